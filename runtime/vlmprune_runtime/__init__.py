@@ -1,0 +1,8 @@
+"""Torch-free runtime: reads a bundle, prepares image and prompt, runs an engine, generates and times every stage.
+
+Letters used in shapes, here and in `vlmprune_export`:
+N visual tokens of one image, K kept visual tokens, S tokens in one call, C cache capacity in tokens,
+D hidden width, Dk width of all key heads side by side, V vocabulary, L first pruned decoder layer.
+"""
+
+__version__ = "0.1.0.dev0"
