@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from vlmprune_runtime.errors import UnknownName
+
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 STAGES = ("vision", "embed", "head", "prune", "tail")
@@ -12,6 +14,8 @@ STAGES = ("vision", "embed", "head", "prune", "tail")
 Dtype = Literal["float32", "float16", "int64", "int32", "uint8", "int8"]
 Quantisation = Literal["none", "int8", "int4"]
 Positive = Annotated[int, Field(gt=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Std = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -60,6 +64,15 @@ class Cache(Record):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @model_validator(mode="after")
+    def _two_tensors_a_layer(self) -> "Cache":
+        for names in (self.inputs, self.outputs):
+            if len(set(names)) != 2 * self.layers or len(names) != 2 * self.layers:
+                raise ValueError(
+                    f"{self.layers} layers need {2 * self.layers} names of inputs and of outputs"
+                )
+        return self
+
 
 class Stage(Record):
     """One graph: its file, further weight files it reads, its tensors and its cache."""
@@ -73,12 +86,18 @@ class Stage(Record):
 
 
 class Resize(Record):
-    """`shortest_edge`: keep the aspect ratio; `exact`: to height x width; `none`: leave the size."""
+    """`shortest_edge`: keep the aspect ratio, the edge in both sizes; `exact`: to height x width."""
 
     mode: Literal["shortest_edge", "exact"]
     height_px: Positive
     width_px: Positive
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+    @model_validator(mode="after")
+    def _one_shortest_edge(self) -> "Resize":
+        if self.mode == "shortest_edge" and self.height_px != self.width_px:
+            raise ValueError("shortest_edge needs height_px and width_px to be that edge both")
+        return self
 
 
 class Size(Record):
@@ -89,15 +108,22 @@ class Size(Record):
 
 
 class ImageSpec(Record):
-    """Preprocessing: RGB -> resize -> centre crop -> pad -> x * rescale -> (x - mean) / std, channels first."""
+    """RGB -> resize -> centre crop -> pad -> x * rescale -> (x - mean) / std, channels first."""
 
     resize: Resize | None
     crop: Size | None
-    rescale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    rescale: Finite
+    mean: tuple[Finite, Finite, Finite]
+    std: tuple[Std, Std, Std]
     grid_height: Positive
     grid_width: Positive
+
+    @property
+    def seen(self) -> Size | None:
+        """Size of every picture after preprocessing, None where it depends on the picture."""
+        if self.crop or self.resize is None or self.resize.mode != "exact":
+            return self.crop
+        return Size(height_px=self.resize.height_px, width_px=self.resize.width_px)
 
 
 class PromptSpec(Record):
@@ -113,6 +139,14 @@ class PromptSpec(Record):
     add_special_tokens: bool
     stop_token_ids: tuple[int, ...]
 
+    @model_validator(mode="after")
+    def _template_has_both_places(self) -> "PromptSpec":
+        if not self.image_token or self.image_token not in self.template:
+            raise ValueError("template has no place for an image")
+        if self.template.count("{prompt}") != 1:
+            raise ValueError("template needs {prompt} once")
+        return self
+
 
 class Pruner(Record):
     """What the prune stage does: method, first pruned layer L, N, K and the method's own settings."""
@@ -125,6 +159,12 @@ class Pruner(Record):
     rounding: Literal["round"] = "round"
     positions: Literal["original"] = "original"
     settings: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _keep_is_a_part(self) -> "Pruner":
+        if self.keep > self.visual_tokens:
+            raise ValueError(f"keep {self.keep} is more than visual_tokens {self.visual_tokens}")
+        return self
 
 
 class Source(Record):
@@ -184,6 +224,13 @@ class Bundle(Record):
     files: dict[FileName, FileEntry]
     parity: dict[str, Any] | None = None
 
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        found = {str(key): stage for key, stage in self.stages.items()}
+        if name not in found:
+            raise UnknownName("stage", name, found)
+        return found[name]
+
     @model_validator(mode="after")
     def _files_are_listed(self) -> "Bundle":
         wanted = {self.tokenizer}
@@ -192,6 +239,13 @@ class Bundle(Record):
         missing = sorted(wanted - set(self.files))
         if missing:
             raise ValueError(f"no size and hash for {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _grid_is_the_visual_tokens(self) -> "Bundle":
+        grid, tokens = self.image.grid_height * self.image.grid_width, self.pruner.visual_tokens
+        if grid != tokens:
+            raise ValueError(f"the grid has {grid} places, the pruner {tokens} visual tokens")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,156 @@
+"""Opening a bundle: the folder and its manifest, or a `BundleError` that names file and field."""
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from vlmprune_runtime.errors import BundleError, first_line
+from vlmprune_runtime.schema import MANIFEST, SCHEMA_VERSION, Bundle, FileEntry
+
+MAX_MANIFEST_BYTES = 8 * 2**20
+MAX_VALUE_CHARS = 60
+
+
+@dataclass(frozen=True)
+class OpenBundle:
+    """A bundle whose manifest and files were found to agree."""
+
+    folder: Path
+    manifest: Bundle
+
+    def path(self, name: str) -> Path:
+        """Where the listed file `name` lies."""
+        if name not in self.manifest.files:
+            raise BundleError(MANIFEST, f"{name!r} is not listed", "files")
+        return self.folder / name
+
+
+def open_bundle(path: str | PathLike[str], *, verify: bool = True) -> OpenBundle:
+    """The bundle in folder `path`; `verify=False` skips the hashes, never sizes or paths."""
+    folder = Path(path)
+    if not _is_folder(folder):
+        raise BundleError(str(path), "no such folder")
+    manifest = parse_manifest(_read_manifest(folder / MANIFEST))
+    for name, entry in manifest.files.items():
+        _check_file(folder, name, entry, verify)
+    return OpenBundle(folder, manifest)
+
+
+def parse_manifest(text: str) -> Bundle:
+    """The manifest in a JSON text; the schema version is looked at before anything else."""
+    found = _parse_json(text)
+    if not isinstance(found, dict):
+        raise BundleError(MANIFEST, f"is not a JSON object but {_shown(found)}")
+    version = found.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        reason = f"got {_shown(version)}, this runtime reads {SCHEMA_VERSION}"
+        raise BundleError(MANIFEST, reason, "schema_version")
+    try:
+        return Bundle.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise _first_problem(error) from None
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _read_manifest(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise BundleError(MANIFEST, "is missing")
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(MANIFEST, f"is larger than {MAX_MANIFEST_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(MANIFEST, f"is not JSON: {error}") from None
+    except OSError as error:
+        raise BundleError(MANIFEST, f"cannot be read: {error.strerror}") from None
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(MANIFEST, f"is not JSON: {first_line(error)}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BundleError(MANIFEST, f"field {_shown(twice)} is there twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _first_problem(error: ValidationError) -> BundleError:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    field = field_path(problem["loc"])
+    if problem["type"] == "missing":
+        return BundleError(MANIFEST, "is missing", field)
+    if problem["type"] == "extra_forbidden":
+        return BundleError(MANIFEST, "is not a known field", field)
+    reason = first_line(problem["msg"]).removeprefix("Value error, ")
+    got = "" if isinstance(problem["input"], dict) else f", got {_shown(problem['input'])}"
+    return BundleError(MANIFEST, reason + got, field)
+
+
+def field_path(loc: Iterable[int | str]) -> str | None:
+    """A place in the manifest as one printable word, None for the manifest itself.
+
+    >>> field_path(("stages", "head", "inputs", 0, "dtype"))
+    'stages.head.inputs.0.dtype'
+    """
+    parts = [part if isinstance(part, int) or part.isidentifier() else _shown(part) for part in loc]
+    return ".".join(map(str, parts)) or None
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
+
+
+def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
+    path = folder / name
+    try:
+        _check_place(folder, path)
+        size = path.stat().st_size
+        if size != entry.size_bytes:
+            what = "truncated" if size < entry.size_bytes else "too long"
+            raise BundleError(name, f"is {what}: got {size} bytes, expected {entry.size_bytes}", "size_bytes")
+        if verify and file_sha256(path) != entry.sha256:
+            raise BundleError(name, "is not the file that was exported: other sha256", "sha256")
+    except OSError as error:
+        raise BundleError(name, f"cannot be read: {error.strerror}") from None
+
+
+def _check_place(folder: Path, path: Path) -> None:
+    try:
+        real = path.resolve(strict=True)
+    except (FileNotFoundError, RuntimeError):
+        raise BundleError(path.name, "is missing") from None
+    if not real.is_relative_to(folder.resolve()):
+        raise BundleError(path.name, "leads outside the bundle folder")
+    if not stat.S_ISREG(real.stat().st_mode):
+        raise BundleError(path.name, "is not a file")

@@ -1,0 +1,56 @@
+"""Engines: each runs the stages of one kind of bundle. A new one is a file here and a line in `ENGINES`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from vlmprune_runtime.bundle import OpenBundle
+from vlmprune_runtime.errors import BadRequest, UnknownName
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class Engine(Protocol):
+    """Runs one stage at a time; head and tail keep their KV cache between calls.
+
+    A call with `past_tokens` p writes cache rows p .. p + S - 1 and sees rows before them, so that a new
+    prompt simply starts with 0.
+    """
+
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Outputs of the stage by name; the arrays are the caller's."""
+
+
+def _load_onnx(bundle: OpenBundle, threads: int | None, context_tokens: int) -> Engine:
+    from vlmprune_runtime.engines.onnx import OnnxEngine
+
+    return OnnxEngine(bundle, threads, context_tokens)
+
+
+Load = Callable[[OpenBundle, int | None, int], Engine]
+ENGINES: dict[str, Load] = {"onnx": _load_onnx}
+
+
+def load_engine(
+    bundle: OpenBundle, *, threads: int | None = None, context_tokens: int | None = None
+) -> Engine:
+    """The engine for the bundle's target, all stages loaded.
+
+    `threads` None takes one per core; `context_tokens` is the KV cache's capacity, at most the bundle's.
+    """
+    target = bundle.manifest.target
+    if target not in ENGINES:
+        raise UnknownName("target for this runtime", target, ENGINES)
+    if threads is not None and threads < 1:
+        raise BadRequest(f"threads: got {threads}, allowed: 1 or more")
+    return ENGINES[target](bundle, threads, check_context(bundle, context_tokens))
+
+
+def check_context(bundle: OpenBundle, context_tokens: int | None) -> int:
+    """The wished capacity, or the bundle's if none is wished."""
+    most = bundle.manifest.context_tokens
+    wished = most if context_tokens is None else context_tokens
+    if not 1 <= wished <= most:
+        raise BadRequest(f"context_tokens: got {wished}, allowed: 1 to {most}")
+    return wished

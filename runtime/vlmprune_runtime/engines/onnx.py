@@ -1,0 +1,124 @@
+"""ONNX Runtime on the CPU: one thread pool for all sessions, each KV cache buffer both input and output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort  # type: ignore[import-untyped]
+
+from vlmprune_runtime.bundle import OpenBundle
+from vlmprune_runtime.engines import Tensors
+from vlmprune_runtime.engines.onnx_graph import check_graph
+from vlmprune_runtime.engines.signature import check_signatures
+from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName
+from vlmprune_runtime.schema import Cache, Stage
+
+ONLY_FATAL = 4
+_pool_threads: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadedStage:
+    """A session, its reusable binding and its cache buffers, key then value of each layer."""
+
+    name: str
+    manifest: Stage
+    session: Any
+    binding: Any
+    buffers: tuple[Any, ...]
+
+
+class OnnxEngine:
+    """Runs the stages of an ONNX bundle."""
+
+    def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int) -> None:
+        """Load all stages; `BundleError` if a graph is not what the manifest says, else `EngineError`."""
+        check_signatures(bundle.manifest)
+        share_thread_pool(threads)
+        self.context_tokens = context_tokens
+        self._stages: dict[str, LoadedStage] = {
+            name: load_stage(bundle, name, context_tokens) for name in bundle.manifest.stages
+        }
+
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Outputs of the stage by name."""
+        if stage not in self._stages:
+            raise UnknownName("stage", stage, self._stages)
+        loaded = self._stages[stage]
+        if loaded.buffers:
+            self._check_room(loaded, inputs)
+        try:
+            _bind(loaded, inputs)
+            loaded.session.run_with_iobinding(loaded.binding)
+            return _outputs(loaded)
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(stage, error) from None
+
+    def _check_room(self, loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        end = int(inputs["past_tokens"][0]) + len(inputs["positions"])
+        if end > self.context_tokens:
+            raise BadRequest(f"{loaded.name}: {end} tokens do not fit the context of {self.context_tokens}")
+
+
+def share_thread_pool(threads: int | None) -> None:
+    """One pool for all sessions of the process; two would spin against each other."""
+    global _pool_threads
+    if _pool_threads is None:
+        try:
+            ort.set_global_thread_pool_sizes(threads or 0, 1)
+        except RuntimeError as error:
+            if "already been created" not in str(error):
+                raise EngineError("all", error) from None
+        _pool_threads = threads or 0
+    elif threads is not None and threads != _pool_threads:
+        now = _pool_threads or "one per core"
+        raise BadRequest(f"threads: got {threads}, but this process has started its pool with {now}")
+
+
+def load_stage(bundle: OpenBundle, name: str, context_tokens: int) -> LoadedStage:
+    """The stage's graph in a session, checked against the manifest."""
+    stage = bundle.manifest.stage(name)
+    options = ort.SessionOptions()
+    options.use_per_session_threads = False
+    options.log_severity_level = ONLY_FATAL
+    try:
+        path = str(bundle.path(stage.file))
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes share no base but Exception
+        raise EngineError(name, error) from None
+    check_graph(session, name, stage)
+    return LoadedStage(name, stage, session, session.io_binding(), _buffers(stage.cache, context_tokens))
+
+
+def _buffers(cache: Cache | None, capacity: int) -> tuple[Any, ...]:
+    if cache is None:
+        return ()
+    shape = (1, cache.kv_heads, capacity, cache.head_dim)
+    return tuple(ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, cache.dtype)) for _ in cache.inputs)
+
+
+def _bind(loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Inputs from numpy, outputs made by onnxruntime, each cache buffer as input and output."""
+    stage, binding = loaded.manifest, loaded.binding
+    binding.clear_binding_inputs()
+    binding.clear_binding_outputs()
+    declared = {tensor.name: tensor.dtype for tensor in stage.inputs}
+    for name, array in inputs.items():
+        if name not in declared:
+            raise ValueError(f"no input {name!r}; it has: {', '.join(declared)}")
+        binding.bind_cpu_input(name, np.ascontiguousarray(array, dtype=declared[name]))
+    for tensor in stage.outputs:
+        binding.bind_output(tensor.name)
+    if stage.cache:
+        for name, buffer in zip(stage.cache.inputs, loaded.buffers, strict=True):
+            binding.bind_ortvalue_input(name, buffer)
+        for name, buffer in zip(stage.cache.outputs, loaded.buffers, strict=True):
+            binding.bind_ortvalue_output(name, buffer)
+
+
+def _outputs(loaded: LoadedStage) -> Tensors:
+    """The declared outputs, which were bound before the cache; `get_outputs` keeps that order."""
+    values = loaded.binding.get_outputs()
+    return {tensor.name: values[nth].numpy() for nth, tensor in enumerate(loaded.manifest.outputs)}

@@ -1,0 +1,56 @@
+"""The check that a loaded ONNX graph has the tensors its manifest declares."""
+
+from typing import Any
+
+from vlmprune_runtime.errors import BundleError
+from vlmprune_runtime.schema import Cache, Stage, Tensor
+
+ONNX_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+}
+
+
+def check_graph(session: Any, name: str, stage: Stage) -> None:
+    """`BundleError` for the first tensor whose name, dtype, rank or fixed size is not as declared."""
+    inputs = stage.inputs + cache_tensors(stage.cache, "inputs")
+    outputs = stage.outputs + cache_tensors(stage.cache, "outputs")
+    _check_side(stage.file, f"stages.{name}.inputs", inputs, session.get_inputs())
+    _check_side(stage.file, f"stages.{name}.outputs", outputs, session.get_outputs())
+
+
+def cache_tensors(cache: Cache | None, side: str) -> tuple[Tensor, ...]:
+    """The cache's buffers as declared tensors; the capacity is the engine's to choose."""
+    if cache is None:
+        return ()
+    shape: tuple[int | str, ...] = (1, cache.kv_heads, "capacity", cache.head_dim)
+    names: tuple[str, ...] = getattr(cache, side)
+    return tuple(Tensor(name=name, dtype=cache.dtype, shape=shape) for name in names)
+
+
+def _check_side(file: str, field: str, declared: tuple[Tensor, ...], nodes: list[Any]) -> None:
+    graph = {node.name: node for node in nodes}
+    wanted = {tensor.name: tensor for tensor in declared}
+    if graph.keys() != wanted.keys():
+        reason = f"graph has {', '.join(sorted(graph))}; manifest says {', '.join(sorted(wanted))}"
+        raise BundleError(file, reason, field)
+    for name, tensor in wanted.items():
+        _check_tensor(file, f"{field}.{name}", tensor, graph[name])
+
+
+def _check_tensor(file: str, field: str, tensor: Tensor, node: Any) -> None:
+    dtype = ONNX_DTYPES.get(node.type, node.type)
+    if dtype != tensor.dtype:
+        raise BundleError(file, f"graph has {dtype}, manifest says {tensor.dtype}", field)
+    shape = tuple(node.shape)
+    if len(shape) != len(tensor.shape) or not all(map(_agree, tensor.shape, shape)):
+        raise BundleError(file, f"graph has {shape}, manifest says {tensor.shape}", field)
+
+
+def _agree(declared: int | str, graph: int | str | None) -> bool:
+    """A size declared as free must be free in the graph; a fixed one may be free there."""
+    return not isinstance(graph, int) or graph == declared

@@ -1,0 +1,170 @@
+"""Answering a question about an image, as a stream of events."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from os import PathLike
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from vlmprune_runtime.bundle import OpenBundle, open_bundle
+from vlmprune_runtime.detokenize import TextStream
+from vlmprune_runtime.engines import Engine, check_context, load_engine
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.events import (
+    Finished,
+    Pruned,
+    Reason,
+    RunEvent,
+    RunResult,
+    StageTimed,
+    TextPiece,
+    Timings,
+)
+from vlmprune_runtime.picture import ImageSource, load_image
+from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
+from vlmprune_runtime.preprocess import preprocess
+from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
+from vlmprune_runtime.sampling import GREEDY, Sampling, choose
+
+MAX_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about one image; `prune=False` asks the unpruned model on the same weights."""
+
+    image: ImageSource
+    prompt: str
+    prune: bool = True
+    max_tokens: int = MAX_TOKENS
+    sampling: Sampling = GREEDY
+
+    def __post_init__(self) -> None:
+        """Refuse an answer of no tokens."""
+        if self.max_tokens < 1:
+            raise BadRequest(f"max_tokens: got {self.max_tokens}, allowed: 1 or more")
+
+
+@dataclass
+class _Record:
+    """What one run has measured so far."""
+
+    start: float = field(default_factory=perf_counter)
+    stages: list[StageTimed] = field(default_factory=list)
+    ttft_ms: float = 0.0
+    decode_ms: list[float] = field(default_factory=list)
+
+    def timings(self) -> Timings:
+        return Timings(tuple(self.stages), self.ttft_ms, tuple(self.decode_ms))
+
+
+class Runner:
+    """A bundle with its engine and tokenizer; one answer at a time, for the caches are the engine's."""
+
+    def __init__(
+        self, bundle: OpenBundle, engine: Engine, tokenizer: Tokenizer, context_tokens: int | None = None
+    ) -> None:
+        """Put the parts together; `open_runner` does it from a folder."""
+        self.bundle, self.engine, self.tokenizer = bundle, engine, tokenizer
+        self.context_tokens = check_context(bundle, context_tokens)
+        self._turn: _Record | None = None
+
+    def stream(self, request: Request) -> Iterator[RunEvent]:
+        """Events of one answer: stages as they have run, what was kept, text, and `Finished` at the end."""
+        record = self._turn = _Record()
+        encoded, pixels = self._prepare(request)
+        record.stages.append(StageTimed("preprocess", ms_since(record.start)))
+        yield record.stages[0]
+        steps = prefill_steps(self.engine, encoded, pixels, prune=request.prune)
+        state = yield from _noting(steps, record)
+        pruned = pruned_images(state, self.bundle.manifest.pruner.visual_tokens)
+        yield from pruned
+        writer = TextStream(self.tokenizer)
+        reason = yield from self._decode(request, state, writer, record)
+        tokens, text = tuple(writer.token_ids), self.tokenizer.decode(writer.token_ids)
+        result = RunResult(text, tokens, reason, len(encoded.token_ids), pruned, record.timings())
+        yield Finished(result)
+
+    def answer(self, request: Request) -> RunResult:
+        """The result of one answer, without the events before it."""
+        *_, last = self.stream(request)
+        assert isinstance(last, Finished)
+        return last.result
+
+    def encode(self, prompt: str) -> EncodedPrompt:
+        """The question as token ids; `BadRequest` if it does not fit the context."""
+        manifest = self.bundle.manifest
+        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.pruner.visual_tokens, prompt)
+        tokens, room = len(encoded.token_ids), self.context_tokens
+        if tokens > room:
+            raise BadRequest(f"the prompt takes {tokens} tokens with its image, the context has {room}")
+        return encoded
+
+    def _prepare(self, request: Request) -> tuple[EncodedPrompt, npt.NDArray[np.float32]]:
+        encoded = self.encode(request.prompt)
+        return encoded, preprocess(load_image(request.image), self.bundle.manifest.image)
+
+    def _decode(
+        self, request: Request, state: State, writer: TextStream, record: _Record
+    ) -> Generator[RunEvent, None, Reason]:
+        stops = self.bundle.manifest.prompt.stop_token_ids
+        dice = np.random.default_rng(request.sampling.seed)
+        token = choose(state.logits, request.sampling, dice)
+        record.ttft_ms = ms_since(record.start)
+        while token not in stops:
+            yield from _told(writer.push(token))
+            if len(writer.token_ids) >= request.max_tokens or state.head_tokens >= self.context_tokens:
+                yield from _told(writer.finish())
+                return "length"
+            self._check_turn(record)
+            start = perf_counter()
+            state = decode(self.engine, token, state)
+            token = choose(state.logits, request.sampling, dice)
+            record.decode_ms.append(ms_since(start))
+        yield from _told(writer.finish())
+        return "stop"
+
+    def _check_turn(self, record: _Record) -> None:
+        if self._turn is not record:
+            raise BadRequest("another answer was started on this runner, which ended this one")
+
+
+def open_runner(
+    path: str | PathLike[str],
+    *,
+    verify: bool = True,
+    threads: int | None = None,
+    context_tokens: int | None = None,
+) -> Runner:
+    """The bundle in a folder, ready to answer."""
+    bundle = open_bundle(path, verify=verify)
+    tokenizer = load_tokenizer(bundle)
+    engine = load_engine(bundle, threads=threads, context_tokens=context_tokens)
+    return Runner(bundle, engine, tokenizer, context_tokens)
+
+
+def pruned_images(state: State, visual_tokens: int) -> tuple[Pruned, ...]:
+    """What was kept of each image, as plain numbers."""
+    return tuple(
+        Pruned(tuple(found.kept.tolist()), tuple(found.order.tolist()), visual_tokens, image)
+        for image, found in enumerate(state.selections)
+    )
+
+
+def _noting(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:
+    while True:
+        try:
+            lap = next(steps)
+        except StopIteration as stop:
+            state: State = stop.value
+            return state
+        record.stages.append(lap)
+        yield lap
+
+
+def _told(piece: str) -> Iterator[TextPiece]:
+    if piece:
+        yield TextPiece(piece)
