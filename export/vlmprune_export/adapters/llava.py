@@ -1,0 +1,87 @@
+"""LLaVA-1.5-style models: a vision tower, an MLP projector, a decoder of the Llama kind."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration
+from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.schema import TextModel
+
+from vlmprune_export.attention import ATTENTION
+
+TEXT_MODELS = ("llama", "mistral", "qwen2")
+STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+
+
+class LlavaAdapter:
+    """`LlavaForConditionalGeneration` with a square grid of patches and one rope for all layers."""
+
+    def __init__(self, model: LlavaForConditionalGeneration) -> None:
+        text = model.config.text_config
+        _check_text_model(text)
+        self.model = model
+        model.set_attn_implementation({"text_config": ATTENTION})
+        decoder = model.model.language_model
+        self.layers: nn.ModuleList = decoder.layers
+        self.norm: nn.Module = decoder.norm
+        self.lm_head: nn.Module = model.lm_head
+        self.embedding: nn.Embedding = decoder.embed_tokens
+        self.grid = _grid(model.config)
+        self.image_size_px = _pair(model.config.vision_config.image_size)
+        self.text_model = _dimensions(text)
+        self.max_positions = min(text.max_position_embeddings, _window(text))
+
+    def visual(self, pixels: Tensor) -> Tensor:
+        """Tower, feature layers and projector as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
+        features: Tensor = self.model.model.get_image_features(pixels, return_dict=True).pooler_output[0]
+        return features
+
+    def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's own rotary embedding, (1, S, D), (1, S) -> 2 x (1, S, dh)."""
+        cos_sin: tuple[Tensor, Tensor] = self.model.model.language_model.rotary_emb(hidden, positions)
+        return cos_sin
+
+
+def _check_text_model(text: Any) -> None:
+    if text.model_type not in TEXT_MODELS:
+        raise UnknownName("text model of a llava checkpoint", text.model_type, TEXT_MODELS)
+    rope = (getattr(text, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope not in STATIC_ROPE:
+        raise UnknownName("rope type (it must not depend on the length)", rope, STATIC_ROPE)
+
+
+def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
+    vision = config.vision_config
+    height_px, width_px = _pair(vision.image_size)
+    patch_height_px, patch_width_px = _pair(vision.patch_size)
+    if config.vision_feature_select_strategy == "full" and vision.model_type != "siglip_vision_model":
+        raise BadRequest(
+            "vision_feature_select_strategy 'full' keeps the CLS row, which has no place on the grid; allowed: 'default'"
+        )
+    if config.vision_feature_select_strategy == "default" and vision.model_type == "siglip_vision_model":
+        raise BadRequest(
+            "vision_feature_select_strategy 'default' drops a patch of a tower without CLS; allowed: 'full'"
+        )
+    return height_px // patch_height_px, width_px // patch_width_px
+
+
+def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _window(text: Any) -> int:
+    uses_window = getattr(text, "use_sliding_window", True)
+    window = getattr(text, "sliding_window", None) if uses_window else None
+    return window or text.max_position_embeddings
+
+
+def _dimensions(text: Any) -> TextModel:
+    return TextModel(
+        layers=text.num_hidden_layers,
+        hidden_size=text.hidden_size,
+        intermediate_size=text.intermediate_size,
+        attention_heads=text.num_attention_heads,
+        kv_heads=text.num_key_value_heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
+        vocab_size=text.vocab_size,
+    )

@@ -1,0 +1,73 @@
+"""One attention function for Hugging Face decoder layers that leaves the arithmetic to the stage's cache.
+
+A decoder layer hands its cache the post-RoPE keys and values, then calls the attention function of its config.
+Both ends meet in one object, the stage cache: it sees the keys (which pruning needs) and does the attention in
+the form its backend runs best.
+"""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+ATTENTION = "vlmprune"
+
+
+class StageCache(Protocol):
+    """What a decoder layer is given as `past_key_values` and as attention."""
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any) -> tuple[Tensor, Tensor]:
+        """Note a layer's new keys and values; hand back what its attention shall see."""
+        ...
+
+    def attend(  # (1, Hq, S, dh), (1, Hkv, T, dh), (1, Hkv, T, dh) -> (1, S, Hq, dh)
+        self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float
+    ) -> Tensor:
+        """Causal attention of the new queries over all tokens so far."""
+        ...
+
+
+class TorchCache:
+    """KV cache of eager PyTorch: grows by concatenation, exact, the reference of every backend."""
+
+    def __init__(self, past_tokens: int = 0, past: "TorchCache | None" = None) -> None:
+        layers = {} if past is None else past.layers
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {
+            index: (keys[:, :, :past_tokens], values[:, :, :past_tokens]) for index, (keys, values) in layers.items()
+        }
+        self.new_keys: Tensor | None = None
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
+        """Append to the layer's cache."""
+        self.new_keys = keys
+        if layer_idx in self.layers:
+            past_keys, past_values = self.layers[layer_idx]
+            keys, values = torch.cat([past_keys, keys], 2), torch.cat([past_values, values], 2)
+        self.layers[layer_idx] = (keys, values)
+        return keys, values
+
+    def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+        """Scaled dot-product attention under a causal mask aligned to the end."""
+        new, total = query.shape[2], keys.shape[2]
+        mask = torch.ones(new, total, dtype=torch.bool).tril(total - new)
+        mixed = scaled_dot_product_attention(query, keys, values, mask, scale=scaling, enable_gqa=True)
+        return mixed.transpose(1, 2)
+
+
+def _attention(
+    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    cache: StageCache | None = options.pop("stage_cache", None)
+    if cache is None:  # a plain Hugging Face forward of the same model
+        output: tuple[Tensor, None] = sdpa_attention_forward(module, query, keys, values, mask, **options)
+        return output
+    index = int(module.layer_idx)  # type: ignore[arg-type]
+    return cache.attend(index, query, keys, values, options["scaling"]), None
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -1,0 +1,39 @@
+"""One folder per target: each lowers the five stages and says which files and tensors came out."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.schema import Stage
+
+from vlmprune_export.staged import StagedModel
+
+Report = Callable[[str], None]
+
+TARGETS: Mapping[str, str] = {"onnx": "vlmprune_export.backends.onnx"}
+
+
+class Backend(Protocol):
+    """What a target's module offers."""
+
+    QUANTISATIONS: tuple[str, ...]
+
+    def lower(
+        self, staged: StagedModel, folder: Path, *, quantisation: str, context_tokens: int, report: Report
+    ) -> dict[str, Stage]:
+        """Write every stage into `folder`; `report` is told each stage as it begins."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Versions of exporter and runtime packages that made and can run the files."""
+        ...
+
+
+def backend_for(target: str) -> Backend:
+    """The module of a target, imported only when wanted."""
+    if target not in TARGETS:
+        raise UnknownName("target", target, TARGETS)
+    backend: Backend = import_module(TARGETS[target])  # type: ignore[assignment]
+    return backend
