@@ -1,0 +1,25 @@
+"""Stage 3: similarity-weighted aggregation of what is discarded (paper section 3.4)."""
+
+import torch
+from torch import Tensor
+
+
+def aggregate(
+    hidden: Tensor, unit: Tensor, kept: Tensor, left: Tensor, beta: float
+) -> Tensor:  # (N, D), (N, q), (K,), (N,) -> (K, D)
+    """The kept rows of `hidden`, each mixed with the discarded tokens that are most similar to it.
+
+    A kept token that got none, or whose similarities do not add up to more than zero, stays as it is.
+    """
+    weights = shares(unit, kept, left)
+    total = weights.sum(0)[:, None]
+    gathered = torch.bmm(weights.mT[None], hidden[None])[0] / total.clamp(min=1e-8)
+    own = hidden.index_select(0, kept)
+    return torch.where(total > 0, beta * own + (1 - beta) * gathered, own)
+
+
+def shares(unit: Tensor, kept: Tensor, left: Tensor) -> Tensor:  # (N, q), (K,), (N,) -> (N, K)
+    """Each discarded token's similarity to the kept token nearest to it (ties: the first), zero elsewhere."""
+    similar = torch.bmm(unit[None], unit.index_select(0, kept).mT[None])[0]
+    nearest = similar.argmax(1, keepdim=True) == torch.arange(kept.shape[0])
+    return torch.where(torch.logical_and(nearest, left[:, None]), similar, torch.zeros_like(similar))

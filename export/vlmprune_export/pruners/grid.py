@@ -1,0 +1,36 @@
+"""The grid of visual tokens: row-major, token i at x = i mod W, y = i div W."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vlmprune_runtime.errors import BadRequest
+
+LARGEST_SIDE = 2048
+"""Squared distances on such a grid are whole numbers that fp32 holds exactly."""
+
+
+class Grid(nn.Module):
+    """Distances between the cells of a grid of H x W tokens, computed from their coordinates."""
+
+    left: Tensor
+    right: Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        """H and W; raises `BadRequest`."""
+        super().__init__()
+        if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+            raise BadRequest(f"grid is {height} x {width}; allowed: sides from 1 to {LARGEST_SIDE}")
+        self.tokens = height * width
+        self.diagonal = math.hypot(height, width)
+        index = torch.arange(self.tokens)
+        y, x = (index // width).float(), (index % width).float()
+        norm, one = y * y + x * x, torch.ones_like(x)
+        # |a - b|^2 = |a|^2 - 2 ab + |b|^2 as one product of small matrices.
+        self.register_buffer("left", torch.stack([norm, -2 * y, -2 * x, one], 1), persistent=False)
+        self.register_buffer("right", torch.stack([one, y, x, norm], 0), persistent=False)
+
+    def squared_distance(self, tokens: Tensor) -> Tensor:  # (B,) -> (N,)
+        """Squared distance, in cells, from each token to the nearest of the given ones."""
+        return torch.bmm(self.left.index_select(0, tokens)[None], self.right[None])[0].amin(0)

@@ -1,0 +1,45 @@
+"""VLM-Pruner (arXiv 2512.02700): centrifugal selection of exactly K visual tokens, without weights."""
+
+import torch
+from torch import Tensor
+
+from vlmprune_export.pruners.aggregation import aggregate
+from vlmprune_export.pruners.features import unit_features
+from vlmprune_export.pruners.grid import Grid
+from vlmprune_export.pruners.pivots import pick_pivots
+from vlmprune_export.pruners.pruner import Pruner
+from vlmprune_export.pruners.selection import Selection
+from vlmprune_export.pruners.settings import VlmPrunerSettings
+from vlmprune_runtime.errors import BadRequest
+
+
+class VlmPruner(Pruner):
+    """Keeps `keep` of the tokens of one image; everything but the returned rows is computed in fp32.
+
+    Non-finite input still gives distinct indices, but rows of `fused` may then be non-finite as well.
+    """
+
+    def __init__(self, grid: tuple[int, int], keep: int, settings: VlmPrunerSettings) -> None:
+        """Grid (height, width)."""
+        super().__init__()
+        if keep < 1:
+            raise BadRequest(f"keep is {keep}; allowed: 1 or more tokens")
+        self.grid = Grid(*grid)
+        self.keep = keep
+        self.settings = settings
+
+    def forward(
+        self, hidden: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (N, D), (N, Dk) -> (K,), (K, D), (K,)
+        """Kept indices ascending, their rows of `hidden` aggregated, and the place at which each was chosen."""
+        if self.grid.tokens <= self.keep:
+            everything = torch.arange(self.grid.tokens)
+            return everything, hidden.clone(), everything.clone()
+        unit = unit_features(hidden, self.settings.channels)
+        pivots = pick_pivots(keys, min(self.settings.pivots, self.keep))
+        chosen, left = Selection(unit, self.grid, self.keep, self.settings, self.loop).run(pivots)
+        kept, order = torch.sort(chosen)
+        if not self.settings.aggregate:
+            return kept, hidden.index_select(0, kept), order
+        fused = aggregate(hidden.float(), unit, kept, left, self.settings.beta)
+        return kept, fused.to(hidden.dtype), order
