@@ -1,7 +1,7 @@
 """The staged model in eager PyTorch: the reference that every exported bundle is held against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class PruneOptions:
     layer: int = 2
     keep: int | None = None
     rate: float | None = None
-    settings: Mapping[str, Any] = ()  # type: ignore[assignment]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def keep_of(self, visual_tokens: int) -> int:
         """K, from `keep` or as round(N * (1 - rate)); 88.9 % of 576 is 64.
@@ -54,7 +54,11 @@ class StagedModel:
         self.keep = options.keep_of(height * width)
         self.vision, self.embed = VisionStage(adapter), EmbedStage(adapter)
         self.head, self.tail = HeadStage(adapter, options.layer), TailStage(adapter, options.layer)
-        self.prune = build_pruner(options.method, grid=adapter.grid, keep=self.keep, settings=dict(options.settings))
+        self.prune = build_pruner(options.method, grid=adapter.grid, keep=self.keep, settings=options.settings)
+
+    def pruner_settings(self) -> dict[str, Any]:
+        """Every setting of the pruner, defaults included."""
+        return asdict(self.prune.settings)
 
     def modules(self) -> dict[str, nn.Module]:
         """The stages by name."""

@@ -1,0 +1,142 @@
+"""`export_bundle`: one checkpoint in, one bundle out, written whole or not at all."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from vlmprune_runtime import __version__
+from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner, Stage
+
+from vlmprune_export.adapters import build_adapter
+from vlmprune_export.backends import Backend, backend_for
+from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
+from vlmprune_export.memory import estimate
+from vlmprune_export.processor import image_spec, prompt_spec
+from vlmprune_export.staged import PruneOptions, StagedModel
+
+TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is asked for
+_CONTEXT_STEP_TOKENS = 64
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export, how, and where to. `context_tokens` None leaves room for 448 text tokens."""
+
+    out: Path
+    model: str = POCKET
+    target: str = "onnx"
+    prune: PruneOptions = field(default_factory=PruneOptions)
+    quantisation: str = "none"
+    context_tokens: int | None = None
+    force: bool = False
+
+
+def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: None) -> Path:
+    """The bundle's folder. `progress` is told each step as it begins.
+
+    Errors: `BadRequest` for wishes that cannot be met, `CaptureError`, `LoweringError`.
+    """
+    backend = backend_for(request.target)
+    if request.quantisation not in backend.QUANTISATIONS:
+        raise UnknownName("quantisation", request.quantisation, backend.QUANTISATIONS)
+    _check_out(request)
+    checkpoint = load_checkpoint(request.model, progress=progress)
+    request.out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.out.absolute().parent, prefix=".vlmprune-") as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        _write(checkpoint, request, backend, folder, progress)
+        _publish(folder, request.out, Path(scratch) / "old")
+    return request.out
+
+
+def _check_out(request: ExportRequest) -> None:
+    out = request.out
+    if not out.exists():
+        return
+    if not request.force:
+        raise BadRequest(f"{out} exists; choose another --out or add --force")
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
+        raise BadRequest(f"{out} exists and is not a bundle; --force replaces bundles only")
+
+
+def _publish(folder: Path, out: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+
+
+def _write(
+    checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress
+) -> None:
+    adapter = build_adapter(checkpoint.model)
+    staged = StagedModel(adapter, request.prune)
+    visual_tokens = adapter.grid[0] * adapter.grid[1]
+    context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
+    image = image_spec(checkpoint.processor.image_processor, adapter)
+    prompt = prompt_spec(checkpoint.processor, checkpoint.model)
+    stages = backend.lower(
+        staged, folder, quantisation=request.quantisation, context_tokens=context,
+        report=lambda stage: progress(f"lowering {stage}"),
+    )  # fmt: skip
+    progress("writing the manifest")
+    _write_tokenizer(checkpoint, folder)
+    manifest = Bundle(
+        schema_version=1,
+        name=checkpoint.name,
+        model_type=str(checkpoint.model.config.model_type),  # type: ignore[union-attr]
+        target=request.target,  # type: ignore[arg-type]
+        source=checkpoint.source,
+        quantisation=request.quantisation,  # type: ignore[arg-type]
+        stages=stages,  # type: ignore[arg-type]
+        image=image,
+        prompt=prompt,
+        pruner=_pruner(staged, visual_tokens),
+        text_model=adapter.text_model,
+        context_tokens=context,
+        memory=estimate(folder, stages, adapter.text_model, context),
+        versions={"vlmprune": __version__, **backend.versions()},
+        files={path.name: _entry(path) for path in sorted(folder.iterdir())},
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _context(wish: int | None, visual_tokens: int, most: int) -> int:
+    least = visual_tokens + 1
+    if wish is None:
+        step = _CONTEXT_STEP_TOKENS
+        wish = min(most, -(-(visual_tokens + TEXT_ROOM_TOKENS) // step) * step)
+    if not least <= wish <= most:
+        raise BadRequest(f"context: got {wish} tokens; allowed: {least} to {most}")
+    return wish
+
+
+def _pruner(staged: StagedModel, visual_tokens: int) -> Pruner:
+    options, layers = staged.options, len(staged.adapter.layers)
+    mean = (options.layer * visual_tokens + (layers - options.layer) * staged.keep) / layers
+    return Pruner(
+        method=options.method,
+        layer=options.layer,
+        visual_tokens=visual_tokens,
+        keep=staged.keep,
+        mean_visual_tokens=round(mean, 3),
+        settings=staged.pruner_settings(),
+    )
+
+
+def _write_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
+    backend = getattr(checkpoint.processor.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise BadRequest("the checkpoint's tokenizer has no tokenizer.json form (a fast tokenizer)")
+    backend.save(str(folder / "tokenizer.json"))
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(size_bytes=path.stat().st_size, sha256=file_sha256(path))

@@ -1,0 +1,31 @@
+"""How much memory a run will take, so that a phone can refuse before it is killed."""
+
+from pathlib import Path
+
+from vlmprune_runtime.schema import Memory, Stage, TextModel
+
+_FLOAT_BYTES = 4
+
+
+def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: int) -> Memory:
+    """Weights, KV cache at full context, activations of the widest stage, and their sum.
+
+    An estimate, not a bound: an engine may hold a second, packed copy of some weights while it loads.
+    """
+    files = {stages[name].file for name in stages} | {file for stage in stages.values() for file in stage.data}
+    weights = sum((folder / file).stat().st_size for file in files)
+    cache = 2 * text.layers * text.kv_heads * text.head_dim * tokens * _FLOAT_BYTES
+    activations = _activations(text, tokens)
+    return Memory(
+        weights_bytes=weights,
+        kv_cache_bytes=cache,
+        activations_bytes=activations,
+        peak_bytes=weights + cache + activations,
+    )
+
+
+def _activations(text: TextModel, tokens: int) -> int:
+    """Prefill of all tokens: residual stream, the MLP's two wide rows, one layer's attention scores."""
+    rows = tokens * (4 * text.hidden_size + 3 * text.intermediate_size)
+    scores = text.attention_heads * tokens * tokens
+    return (rows + scores + text.vocab_size) * _FLOAT_BYTES
