@@ -1,6 +1,7 @@
 """Where what the model sees lies in the picture that was given; rounded as Hugging Face does."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from vlmprune_runtime.schema import ImageSpec, Size
 
@@ -23,6 +24,16 @@ class Axis:
     def shown(self) -> tuple[int, int]:
         """First and last + 1 resized pixel that are seen."""
         return max(self.start_px, 0), min(self.start_px + self.seen_px, self.resized_px)
+
+    def source(self, support: float) -> tuple[int, int, float, float]:
+        """Given pixels a .. b - 1 that what is seen depends on, and where it starts and ends in them.
+
+        `support` is the reach of the resize filter in pixels of the coarser picture.
+        """
+        first, last = (self.to_given(place) for place in self.shown)
+        reach = ceil(support * max(1.0, self.given_px / self.resized_px)) + 1
+        start, stop = max(int(first) - reach, 0), min(ceil(last) + reach, self.given_px)
+        return start, stop, first - start, last - start
 
     def to_given(self, resized_px: float) -> float:
         """A place in the resized picture as a place in the given one."""

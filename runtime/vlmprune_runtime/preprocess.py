@@ -10,12 +10,7 @@ from vlmprune_runtime.schema import ImageSpec
 
 __all__ = ["load_image", "preprocess", "seen_picture"]
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+SUPPORT = {"nearest": 1, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 
 
 def preprocess(image: Image.Image, spec: ImageSpec) -> npt.NDArray[np.float32]:  # RGB -> (1, 3, H, W)
@@ -45,6 +40,15 @@ def _resized_part(image: Image.Image, view: View, spec: ImageSpec) -> Image.Imag
     (left, right), (top, bottom) = view.width.shown, view.height.shown
     if spec.resize is None:
         return image.crop((left, top, right, bottom))
-    across, down = view.width.to_given, view.height.to_given
-    box = (across(left), down(top), across(right), down(bottom))
-    return image.resize((right - left, bottom - top), FILTERS[spec.resize.filter], box)
+    return _resized(image, view, spec.resize.filter)
+
+
+def _resized(image: Image.Image, view: View, kind: str) -> Image.Image:
+    """The seen part, resized across and then down: the order of a whole resize; with a box Pillow may turn it."""
+    left, right, box_left, box_right = view.width.source(SUPPORT[kind])
+    top, bottom, box_top, box_bottom = view.height.source(SUPPORT[kind])
+    (first_x, last_x), (first_y, last_y) = view.width.shown, view.height.shown
+    part, width = image.crop((left, top, right, bottom)), last_x - first_x
+    resample = Image.Resampling[kind.upper()]
+    across = part.resize((width, part.height), resample, (box_left, 0, box_right, part.height))
+    return across.resize((width, last_y - first_y), resample, (0, box_top, width, box_bottom))
