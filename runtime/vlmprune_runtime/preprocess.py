@@ -44,7 +44,7 @@ def _resized_part(image: Image.Image, view: View, spec: ImageSpec) -> Image.Imag
 
 
 def _resized(image: Image.Image, view: View, kind: str) -> Image.Image:
-    """The seen part, resized across and then down: the order of a whole resize; with a box Pillow may turn it."""
+    """The seen part, resized across and then down as a whole one is; given a box Pillow may turn that."""
     left, right, box_left, box_right = view.width.source(SUPPORT[kind])
     top, bottom, box_top, box_bottom = view.height.source(SUPPORT[kind])
     (first_x, last_x), (first_y, last_y) = view.width.shown, view.height.shown

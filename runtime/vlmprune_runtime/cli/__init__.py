@@ -1,0 +1,1 @@
+"""Commands: each a thin face on one library function."""

@@ -1,0 +1,119 @@
+"""The tables that `vlmprune-inspect` shows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from vlmprune_runtime.schema import Bundle, ImageSpec, Stage, Tensor
+
+MIB = 2**20
+
+
+def facts_table(bundle: Bundle) -> Table:
+    """Model, pruner, image, prompt, memory, versions and parity, one fact a line."""
+    table = Table(
+        title=printable(f"{bundle.name}: {bundle.model_type} for {bundle.target}"), show_header=False
+    )
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts(bundle):
+        table.add_row(name, printable(value))
+    return table
+
+
+def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """Name and value of each fact."""
+    source, pruner, prompt = bundle.source, bundle.pruner, bundle.prompt
+    settings = ", ".join(f"{key} {value}" for key, value in pruner.settings.items())
+    yield "source", " ".join(filter(None, (source.model, source.revision, source.sha256)))
+    yield "quantisation", bundle.quantisation
+    yield "pruner", f"{pruner.method} before layer {pruner.layer}, {settings or 'no settings'}"
+    yield (
+        "visual tokens",
+        f"{pruner.keep} of {pruner.visual_tokens}, {pruner.mean_visual_tokens:.1f} on average",
+    )
+    yield "image", image_line(bundle.image)
+    yield "prompt", ascii(prompt.template)
+    yield "stop tokens", ", ".join(map(str, prompt.stop_token_ids)) or "none"
+    yield "text model", text_line(bundle)
+    yield "memory", memory_line(bundle)
+    yield "versions", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
+    yield "files", f"{len(bundle.files)}, {mib(sum(file.size_bytes for file in bundle.files.values()))}"
+    yield "parity", parity_line(bundle.parity)
+
+
+def stages_table(bundle: Bundle) -> Table:
+    """File, tensors, cache and quantisation of each stage."""
+    table = Table(title="stages")
+    for name in ("stage", "files", "size", "inputs", "outputs", "cache", "weights"):
+        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+    for name, stage in bundle.stages.items():
+        files = (stage.file, *stage.data)
+        size = mib(sum(bundle.files[file].size_bytes for file in files))
+        sides = ("\n".join(map(tensor_line, side)) for side in (stage.inputs, stage.outputs))
+        table.add_row(name, "\n".join(files), size, *sides, cache_line(stage), stage.quantisation)
+    return table
+
+
+def tensor_line(tensor: Tensor) -> str:
+    """Name, shape and dtype.
+
+    >>> tensor_line(Tensor(name="hidden", dtype="float32", shape=("tokens", 64)))
+    'hidden (tokens, 64) float32'
+    """
+    sizes = ", ".join(map(str, tensor.shape))
+    return printable(f"{tensor.name} ({sizes}) {tensor.dtype}")
+
+
+def cache_line(stage: Stage) -> str:
+    """Layers, heads and dtype of a stage's KV cache."""
+    cache = stage.cache
+    return "" if cache is None else f"{cache.layers} x {cache.kv_heads} x {cache.head_dim} {cache.dtype}"
+
+
+def image_line(spec: ImageSpec) -> str:
+    """Resize, crop and grid."""
+    resize, crop = spec.resize, spec.crop
+    grid = f"grid {spec.grid_height} x {spec.grid_width}"
+    resized = f"{resize.mode} {resize.height_px} x {resize.width_px} {resize.filter}, " if resize else ""
+    cropped = f"crop {crop.height_px} x {crop.width_px}, " if crop else ""
+    return resized + cropped + grid
+
+
+def text_line(bundle: Bundle) -> str:
+    """Dimensions of the language model."""
+    text = bundle.text_model
+    heads = f"{text.attention_heads} heads ({text.kv_heads} of keys) of {text.head_dim}"
+    return f"{text.layers} layers, width {text.hidden_size}, {heads}, context {bundle.context_tokens} tokens"
+
+
+def memory_line(bundle: Bundle) -> str:
+    """Estimated peak and its parts."""
+    need = bundle.memory
+    parts = (need.weights_bytes, need.kv_cache_bytes, need.activations_bytes)
+    weights, cache, activations = map(mib, parts)
+    return f"about {mib(need.peak_bytes)}: weights {weights}, KV cache {cache}, activations {activations}"
+
+
+def parity_line(parity: dict[str, Any] | None) -> str:
+    """Whether the bundle was compared with PyTorch."""
+    return "not checked" if parity is None else ", ".join(f"{key} {value}" for key, value in parity.items())
+
+
+def printable(text: str) -> str:
+    r"""Text that cannot steer a terminal.
+
+    >>> printable("a\x1b[2J")
+    'a?[2J'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def mib(size_bytes: int) -> str:
+    """Bytes in MiB.
+
+    >>> mib(3 * 2**19)
+    '1.5 MiB'
+    """
+    return f"{size_bytes / MIB:.1f} MiB"

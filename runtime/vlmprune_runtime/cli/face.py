@@ -1,0 +1,68 @@
+"""What all commands share: arguments in, an exit code out, errors as one line, never a traceback."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from vlmprune_runtime.errors import VlmPruneError, first_line
+
+INTERRUPTED, PIPE_CLOSED, FAILED = 130, 141, 1
+TRACEBACK_VARIABLE = "VLMPRUNE_TRACEBACK"
+
+Body = Callable[[argparse.Namespace], None]
+
+
+def run_command(parser: argparse.ArgumentParser, body: Body, argv: Sequence[str] | None = None) -> int:
+    """The exit code of `body` on the parsed arguments: 0 ok, 1 failed, 2 bad request, 130 interrupted.
+
+    A body returns nothing; it raises a `VlmPruneError` to fail.
+    """
+    try:
+        _never_fail_to_print()
+        body(parser.parse_args(argv))
+        sys.stdout.flush()
+        return 0
+    except SystemExit as stop:  # argparse: --help or wrong arguments
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except BrokenPipeError:
+        _drop_output()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except VlmPruneError as error:
+        return _told(parser.prog, str(error), error.exit_code)
+    except Exception as error:  # a fault of ours; one line is what a user can report
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        kind = f"internal error, {TRACEBACK_VARIABLE}=1 shows where: {type(error).__name__}"
+        return _told(parser.prog, f"{kind}: {first_line(error)}", FAILED)
+
+
+def command_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with examples; options cannot be abbreviated, so that names stay free."""
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _told(prog: str, message: str, code: int) -> int:
+    print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _never_fail_to_print() -> None:
+    """An answer with an emoji must not end a run on a terminal without it."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Nobody reads any more; without this Python complains again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,41 @@
+"""A run's result as plain JSON fields."""
+
+from typing import Any
+
+from vlmprune_runtime.events import Pruned, RunResult, Timings
+
+STAGES = ("preprocess", "vision", "embed", "head", "prune", "tail")
+
+
+def result_fields(result: RunResult) -> dict[str, Any]:
+    """All of a result, times in milliseconds."""
+    return {
+        "text": result.text,
+        "token_ids": list(result.token_ids),
+        "reason": result.reason,
+        "prompt_tokens": result.prompt_tokens,
+        "pruned": [pruned_fields(image) for image in result.pruned],
+        "timings": timing_fields(result.timings),
+    }
+
+
+def pruned_fields(pruned: Pruned) -> dict[str, Any]:
+    """What was kept of one image."""
+    return {
+        "image": pruned.image,
+        "visual_tokens": pruned.visual_tokens,
+        "kept": list(pruned.kept),
+        "order": list(pruned.order),
+    }
+
+
+def timing_fields(timings: Timings) -> dict[str, Any]:
+    """Each stage up to the first token, the first token, and the tokens after it."""
+    stages = {f"{stage}_ms": round(timings.stage_ms(stage), 3) for stage in STAGES}
+    speed = timings.decode_tokens_per_s
+    return {
+        **stages,
+        "ttft_ms": round(timings.ttft_ms, 3),
+        "decode_ms": [round(ms, 3) for ms in timings.decode_ms],
+        "decode_tokens_per_s": None if speed is None else round(speed, 2),
+    }

@@ -1,0 +1,136 @@
+"""`vlmprune-run`: an answer to a question about an image, streamed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.console import Console
+
+from vlmprune_runtime.atomic import check_png
+from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
+from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.fields import STAGES, result_fields
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.events import Finished, RunResult, TextPiece
+from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
+from vlmprune_runtime.overlay import draw_overlay
+from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.sampling import Sampling
+
+EXAMPLES = """\
+  vlmprune-run BUNDLE --image cat.jpg --prompt "What is in the picture?"
+  vlmprune-run BUNDLE --image cat.jpg --prompt "What colour is it?" --compare
+  vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --overlay kept.png --json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command(parser(), run, argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    told = "Answer a question about an image with an exported bundle; the answer goes to stdout."
+    made = command_parser("vlmprune-run", told, EXAMPLES)
+    made.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
+    made.add_argument("--image", required=True, metavar="FILE", help="picture to ask about")
+    made.add_argument("--prompt", required=True, metavar="TEXT", help="question")
+    way = made.add_mutually_exclusive_group()
+    way.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
+    way.add_argument("--compare", action="store_true", help="answer both ways and compare the times")
+    made.add_argument("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="default %(default)s")
+    made.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default 0: greedy")
+    made.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default 1: draw from all tokens")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw, default 0")
+    made.add_argument("--threads", type=int, metavar="N", help="default: one per core")
+    made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens over the picture")
+    made.add_argument("--json", action="store_true", help="one JSON object instead of the text")
+    made.add_argument(
+        "--no-verify", action="store_true", help="do not check the hashes of the bundle's files"
+    )
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """One answer, or two to compare."""
+    status = Console(stderr=True, highlight=False, markup=False)
+    request = request_of(args)
+    with status.status("loading the bundle"):
+        runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads)
+    if args.compare:
+        pruned = compare(runner, request, args.json, status)
+    else:
+        pruned = answer(runner, request, args.json, status)
+    if args.overlay:
+        (found, *_), spec = pruned.pruned, runner.bundle.manifest.image
+        draw_overlay(load_image(args.image), found.kept, found.order, spec, args.overlay)
+        status.print(f"overlay: {args.overlay}")
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """What is asked, refused before anything is loaded if it makes no sense."""
+    sampling = Sampling(args.temperature, args.top_p, args.seed)
+    if args.overlay:
+        check_png(args.overlay)
+        if args.no_prune:
+            raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
+    return Request(args.image, args.prompt, not args.no_prune, args.max_tokens, sampling)
+
+
+def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:
+    """One answer on stdout and its times on stderr, or all of it as JSON on stdout."""
+    result = streamed(runner, request, not as_json)
+    if as_json:
+        print(json.dumps(result_fields(result)))
+    else:
+        status.print(summary(result), style="dim")
+    return result
+
+
+def compare(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:
+    """Both answers and their times; both ways are run once before, so that neither pays for the first use."""
+    both = [replace(request, prune=False), replace(request, prune=True)]
+    with status.status("warming up both ways"):
+        for way in both:
+            runner.answer(replace(way, max_tokens=1))
+    results = []
+    for way in both:
+        if not as_json:
+            print("pruned:   " if way.prune else "unpruned: ", end="", flush=True)
+        results.append(streamed(runner, way, not as_json))
+    unpruned, pruned = results
+    if as_json:
+        print(json.dumps(comparison_fields(unpruned, pruned)))
+    else:
+        Console(highlight=False).print(comparison_table(unpruned, pruned))
+        status.print("one run each, after one warm-up run each", style="dim")
+    return pruned
+
+
+def streamed(runner: Runner, request: Request, aloud: bool) -> RunResult:
+    """The result; the text is written as it comes if it is to be heard."""
+    for event in runner.stream(request):
+        if aloud and isinstance(event, TextPiece):
+            print(event.text, end="", flush=True)
+        if isinstance(event, Finished):
+            result = event.result
+    if aloud:
+        print(flush=True)
+    return result
+
+
+def summary(result: RunResult) -> str:
+    """One line on how long it took."""
+    times = result.timings
+    stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in STAGES if times.stage_ms(name))
+    kept = "".join(f"{len(found.kept)} of {found.visual_tokens} visual tokens; " for found in result.pruned)
+    speed = times.decode_tokens_per_s
+    rate = f"; then {speed:.1f} tokens/s" if speed else ""
+    return f"{kept}first token after {times.ttft_ms:.0f} ms ({stages}){rate}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

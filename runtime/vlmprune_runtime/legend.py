@@ -1,0 +1,55 @@
+"""The legend below an overlay: how many tokens were kept, and which colour means which turn."""
+
+from PIL import Image, ImageDraw, ImageFont
+
+PLATE, INK, SOFT_INK = (17, 19, 24), (240, 240, 240), (160, 165, 175)
+# Viridis from its bright end: the first choice catches the eye, and it is readable to the colour-blind.
+COLOURS = ((253, 231, 37), (122, 209, 81), (34, 168, 132), (42, 120, 142), (65, 68, 135))
+UNIT_FRACTION, SMALLEST_UNIT_PX = 1 / 42, 8
+
+
+def colour_of(turn: int, turns: int) -> tuple[int, int, int]:
+    """The colour of one turn out of `turns`.
+
+    >>> colour_of(0, 5), colour_of(4, 5)
+    ((253, 231, 37), (65, 68, 135))
+    """
+    place = turn / max(turns - 1, 1) * (len(COLOURS) - 1)
+    low = min(int(place), len(COLOURS) - 2)
+    mixed = [round(a + (b - a) * (place - low)) for a, b in zip(COLOURS[low], COLOURS[low + 1], strict=True)]
+    return mixed[0], mixed[1], mixed[2]
+
+
+def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own typeface."""
+    return ImageFont.load_default(size_px)
+
+
+def with_legend(picture: Image.Image, kept: int, visual_tokens: int) -> Image.Image:
+    """The picture with a legend of two lines below."""
+    unit = max(SMALLEST_UNIT_PX, round(picture.width * UNIT_FRACTION))
+    sheet = Image.new("RGB", (picture.width, picture.height + 4 * unit), PLATE)
+    sheet.paste(picture, (0, 0))
+    draw, top, face = ImageDraw.Draw(sheet), picture.height + unit // 2, font(unit)
+    told = f"{kept} of {visual_tokens} visual tokens kept ({100 * kept / visual_tokens:.0f} %)"
+    draw.text((unit, top), told, fill=INK, font=face)
+    _scale(draw, (unit, top + 3 * unit // 2), unit, kept)
+    return sheet
+
+
+def _scale(draw: ImageDraw.ImageDraw, at: tuple[int, int], unit: int, kept: int) -> None:
+    """First colour to last, with the turns they stand for, and what is dim."""
+    left, top = at
+    face, words = (
+        font(round(unit * 0.8)),
+        ("chosen 1st", f"{kept}th", "dim: dropped   dark: not seen by the model"),
+    )
+    draw.text((left, top + unit // 4), words[0], fill=SOFT_INK, font=face)
+    left += round(draw.textlength(words[0], font=face)) + unit // 2
+    for step in range(8 * unit):
+        colour = colour_of(step, 8 * unit)
+        draw.line((left + step, top + unit // 4, left + step, top + unit * 5 // 4), fill=colour)
+    left += 8 * unit + unit // 2
+    draw.text((left, top + unit // 4), words[1], fill=SOFT_INK, font=face)
+    left += round(draw.textlength(words[1], font=face)) + unit
+    draw.text((left, top + unit // 4), words[2], fill=SOFT_INK, font=face)

@@ -1,0 +1,117 @@
+"""A picture of what the pruner kept: bright and numbered in the order of choosing, the rest dimmed."""
+
+from collections.abc import Sequence
+from math import ceil, floor
+from os import PathLike
+
+from PIL import Image, ImageDraw, ImageEnhance
+
+from vlmprune_runtime.atomic import save_png
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.geometry import Box, view_of
+from vlmprune_runtime.legend import colour_of, font, with_legend
+from vlmprune_runtime.schema import ImageSpec
+
+SEEN_PX, MOST_PX = 1008, 2400
+MARGIN_FRACTION = 0.35
+DROPPED_LIGHT, UNSEEN_LIGHT, COLOUR_LEFT = 0.38, 0.14, 0.35
+SMALLEST_NUMBER_PX = 18
+
+
+def draw_overlay(
+    image: Image.Image,
+    kept: Sequence[int],
+    order: Sequence[int],
+    spec: ImageSpec,
+    out: str | PathLike[str],
+) -> None:
+    """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
+    save_png(overlay(image, kept, order, spec), out)
+
+
+def overlay(image: Image.Image, kept: Sequence[int], order: Sequence[int], spec: ImageSpec) -> Image.Image:
+    """The given picture around what the model saw, at a readable size, with a legend below.
+
+    `kept` are places in the grid, row by row; `order[i]` is the place at which `kept[i]` was chosen.
+    """
+    check_selection(kept, order, spec)
+    canvas, seen = framed(image, view_of(image.width, image.height, spec).box)
+    patches = [patch_box(place, seen, spec) for place in kept]
+    lit = shaded(canvas, seen, patches)
+    mark(lit, patches, order)
+    return with_legend(lit, len(kept), spec.grid_height * spec.grid_width)
+
+
+def check_selection(kept: Sequence[int], order: Sequence[int], spec: ImageSpec) -> None:
+    """`BadRequest` for a selection that is not one of this grid."""
+    places = spec.grid_height * spec.grid_width
+    if not kept or len(set(kept)) < len(kept) or not all(0 <= place < places for place in kept):
+        raise BadRequest(f"kept: allowed are different places from 0 to {places - 1}")
+    if sorted(order) != list(range(len(kept))):
+        raise BadRequest(f"order: {len(kept)} kept tokens need each of 0 to {len(kept) - 1} once")
+
+
+def framed(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
+    """The picture around `box` at a readable size, and where the box lies in it.
+
+    Padding is black; far parts of very long pictures are left out.
+    """
+    left, top, right, bottom = box
+    margin = MARGIN_FRACTION * max(right - left, bottom - top)
+    x, y = floor(min(left, max(0, left - margin))), floor(min(top, max(0, top - margin)))
+    x_end = ceil(max(right, min(image.width, right + margin)))
+    y_end = ceil(max(bottom, min(image.height, bottom + margin)))
+    width, height = x_end - x, y_end - y
+    scale = min(SEEN_PX / min(right - left, bottom - top), MOST_PX / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = image.crop((x, y, x_end, y_end)).resize(size, Image.Resampling.BICUBIC)
+    across, down = size[0] / width, size[1] / height
+    return canvas, ((left - x) * across, (top - y) * down, (right - x) * across, (bottom - y) * down)
+
+
+def patch_box(place: int, seen: Box, spec: ImageSpec) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of one place of the grid, in whole pixels.
+
+    >>> from types import SimpleNamespace
+    >>> patch_box(5, (10.0, 0.0, 50.0, 40.0), SimpleNamespace(grid_height=4, grid_width=4))
+    (20, 10, 30, 20)
+    """
+    row, column = divmod(place, spec.grid_width)
+    across = (seen[2] - seen[0]) / spec.grid_width
+    down = (seen[3] - seen[1]) / spec.grid_height
+    left, top = seen[0] + column * across, seen[1] + row * down
+    return round(left), round(top), round(left + across), round(top + down)
+
+
+def shaded(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, int]]) -> Image.Image:
+    """Kept patches as they are, dropped ones dim, what the model did not see nearly dark."""
+    faded = ImageEnhance.Color(canvas).enhance(COLOUR_LEFT)
+    lit = ImageEnhance.Brightness(faded).enhance(UNSEEN_LIGHT)
+    left, top, right, bottom = (round(edge) for edge in seen)
+    dropped = ImageEnhance.Brightness(faded.crop((left, top, right, bottom))).enhance(DROPPED_LIGHT)
+    lit.paste(dropped, (left, top))
+    for box in patches:
+        lit.paste(canvas.crop(box), box[:2])
+    return lit
+
+
+def mark(lit: Image.Image, patches: list[tuple[int, int, int, int]], order: Sequence[int]) -> None:
+    """A frame in the colour of its turn around each kept patch, and the turn's number where it is readable."""
+    draw = ImageDraw.Draw(lit)
+    for (left, top, right, bottom), turn in zip(patches, order, strict=True):
+        colour = colour_of(turn, len(order))
+        size = min(right - left, bottom - top)
+        draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=max(1, size // 14))
+        if size >= SMALLEST_NUMBER_PX:
+            number(draw, (left, top), turn + 1, size)
+
+
+def number(draw: ImageDraw.ImageDraw, corner: tuple[int, int], turn: int, size_px: int) -> None:
+    """The turn in the upper left of its patch, on a dark plate so that it is readable on any picture."""
+    text, face = str(turn), font(max(9, round(size_px * 0.34)))
+    edge = max(1, size_px // 14)
+    at = (corner[0] + edge, corner[1] + edge)
+    _, top, right, bottom = draw.textbbox(at, text, font=face)
+    plate = (at[0], at[1], right + 2, bottom + 2 - (top - at[1]) // 2)
+    draw.rectangle(plate, fill=(0, 0, 0))
+    draw.text((at[0] + 1, at[1] - (top - at[1]) // 2), text, fill=(255, 255, 255), font=face)
