@@ -1,0 +1,1 @@
+"""Commands that need PyTorch: `vlmprune-export` and `vlmprune-check`."""

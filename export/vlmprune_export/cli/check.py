@@ -1,0 +1,107 @@
+"""`vlmprune-check`: every stage of a bundle against PyTorch."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.errors import MissingExtra
+from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
+
+if TYPE_CHECKING:
+    from vlmprune_export.parity import CheckReport, CheckRequest
+
+EXAMPLES = """\
+  vlmprune-check BUNDLE
+  vlmprune-check BUNDLE --tokens 64 --json
+  vlmprune-check BUNDLE --model ./moved-checkpoint --image cat.jpg --prompt "What is it?" --attach
+"""
+_STEPS = 6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 1 when a limit is passed."""
+    return run_command(parser(), run, argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    told = (
+        "Run every stage of a bundle and eager PyTorch on identical inputs, then whole answers, pruned and unpruned."
+    )
+    made = command_parser("vlmprune-check", told, EXAMPLES)
+    made.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
+    made.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
+    made.add_argument("--image", type=Path, default=SAMPLE_IMAGE, metavar="FILE", help="default: a sample scene")
+    made.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
+    made.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
+    made.add_argument("--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage")
+    made.add_argument("--attach", action="store_true", help="write the result into bundle.json")
+    made.add_argument("--json", action="store_true", help="print the report as JSON")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """One check; the first limit that is passed is raised after the table is printed."""
+    try:
+        from vlmprune_export.cli.progress import progress_bar
+        from vlmprune_export.parity import CheckRequest, check_bundle
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "torch", "export") from missing
+    request = CheckRequest(args.bundle, args.model, args.image, args.prompt, args.tokens)
+    with progress_bar(_STEPS) as progress:
+        report = check_bundle(_limited(request, args.limit), progress=progress)
+    if args.attach:
+        _attach(args.bundle, report)
+    if args.json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        _show(report)
+    for failure in report.failures():
+        raise failure
+
+
+def _limited(request: "CheckRequest", limit: float | None) -> "CheckRequest":
+    from vlmprune_export.parity import LIMITS
+
+    return request if limit is None else replace(request, limits=replace(LIMITS["none"], relative=limit))
+
+
+def _attach(folder: Path, report: "CheckReport") -> None:
+    from vlmprune_runtime.bundle import open_bundle
+    from vlmprune_runtime.schema import MANIFEST
+
+    manifest = open_bundle(folder, verify=False).manifest.model_copy(update={"parity": report.as_json()})
+    scratch = folder / f".{MANIFEST}.part"
+    scratch.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    scratch.replace(folder / MANIFEST)
+
+
+def _show(report: "CheckReport") -> None:
+    console = Console(highlight=False)
+    stages = Table("stage", "output", "max difference", "relative RMS", "limit", "")
+    for gap in report.differences:
+        exact = gap.equal is not None
+        measured = ("-", "-") if exact else (f"{gap.max_abs:.2e}", f"{gap.relative:.2e}")
+        good = bool(gap.equal) if exact else gap.relative <= report.limits.relative
+        limit = "equal" if exact else f"{report.limits.relative:.0e}"
+        stages.add_row(gap.stage, gap.output, *measured, limit, _mark(good))
+    answers = Table("answer", "tokens agreed", "kept in common", "limit", "")
+    for answer in report.agreements:
+        kept = "-" if answer.keep is None else f"{answer.kept_in_common} of {answer.keep}"
+        good = (
+            answer.tokens_fraction >= report.limits.tokens_fraction
+            and answer.overlap_fraction >= report.limits.overlap_fraction
+        )
+        limit = f"{report.limits.tokens_fraction:.0%}, {report.limits.overlap_fraction:.0%}"
+        answers.add_row(answer.way, f"{answer.agreed} of {answer.tokens}", kept, limit, _mark(good))
+    console.print(stages, answers)
+
+
+def _mark(good: bool) -> str:
+    return "[green]ok[/]" if good else "[red]past the limit[/]"

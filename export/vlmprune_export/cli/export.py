@@ -1,0 +1,82 @@
+"""`vlmprune-export`: a checkpoint becomes a bundle."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.errors import BadRequest, MissingExtra
+
+EXAMPLES = """\
+  vlmprune-export --target onnx --keep 64 --out pocket-onnx
+  vlmprune-export llava-hf/llava-1.5-7b-hf --target onnx --rate 0.889 --quant int4 --out llava-int4
+  vlmprune-export ./my-llava --target onnx --keep 64 --layer 2 --set threshold=0.7 --set batch=1 --out B
+"""
+_STEPS = 8  # loading, reading, five stages, manifest: for the progress bar
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command(parser(), run, argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    told = "Export a vision-language model to a bundle whose graphs prune visual tokens inside the model."
+    made = command_parser("vlmprune-export", told, EXAMPLES)
+    made.add_argument(
+        "model", nargs="?", default="pocket", metavar="MODEL",
+        help="local Hugging Face checkpoint folder or hub id; default: pocket, made from packages",
+    )  # fmt: skip
+    made.add_argument("--target", required=True, metavar="TARGET", help="onnx")
+    made.add_argument("--out", required=True, type=Path, metavar="DIR", help="bundle folder; must not exist")
+    made.add_argument("--force", action="store_true", help="replace a bundle that is already there")
+    made.add_argument("--json", action="store_true", help="print the manifest to stdout")
+    _add_pruning(made)
+    made.add_argument("--quant", default="none", metavar="KIND", help="none (default), int8 or int4")
+    made.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
+    return made
+
+
+def _add_pruning(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("pruning")
+    amount = group.add_mutually_exclusive_group()
+    amount.add_argument("--keep", type=int, metavar="K", help="visual tokens that stay; default: --rate 0.889")
+    amount.add_argument("--rate", type=float, metavar="R", help="share of visual tokens to drop")
+    group.add_argument("--pruner", default="vlm-pruner", metavar="NAME", help="default %(default)s")
+    group.add_argument("--layer", type=int, default=2, metavar="L", help="first pruned decoder layer, default 2")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="a setting of the pruner (pivots, threshold, batch, distance_weight, channels, beta, ...)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """One export, with a progress bar on stderr."""
+    settings = dict(_setting(text) for text in args.settings)
+    try:
+        from vlmprune_export.cli.progress import progress_bar
+        from vlmprune_export.exporting import ExportRequest, export_bundle
+        from vlmprune_export.staged import PruneOptions
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "torch", "export") from missing
+    prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)
+    request = ExportRequest(args.out, args.model, args.target, prune, args.quant, args.context, args.force)
+    with progress_bar(_STEPS) as progress:
+        folder = export_bundle(request, progress=progress)
+    print((folder / "bundle.json").read_text(encoding="utf-8") if args.json else folder)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A setting's name and its value read as JSON.
+
+    >>> _setting("batch=1")
+    ('batch', 1)
+    """
+    name, equals, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise BadRequest(f"--set {text!r}: allowed: NAME=VALUE with a number, true or false") from None

@@ -1,0 +1,27 @@
+"""A progress bar on stderr that names the step at hand."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
+    """A function to call with each step as it begins; without a terminal the steps are printed as lines."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        yield lambda line: console.print(line)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=steps)
+        begun = 0
+
+        def begin(line: str) -> None:
+            nonlocal begun
+            bar.update(task, description=line, completed=min(begun, steps))
+            begun += 1
+
+        yield begin

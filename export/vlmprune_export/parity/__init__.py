@@ -1,0 +1,6 @@
+"""The desktop check: every stage of a bundle, run by its engine, against eager PyTorch."""
+
+from vlmprune_export.parity.check import CheckReport, CheckRequest, check_bundle
+from vlmprune_export.parity.limits import LIMITS, Limits
+
+__all__ = ["LIMITS", "CheckReport", "CheckRequest", "Limits", "check_bundle"]

@@ -1,0 +1,56 @@
+"""Whole answers in two engines: kept overlap and agreement of tokens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+from vlmprune_runtime.engines import Engine
+from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prompt import EncodedPrompt
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of `tokens` next-token choices along the reference's own answer, `agreed` were the same.
+
+    `kept_in_common` of `keep` visual tokens were kept by both, each after its own prefill; None without pruning.
+    """
+
+    way: str
+    tokens: int
+    agreed: int
+    keep: int | None = None
+    kept_in_common: int | None = None
+
+    @property
+    def tokens_fraction(self) -> float:
+        """Share of choices in common."""
+        return self.agreed / self.tokens
+
+    @property
+    def overlap_fraction(self) -> float:
+        """Share of kept tokens in common, 1 without pruning."""
+        return 1.0 if self.keep is None or self.kept_in_common is None else self.kept_in_common / self.keep
+
+
+def compare_generation(
+    reference: Engine, engine: Engine, prompt: EncodedPrompt, pixels: npt.NDArray[Any], *, tokens: int, prune: bool
+) -> Agreement:
+    """Greedy choices of both engines while both are fed the reference's tokens (end tokens do not end it)."""
+    expected = prefill(reference, prompt, pixels, prune=prune)
+    measured = prefill(engine, prompt, pixels, prune=prune)
+    keep, common = _kept(expected, measured)
+    agreed = 0
+    for step in range(tokens):
+        token_id = int(expected.logits.argmax())
+        agreed += token_id == int(measured.logits.argmax())
+        if step + 1 < tokens:
+            expected, measured = decode(reference, token_id, expected), decode(engine, token_id, measured)
+    return Agreement("pruned" if prune else "unpruned", tokens, agreed, keep, common)
+
+
+def _kept(expected: State, measured: State) -> tuple[int | None, int | None]:
+    if not expected.selections:
+        return None, None
+    ours, theirs = (set(state.selections[0].kept.tolist()) for state in (measured, expected))
+    return len(theirs), len(ours & theirs)

@@ -1,0 +1,25 @@
+"""How far a bundle may be from PyTorch before the check fails."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`relative`: RMS of the difference over RMS of the reference, per stage on identical inputs.
+
+    `tokens_fraction`: share of generated tokens on which both choose alike; `overlap_fraction`: share of kept tokens
+    in common when each runs its own prefill. Kept indices on identical inputs must always be equal.
+    """
+
+    relative: float
+    tokens_fraction: float
+    overlap_fraction: float
+
+
+# Unquantised graphs differ by rounding only. Quantised ones are held to what a usable model needs.
+LIMITS: Mapping[str, Limits] = {
+    "none": Limits(relative=1e-3, tokens_fraction=1.0, overlap_fraction=1.0),
+    "int8": Limits(relative=0.25, tokens_fraction=0.75, overlap_fraction=0.75),
+    "int4": Limits(relative=0.35, tokens_fraction=0.60, overlap_fraction=0.75),
+}

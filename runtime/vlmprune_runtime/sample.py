@@ -1,0 +1,6 @@
+"""A picture and a question that come with the package, for a first run and for checks."""
+
+from pathlib import Path
+
+SAMPLE_IMAGE = Path(__file__).parent / "sample.png"
+SAMPLE_PROMPT = "Is the dog left of the bus?"
