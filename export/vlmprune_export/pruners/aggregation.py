@@ -5,21 +5,22 @@ from torch import Tensor
 
 
 def aggregate(
-    hidden: Tensor, unit: Tensor, kept: Tensor, left: Tensor, beta: float
-) -> Tensor:  # (N, D), (N, q), (K,), (N,) -> (K, D)
+    hidden: Tensor, unit: Tensor, kept: Tensor, beta: float
+) -> Tensor:  # (N, D), (N, q), (K,) -> (K, D)
     """The kept rows of `hidden`, each mixed with the discarded tokens that are most similar to it.
 
     A kept token that got none, or whose similarities do not add up to more than zero, stays as it is.
     """
-    weights = shares(unit, kept, left)
+    weights = shares(unit, kept)
     total = weights.sum(0)[:, None]
     gathered = torch.bmm(weights.mT[None], hidden[None])[0] / total.clamp(min=1e-8)
     own = hidden.index_select(0, kept)
     return torch.where(total > 0, beta * own + (1 - beta) * gathered, own)
 
 
-def shares(unit: Tensor, kept: Tensor, left: Tensor) -> Tensor:  # (N, q), (K,), (N,) -> (N, K)
+def shares(unit: Tensor, kept: Tensor) -> Tensor:  # (N, q), (K,) -> (N, K)
     """Each discarded token's similarity to the kept token nearest to it (ties: the first), zero elsewhere."""
+    left = torch.ones(unit.shape[0], dtype=torch.bool).index_fill(0, kept, False)
     similar = torch.bmm(unit[None], unit.index_select(0, kept).mT[None])[0]
     nearest = similar.argmax(1, keepdim=True) == torch.arange(kept.shape[0])
     return torch.where(torch.logical_and(nearest, left[:, None]), similar, torch.zeros_like(similar))

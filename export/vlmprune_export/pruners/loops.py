@@ -56,7 +56,7 @@ def branch(
     """`then` or `otherwise` of the operands: only one is computed, except in the unrolled form."""
     if not torch.compiler.is_exporting():
         return then(*operands) if bool(found) else otherwise(*operands)
-    if form == "unrolled":
+    if form in ("unrolled", "while"):
         pairs = zip(then(*operands), otherwise(*operands), strict=True)
         return tuple(torch.where(found, a, b) for a, b in pairs)
     return cast(State, torch.cond(found, then, otherwise, operands))

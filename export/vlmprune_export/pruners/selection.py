@@ -8,14 +8,15 @@ lowest index.
 """
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmprune_export.pruners.grid import Grid
 from vlmprune_export.pruners.loops import LoopForm, State, branch, repeat
+from vlmprune_export.pruners.ordering import ascending
 from vlmprune_export.pruners.settings import VlmPrunerSettings
 
 TAKEN = 1e9
@@ -34,42 +35,38 @@ class Progress(NamedTuple):
     count: Tensor  # () how many are chosen
 
 
-@dataclass(frozen=True)
-class Selection:
-    """One greedy selection; call `run`."""
+class Selection(nn.Module):
+    """Chooses K tokens, starting from the pivots."""
 
-    unit: Tensor  # (N, q) unit vectors
-    grid: Grid
-    keep: int
-    settings: VlmPrunerSettings
-    form: LoopForm
+    lanes: Tensor
+    starts: Tensor
 
-    def run(self, pivots: Tensor) -> tuple[Tensor, Tensor]:  # (P,) -> (K,), (N,)
-        """The K chosen tokens in the order chosen, and for every token whether it was left."""
+    def __init__(self, grid: Grid, keep: int, settings: VlmPrunerSettings, form: LoopForm) -> None:
+        """A selection on that grid; `form` says how its step is repeated while exporting."""
+        super().__init__()
+        self.grid, self.keep, self.settings, self.form = grid, keep, settings, form
+        self.batch = min(settings.batch, grid.tokens)
+        places = torch.arange(grid.tokens)
+        # For each place in a ranking, where its batch starts; and the places within a batch.
+        self.register_buffer("starts", places // self.batch * self.batch, persistent=False)
+        self.register_buffer("lanes", torch.arange(self.batch), persistent=False)
+
+    def forward(self, unit: Tensor, pivots: Tensor) -> Tensor:  # (N, q), (P,) -> (K,)
+        """The chosen tokens in the order chosen."""
         steps = self.keep - pivots.shape[0] + rounds(self.settings)
-        last = Progress(*repeat(self.step, self.unfinished, self.start(pivots), steps=steps, form=self.form))
-        return last.order[: self.keep], last.near < TAKEN
+        start = self.start(unit, pivots)
+        last = repeat(partial(self.step, unit), self.unfinished, start, steps=steps, form=self.form)
+        return Progress(*last).order[: self.keep]
 
-    @property
-    def batch(self) -> int:
-        """Tokens in one batch."""
-        return min(self.settings.batch, self.tokens)
-
-    @property
-    def tokens(self) -> int:
-        """N."""
-        return self.unit.shape[0]
-
-    def start(self, pivots: Tensor) -> Progress:  # (P,)
+    def start(self, unit: Tensor, pivots: Tensor) -> State:  # (N, q), (P,)
         """The pivots chosen, and the first round open."""
-        near = torch.full((self.tokens,), -TAKEN)
-        spread = torch.full((self.tokens,), TAKEN)
-        near, spread = self.choose(near, spread, pivots)
+        blank = torch.full((self.grid.tokens,), TAKEN)
+        near, spread = self.choose(unit, -blank, blank, pivots)
         rest = torch.zeros(self.keep + self.batch - pivots.shape[0], dtype=torch.int64)
         return Progress(
             near,
             spread,
-            ranking=ranked(near * spread),
+            ranking=ascending(near * spread, self.form),
             cursor=torch.zeros((), dtype=torch.int64),
             threshold=torch.full((), self.settings.threshold),
             order=torch.cat([pivots, rest]),
@@ -80,39 +77,38 @@ class Selection:
         """Whether fewer than K tokens are chosen."""
         return Progress(*state).count < self.keep
 
-    def step(self, state: State) -> State:
+    def step(self, unit: Tensor, state: State) -> State:
         """Take from the first batch that has a token to take, or open the next round."""
         now = Progress(*state)
         scores = (now.near * now.spread).index_select(0, now.ranking)
-        starts = self.starts()
-        open_now = torch.logical_and(scores < now.threshold, starts >= now.cursor)
-        start = torch.where(open_now, starts, torch.full_like(starts, self.tokens)).amin(0)
-        found = start < self.tokens
-        return branch(found, self.take, self.open_round, (*now, scores, start), form=self.form)
+        takeable = torch.logical_and(scores < now.threshold, self.starts >= now.cursor)
+        start = torch.where(takeable, self.starts, self.grid.tokens).amin(0)
+        found = start < self.grid.tokens
+        take = partial(self.take, unit)
+        return branch(found, take, self.open_round, (*now, scores, start), form=self.form)
 
-    def take(self, *operands: Tensor) -> State:
+    def take(self, unit: Tensor, *operands: Tensor) -> State:
         """Choose what scores below the threshold in the batch at `start`, the lowest first."""
         now, (scores, start) = Progress(*operands[:-2]), operands[-2:]
         tokens, fits = self.acceptable(now, scores, start)
-        near, spread = self.choose(now.near, now.spread, tokens)
-        lanes = torch.arange(self.batch)
-        return Progress(
+        near, spread = self.choose(unit, now.near, now.spread, tokens)
+        return (
             near,
             spread,
             now.ranking.clone(),
             start + self.batch,
             now.threshold.clone(),
-            now.order.scatter(0, now.count + lanes, tokens),
+            now.order.scatter(0, now.count + self.lanes, tokens),
             now.count + fits.sum(),
         )
 
     def open_round(self, *operands: Tensor) -> State:
         """Raise the threshold and order the free tokens anew."""
         now = Progress(*operands[:-2])
-        return Progress(
+        return (
             now.near.clone(),
             now.spread.clone(),
-            ranked(now.near * now.spread),
+            ascending(now.near * now.spread, self.form),
             torch.zeros_like(now.cursor),
             now.threshold + self.settings.threshold_step,
             now.order.clone(),
@@ -123,36 +119,27 @@ class Selection:
         self, now: Progress, scores: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:  # (N,), () -> (B,), (B,)
         """Tokens of the batch by score, and which of them are taken; the others repeat the first."""
-        lanes = torch.arange(self.batch)
-        places = start + lanes
-        batch_scores = scores.index_select(0, places.clamp(max=self.tokens - 1))
-        if self.tokens % self.batch:
-            batch_scores = torch.where(
-                places < self.tokens, batch_scores, torch.full_like(batch_scores, TAKEN)
-            )
-        by_score, lane = torch.sort(batch_scores, stable=True)
-        fits = torch.logical_and(by_score < now.threshold, lanes < self.keep - now.count)
-        tokens = now.ranking.index_select(0, places.clamp(max=self.tokens - 1)).index_select(0, lane)
+        places = start + self.lanes
+        inside = places.clamp(max=self.grid.tokens - 1)
+        batch_scores = scores.index_select(0, inside)
+        if self.grid.tokens % self.batch:
+            batch_scores = torch.where(places < self.grid.tokens, batch_scores, TAKEN)
+        lanes = ascending(batch_scores, self.form)
+        below = batch_scores.index_select(0, lanes) < now.threshold
+        fits = torch.logical_and(below, self.lanes < self.keep - now.count)
+        tokens = now.ranking.index_select(0, inside).index_select(0, lanes)
         return torch.where(fits, tokens, tokens[:1]), fits
 
-    def choose(self, near: Tensor, spread: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """`near` and `spread` once these tokens are chosen too."""  # (N,), (N,), (B,) -> (N,), (N,)
-        rows = self.unit.index_select(0, tokens)
-        similar = torch.bmm(self.unit[None], rows.mT[None])[0].amax(1)
+    def choose(
+        self, unit: Tensor, near: Tensor, spread: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:  # (N, q), (N,), (N,), (B,) -> (N,), (N,)
+        """`near` and `spread` once these tokens are chosen too."""
+        rows = unit.index_select(0, tokens)
+        similar = torch.bmm(unit[None], rows.mT[None])[0].amax(1)
         squares = self.grid.squared_distance(tokens)
         weight = self.settings.distance_weight / self.grid.diagonal
-        away = 1 + squares.sqrt() * weight
-        near = torch.where(squares > 0, torch.maximum(near, similar), torch.full_like(near, TAKEN))
-        return near, torch.minimum(spread, away)
-
-    def starts(self) -> Tensor:  # -> (N,)
-        """For each place in a ranking, where its batch starts."""
-        return torch.tensor([place // self.batch * self.batch for place in range(self.tokens)])
-
-
-def ranked(scores: Tensor) -> Tensor:  # (N,) -> (N,)
-    """Tokens by score, lowest first."""
-    return torch.sort(scores, stable=True).indices
+        near = torch.where(squares > 0, torch.maximum(near, similar), TAKEN)
+        return near, torch.minimum(spread, 1 + squares.sqrt() * weight)
 
 
 def rounds(settings: VlmPrunerSettings) -> int:
@@ -161,6 +148,6 @@ def rounds(settings: VlmPrunerSettings) -> int:
     >>> rounds(VlmPrunerSettings())
     9
     """
-    # Cosines of unit vectors may exceed 1 by rounding, and so does the sum of thresholds.
+    # Cosines of unit vectors may exceed 1 by rounding, and so may the sum of thresholds fall short.
     highest = 1.001 * (1 + settings.distance_weight)
     return max(0, math.ceil((highest - settings.threshold) / settings.threshold_step)) + 1

@@ -6,6 +6,7 @@ from torch import Tensor
 from vlmprune_export.pruners.aggregation import aggregate
 from vlmprune_export.pruners.features import unit_features
 from vlmprune_export.pruners.grid import Grid
+from vlmprune_export.pruners.ordering import ascending
 from vlmprune_export.pruners.pivots import pick_pivots
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.selection import Selection
@@ -31,15 +32,17 @@ class VlmPruner(Pruner):
     def forward(
         self, hidden: Tensor, keys: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:  # (N, D), (N, Dk) -> (K,), (K, D), (K,)
-        """Kept indices ascending, their rows of `hidden` aggregated, and the place at which each was chosen."""
+        """Kept indices ascending, their rows of `hidden` aggregated, and the place each was chosen at."""
         if self.grid.tokens <= self.keep:
             everything = torch.arange(self.grid.tokens)
             return everything, hidden.clone(), everything.clone()
-        unit = unit_features(hidden, self.settings.channels)
+        unit = unit_features(hidden, self.settings.channels, self.loop)
         pivots = pick_pivots(keys, min(self.settings.pivots, self.keep))
-        chosen, left = Selection(unit, self.grid, self.keep, self.settings, self.loop).run(pivots)
-        kept, order = torch.sort(chosen)
+        select = Selection(self.grid, self.keep, self.settings, self.loop)
+        chosen = select(unit, pivots)
+        order = ascending(chosen, self.loop)
+        kept = chosen.index_select(0, order)
         if not self.settings.aggregate:
             return kept, hidden.index_select(0, kept), order
-        fused = aggregate(hidden.float(), unit, kept, left, self.settings.beta)
+        fused = aggregate(hidden.float(), unit, kept, self.settings.beta)
         return kept, fused.to(hidden.dtype), order

@@ -1,0 +1,29 @@
+"""Ascending order with one rule for equal values: the lower index comes first."""
+
+import torch
+from torch import Tensor
+
+from vlmprune_export.pruners.loops import LoopForm
+
+
+def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
+    """Indices of the values, lowest first. No NaN allowed.
+
+    PyTorch's stable sort has no ONNX translation, and its `topk` promises nothing about equal values. ONNX's
+    TopK promises the lower index, so the form for ONNX may use it; for the others values are compared in pairs.
+    """
+    if not torch.compiler.is_exporting():
+        return torch.sort(values, stable=True).indices
+    if form == "while":
+        return torch.topk(values, values.shape[0], largest=False, sorted=True).indices
+    index = torch.arange(values.shape[0])
+    rank = precedes(values).sum(1)
+    return torch.zeros_like(index).scatter(0, rank, index)
+
+
+def precedes(values: Tensor) -> Tensor:  # (N,) -> (N, N)
+    """Whether, for value i, value j comes before it."""
+    index = torch.arange(values.shape[0])
+    lower = values[None] < values[:, None]
+    equal = torch.logical_and(values[None] == values[:, None], index[None] < index[:, None])
+    return torch.logical_or(lower, equal)
