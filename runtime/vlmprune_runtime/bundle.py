@@ -16,6 +16,8 @@ from vlmprune_runtime.schema import MANIFEST, SCHEMA_VERSION, Bundle, FileEntry
 
 MAX_MANIFEST_BYTES = 8 * 2**20
 MAX_VALUE_CHARS = 60
+# What pydantic puts behind the place of a dictionary key or of one side of a union.
+PYDANTIC_TAGS = ("[key]", "constrained-int", "str")
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,11 @@ def field_path(loc: Iterable[int | str]) -> str | None:
     >>> field_path(("stages", "head", "inputs", 0, "dtype"))
     'stages.head.inputs.0.dtype'
     """
-    parts = [part if isinstance(part, int) or part.isidentifier() else _shown(part) for part in loc]
-    return ".".join(map(str, parts)) or None
+    parts = list(loc)
+    if parts and parts[-1] in PYDANTIC_TAGS:
+        parts.pop()
+    shown = [part if isinstance(part, int) or part.isidentifier() else _shown(part) for part in parts]
+    return ".".join(map(str, shown)) or None
 
 
 def _shown(value: object) -> str:

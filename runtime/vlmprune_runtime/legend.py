@@ -33,23 +33,23 @@ def with_legend(picture: Image.Image, kept: int, visual_tokens: int) -> Image.Im
     draw, top, face = ImageDraw.Draw(sheet), picture.height + unit // 2, font(unit)
     told = f"{kept} of {visual_tokens} visual tokens kept ({100 * kept / visual_tokens:.0f} %)"
     draw.text((unit, top), told, fill=INK, font=face)
-    _scale(draw, (unit, top + 3 * unit // 2), unit, kept)
+    _scale(draw, (unit, top + 3 * unit // 2), unit)
     return sheet
 
 
-def _scale(draw: ImageDraw.ImageDraw, at: tuple[int, int], unit: int, kept: int) -> None:
-    """First colour to last, with the turns they stand for, and what is dim."""
+def _scale(draw: ImageDraw.ImageDraw, at: tuple[int, int], unit: int) -> None:
+    """First colour to last, and what is dim."""
     left, top = at
-    face, words = (
-        font(round(unit * 0.8)),
-        ("chosen 1st", f"{kept}th", "dim: dropped   dark: not seen by the model"),
-    )
-    draw.text((left, top + unit // 4), words[0], fill=SOFT_INK, font=face)
-    left += round(draw.textlength(words[0], font=face)) + unit // 2
+    left = _word(draw, (left, top), "chosen first", unit)
     for step in range(8 * unit):
         colour = colour_of(step, 8 * unit)
         draw.line((left + step, top + unit // 4, left + step, top + unit * 5 // 4), fill=colour)
-    left += 8 * unit + unit // 2
-    draw.text((left, top + unit // 4), words[1], fill=SOFT_INK, font=face)
-    left += round(draw.textlength(words[1], font=face)) + unit
-    draw.text((left, top + unit // 4), words[2], fill=SOFT_INK, font=face)
+    left = _word(draw, (left + 8 * unit + unit // 2, top), "last", unit)
+    _word(draw, (left + unit, top), "dim: dropped    darkest: not seen by the model", unit)
+
+
+def _word(draw: ImageDraw.ImageDraw, at: tuple[int, int], word: str, unit: int) -> int:
+    """The word written, and where the next thing may begin."""
+    face = font(round(unit * 0.8))
+    draw.text((at[0], at[1] + unit // 4), word, fill=SOFT_INK, font=face)
+    return at[0] + round(draw.textlength(word, font=face)) + unit // 2

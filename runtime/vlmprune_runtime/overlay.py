@@ -14,7 +14,7 @@ from vlmprune_runtime.schema import ImageSpec
 
 SEEN_PX, MOST_PX = 1008, 2400
 MARGIN_FRACTION = 0.35
-DROPPED_LIGHT, UNSEEN_LIGHT, COLOUR_LEFT = 0.38, 0.14, 0.35
+DROPPED_LIGHT, UNSEEN_LIGHT, COLOUR_LEFT = 0.42, 0.14, 0.35
 SMALLEST_NUMBER_PX = 18
 
 
@@ -96,7 +96,7 @@ def shaded(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, in
 
 
 def mark(lit: Image.Image, patches: list[tuple[int, int, int, int]], order: Sequence[int]) -> None:
-    """A frame in the colour of its turn around each kept patch, and the turn's number where it is readable."""
+    """A frame in the colour of its turn around each kept patch, the turn's number where it is readable."""
     draw = ImageDraw.Draw(lit)
     for (left, top, right, bottom), turn in zip(patches, order, strict=True):
         colour = colour_of(turn, len(order))
