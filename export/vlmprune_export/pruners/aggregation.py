@@ -13,7 +13,7 @@ def aggregate(
     """
     weights = shares(unit, kept)
     total = weights.sum(0)[:, None]
-    gathered = torch.bmm(weights.mT[None], hidden[None])[0] / total.clamp(min=1e-8)
+    gathered = torch.bmm(weights[None].mT, hidden[None])[0] / total.clamp(min=1e-8)
     own = hidden.index_select(0, kept)
     return torch.where(total > 0, beta * own + (1 - beta) * gathered, own)
 
@@ -21,6 +21,6 @@ def aggregate(
 def shares(unit: Tensor, kept: Tensor) -> Tensor:  # (N, q), (K,) -> (N, K)
     """Each discarded token's similarity to the kept token nearest to it (ties: the first), zero elsewhere."""
     left = torch.ones(unit.shape[0], dtype=torch.bool).index_fill(0, kept, False)
-    similar = torch.bmm(unit[None], unit.index_select(0, kept).mT[None])[0]
+    similar = torch.bmm(unit[None], unit.index_select(0, kept)[None].mT)[0]
     nearest = similar.argmax(1, keepdim=True) == torch.arange(kept.shape[0])
     return torch.where(torch.logical_and(nearest, left[:, None]), similar, torch.zeros_like(similar))

@@ -28,9 +28,9 @@ class Grid(nn.Module):
         y, x = (index // width).float(), (index % width).float()
         norm, one = y * y + x * x, torch.ones_like(x)
         # |a - b|^2 = |a|^2 - 2 ab + |b|^2 as one product of small matrices.
-        self.register_buffer("left", torch.stack([norm, -2 * y, -2 * x, one], 1), persistent=False)
-        self.register_buffer("right", torch.stack([one, y, x, norm], 0), persistent=False)
+        self.register_buffer("left", torch.stack([norm, -2 * y, -2 * x, one], 1)[None], persistent=False)
+        self.register_buffer("right", torch.stack([one, y, x, norm], 0)[None], persistent=False)
 
     def squared_distance(self, tokens: Tensor) -> Tensor:  # (B,) -> (N,)
         """Squared distance, in cells, from each token to the nearest of the given ones."""
-        return torch.bmm(self.left.index_select(0, tokens)[None], self.right[None])[0].amin(0)
+        return torch.bmm(self.left.index_select(1, tokens), self.right).amin((0, 1))

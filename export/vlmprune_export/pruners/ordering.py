@@ -21,6 +21,15 @@ def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
     return torch.zeros_like(index).scatter(0, rank, index)
 
 
+def sort_ascending(values: Tensor, form: LoopForm) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
+    """The values, lowest first, and their indices; see `ascending`."""
+    if torch.compiler.is_exporting() and form == "while":
+        lowest = torch.topk(values, values.shape[0], largest=False, sorted=True)
+        return lowest.values, lowest.indices
+    order = ascending(values, form)
+    return values.index_select(0, order), order
+
+
 def precedes(values: Tensor) -> Tensor:  # (N,) -> (N, N)
     """Whether, for value i, value j comes before it."""
     index = torch.arange(values.shape[0])

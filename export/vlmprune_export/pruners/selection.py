@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from vlmprune_export.pruners.grid import Grid
-from vlmprune_export.pruners.loops import LoopForm, State, branch, repeat
-from vlmprune_export.pruners.ordering import ascending
+from vlmprune_export.pruners.loops import LoopForm, State, repeat
+from vlmprune_export.pruners.ordering import ascending, sort_ascending
 from vlmprune_export.pruners.settings import VlmPrunerSettings
 
 TAKEN = 1e9
@@ -31,8 +31,8 @@ class Progress(NamedTuple):
     ranking: Tensor  # (N,) tokens by score at the start of the round
     cursor: Tensor  # () first place in `ranking` that was not walked yet
     threshold: Tensor  # ()
-    order: Tensor  # (K + B,) chosen tokens, in the order chosen; what follows the first `count` means nothing
-    count: Tensor  # () how many are chosen
+    order: Tensor  # (K + B,) chosen tokens, in the order chosen; only the first K - room mean anything
+    room: Tensor  # () how many are still to be chosen
 
 
 class Selection(nn.Module):
@@ -54,11 +54,12 @@ class Selection(nn.Module):
     def forward(self, unit: Tensor, pivots: Tensor) -> Tensor:  # (N, q), (P,) -> (K,)
         """The chosen tokens in the order chosen."""
         steps = self.keep - pivots.shape[0] + rounds(self.settings)
-        start = self.start(unit, pivots)
-        last = repeat(partial(self.step, unit), self.unfinished, start, steps=steps, form=self.form)
+        step = partial(self.step, unit[None])
+        start = self.start(unit[None], pivots)
+        last = repeat(step, self.unfinished, start, steps=steps, form=self.form)
         return Progress(*last).order[: self.keep]
 
-    def start(self, unit: Tensor, pivots: Tensor) -> State:  # (N, q), (P,)
+    def start(self, unit: Tensor, pivots: Tensor) -> State:  # (1, N, q), (P,)
         """The pivots chosen, and the first round open."""
         blank = torch.full((self.grid.tokens,), TAKEN)
         near, spread = self.choose(unit, -blank, blank, pivots)
@@ -70,76 +71,66 @@ class Selection(nn.Module):
             cursor=torch.zeros((), dtype=torch.int64),
             threshold=torch.full((), self.settings.threshold),
             order=torch.cat([pivots, rest]),
-            count=torch.full((), pivots.shape[0], dtype=torch.int64),
+            room=torch.full((), self.keep - pivots.shape[0], dtype=torch.int64),
         )
 
     def unfinished(self, state: State) -> Tensor:  # -> ()
         """Whether fewer than K tokens are chosen."""
-        return Progress(*state).count < self.keep
+        return Progress(*state).room > 0
 
-    def step(self, unit: Tensor, state: State) -> State:
-        """Take from the first batch that has a token to take, or open the next round."""
+    def step(self, unit: Tensor, state: State) -> State:  # (1, N, q)
+        """Take from the first batch that has a token to take; if there is none, open the next round.
+
+        Without a token to take, the first pivot is chosen once more, which changes nothing.
+        """
         now = Progress(*state)
-        scores = (now.near * now.spread).index_select(0, now.ranking)
-        takeable = torch.logical_and(scores < now.threshold, self.starts >= now.cursor)
-        start = torch.where(takeable, self.starts, self.grid.tokens).amin(0)
-        found = start < self.grid.tokens
-        take = partial(self.take, unit)
-        return branch(found, take, self.open_round, (*now, scores, start), form=self.form)
+        scores = now.near * now.spread
+        start, tokens, fits = self.first_batch(now, scores)
+        near, spread = self.choose(unit, now.near, now.spread, torch.where(fits, tokens, now.order[:1]))
+        taken = fits.sum()
+        ranking, cursor, threshold = self.walk_on(now, scores, start + self.batch, taken > 0)
+        order = now.order.scatter(0, self.lanes + self.keep - now.room, tokens)
+        return Progress(near, spread, ranking, cursor, threshold, order, now.room - taken)
 
-    def take(self, unit: Tensor, *operands: Tensor) -> State:
-        """Choose what scores below the threshold in the batch at `start`, the lowest first."""
-        now, (scores, start) = Progress(*operands[:-2]), operands[-2:]
-        tokens, fits = self.acceptable(now, scores, start)
-        near, spread = self.choose(unit, now.near, now.spread, tokens)
-        return (
-            near,
-            spread,
-            now.ranking.clone(),
-            start + self.batch,
-            now.threshold.clone(),
-            now.order.scatter(0, now.count + self.lanes, tokens),
-            now.count + fits.sum(),
-        )
-
-    def open_round(self, *operands: Tensor) -> State:
-        """Raise the threshold and order the free tokens anew."""
-        now = Progress(*operands[:-2])
-        return (
-            now.near.clone(),
-            now.spread.clone(),
-            ascending(now.near * now.spread, self.form),
-            torch.zeros_like(now.cursor),
-            now.threshold + self.settings.threshold_step,
-            now.order.clone(),
-            now.count.clone(),
-        )
-
-    def acceptable(
-        self, now: Progress, scores: Tensor, start: Tensor
-    ) -> tuple[Tensor, Tensor]:  # (N,), () -> (B,), (B,)
-        """Tokens of the batch by score, and which of them are taken; the others repeat the first."""
+    def first_batch(
+        self, now: Progress, scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (N,) -> (), (B,), (B,)
+        """Where the first batch with a token to take starts, its tokens by score, and which are taken."""
+        ranked = scores.index_select(0, now.ranking)
+        takeable = torch.logical_and(ranked < now.threshold, self.starts >= now.cursor)
+        ranked = torch.where(takeable, ranked, TAKEN)
+        start = torch.where(takeable, self.starts, self.starts[-1]).amin(0)
         places = start + self.lanes
-        inside = places.clamp(max=self.grid.tokens - 1)
-        batch_scores = scores.index_select(0, inside)
-        if self.grid.tokens % self.batch:
-            batch_scores = torch.where(places < self.grid.tokens, batch_scores, TAKEN)
-        lanes = ascending(batch_scores, self.form)
-        below = batch_scores.index_select(0, lanes) < now.threshold
-        fits = torch.logical_and(below, self.lanes < self.keep - now.count)
-        tokens = now.ranking.index_select(0, inside).index_select(0, lanes)
-        return torch.where(fits, tokens, tokens[:1]), fits
+        inside = places.clamp(max=self.grid.tokens - 1) if self.ragged else places
+        batch = ranked.index_select(0, inside)
+        if self.ragged:
+            batch = torch.where(places < self.grid.tokens, batch, TAKEN)
+        batch, lanes = sort_ascending(batch, self.form)
+        fits = torch.logical_and(batch < TAKEN, self.lanes < now.room)
+        return start, now.ranking.index_select(0, inside).index_select(0, lanes), fits
+
+    def walk_on(
+        self, now: Progress, scores: Tensor, after: Tensor, found: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (N,), (), () -> (N,), (), ()
+        """Ranking, cursor and threshold after a batch, or of a new round if none was found."""
+        ranking = torch.where(found, now.ranking, ascending(scores, self.form))
+        raised = now.threshold + self.settings.threshold_step
+        return ranking, torch.where(found, after, 0), torch.where(found, now.threshold, raised)
 
     def choose(
         self, unit: Tensor, near: Tensor, spread: Tensor, tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:  # (N, q), (N,), (N,), (B,) -> (N,), (N,)
+    ) -> tuple[Tensor, Tensor]:  # (1, N, q), (N,), (N,), (B,) -> (N,), (N,)
         """`near` and `spread` once these tokens are chosen too."""
-        rows = unit.index_select(0, tokens)
-        similar = torch.bmm(unit[None], rows.mT[None])[0].amax(1)
+        similar = torch.bmm(unit, unit.index_select(1, tokens).mT).amax((0, 2))
         squares = self.grid.squared_distance(tokens)
         weight = self.settings.distance_weight / self.grid.diagonal
         near = torch.where(squares > 0, torch.maximum(near, similar), TAKEN)
         return near, torch.minimum(spread, 1 + squares.sqrt() * weight)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the last batch of a round is shorter than the others."""
+        return self.grid.tokens % self.batch != 0
 
 
 def rounds(settings: VlmPrunerSettings) -> int:
