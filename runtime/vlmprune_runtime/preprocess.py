@@ -10,6 +10,7 @@ from vlmprune_runtime.schema import ImageSpec
 
 __all__ = ["load_image", "preprocess", "seen_picture"]
 
+WHOLE_PX = 2**24
 SUPPORT = {"nearest": 1, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 
 
@@ -24,8 +25,8 @@ def preprocess(image: Image.Image, spec: ImageSpec) -> npt.NDArray[np.float32]: 
 def seen_picture(image: Image.Image, spec: ImageSpec) -> Image.Image:
     """The picture as the model sees it, before rescaling.
 
-    Only the part that survives the crop is computed: 1 x 20000 pixels at shortest edge 336 would otherwise
-    take gigabytes.
+    Always resized across first and then down, as torchvision does. Pillow 13 picks an order by the sizes, and
+    since values are rounded in between, that would be seen: up to 7/255 in single pixels.
     """
     view = view_of(image.width, image.height, spec)
     part = _resized_part(image, view, spec)
@@ -40,11 +41,22 @@ def _resized_part(image: Image.Image, view: View, spec: ImageSpec) -> Image.Imag
     (left, right), (top, bottom) = view.width.shown, view.height.shown
     if spec.resize is None:
         return image.crop((left, top, right, bottom))
-    return _resized(image, view, spec.resize.filter)
+    if view.width.resized_px * view.height.resized_px <= WHOLE_PX:
+        return _whole_resized(image, view, Image.Resampling[spec.resize.filter.upper()])
+    return _box_resized(image, view, spec.resize.filter)
 
 
-def _resized(image: Image.Image, view: View, kind: str) -> Image.Image:
-    """The seen part, resized across and then down as a whole one is; given a box Pillow may turn that."""
+def _whole_resized(image: Image.Image, view: View, resample: Image.Resampling) -> Image.Image:
+    """Resized across, then down, and cropped."""
+    (left, right), (top, bottom) = view.width.shown, view.height.shown
+    across = image.resize((view.width.resized_px, image.height), resample)
+    columns = across.crop((left, 0, right, image.height))
+    down = columns.resize((columns.width, view.height.resized_px), resample)
+    return down.crop((0, top, down.width, bottom))
+
+
+def _box_resized(image: Image.Image, view: View, kind: str) -> Image.Image:
+    """The same for a picture that would get huge: only what is seen, from the pixels it depends on."""
     left, right, box_left, box_right = view.width.source(SUPPORT[kind])
     top, bottom, box_top, box_bottom = view.height.source(SUPPORT[kind])
     (first_x, last_x), (first_y, last_y) = view.width.shown, view.height.shown

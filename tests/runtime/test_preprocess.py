@@ -1,0 +1,173 @@
+"""Pixels against the Hugging Face image processors of the installed transformers, before normalisation.
+
+Two backends do not agree with each other: Pillow and torchvision round the filter's weights differently (2/255 in a
+few pixels), and Pillow 13 resizes some pictures down first and then across (up to 7/255 on photos). We go across
+first: at most 1/255 from Pillow where it does so too, at most 2/255 from torchvision. Where torchvision is not
+installed its resize is done by the torch operation that it calls.
+"""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from photos import odd_pictures, photos
+from PIL import Image
+from vlmprune_runtime import preprocess as preprocess_module
+from vlmprune_runtime.geometry import resized_size
+from vlmprune_runtime.picture import to_rgb
+from vlmprune_runtime.preprocess import preprocess, seen_picture
+from vlmprune_runtime.schema import ImageSpec, Resize, Size
+
+transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil  # noqa: E402
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil  # noqa: E402
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil  # noqa: E402
+
+STEP = 1 / 255 + 1e-6
+EDGE = {"shortest_edge": 336}
+PROCESSORS = {
+    "clip": CLIPImageProcessorPil(size=EDGE, crop_size={"height": 336, "width": 336}),
+    "bit": BitImageProcessorPil(size=EDGE, crop_size={"height": 200, "width": 301}, resample=2),
+    "siglip": SiglipImageProcessorPil(size={"height": 384, "width": 378}),
+    "lanczos": CLIPImageProcessorPil(
+        size={"shortest_edge": 257}, crop_size={"height": 101, "width": 98}, resample=1
+    ),
+    "nearest": CLIPImageProcessorPil(
+        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, resample=0
+    ),
+}
+FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+PICTURES = photos() | odd_pictures()
+
+
+def spec_of(processor: object) -> ImageSpec:
+    """What the exporter would write for a processor."""
+    size, crop = processor.size, processor.crop_size if processor.do_center_crop else None
+    edge = size.shortest_edge
+    resize = Resize(
+        mode="shortest_edge" if edge else "exact",
+        height_px=edge or size.height,
+        width_px=edge or size.width,
+        filter=FILTERS[int(processor.resample)],
+    )
+    return ImageSpec(
+        resize=resize,
+        crop=crop and Size(height_px=crop.height, width_px=crop.width),
+        rescale=processor.rescale_factor,
+        mean=tuple(processor.image_mean),
+        std=tuple(processor.image_std),
+        grid_height=1,
+        grid_width=1,
+    )
+
+
+def across_first(image: Image.Image, spec: ImageSpec) -> bool:
+    """Whether Pillow's whole resize is across and then down."""
+    height, width = resized_size(image.width, image.height, spec)
+    resample = Image.Resampling[spec.resize.filter.upper()]
+    steps = image.resize((width, image.height), resample).resize((width, height), resample)
+    return np.array_equal(np.asarray(steps), np.asarray(image.resize((width, height), resample)))
+
+
+def apart(ours: np.ndarray, theirs: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Differences before normalisation."""
+    assert ours.shape == theirs.shape
+    return np.abs(ours - theirs) * np.array(spec.std)[None, :, None, None]
+
+
+def test_there_are_enough_photos() -> None:
+    """And none of them is skipped below for a processor that keeps the aspect ratio, as LLaVA's does."""
+    assert len(photos()) >= 20
+    assert all(across_first(to_rgb(image), spec_of(PROCESSORS["clip"])) for image in photos().values())
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_equals_the_pillow_processors(name: str, picture: str) -> None:
+    processor, image = PROCESSORS[name], PICTURES[picture]
+    spec = spec_of(processor)
+    if not across_first(to_rgb(image), spec):
+        pytest.skip("this Pillow resizes this picture down first")
+    ours = preprocess(to_rgb(image), spec)
+    theirs = processor(image, return_tensors="np", input_data_format="channels_last")["pixel_values"]
+    assert ours.dtype == np.float32
+    assert ours.flags.c_contiguous
+    assert apart(ours, theirs, spec).max() <= STEP
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("name", ["clip", "bit", "siglip"])
+def test_near_the_torchvision_processors(name: str, picture: str) -> None:
+    spec = spec_of(PROCESSORS[name])
+    image = to_rgb(PICTURES[picture])
+    found = apart(preprocess(image, spec), by_torch(image, spec), spec)
+    assert found.max() <= 2 * STEP
+    assert (found > STEP).mean() < 1e-4
+
+
+def by_torch(image: Image.Image, spec: ImageSpec) -> np.ndarray:
+    """What the torchvision backend does, with the operation on uint8 that its resize calls."""
+    seen = spec.seen
+    height, width = resized_size(image.width, image.height, spec)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    pixels = torch.nn.functional.interpolate(pixels, (height, width), mode=spec.resize.filter, antialias=True)
+    top, left = int((height - seen.height_px) / 2.0), int((width - seen.width_px) / 2.0)
+    cut = pixels[..., top : top + seen.height_px, left : left + seen.width_px].numpy()
+    return (cut * spec.rescale - np.array(spec.mean)[:, None, None]) / np.array(spec.std)[:, None, None]
+
+
+@pytest.mark.parametrize("name", ["clip", "bit", "siglip"])
+def test_near_torchvision_itself(name: str) -> None:
+    pytest.importorskip("torchvision")
+    kind = {"clip": "CLIPImageProcessor", "bit": "BitImageProcessor", "siglip": "SiglipImageProcessor"}[name]
+    fields = {"size": PROCESSORS[name].size, "crop_size": PROCESSORS[name].crop_size}
+    processor = getattr(transformers, kind)(**fields, resample=PROCESSORS[name].resample)
+    assert processor.backend == "torchvision"
+    spec = spec_of(processor)
+    for image in PICTURES.values():
+        theirs = processor(to_rgb(image), return_tensors="np")["pixel_values"]
+        assert apart(preprocess(to_rgb(image), spec), theirs, spec).max() <= 2 * STEP
+
+
+@pytest.mark.parametrize(("size", "crop", "before"), [(4, 7, (1, 2)), (4, 8, (2, 2)), (6, 7, (0, 1))])
+def test_odd_padding_goes_after(size: int, crop: int, before: tuple[int, int]) -> None:
+    spec = ImageSpec(
+        resize=None,
+        crop=Size(height_px=crop, width_px=crop),
+        rescale=1.0,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        grid_height=1,
+        grid_width=1,
+    )
+    pixels = preprocess(Image.new("RGB", (size, size), (9, 9, 9)), spec)[0, 0]
+    filled = np.flatnonzero(pixels.any(axis=0))
+    assert (filled[0], crop - 1 - filled[-1]) == before
+    assert (pixels.sum(axis=0) > 0).sum() == size
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (2, 60_000)])
+def test_hostile_shapes_cost_nothing(size: tuple[int, int]) -> None:
+    spec = spec_of(PROCESSORS["clip"])
+    ramp = np.broadcast_to(np.linspace(0, 255, max(size)).astype(np.uint8), (min(size), max(size)))
+    image = Image.fromarray(np.ascontiguousarray(ramp if size[0] > size[1] else ramp.T)).convert("RGB")
+    tracemalloc.start()
+    seen = np.asarray(seen_picture(image, spec))
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    assert seen.shape == (336, 336, 3)
+    assert np.abs(seen.astype(int) - 127).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["clip", "bit", "siglip", "lanczos"])
+@pytest.mark.parametrize("size", [(900, 7), (7, 900), (20, 2000), (640, 427), (60, 50)])
+def test_resizing_the_seen_part_equals_the_whole_resize(
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What huge pictures get, on pictures that can be resized whole."""
+    spec, dice = spec_of(PROCESSORS[name]), np.random.default_rng(5)
+    image = Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    whole = np.asarray(seen_picture(image, spec)).astype(int)
+    monkeypatch.setattr(preprocess_module, "WHOLE_PX", 0)
+    assert np.abs(np.asarray(seen_picture(image, spec)) - whole).max() <= 1

@@ -1,0 +1,86 @@
+"""Questions as token ids."""
+
+import numpy as np
+import pytest
+from handmade_graphs import IMAGE, N, tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import processors
+from vlmprune_runtime.bundle import OpenBundle
+from vlmprune_runtime.errors import BadRequest, BundleError
+from vlmprune_runtime.generate import Runner
+from vlmprune_runtime.prompt import Span, encode_prompt, load_tokenizer
+from vlmprune_runtime.schema import PromptSpec
+
+TOKENIZER = tokenizer()
+
+
+def spec(
+    template: str = f"a{IMAGE}b {{prompt}}", special: bool = False, image_token_id: int | None = None
+) -> PromptSpec:
+    known = TOKENIZER.token_to_id(IMAGE)
+    return PromptSpec(
+        template=template,
+        image_token=IMAGE,
+        image_token_id=known if image_token_id is None else image_token_id,
+        add_special_tokens=special,
+        stop_token_ids=(),
+    )
+
+
+@given(
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40).filter(
+        lambda text: IMAGE not in text
+    )
+)
+def test_any_text_goes_in_literally(prompt: str) -> None:
+    encoded = encode_prompt(TOKENIZER, spec(), N, prompt)
+    (span,) = encoded.spans
+    assert encoded.token_ids.dtype == np.int64
+    assert span == Span(1, 1 + N)
+    assert set(encoded.token_ids[span.start : span.stop]) == {TOKENIZER.token_to_id(IMAGE)}
+    rest = [*encoded.token_ids[: span.start], *encoded.token_ids[span.stop :]]
+    assert TOKENIZER.decode(rest, skip_special_tokens=False) == f"ab {prompt}"
+
+
+def test_two_images_have_two_spans() -> None:
+    encoded = encode_prompt(TOKENIZER, spec(f"{IMAGE}x{IMAGE}{{prompt}}"), 3, "y")
+    assert encoded.spans == (Span(0, 3), Span(4, 7))
+    assert len(encoded.token_ids) == 8
+
+
+def test_special_tokens_only_when_asked_for() -> None:
+    made = tokenizer()
+    made.post_processor = processors.TemplateProcessing(single="<end> $A", special_tokens=[("<end>", 257)])
+    assert encode_prompt(made, spec(special=True), N, "q").token_ids[0] == 257
+    assert encode_prompt(made, spec(special=False), N, "q").token_ids[0] != 257
+
+
+@pytest.mark.parametrize("prompt", [f"what {IMAGE}", "\ud800"])
+def test_refused_prompts(prompt: str) -> None:
+    with pytest.raises(BadRequest):
+        encode_prompt(TOKENIZER, spec(), N, prompt)
+
+
+def test_image_token_of_another_tokenizer() -> None:
+    with pytest.raises(BundleError, match="image_token_id"):
+        encode_prompt(TOKENIZER, spec(image_token_id=5), N, "q")
+
+
+def test_padding_and_truncation_are_switched_off(runner: Runner) -> None:
+    path = runner.bundle.folder / "tokenizer.json"
+    saved = path.read_text()
+    made = tokenizer()
+    made.enable_padding(length=50)
+    made.enable_truncation(3)
+    try:
+        made.save(str(path))
+        assert len(load_tokenizer(runner.bundle).encode("abcdef").ids) == 6
+    finally:
+        path.write_text(saved)
+
+
+def test_broken_tokenizer(copied_folder: object, runner: Runner) -> None:
+    (copied_folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"tokenizer\.json: is not a tokenizer"):
+        load_tokenizer(OpenBundle(copied_folder, runner.bundle.manifest))
