@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-SAMPLE_IMAGE = Path(__file__).parent / "sample.png"
+SAMPLE_IMAGE = Path(__file__).parent / "sample.jpg"
 SAMPLE_PROMPT = "Is the dog left of the bus?"
