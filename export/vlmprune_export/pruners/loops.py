@@ -1,12 +1,11 @@
 """How one step is repeated: the same tensors and the same arithmetic in every form.
 
-Not exporting, a step is repeated by Python until nothing is left to do. While exporting:
+Not exporting, Python repeats the step until nothing is left to do. While exporting:
 
 - "while": `torch.while_loop`, which the ONNX exporter turns into a Loop that stops early (ONNX Runtime).
-- "scan": `torch.scan`, a fixed number of steps (ExecuTorch emits scan and cond, but no while_loop).
-- "unrolled": the step written out `steps` times without any control flow.
-
-Steps past the end must therefore change nothing that is read afterwards.
+- "scan": `torch.scan`, a fixed number of steps of which the last do nothing (ExecuTorch emits scan and cond,
+  but no while_loop).
+- "unrolled": the step written out without control flow, for what has no loop at all. Large: tests only.
 """
 
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor
 from torch._higher_order_ops import scan, while_loop
-
-from vlmprune_runtime.errors import UnknownName
 
 State = tuple[Tensor, ...]
 LoopForm = Literal["while", "scan", "unrolled"]
@@ -33,47 +30,43 @@ def repeat(
 ) -> State:
     """The state after `step` was repeated while `unfinished`; `steps` is a number that always suffices."""
     if not torch.compiler.is_exporting():
-        return _repeat_eagerly(step, unfinished, state)
+        while bool(unfinished(state)):
+            state = step(state)
+        return state
     if form == "while":
         return cast(State, while_loop(lambda *s: unfinished(s), lambda *s: step(s), state))
     if form == "scan":
-        return _repeat_scan(step, state, steps)
-    if form == "unrolled":
-        for _ in range(steps):
-            state = step(state)
-        return state
-    raise UnknownName("loop form", form, LOOP_FORMS)
-
-
-def branch(
-    found: Tensor,
-    then: Callable[..., State],
-    otherwise: Callable[..., State],
-    operands: State,
-    *,
-    form: LoopForm,
-) -> State:
-    """`then` or `otherwise` of the operands: only one is computed, except in the unrolled form."""
-    if not torch.compiler.is_exporting():
-        return then(*operands) if bool(found) else otherwise(*operands)
-    if form in ("unrolled", "while"):
-        pairs = zip(then(*operands), otherwise(*operands), strict=True)
-        return tuple(torch.where(found, a, b) for a, b in pairs)
-    return cast(State, torch.cond(found, then, otherwise, operands))
-
-
-def _repeat_eagerly(
-    step: Callable[[State], State], unfinished: Callable[[State], Tensor], state: State
-) -> State:
-    while bool(unfinished(state)):
-        state = step(state)
+        return _repeat_scan(step, unfinished, state, steps)
+    for _ in range(steps):
+        after = step(state)
+        state = tuple(torch.where(unfinished(state), new, old) for new, old in zip(after, state, strict=True))
     return state
 
 
-def _repeat_scan(step: Callable[[State], State], state: State, steps: int) -> State:
-    # scan wants something to run over and something to stack: one number a step serves as both.
+def value_or(
+    found: Tensor, value: Tensor, other: Callable[[Tensor], Tensor], argument: Tensor, form: LoopForm
+) -> Tensor:
+    """`value`, or `other(argument)` if not found; where it can be, the latter is computed only then."""
+    if not torch.compiler.is_exporting():
+        return value if bool(found) else other(argument)
+    # The ONNX exporter of torch 2.13 cannot nest a branch in a while_loop: it gives the function that holds the
+    # condition two versions ("Opset mismatch when inlining function"). In a scan it can.
+    if form == "scan":
+        (chosen,) = torch.cond(found, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
+        return cast(Tensor, chosen)
+    return torch.where(found, value, other(argument))
+
+
+def _repeat_scan(
+    step: Callable[[State], State], unfinished: Callable[[State], Tensor], state: State, steps: int
+) -> State:
+    def stay(*old: Tensor) -> State:
+        return tuple(value.clone() for value in old)
+
+    # A scan runs over something and stacks something: one number a step serves as both.
     def body(carried: list[Tensor], tick: Tensor) -> tuple[list[Tensor], Tensor]:
-        return list(step(tuple(carried))), tick.clone()
+        old = tuple(carried)
+        return list(torch.cond(unfinished(old), lambda *s: tuple(step(s)), stay, old)), tick.clone()
 
     carried, _ = scan(body, list(state), torch.zeros(steps, 1))
     return tuple(carried)

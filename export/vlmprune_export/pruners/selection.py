@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmprune_export.pruners.grid import Grid
-from vlmprune_export.pruners.loops import LoopForm, State, repeat
+from vlmprune_export.pruners.loops import LoopForm, State, repeat, value_or
 from vlmprune_export.pruners.ordering import ascending, sort_ascending
 from vlmprune_export.pruners.settings import VlmPrunerSettings
 
@@ -113,7 +113,8 @@ class Selection(nn.Module):
         self, now: Progress, scores: Tensor, after: Tensor, found: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:  # (N,), (), () -> (N,), (), ()
         """Ranking, cursor and threshold after a batch, or of a new round if none was found."""
-        ranking = torch.where(found, now.ranking, ascending(scores, self.form))
+        rank = partial(ascending, form=self.form)
+        ranking = value_or(found, now.ranking, rank, scores, self.form)
         raised = now.threshold + self.settings.threshold_step
         return ranking, torch.where(found, after, 0), torch.where(found, now.threshold, raised)
 
