@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from handmade_bundle import write_bundle
 from PIL import Image
+
 from vlmprune_runtime.generate import Runner, open_runner
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from handmade_bundle import entry, save_manifest
+
 from vlmprune_runtime.bundle import MAX_MANIFEST_BYTES, open_bundle, parse_manifest
 from vlmprune_runtime.errors import BundleError
 

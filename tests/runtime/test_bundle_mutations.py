@@ -1,20 +1,16 @@
 """Whatever is done to a valid manifest: it opens, or there is a `BundleError`."""
 
-import copy
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from handmade_bundle import write_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vlmprune_runtime.bundle import open_bundle, parse_manifest
 from vlmprune_runtime.errors import BundleError
-
-FOLDER = write_bundle(Path(tempfile.mkdtemp(prefix="vlmprune-test-")) / "bundle")
-TEXT = (FOLDER / "bundle.json").read_text()
-WHOLE = json.loads(TEXT)
 
 numbers = st.integers() | st.floats() | st.integers(-2, 2)
 names = st.text(max_size=12) | st.sampled_from(
@@ -24,6 +20,14 @@ leaves = st.none() | st.booleans() | numbers | names
 values = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
 )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be broken again and again; `whole.json` is how its manifest was."""
+    made = write_bundle(tmp_path_factory.mktemp("mutations") / "bundle")
+    (made / "bundle.json").rename(made / "whole.json")
+    return made
 
 
 def containers(value: Any) -> list[Any]:
@@ -48,31 +52,32 @@ def change(data: st.DataObject, fields: Any) -> None:
         target[data.draw(names)] = data.draw(values)
 
 
-@given(st.data())
+@given(data=st.data())
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_changed_fields(data: st.DataObject) -> None:
-    fields = copy.deepcopy(WHOLE)
+def test_changed_fields(folder: Path, data: st.DataObject) -> None:
+    fields = json.loads((folder / "whole.json").read_text())
     for _ in range(data.draw(st.integers(1, 3))):
         if containers(fields):
             change(data, fields)
-    opens_or_tells(json.dumps(fields))
+    opens_or_tells(folder, json.dumps(fields))
 
 
-@given(st.integers(0, len(TEXT)), st.integers(0, 40), st.text(max_size=6))
+@given(place=st.integers(0, 7000), cut=st.integers(0, 40), put=st.text(max_size=6))
 @settings(max_examples=300, deadline=None)
-def test_changed_text(place: int, cut: int, put: str) -> None:
-    opens_or_tells(TEXT[:place] + put + TEXT[place + cut :])
+def test_changed_text(folder: Path, place: int, cut: int, put: str) -> None:
+    text = (folder / "whole.json").read_text()
+    opens_or_tells(folder, text[:place] + put + text[place + cut :])
 
 
-def opens_or_tells(text: str) -> None:
+def opens_or_tells(folder: Path, text: str) -> None:
     """Both ways in: the text, and the folder with it."""
     try:
         parse_manifest(text)
     except BundleError as error:
         assert "\n" not in str(error)
     data = text.encode(errors="surrogatepass")
-    (FOLDER / "bundle.json").write_bytes(data)
+    (folder / "bundle.json").write_bytes(data)
     try:
-        assert open_bundle(FOLDER, verify=False).manifest.schema_version == 1
+        assert open_bundle(folder, verify=False).manifest.schema_version == 1
     except BundleError as error:
         assert error.file

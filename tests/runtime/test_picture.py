@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from photos import odd_pictures, photos
 from PIL import Image
+
 from vlmprune_runtime import picture as picture_module
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.picture import load_image, to_rgb

@@ -1,9 +1,9 @@
 """Pixels against the Hugging Face image processors of the installed transformers, before normalisation.
 
-Two backends do not agree with each other: Pillow and torchvision round the filter's weights differently (2/255 in a
-few pixels), and Pillow 13 resizes some pictures down first and then across (up to 7/255 on photos). We go across
-first: at most 1/255 from Pillow where it does so too, at most 2/255 from torchvision. Where torchvision is not
-installed its resize is done by the torch operation that it calls.
+Their two backends do not agree with each other: Pillow and torchvision round the filter's weights differently
+(2/255 in a few pixels), and Pillow 13 resizes some pictures down first and then across (up to 7/255 on photos).
+We go across first: at most 1/255 from Pillow where it does so too, at most 2/255 from torchvision. Where
+torchvision is not installed its resize is done by the torch operation that it calls.
 """
 
 import tracemalloc
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from photos import odd_pictures, photos
 from PIL import Image
+
 from vlmprune_runtime import preprocess as preprocess_module
 from vlmprune_runtime.geometry import resized_size
 from vlmprune_runtime.picture import to_rgb

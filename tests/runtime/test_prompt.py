@@ -6,6 +6,7 @@ from handmade_graphs import IMAGE, N, tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import processors
+
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Runner

@@ -5,26 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.sampling import GREEDY, Sampling, choose, nucleus
 
 LOGITS = hnp.arrays(np.float32, st.integers(1, 30), elements=st.floats(-1e4, 1e4, width=16))
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"temperature": -1},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
-        {"top_p": 0},
-        {"top_p": 1.1},
-    ]
-    + [{"top_p": float("nan")}, {"seed": -1}],
-)
-def test_ranges(wrong: dict[str, float]) -> None:
-    with pytest.raises(BadRequest, match=next(iter(wrong))):
-        Sampling(**wrong)
+WRONG = [("temperature", -1), ("temperature", float("nan")), ("temperature", float("inf")), ("seed", -1)]
+WRONG += [("top_p", 0), ("top_p", 1.1), ("top_p", float("nan"))]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_ranges(name: str, value: float) -> None:
+    with pytest.raises(BadRequest, match=name):
+        Sampling(**{name: value})
 
 
 @given(LOGITS, st.floats(0.01, 5), st.floats(0.01, 1))

@@ -1,0 +1,104 @@
+"""The overlay shows kept patches as they are and dims the others, wherever the crop lies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.legend import COLOURS
+from vlmprune_runtime.overlay import draw_overlay, overlay
+from vlmprune_runtime.schema import ImageSpec, Resize, Size
+
+RED = (200, 30, 40)
+
+
+def spec(crop: int | None = 28, mode: str = "shortest_edge", edge: int = 28) -> ImageSpec:
+    return ImageSpec(
+        resize=Resize(mode=mode, height_px=edge, width_px=edge, filter="bicubic"),
+        crop=crop and Size(height_px=crop, width_px=crop),
+        rescale=1 / 255,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        grid_height=4,
+        grid_width=4,
+    )
+
+
+def light(shown: Image.Image, x: float, y: float) -> tuple[int, ...]:
+    """A pixel at a fraction of the picture above the legend."""
+    height = round(
+        shown.height / (1 + 4 * round(shown.width / 42) / (shown.height - 4 * round(shown.width / 42)))
+    )
+    return shown.getpixel((round(shown.width * x), round(height * y)))
+
+
+def test_kept_bright_dropped_dim_unseen_dark() -> None:
+    """A picture twice as wide as high: the crop is its middle half."""
+    shown = overlay(Image.new("RGB", (200, 100), RED), [0, 15], [1, 0], spec())
+    kept, dropped, unseen = (light(shown, *at) for at in ((0.3, 0.17), (0.55, 0.2), (0.05, 0.5)))
+    assert kept == RED
+    assert max(unseen) < max(dropped) < max(RED) / 2
+
+
+@pytest.mark.parametrize(("place", "at"), [(0, (0.32, 0.01)), (15, (0.69, 0.99))])
+def test_frames_have_the_colour_of_their_turn(place: int, at: tuple[float, float]) -> None:
+    shown = overlay(Image.new("RGB", (200, 100), RED), [0, 15], [1, 0], spec())
+    assert light(shown, *at) == (COLOURS[0] if place == 15 else COLOURS[-1])
+
+
+def test_without_a_crop_everything_is_seen() -> None:
+    shown = overlay(Image.new("RGB", (200, 100), RED), [12], [0], spec(None, "exact"))
+    assert light(shown, 0.13, 0.92) == RED
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (1, 1), (9, 7), (5000, 3000)])
+def test_any_shape_gives_a_picture_of_readable_size(size: tuple[int, int]) -> None:
+    shown = overlay(Image.new("RGB", size, RED), [3], [0], spec())
+    assert 300 <= min(shown.size) <= max(shown.size) <= 2700
+
+
+def test_padding_is_shown_black() -> None:
+    """28 pixels in a crop of 56: a frame of 14 padded ones all around."""
+    shown = overlay(Image.new("RGB", (28, 28), RED), [0, 5], [0, 1], spec(crop=56))
+    assert light(shown, 0.2, 0.2) == (0, 0, 0)
+    assert light(shown, 0.42, 0.42) == RED
+
+
+@pytest.mark.parametrize(
+    ("kept", "order"), [([], []), ([16], [0]), ([-1], [0]), ([1, 1], [0, 1]), ([1, 2], [0, 0]), ([1, 2], [0])]
+)
+def test_selections_of_another_grid(kept: list[int], order: list[int]) -> None:
+    with pytest.raises(BadRequest):
+        overlay(Image.new("RGB", (9, 9)), kept, order, spec())
+
+
+def test_file_is_written_whole_and_alone(tmp_path: Path) -> None:
+    out = tmp_path / "kept.png"
+    out.write_text("old")
+    draw_overlay(Image.new("RGB", (40, 30), RED), [1, 2], [1, 0], spec(), out)
+    with Image.open(out) as shown:
+        assert shown.format == "PNG"
+        assert np.asarray(shown).any()
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_old_file_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "kept.png"
+    out.write_text("old")
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(BadRequest, match="No space left"):
+        draw_overlay(Image.new("RGB", (40, 30)), [1], [0], spec(), out)
+    assert out.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("name", ["kept.jpg", "kept", "none/kept.png", "folder.png"])
+def test_places_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(BadRequest):
+        draw_overlay(Image.new("RGB", (40, 30)), [1], [0], spec(), tmp_path / name)
