@@ -58,7 +58,10 @@ class Timings:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The whole answer; `token_ids` are without the stop token that `reason` "stop" speaks of."""
+    """The whole answer; `token_ids` are without the stop token that `reason` "stop" speaks of.
+
+    `text` is without leading white space, as the pieces are.
+    """
 
     text: str
     token_ids: tuple[int, ...]

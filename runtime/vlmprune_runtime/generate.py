@@ -84,8 +84,8 @@ class Runner:
         yield from pruned
         writer = TextStream(self.tokenizer)
         reason = yield from self._decode(request, state, writer, record)
-        tokens, text = tuple(writer.token_ids), self.tokenizer.decode(writer.token_ids)
-        result = RunResult(text, tokens, reason, len(encoded.token_ids), pruned, record.timings())
+        tokens, prompt_tokens = tuple(writer.token_ids), len(encoded.token_ids)
+        result = RunResult(writer.text, tokens, reason, prompt_tokens, pruned, record.timings())
         yield Finished(result)
 
     def answer(self, request: Request) -> RunResult:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BundleError
 from vlmprune_runtime.generate import Request, Runner, open_runner

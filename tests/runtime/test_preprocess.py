@@ -1,7 +1,7 @@
 """Pixels against the Hugging Face image processors of the installed transformers, before normalisation.
 
 Their two backends do not agree with each other: Pillow and torchvision round the filter's weights differently
-(2/255 in a few pixels), and Pillow 13 resizes some pictures down first and then across (up to 7/255 on photos).
+(2/255 in a few pixels), and Pillow 13 resizes some pictures down first, then across (7/255 in a few pixels).
 We go across first: at most 1/255 from Pillow where it does so too, at most 2/255 from torchvision. Where
 torchvision is not installed its resize is done by the torch operation that it calls.
 """

@@ -12,6 +12,7 @@ import numpy as np
 from handmade_bundle import write_bundle
 from handmade_graphs import N
 from PIL import Image
+
 from vlmprune_runtime.generate import Request, Runner, open_runner
 from vlmprune_runtime.picture import load_image
 from vlmprune_runtime.preprocess import preprocess, seen_picture
