@@ -13,6 +13,7 @@ from vlmprune_export.pocket.prompt import write_processor
 from vlmprune_export.pocket.trained import merged, projector_weights, trained_weights
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 
@@ -37,7 +38,7 @@ def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
 
 
 def fingerprint() -> str:
-    """Twelve hex digits over the ingredients: both weight files, what we trained, the code that joins them."""
+    """Twelve hex digits over both weight files, what we trained, and the code that joins them."""
     digest = hashlib.sha256(f"{LANGUAGE.sha256} {TOWER.sha256}".encode())
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), here / "trained.safetensors"]):
@@ -60,7 +61,7 @@ def assemble(folder: Path, progress: Callable[[str], None]) -> None:
     gguf_file, onnx_file = ingredient_file(LANGUAGE, progress), ingredient_file(TOWER, progress)
     progress("assembling the pocket model")
     folder.mkdir()
-    model = pocket_model(gguf_file, onnx_file)
+    model = pocket_model(gguf_file, onnx_file, trained_weights())
     progress("writing the pocket model")
     model.half().save_pretrained(folder)
     language.write_tokenizer(gguf_file, folder)
@@ -83,12 +84,13 @@ def pocket_config() -> "LlavaConfig":
     )
 
 
-def pocket_model(gguf_file: Path, onnx_file: Path) -> "LlavaForConditionalGeneration":
+def pocket_model(
+    gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"]
+) -> "LlavaForConditionalGeneration":
     """The model in fp32, with the low-rank update merged."""
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
     model = LlavaForConditionalGeneration(pocket_config()).eval()
-    trained = trained_weights()
     model.model.vision_tower.load_state_dict(tower.tower_weights(onnx_file))
     model.model.language_model.load_state_dict(merged(language.language_weights(gguf_file), trained))
     projector = projector_weights(trained)

@@ -1,4 +1,4 @@
-"""What we trained and ship: the projector, and a low-rank update (LoRA) of every linear of the language model."""
+"""What we trained and ship: the projector, and a low-rank update (LoRA) of the language model's linears."""
 
 import json
 from pathlib import Path

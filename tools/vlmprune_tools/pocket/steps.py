@@ -1,0 +1,133 @@
+"""What each step of the command line does, on the real artwork and the real ingredients."""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from vlmprune_export.pocket import pocket_checkpoint
+from vlmprune_export.pocket.checkpoint import pocket_model
+from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
+from vlmprune_export.pocket.language import language_weights
+from vlmprune_export.pocket.trained import LORA_SCALE, TRAINED
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_tools.pocket.artwork import artwork_of
+from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
+from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.evaluate import Examiner, examine, score
+from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
+from vlmprune_tools.pocket.shipping import shipped, take_up
+from vlmprune_tools.pocket.sources import source
+from vlmprune_tools.pocket.tokens import Tokens
+from vlmprune_tools.pocket.training import Group, Projector, Settings, Trainer
+from vlmprune_tools.pocket.warm import warm_projector
+
+
+def silent(line: str) -> None:
+    """Show nothing."""
+
+
+def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """Model and processor, with another trained part where one is given."""
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    folder = pocket_checkpoint()
+    processor = AutoProcessor.from_pretrained(folder)
+    if trained is None:
+        return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
+    files = ingredient_file(LANGUAGE, silent), ingredient_file(TOWER, silent)
+    return pocket_model(*files, load_file(trained)).half().to(dtype), processor
+
+
+def features(chosen: argparse.Namespace) -> None:
+    """Draw pictures of a source and keep their vision features."""
+    torch.set_num_threads(chosen.threads)
+    model, _ = load_pocket(None)
+    folder = features_folder(chosen.source, chosen.split)
+    draw = source(chosen.source, artwork_of(CONCEPTS))
+    build_features(draw, chosen.split, chosen.count, folder, model.model.vision_tower.eval())
+    print(folder)
+
+
+def warm(chosen: argparse.Namespace) -> None:
+    """Start a projector from nothing, without the language model: patches onto their labels' embeddings."""
+    torch.set_num_threads(chosen.threads)
+    _, processor = load_pocket(None)
+    embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
+    examples = load_examples(chosen.source, "train")
+    projector = warm_projector(examples, embedding, processor.tokenizer, chosen.steps, chosen.seed)
+    save_file(
+        {f"multi_modal_projector.{name}": value for name, value in projector.state_dict().items()}, chosen.out
+    )
+    print(chosen.out)
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Train projector and low-rank update on cached features."""
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(chosen.seed)
+    _, processor = load_pocket(None)
+    decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
+    take_up(load_file(TRAINED if chosen.init == "shipped" else Path(chosen.init)), decoder, projector)
+    names = ("steps", "rows", "full_rows", "full_from", "lora_rate", "projector_rate", "seed")
+    settings = Settings(**{name: getattr(chosen, name) for name in names})
+    trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), settings)
+    trainer.fit(groups_of(chosen.mix), CONCEPTS, chosen.out)
+    print(chosen.out)
+
+
+def groups_of(mix: str) -> list[Group]:
+    """`drill=6,sign=1` as groups of cached examples."""
+    groups = []
+    for part in mix.split(","):
+        name, _, weight = part.partition("=")
+        examples = load_examples(name, "train")
+        if not examples:
+            raise BadRequest(f"no features of {name!r} in the cache; run the step: features {name}")
+        groups.append(Group(float(weight or 1), examples))
+    return groups
+
+
+def pack(chosen: argparse.Namespace) -> None:
+    """Write the trained part in its shipped form, with its sha256 and how it came about."""
+    state = torch.load(chosen.run_folder / "checkpoint.pt", weights_only=True)
+    decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
+    projector.load_state_dict(state["projector"])
+    decoder.lora.load_state_dict(state["lora"])
+    save_file(shipped(decoder, projector), chosen.out)
+    record = {
+        "sha256": hashlib.sha256(chosen.out.read_bytes()).hexdigest(),
+        "lora": {"rank": 16, "scale": LORA_SCALE},
+        "steps": state["step"],
+        "minutes": round(state["seconds"] / 60, 1),
+        "settings": state["settings"],
+        "concepts": list(CONCEPTS),
+        "colours": list(COLOURS),
+    }
+    chosen.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(chosen.out, record["sha256"])
+
+
+def evaluate(chosen: argparse.Namespace) -> None:
+    """Ask the real model about pictures it never saw; prints a JSON table of exact-match accuracy."""
+    torch.set_num_threads(chosen.threads)
+    model, processor = load_pocket(chosen.trained, getattr(torch, chosen.dtype))
+    draw = source(chosen.source, artwork_of(CONCEPTS))
+    examiner = Examiner(model, processor, chosen.blind)
+    asked = examine(examiner, draw, chosen.split, range(chosen.count), CONCEPTS, chosen.log)
+    record = {"source": chosen.source, "split": chosen.split, "pictures": chosen.count, "blind": chosen.blind}
+    print(json.dumps(record | {"dtype": chosen.dtype, "families": score(asked)}, indent=1))
+
+
+STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "features": features,
+    "warm": warm,
+    "train": train,
+    "pack": pack,
+    "evaluate": evaluate,
+}

@@ -1,0 +1,185 @@
+"""Training of projector and low-rank update on cached features: seeded, checkpointed, resumable.
+
+Most steps see a sample of the visual tokens (cheap); from `full_from` on every step sees all of them, and
+none ever sees the pruner.
+"""
+
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vlmprune_tools.pocket.batches import ALL_VISUAL, NOT_ASKED, Batch, attention_mask, make_batch, shuffled
+from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.progress import track
+from vlmprune_tools.pocket.questions import FAMILIES, questions
+from vlmprune_tools.pocket.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run depends on besides its data."""
+
+    steps: int = 300
+    full_from: float = 0.5
+    full_fraction: float = 0.2
+    rows: int = 16
+    full_rows: int = 6
+    sampled_visual: int = 127
+    question_tokens: int = 112
+    full_question_tokens: int = 160
+    rounds: int = 2
+    full_rounds: int = 4
+    lora_rate: float = 4e-4
+    projector_rate: float = 1e-4
+    lowest_rate: float = 0.03
+    warm_up_steps: int = 10
+    end_weight: float = 0.05
+    seed: int = 0
+    save_every: int = 10
+    family_weights: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "naming": 3.0,
+            "presence": 1.5,
+            "left-right": 1.5,
+            "top-bottom": 1.5,
+            "counting": 2.0,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Examples of one source, and how often they are drawn."""
+
+    weight: float
+    examples: Sequence[Example]
+
+
+class Projector(nn.Module):
+    """HF's `LlavaMultiModalProjector`: two linears with a GELU between."""
+
+    def __init__(self, features: int = 768, width: int = 576) -> None:
+        """`features` wide in, `width` wide out."""
+        super().__init__()
+        self.linear_1, self.linear_2 = nn.Linear(features, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(.., F) -> (.., D)."""
+        projected: Tensor = self.linear_2(F.gelu(self.linear_1(x)))
+        return projected
+
+
+class Trainer:
+    """A decoder and a projector with their optimiser, and the step they are at."""
+
+    def __init__(self, decoder: Decoder, projector: Projector, tokens: Tokens, settings: Settings) -> None:
+        """Train both modules in place."""
+        self.decoder, self.projector, self.tokens, self.settings = decoder, projector, tokens, settings
+        groups = [{"params": list(decoder.lora.parameters())}, {"params": list(projector.parameters())}]
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.lora_rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.step = 0
+        self.seconds = 0.0
+
+    def fit(self, groups: Sequence[Group], concepts: Sequence[str], folder: Path) -> None:
+        """Run to the last step; a checkpoint in `folder` is gone on from."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.resume(folder / "checkpoint.pt")
+        for step in track(range(self.step, self.settings.steps), "training"):
+            began = time.monotonic()
+            figures = self.one_step(step, groups, concepts)
+            self.step, self.seconds = step + 1, self.seconds + time.monotonic() - began
+            with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"step": step, "seconds": round(self.seconds, 1), **figures}) + "\n")
+            if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
+                self.save(folder / "checkpoint.pt")
+
+    def one_step(self, step: int, groups: Sequence[Group], concepts: Sequence[str]) -> dict[str, Any]:
+        """One update; which pictures and questions it sees depends on seed and step only."""
+        rng = random.Random(f"{self.settings.seed}/{step}")
+        torch.manual_seed(rng.getrandbits(60))
+        self.set_rates(step)
+        batch = self.draw_batch(step, groups, concepts, rng)
+        loss, figures = self.loss(batch)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
+        self.optimiser.step()
+        return figures
+
+    def draw_batch(
+        self, step: int, groups: Sequence[Group], concepts: Sequence[str], rng: random.Random
+    ) -> Batch:
+        """Pictures with their questions for one step."""
+        s = self.settings
+        full = step >= s.full_from * s.steps or rng.random() < s.full_fraction
+        chosen = rng.choices(groups, [group.weight for group in groups], k=s.full_rows if full else s.rows)
+        examples = [rng.choice(group.examples) for group in chosen]
+        rounds = s.full_rounds if full else s.rounds
+        asked = [shuffled(questions(example.scene, concepts, rng, rounds), rng) for example in examples]
+        visual, room = (ALL_VISUAL, s.full_question_tokens) if full else (s.sampled_visual, s.question_tokens)
+        return make_batch(examples, asked, self.tokens, visual, room)
+
+    def hidden(self, batch: Batch) -> Tensor:  # -> (B, T, D)
+        """Hidden states of a batch."""
+        visual = self.projector(batch.features.float()).bfloat16()
+        text = self.decoder.embedding[batch.ids]
+        x = torch.cat([text[:, :1], visual, text[:, 1 + visual.shape[1] :]], 1)
+        hidden: Tensor = self.decoder(x, batch.positions, attention_mask(batch.segments))
+        return hidden
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
+        """Weighted cross-entropy of the answers, and per family its loss."""
+        asked = batch.labels != NOT_ASKED
+        logits = self.decoder.logits(self.hidden(batch)[asked]).float()
+        each = F.cross_entropy(logits, batch.labels[asked], reduction="none")
+        family = batch.families[asked]
+        weights = torch.tensor([self.settings.family_weights.get(name, 1.0) for name in FAMILIES])
+        weight = weights[family[family >= 0]]
+        words = (each[family >= 0] * weight).sum() / weight.sum()
+        figures = {
+            FAMILIES[index]: round(each[family == index].mean().item(), 4)
+            for index in sorted(set(family.tolist()) - {-1})
+        }
+        return words + self.settings.end_weight * each[family < 0].mean(), figures
+
+    def set_rates(self, step: int) -> None:
+        """Warm-up, then a cosine down to a small rest."""
+        s = self.settings
+        share = max(s.lowest_rate, 0.5 * (1 + math.cos(math.pi * step / s.steps)))
+        share *= min(1.0, (step + 1) / s.warm_up_steps)
+        for group, rate in zip(self.optimiser.param_groups, (s.lora_rate, s.projector_rate), strict=True):
+            group["lr"] = rate * share
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on, whole or not at all."""
+        state = {
+            "projector": self.projector.state_dict(),
+            "lora": self.decoder.lora.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "settings": asdict(self.settings),
+        }
+        scratch = path.with_suffix(f".{os.getpid()}")
+        torch.save(state, scratch)
+        scratch.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Take up a checkpoint when there is one."""
+        if path.is_file():
+            state = torch.load(path, weights_only=True)
+            self.projector.load_state_dict(state["projector"])
+            self.decoder.lora.load_state_dict(state["lora"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds = state["step"], state["seconds"]
