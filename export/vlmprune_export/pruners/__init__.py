@@ -6,11 +6,12 @@ A new pruner is one file and one line in `PRUNERS`.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.loops import LOOP_FORMS, LoopForm
 from vlmprune_export.pruners.pruner import Pruner
-from vlmprune_export.pruners.settings import VlmPrunerSettings, read_settings
+from vlmprune_export.pruners.settings import VlmPrunerSettings, check_integer, read_settings
 from vlmprune_export.pruners.vlm_pruner import VlmPruner
-from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.errors import BadRequest, UnknownName
 
 __all__ = ["LOOP_FORMS", "PRUNERS", "LoopForm", "Pruner", "PrunerKind", "VlmPrunerSettings", "build_pruner"]
 
@@ -44,6 +45,16 @@ def build_pruner(
     if loop not in LOOP_FORMS:
         raise UnknownName("loop form", loop, LOOP_FORMS)
     kind = PRUNERS[method]
+    check_grid(grid)
+    check_integer("keep", keep, 1, LARGEST_SIDE**2)
     pruner = kind.module(grid, keep, read_settings(kind.settings, method, settings or {}))
     pruner.loop = loop
     return pruner
+
+
+def check_grid(grid: tuple[int, int]) -> None:
+    """Refuse anything but a pair of sides from 1 to `LARGEST_SIDE`."""
+    if not isinstance(grid, tuple | list) or len(grid) != 2:
+        raise BadRequest(f"grid is {grid!r}; allowed: a pair (height, width)")
+    check_integer("grid height", grid[0], 1, LARGEST_SIDE)
+    check_integer("grid width", grid[1], 1, LARGEST_SIDE)

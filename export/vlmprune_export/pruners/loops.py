@@ -34,7 +34,8 @@ def repeat(
             state = step(state)
         return state
     if form == "while":
-        return cast(State, while_loop(lambda *s: unfinished(s), lambda *s: step(s), state))
+        after = while_loop(lambda *s: unfinished(s), lambda *s: step(s), state)  # type: ignore[no-untyped-call]
+        return cast(State, after)
     if form == "scan":
         return _repeat_scan(step, unfinished, state, steps)
     for _ in range(steps):
@@ -49,8 +50,8 @@ def value_or(
     """`value`, or `other(argument)` if not found; where it can be, the latter is computed only then."""
     if not torch.compiler.is_exporting():
         return value if bool(found) else other(argument)
-    # The ONNX exporter of torch 2.13 cannot nest a branch in a while_loop: it gives the function that holds the
-    # condition two versions ("Opset mismatch when inlining function"). In a scan it can.
+    # The ONNX exporter of torch 2.13 cannot nest a branch in a while_loop: it gives the domain of its
+    # sub-graphs two versions ("Opset mismatch when inlining function"). In a scan it can.
     if form == "scan":
         (chosen,) = torch.cond(found, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
         return cast(Tensor, chosen)

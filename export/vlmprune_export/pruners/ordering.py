@@ -10,7 +10,7 @@ def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
     """Indices of the values, lowest first. No NaN allowed.
 
     PyTorch's stable sort has no ONNX translation, and its `topk` promises nothing about equal values. ONNX's
-    TopK promises the lower index, so the form for ONNX may use it; for the others values are compared in pairs.
+    TopK promises the lower index, so the form for ONNX uses it; the others compare the values in pairs.
     """
     if not torch.compiler.is_exporting():
         return torch.sort(values, stable=True).indices

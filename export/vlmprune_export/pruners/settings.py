@@ -36,7 +36,7 @@ class VlmPrunerSettings:
         check_number("threshold_step", self.threshold_step, 0.01, 100)
         check_number("beta", self.beta, 0, 1)
         if not isinstance(self.aggregate, bool):
-            raise BadRequest(f"setting 'aggregate' is {self.aggregate!r}; allowed: true or false")
+            raise BadRequest(f"aggregate is {self.aggregate!r}; allowed: true or false")
 
 
 def read_settings(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
@@ -52,10 +52,10 @@ def read_settings(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
 def check_integer(name: str, got: object, least: int, most: int) -> None:
     """Refuse anything but a whole number from `least` to `most`."""
     if isinstance(got, bool) or not isinstance(got, int) or not least <= got <= most:
-        raise BadRequest(f"setting {name!r} is {got!r}; allowed: a whole number from {least} to {most}")
+        raise BadRequest(f"{name} is {got!r}; allowed: a whole number from {least} to {most}")
 
 
 def check_number(name: str, got: object, least: float, most: float) -> None:
     """Refuse anything but a number from `least` to `most`; NaN is none."""
     if isinstance(got, bool) or not isinstance(got, int | float) or not least <= got <= most:
-        raise BadRequest(f"setting {name!r} is {got!r}; allowed: a number from {least} to {most}")
+        raise BadRequest(f"{name} is {got!r}; allowed: a number from {least} to {most}")

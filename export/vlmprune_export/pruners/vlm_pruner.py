@@ -11,7 +11,6 @@ from vlmprune_export.pruners.pivots import pick_pivots
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.selection import Selection
 from vlmprune_export.pruners.settings import VlmPrunerSettings
-from vlmprune_runtime.errors import BadRequest
 
 
 class VlmPruner(Pruner):
@@ -23,8 +22,6 @@ class VlmPruner(Pruner):
     def __init__(self, grid: tuple[int, int], keep: int, settings: VlmPrunerSettings) -> None:
         """Grid (height, width)."""
         super().__init__()
-        if keep < 1:
-            raise BadRequest(f"keep is {keep}; allowed: 1 or more tokens")
         self.grid = Grid(*grid)
         self.keep = keep
         self.settings = settings
