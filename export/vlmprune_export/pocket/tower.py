@@ -30,8 +30,8 @@ MODEL_NAMES = {
 }
 
 
-def tower_weights(onnx_file: Path) -> dict[str, Tensor]:
-    """fp32 weights under the names of a HF `Dinov2Model` of `LAYERS` layers, positions at 24 x 24."""
+def tower_weights(onnx_file: Path, grid: int = GRID) -> dict[str, Tensor]:
+    """fp32 weights under the names of a HF `Dinov2Model` of `LAYERS` layers, positions at grid x grid."""
     import onnx
     from onnx import numpy_helper
 
@@ -48,7 +48,7 @@ def tower_weights(onnx_file: Path) -> dict[str, Tensor]:
         weights[bias.removeprefix("backbone.").removesuffix("bias") + "weight"] = stored[
             matrix
         ].T.contiguous()
-    weights["embeddings.position_embeddings"] = positions(stored)
+    weights["embeddings.position_embeddings"] = positions(stored, grid)
     return {model_name(name): value for name, value in weights.items() if wanted(name)}
 
 
@@ -64,15 +64,15 @@ def biased_matrices(graph: Any, stored: dict[str, Tensor]) -> list[tuple[str, st
     return pairs
 
 
-def positions(stored: dict[str, Tensor]) -> Tensor:  # -> (1, 1 + 24 * 24, 384)
+def positions(stored: dict[str, Tensor], grid: int) -> Tensor:  # -> (1, 1 + grid * grid, 384)
     """The 37 x 37 position table interpolated once, as HF would do it at every image."""
-    first, grid = (
+    first, places = (
         next(value for name, value in stored.items() if name.startswith(kind) and value.shape[:2] == shape)
         for kind, shape in (("onnx::Concat_", (1, 1)), ("onnx::Reshape_", (1, 37 * 37)))
     )
-    table = grid.reshape(1, 37, 37, -1).permute(0, 3, 1, 2)
-    table = interpolate(table, size=(GRID, GRID), mode="bicubic", align_corners=False)
-    return torch.cat([first, table.permute(0, 2, 3, 1).reshape(1, GRID * GRID, -1)], dim=1)
+    table = places.reshape(1, 37, 37, -1).permute(0, 3, 1, 2)
+    table = interpolate(table, size=(grid, grid), mode="bicubic", align_corners=False)
+    return torch.cat([first, table.permute(0, 2, 3, 1).reshape(1, grid * grid, -1)], dim=1)
 
 
 def wanted(name: str) -> bool:

