@@ -29,9 +29,7 @@ def test_an_altered_file_is_refused(empty_cache: Path) -> None:
         ingredients.ingredient_file(LANGUAGE, silent)
 
 
-def test_without_a_network_one_line_says_what_to_do(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_one_line_says_what_to_do(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: no route to host\nmore\n")
     monkeypatch.setattr(ingredients.subprocess, "run", lambda *args, **kwargs: failed)
     with pytest.raises(VlmPruneError) as caught:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlmprune_export.pocket import language, tower
 from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, cache_folder, ingredient_file
@@ -61,7 +61,7 @@ def assemble(folder: Path, progress: Callable[[str], None]) -> None:
     gguf_file, onnx_file = ingredient_file(LANGUAGE, progress), ingredient_file(TOWER, progress)
     progress("assembling the pocket model")
     folder.mkdir()
-    model = pocket_model(gguf_file, onnx_file, trained_weights())
+    model: Any = pocket_model(gguf_file, onnx_file, trained_weights())
     progress("writing the pocket model")
     model.half().save_pretrained(folder)
     language.write_tokenizer(gguf_file, folder)
@@ -75,7 +75,7 @@ def pocket_config() -> "LlavaConfig":
     return LlavaConfig(
         text_config=LlamaConfig(**language.CONFIG),
         vision_config=Dinov2Config(**tower.CONFIG),
-        image_token_id=language.IMAGE_TOKEN_ID,
+        image_token_index=language.IMAGE_TOKEN_ID,
         image_seq_length=tower.GRID * tower.GRID,
         projector_hidden_act="gelu",
         vision_feature_layer=list(tower.FEATURE_LAYERS),
@@ -84,19 +84,17 @@ def pocket_config() -> "LlavaConfig":
     )
 
 
-def pocket_model(
-    gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"]
-) -> "LlavaForConditionalGeneration":
+def pocket_model(gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"]) -> "LlavaForConditionalGeneration":
     """The model in fp32, with the low-rank update merged."""
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
-    model = LlavaForConditionalGeneration(pocket_config()).eval()
+    model = LlavaForConditionalGeneration(pocket_config())
     model.model.vision_tower.load_state_dict(tower.tower_weights(onnx_file))
     model.model.language_model.load_state_dict(merged(language.language_weights(gguf_file), trained))
     projector = projector_weights(trained)
     model.model.load_state_dict(projector, strict=False)
     model.tie_weights()
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=language.START_ID,
         eos_token_id=language.END_ID,
         pad_token_id=language.END_ID,

@@ -36,18 +36,10 @@ def tower_weights(onnx_file: Path, grid: int = GRID) -> dict[str, Tensor]:
     from onnx import numpy_helper
 
     graph = onnx.load(str(onnx_file)).graph
-    stored = {
-        entry.name: torch.from_numpy(numpy_helper.to_array(entry).copy()) for entry in graph.initializer
-    }
-    weights = {
-        name.removeprefix("backbone."): value
-        for name, value in stored.items()
-        if name.startswith("backbone.")
-    }
+    stored = {entry.name: torch.from_numpy(numpy_helper.to_array(entry).copy()) for entry in graph.initializer}
+    weights = {name.removeprefix("backbone."): value for name, value in stored.items() if name.startswith("backbone.")}
     for bias, matrix in biased_matrices(graph, stored):
-        weights[bias.removeprefix("backbone.").removesuffix("bias") + "weight"] = stored[
-            matrix
-        ].T.contiguous()
+        weights[bias.removeprefix("backbone.").removesuffix("bias") + "weight"] = stored[matrix].T.contiguous()
     weights["embeddings.position_embeddings"] = positions(stored, grid)
     return {model_name(name): value for name, value in weights.items() if wanted(name)}
 

@@ -27,9 +27,7 @@ def trained_weights() -> dict[str, Tensor]:
 
 def projector_weights(trained: dict[str, Tensor]) -> dict[str, Tensor]:
     """The part that belongs to HF's `multi_modal_projector`, fp32."""
-    return {
-        name: value.float() for name, value in trained.items() if name.startswith("multi_modal_projector.")
-    }
+    return {name: value.float() for name, value in trained.items() if name.startswith("multi_modal_projector.")}
 
 
 def merged(language: dict[str, Tensor], trained: dict[str, Tensor]) -> dict[str, Tensor]:

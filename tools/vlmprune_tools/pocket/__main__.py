@@ -45,23 +45,17 @@ def warm_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--source", default="drill")
     command.add_argument("--steps", type=int, default=3000)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument(
-        "--out", type=Path, required=True, help="where the projector is written (.safetensors)"
-    )
+    command.add_argument("--out", type=Path, required=True, help="where the projector is written (.safetensors)")
 
 
 def train_options(command: argparse.ArgumentParser) -> None:
     """What to train on, from where, for how long."""
     command.add_argument("--mix", default="drill=6,hard=2,easy-vqa=1,sign=1", help="source=weight, ...")
-    command.add_argument(
-        "--init", default="shipped", help="shipped, or a .safetensors file of `warm` or `pack`"
-    )
+    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `warm` or `pack`")
     command.add_argument("--steps", type=int, default=300)
     command.add_argument("--rows", type=int, default=16, help="pictures per step with sampled visual tokens")
     command.add_argument("--full-rows", type=int, default=6, help="pictures per step with all visual tokens")
-    command.add_argument(
-        "--full-from", type=float, default=0.5, help="share of the run after which all are seen"
-    )
+    command.add_argument("--full-from", type=float, default=0.5, help="share of the run after which all are seen")
     command.add_argument("--lora-rate", type=float, default=4e-4)
     command.add_argument("--projector-rate", type=float, default=1e-4)
     command.add_argument("--seed", type=int, default=0)
@@ -71,9 +65,7 @@ def train_options(command: argparse.ArgumentParser) -> None:
 def pack_options(command: argparse.ArgumentParser) -> None:
     """From where to where."""
     command.add_argument("run_folder", type=Path, help="the --out of `train`")
-    command.add_argument(
-        "--out", type=Path, required=True, help="a .safetensors file; a .json is put beside it"
-    )
+    command.add_argument("--out", type=Path, required=True, help="a .safetensors file; a .json is put beside it")
 
 
 def evaluate_options(command: argparse.ArgumentParser) -> None:
@@ -87,12 +79,18 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--log", type=Path, required=True, help="answers so far (JSON lines); gone on from")
 
 
+def smoke_options(command: argparse.ArgumentParser) -> None:
+    """Where to work."""
+    command.add_argument("--out", type=Path, required=True, help="a folder for what it makes")
+
+
 OPTIONS = {
     "features": features_options,
     "warm": warm_options,
     "train": train_options,
     "pack": pack_options,
     "evaluate": evaluate_options,
+    "smoke": smoke_options,
 }
 
 if __name__ == "__main__":

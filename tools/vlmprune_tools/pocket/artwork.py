@@ -54,9 +54,7 @@ def fetch_package(package: str, target: Path) -> None:
         (Path(scratch) / "package").rename(target)
 
 
-def artwork_of(
-    concepts: Iterable[str], vendors: Iterable[str] = tuple(PICTURES)
-) -> dict[str, tuple[Path, ...]]:
+def artwork_of(concepts: Iterable[str], vendors: Iterable[str] = tuple(PICTURES)) -> dict[str, tuple[Path, ...]]:
     """Per concept its pictures, one of each vendor that has it."""
     folder = fetch_artwork()
     codes = codes_by_label(folder / "names" / "en" / "data.json")

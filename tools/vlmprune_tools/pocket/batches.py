@@ -96,12 +96,12 @@ def keep_visual(owner: Tensor, visual: int, object_weight: float = 2.5) -> Tenso
     return torch.multinomial(weight, visual, replacement=False).sort().values
 
 
-def attention_mask(segments: Tensor) -> Tensor:  # (B, T) -> (B, 1, T, T)
+def attention_mask(segments: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:  # (B, T) -> (B, 1, T, T)
     """Additive: causal, and a question sees the shared part and itself only."""
     length = segments.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     mine = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    return torch.zeros(mine.shape, dtype=torch.bfloat16).masked_fill(~(causal & mine), float("-inf"))[:, None]
+    return torch.zeros(mine.shape, dtype=dtype).masked_fill(~(causal & mine), float("-inf"))[:, None]
 
 
 def shuffled(questions: list[Question], rng: random.Random) -> list[Question]:

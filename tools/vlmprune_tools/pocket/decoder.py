@@ -35,9 +35,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # (B, heads, T, HEAD
     return torch.cat([low * cos - high * sin, high * cos + low * sin], -1).to(x.dtype)
 
 
-def adapted(
-    x: Tensor, weight: Tensor, lora_a: Tensor, lora_b: Tensor
-) -> Tensor:  # (B * T, in) -> (B * T, out)
+def adapted(x: Tensor, weight: Tensor, lora_a: Tensor, lora_b: Tensor) -> Tensor:  # (B * T, in) -> (B * T, out)
     """x (W + B A)^T without forming the sum."""
     return torch.addmm(x @ weight.t(), x @ lora_a.t(), lora_b.t())
 
@@ -49,7 +47,7 @@ def decoder_layer(x: Tensor, weights: Weights, cos: Tensor, sin: Tensor, mask: T
     batch, length, _ = x.shape
     x = x.reshape(batch * length, WIDTH)
     heads = adapted(rms_norm(x, norm1), *qkv).view(batch, length, HEADS + 2 * KV_HEADS, HEAD).transpose(1, 2)
-    query, key, value = heads.split([HEADS, KV_HEADS, KV_HEADS], 1)
+    query, key, value = torch.split(heads, [HEADS, KV_HEADS, KV_HEADS], 1)  # type: ignore[no-untyped-call]
     query, key = rotate(query, cos, sin), rotate(key, cos, sin)
     key, value = (part.repeat_interleave(HEADS // KV_HEADS, 1) for part in (key, value))
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -61,13 +59,14 @@ def decoder_layer(x: Tensor, weights: Weights, cos: Tensor, sin: Tensor, mask: T
 class Decoder(nn.Module):
     """Frozen language model with a trainable low-rank update, named `{layer}_{group}_a` and `_b`."""
 
-    def __init__(self, weights: Mapping[str, Tensor], rank: int = 16) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], rank: int = 16, dtype: torch.dtype = torch.bfloat16) -> None:
         """Take over a `LlamaModel`'s state dict; the update starts at zero."""
         super().__init__()
-        self.embedding = weights["embed_tokens.weight"].bfloat16()
+        self.dtype = dtype
+        self.embedding = weights["embed_tokens.weight"].to(dtype)
         self.norm = weights["norm.weight"].float()
         count = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("layers."))
-        self.frozen = [frozen_layer(weights, f"layers.{index}.") for index in range(count)]
+        self.frozen = [frozen_layer(weights, f"layers.{index}.", dtype) for index in range(count)]
         self.lora = nn.ParameterDict()
         for index, layer in enumerate(self.frozen):
             for group in GROUPS:
@@ -80,7 +79,7 @@ class Decoder(nn.Module):
         frozen, found = self.frozen[index], []
         for group in GROUPS:
             lora_a, lora_b = (self.lora[f"{index}_{group}_{part}"] for part in "ab")
-            found += [frozen[group], lora_a.bfloat16(), (lora_b * LORA_SCALE).bfloat16()]
+            found += [frozen[group], lora_a.to(self.dtype), (lora_b * LORA_SCALE).to(self.dtype)]
         return frozen["norm1"], frozen["norm2"], *found
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
@@ -102,12 +101,12 @@ def rotary(positions: Tensor) -> tuple[Tensor, Tensor]:  # (B, T) -> 2 x (B, 1, 
     return angle.cos(), angle.sin()
 
 
-def frozen_layer(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def frozen_layer(weights: Mapping[str, Tensor], prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights of one layer; those that read the same input are joined."""
     layer = {
         "norm1": weights[f"{prefix}input_layernorm.weight"].float(),
         "norm2": weights[f"{prefix}post_attention_layernorm.weight"].float(),
     }
     for group, names in GROUPS.items():
-        layer[group] = torch.cat([weights[f"{prefix}{name}.weight"] for name in names]).bfloat16()
+        layer[group] = torch.cat([weights[f"{prefix}{name}.weight"] for name in names]).to(dtype)
     return layer

@@ -63,9 +63,7 @@ class Examiner:
     def encode(self, image: Image.Image, question: str) -> Any:
         """Model inputs for one question about a picture, through the processor's chat template."""
         content = [{"type": "image"}, {"type": "text", "text": question}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
+        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         return self.processor(text=text, images=image, return_tensors="pt")
 
     def greedy(self, cache: Any, tokens: torch.Tensor) -> str:
@@ -103,8 +101,12 @@ def picture_of(drawn: Drawn) -> Image.Image:
 
 
 def read_lines(log: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; one that was cut off by a kill is left out."""
-    lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.is_file() else []
+    """The whole lines of a log; a last one that a kill cut off is taken out."""
+    if not log.is_file():
+        return []
+    *lines, torn = log.read_text(encoding="utf-8").split("\n")
+    if torn:
+        log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return [json.loads(line) for line in lines]
 
 

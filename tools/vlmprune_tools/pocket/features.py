@@ -96,6 +96,4 @@ def scene_from(record: dict[str, Any]) -> Scene:
     """A scene out of its JSON form."""
     objects = tuple(Placed(**item) for item in record["objects"])
     asked = tuple((family, question, answer) for family, question, answer in record["asked"])
-    return Scene(
-        record["kind"], objects, record["colour"], tuple(record["shows"]), asked, tuple(record["labels"])
-    )
+    return Scene(record["kind"], objects, record["colour"], tuple(record["shows"]), asked, tuple(record["labels"]))

@@ -88,9 +88,7 @@ def draw_scene(split: str, style_name: str, index: int, artwork: Artwork) -> Dra
     """Scene `index` of a split."""
     rng, style = random.Random(f"{split}/{style_name}/{index}"), STYLES[style_name]
     kind, behind = pick(style.kinds, rng), background(pick(style.backgrounds, rng), split, rng)
-    count = {"one": 1, "row": 2, "column": 2}.get(kind) or rng.randint(
-        2 if kind == "many" else 1, 4 + (kind == "same")
-    )
+    count = {"one": 1, "row": 2, "column": 2}.get(kind) or rng.randint(2 if kind == "many" else 1, 4 + (kind == "same"))
     concepts = [rng.choice(list(artwork))] * count if kind == "same" else rng.sample(list(artwork), count)
     squares = place(kind, count, style, rng)
     objects = tuple(Placed(concept, *square) for concept, square in zip(concepts, squares, strict=True))
@@ -157,9 +155,7 @@ def paint(
         files = artwork[item.concept]
         art = picture(files[(vendor if alike else rng.randrange(60)) % len(files)])
         scale = item.size_px / max(art.size)
-        art = art.resize(
-            (max(8, int(art.width * scale)), max(8, int(art.height * scale))), Image.Resampling.BICUBIC
-        )
+        art = art.resize((max(8, int(art.width * scale)), max(8, int(art.height * scale))), Image.Resampling.BICUBIC)
         if not alike and rng.random() < 0.5:
             art = art.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         image.paste(art, (item.x_px, item.y_px), art)
@@ -171,7 +167,9 @@ def patch_share(mask: npt.NDArray[np.bool_], x_px: int, y_px: int) -> npt.NDArra
     """The share of each patch that a mask at (x, y) covers."""
     full = np.zeros((IMAGE_PX, IMAGE_PX), np.float32)
     full[y_px : y_px + mask.shape[0], x_px : x_px + mask.shape[1]] = mask
-    return full.reshape(GRID, PATCH_PX, GRID, PATCH_PX).mean((1, 3), dtype=np.float32).reshape(-1)
+    patches = full.reshape(GRID, PATCH_PX, GRID, PATCH_PX)
+    share: npt.NDArray[np.float32] = patches.mean((1, 3), dtype=np.float32).reshape(-1)
+    return share
 
 
 def owners(cover: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:  # (objects, N) -> (N,)

@@ -47,14 +47,10 @@ def draw_sign(split: str, index: int) -> Drawn:
     answer = rng.choice(DIGITS if digit else WORDS)
     shown = str(DIGITS.index(answer)) if digit else rng.choice([answer, answer.upper(), answer.capitalize()])
     cover = paint_sign(image, shown, rng.randint(80, 140) if digit else rng.randint(48, 72), rng)
-    asked = [
-        ("digit", "What number is shown?", answer) if digit else ("word", "What does the sign say?", answer)
-    ]
+    asked = [("digit", "What number is shown?", answer) if digit else ("word", "What does the sign say?", answer)]
     if behind.colour:
         asked.append(("colour", "What color is the background?", behind.colour))
-    return Drawn(
-        Scene("sign", (), behind.colour, (), tuple(asked), (answer,)), np.asarray(image), owners(cover)
-    )
+    return Drawn(Scene("sign", (), behind.colour, (), tuple(asked), (answer,)), np.asarray(image), owners(cover))
 
 
 def paint_sign(image: Image.Image, text: str, size_px: int, rng: random.Random) -> Any:  # -> (1, N)
@@ -95,7 +91,7 @@ def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
 @lru_cache
 def easy_vqa_questions(part: str) -> dict[int, list[tuple[str, str]]]:
     """(question, answer) pairs by picture of the published train or test part."""
-    import easy_vqa
+    import easy_vqa  # type: ignore[import-untyped]
 
     asked, answers, pictures = getattr(easy_vqa, f"get_{part}_questions")()
     by_picture: dict[int, list[tuple[str, str]]] = {}

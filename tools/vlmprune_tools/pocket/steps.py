@@ -22,6 +22,7 @@ from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.evaluate import Examiner, examine, score
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
 from vlmprune_tools.pocket.shipping import shipped, take_up
+from vlmprune_tools.pocket.smoke import smoke_run
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Group, Projector, Settings, Trainer
@@ -37,11 +38,12 @@ def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tup
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     folder = pocket_checkpoint()
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
     if trained is None:
         return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
     files = ingredient_file(LANGUAGE, silent), ingredient_file(TOWER, silent)
-    return pocket_model(*files, load_file(trained)).half().to(dtype), processor
+    model: Any = pocket_model(*files, load_file(trained))
+    return model.half().to(dtype), processor
 
 
 def features(chosen: argparse.Namespace) -> None:
@@ -61,9 +63,7 @@ def warm(chosen: argparse.Namespace) -> None:
     embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
     examples = load_examples(chosen.source, "train")
     projector = warm_projector(examples, embedding, processor.tokenizer, chosen.steps, chosen.seed)
-    save_file(
-        {f"multi_modal_projector.{name}": value for name, value in projector.state_dict().items()}, chosen.out
-    )
+    save_file({f"multi_modal_projector.{name}": value for name, value in projector.state_dict().items()}, chosen.out)
     print(chosen.out)
 
 
@@ -95,7 +95,10 @@ def groups_of(mix: str) -> list[Group]:
 
 def pack(chosen: argparse.Namespace) -> None:
     """Write the trained part in its shipped form, with its sha256 and how it came about."""
-    state = torch.load(chosen.run_folder / "checkpoint.pt", weights_only=True)
+    checkpoint = chosen.run_folder / "checkpoint.pt"
+    if not checkpoint.is_file():
+        raise BadRequest(f"no checkpoint in {chosen.run_folder}; run the step: train")
+    state = torch.load(checkpoint, weights_only=True)
     decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
     projector.load_state_dict(state["projector"])
     decoder.lora.load_state_dict(state["lora"])
@@ -124,10 +127,17 @@ def evaluate(chosen: argparse.Namespace) -> None:
     print(json.dumps(record | {"dtype": chosen.dtype, "families": score(asked)}, indent=1))
 
 
+def smoke(chosen: argparse.Namespace) -> None:
+    """Go through all of training in about a minute, without network and without real weights."""
+    torch.set_num_threads(chosen.threads)
+    print(json.dumps(smoke_run(chosen.out), indent=1))
+
+
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "features": features,
     "warm": warm,
     "train": train,
     "pack": pack,
     "evaluate": evaluate,
+    "smoke": smoke,
 }

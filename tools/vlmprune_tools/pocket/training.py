@@ -54,6 +54,8 @@ class Settings:
             "left-right": 1.5,
             "top-bottom": 1.5,
             "counting": 2.0,
+            "word": 0.3,
+            "digit": 0.5,
         }
     )
 
@@ -117,9 +119,15 @@ class Trainer:
         self.optimiser.step()
         return figures
 
-    def draw_batch(
-        self, step: int, groups: Sequence[Group], concepts: Sequence[str], rng: random.Random
-    ) -> Batch:
+    @torch.inference_mode()
+    def evaluate_on(self, examples: Sequence[Example], concepts: Sequence[str]) -> float:
+        """Loss on some examples with all their visual tokens."""
+        rng = random.Random(0)
+        asked = [questions(example.scene, concepts, rng) for example in examples]
+        batch = make_batch(examples, asked, self.tokens, ALL_VISUAL, self.settings.full_question_tokens)
+        return round(float(self.loss(batch)[0]), 4)
+
+    def draw_batch(self, step: int, groups: Sequence[Group], concepts: Sequence[str], rng: random.Random) -> Batch:
         """Pictures with their questions for one step."""
         s = self.settings
         full = step >= s.full_from * s.steps or rng.random() < s.full_fraction
@@ -132,10 +140,10 @@ class Trainer:
 
     def hidden(self, batch: Batch) -> Tensor:  # -> (B, T, D)
         """Hidden states of a batch."""
-        visual = self.projector(batch.features.float()).bfloat16()
+        visual = self.projector(batch.features.float()).to(self.decoder.dtype)
         text = self.decoder.embedding[batch.ids]
         x = torch.cat([text[:, :1], visual, text[:, 1 + visual.shape[1] :]], 1)
-        hidden: Tensor = self.decoder(x, batch.positions, attention_mask(batch.segments))
+        hidden: Tensor = self.decoder(x, batch.positions, attention_mask(batch.segments, self.decoder.dtype))
         return hidden
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:

@@ -65,18 +65,18 @@ class Aims:
 
         self.labels = torch.stack([word(name) for name in LABELS])
         self.middle, self.length = self.labels.mean(0), self.labels.norm(dim=1).mean()
-        self.axes = F.normalize(
-            torch.stack([word("right") - word("left"), word("bottom") - word("top")]), dim=1
-        )
+        self.axes = F.normalize(torch.stack([word("right") - word("left"), word("bottom") - word("top")]), dim=1)
 
     def target(self, label: Tensor, place: Tensor) -> Tensor:  # (P,), (P, 2) -> (P, D)
         """Embedding of the label, moved by the place."""
-        return self.labels[label] + 0.5 * self.length * place @ self.axes
+        moved: Tensor = self.labels[label] + 0.5 * self.length * place @ self.axes
+        return moved
 
     def scores(self, projected: Tensor) -> Tensor:  # (P, D) -> (P, labels)
         """How near each label is."""
         directions = F.normalize(self.labels - self.middle, dim=1)
-        return (projected - self.middle) @ directions.t() * (TEMPERATURE / self.length)
+        near: Tensor = (projected - self.middle) @ directions.t() * (TEMPERATURE / self.length)
+        return near
 
 
 def warm_projector(
@@ -86,7 +86,7 @@ def warm_projector(
     torch.manual_seed(seed)
     patches, aims, projector = labelled_patches(examples), Aims(embedding, tokenizer), Projector()
     optimiser = torch.optim.AdamW(projector.parameters(), lr=RATE, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=RATE / 50)
     for _ in track(range(steps), "warm start"):
         chosen = torch.randint(0, len(patches.label), (ROWS,))
         loss = aim_loss(projector, aims, patches, chosen)
@@ -102,5 +102,7 @@ def aim_loss(projector: Projector, aims: Aims, patches: Patches, chosen: Tensor)
     with torch.autocast("cpu", torch.bfloat16):
         projected = projector(patches.features[chosen].float()).float()
     label = patches.label[chosen]
-    distance = (projected - aims.target(label, patches.place[chosen])).pow(2).sum(1).mean() / aims.length**2
-    return distance + F.cross_entropy(aims.scores(projected), label, label_smoothing=0.05)
+    distance = (projected - aims.target(label, patches.place[chosen])).pow(2).sum(1).mean()
+    entropy = F.cross_entropy(aims.scores(projected), label, label_smoothing=0.05)
+    loss: Tensor = distance / aims.length**2 + entropy
+    return loss

@@ -1,0 +1,162 @@
+"""Training computes what HF's model computes, goes on where it stopped, and learns."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaModel
+
+from vlmprune_export.pocket import language
+from vlmprune_export.pocket.trained import merged
+from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
+from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
+from vlmprune_tools.pocket.questions import Question
+from vlmprune_tools.pocket.scenes import draw_scene
+from vlmprune_tools.pocket.shipping import shipped, take_up
+from vlmprune_tools.pocket.smoke import (
+    LAYERS,
+    SETTINGS,
+    VOCABULARY,
+    WordTokenizer,
+    drawn_artwork,
+    random_language_weights,
+    smoke_run,
+)
+from vlmprune_tools.pocket.tokens import Tokens
+from vlmprune_tools.pocket.training import Group, Projector, Trainer
+
+NAMES = ["dog", "cat", "banana", "bus", "rocket"]
+
+
+class FlatTower(torch.nn.Module):
+    """In place of a vision tower: the pixels' mean in every feature."""
+
+    def forward(self, pixels: Tensor, output_hidden_states: bool) -> Any:
+        """Eleven equal states."""
+        state = pixels.mean((1, 2, 3))[:, None, None].expand(-1, 1 + ALL_VISUAL, 384)
+        return type("Output", (), {"hidden_states": [state] * 11})
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    """Four scenes with features."""
+    folder = tmp_path_factory.mktemp("features")
+    artwork = drawn_artwork(folder / "artwork")
+    drawn = [draw_scene("train", "hard", index, artwork) for index in range(4)]
+    write_shard(folder / "000000.safetensors", drawn, FlatTower())
+    return list(shard_examples(folder / "000000.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    """A random two-layer Llama."""
+    torch.manual_seed(0)
+    return random_language_weights()
+
+
+def decoder_with_update(weights: dict[str, Tensor]) -> Decoder:
+    """In fp32, with an update that does something."""
+    decoder = Decoder(weights, dtype=torch.float32)
+    for value in decoder.lora.values():
+        torch.nn.init.normal_(value, std=0.02)
+    return decoder
+
+
+def test_what_is_shipped_computes_what_was_trained(weights: dict[str, Tensor]) -> None:
+    """HF's model with the packed update merged gives the training decoder's hidden states."""
+    decoder = decoder_with_update(weights)
+    take_up(packed := shipped(decoder, Projector()), decoder, Projector())  # both sides see fp16 values
+    small = {"num_hidden_layers": LAYERS, "vocab_size": VOCABULARY}
+    model = LlamaModel(LlamaConfig(**language.CONFIG | small)).eval()
+    model.load_state_dict(merged(weights, packed))
+    ids = torch.arange(20, 60)[None]
+    with torch.inference_mode():
+        got = decoder(decoder.embedding[ids], torch.arange(40)[None], attention_mask(torch.zeros(1, 40), torch.float32))
+        want = model(input_ids=ids).last_hidden_state
+    assert (got - want).abs().max() < 1e-4
+
+
+def test_questions_do_not_see_each_other(weights: dict[str, Tensor], examples: list[Example]) -> None:
+    """A question packed with others is answered as it is alone."""
+    trainer = Trainer(decoder_with_update(weights), Projector(), Tokens(WordTokenizer()), SETTINGS)
+    first: Question = ("naming", "What is in the picture?", "dog")
+    last: Question = ("presence", "Is there a cat?", "yes")
+    together = make_batch(examples[:1], [[first, last]], trainer.tokens, ALL_VISUAL, 40)
+    alone = make_batch(examples[:1], [[last]], trainer.tokens, ALL_VISUAL, 40)
+    with torch.inference_mode():
+        got = trainer.hidden(together)[0, together.spans[1].start]
+        want = trainer.hidden(alone)[0, alone.spans[0].start]
+    assert torch.allclose(got, want, atol=1e-4)
+
+
+def test_labels_are_the_next_tokens(examples: list[Example]) -> None:
+    """Each answer token is predicted one place before it stands."""
+    batch = make_batch(examples[:1], [[("naming", "What is it?", "dog")]], Tokens(WordTokenizer()), ALL_VISUAL, 16)
+    (span,) = batch.spans
+    stop = span.start + len(span.answer_ids)
+    assert batch.ids[0, span.start + 1 : stop + 1].tolist() == list(span.answer_ids)
+    assert batch.labels[0, span.start : stop].tolist() == list(span.answer_ids)
+    assert span.answer_ids[-1] == language.END_ID
+
+
+def test_sampled_visual_tokens_keep_their_positions(examples: list[Example]) -> None:
+    """Position = 1 + index in the grid; questions start after all 576."""
+    batch = make_batch(examples[:2], [[("naming", "What is it?", "dog")]] * 2, Tokens(WordTokenizer()), 100, 16)
+    positions = batch.positions[:, 1:101]
+    assert (positions.diff(dim=1) > 0).all()
+    assert positions.min() >= 1
+    assert positions.max() <= ALL_VISUAL
+    assert (batch.positions[:, 101] == 1 + ALL_VISUAL).all()
+    for row, example in enumerate(examples[:2]):
+        assert torch.equal(batch.features[row], example.features()[positions[row] - 1])
+
+
+def test_all_visual_tokens_are_all() -> None:
+    """The last stage of training drops nothing."""
+    assert torch.equal(keep_visual(torch.zeros(ALL_VISUAL), ALL_VISUAL), torch.arange(ALL_VISUAL))
+    last = Trainer(Decoder(random_language_weights()), Projector(), Tokens(WordTokenizer()), SETTINGS)
+    assert SETTINGS.full_from < 1
+    assert last.settings.full_from * last.settings.steps < last.settings.steps - 1
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    weights: dict[str, Tensor], examples: list[Example], tmp_path: Path
+) -> None:
+    """Killed between two checkpoints, it ends where an undisturbed run ends."""
+    ends = []
+    for name, stop in (("whole", None), ("stopped", 5)):
+        for _ in range(2):
+            torch.manual_seed(1)
+            trainer = Trainer(Decoder(weights), Projector(), Tokens(WordTokenizer()), SETTINGS)
+            if stop is not None:
+                trainer.one_step = stop_at(trainer, stop)  # type: ignore[method-assign]
+            try:
+                trainer.fit([Group(1.0, examples)], NAMES, tmp_path / name)
+            except KeyboardInterrupt:
+                stop = None
+        ends.append(shipped(trainer.decoder, trainer.projector))
+    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items())
+
+
+def stop_at(trainer: Trainer, step: int) -> Any:
+    """A `one_step` that is interrupted at a step."""
+    whole = trainer.one_step
+
+    def one_step(at: int, *rest: Any) -> Any:
+        if at == step:
+            raise KeyboardInterrupt
+        return whole(at, *rest)
+
+    return one_step
+
+
+def test_smoke(tmp_path: Path) -> None:
+    """Everything in small: the loss falls and the result can be packed."""
+    random.seed(0)
+    figures = smoke_run(tmp_path)
+    assert figures["losses"][1] < figures["losses"][0]
+    assert figures["packed_tensors"] == 4 + LAYERS * 7 * 2

@@ -1,0 +1,85 @@
+"""All of training in small: shapes drawn here instead of artwork, random models instead of trained ones."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from vlmprune_export.pocket import language, tower
+from vlmprune_tools.pocket.artwork import LARGEST_PX, Artwork
+from vlmprune_tools.pocket.concepts import CONCEPTS
+from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.features import build_features, shard_examples
+from vlmprune_tools.pocket.scenes import draw_scene
+from vlmprune_tools.pocket.shipping import shipped, take_up
+from vlmprune_tools.pocket.tokens import Tokens
+from vlmprune_tools.pocket.training import Group, Projector, Settings, Trainer
+from vlmprune_tools.pocket.warm import warm_projector
+
+PICTURES, VOCABULARY, RESERVED, LAYERS = 10, 512, 17, 2
+SETTINGS = Settings(steps=8, rows=3, full_rows=2, warm_up_steps=2, lora_rate=2e-3, save_every=4)
+
+
+class WordTokenizer:
+    """A token per word, numbered by a checksum."""
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """Ids of the words of a text, past the reserved ones."""
+        return [RESERVED + zlib.crc32(word.encode()) % (VOCABULARY - RESERVED) for word in text.split()]
+
+
+def drawn_artwork(folder: Path) -> Artwork:
+    """Five coloured shapes under the first five concepts' names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = (("ellipse", "red"), ("rectangle", "blue"), ("ellipse", "green"), ("rectangle", "yellow"))
+    found = {}
+    for concept, (shape, colour) in zip(CONCEPTS, (*shapes, ("ellipse", "black")), strict=False):
+        image = Image.new("RGBA", (LARGEST_PX, LARGEST_PX))
+        getattr(ImageDraw.Draw(image), shape)((20, 20, 140, 140), fill=colour)
+        image.save(folder / f"{concept}.png")
+        found[concept] = (folder / f"{concept}.png",)
+    return found
+
+
+def random_tower() -> torch.nn.Module:
+    """A small Dinov2 of the right output."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    return Dinov2Model(Dinov2Config(**tower.CONFIG | {"mlp_ratio": 1})).eval()
+
+
+def random_language_weights() -> dict[str, Tensor]:
+    """A Llama of two layers and few words."""
+    from transformers import LlamaConfig, LlamaModel
+
+    small = {"num_hidden_layers": LAYERS, "vocab_size": VOCABULARY}
+    return LlamaModel(LlamaConfig(**language.CONFIG | small)).state_dict()
+
+
+def smoke_run(folder: Path) -> dict[str, Any]:
+    """Features, warm start, training, packing; gives the losses at both ends and what was packed."""
+    torch.manual_seed(0)
+    artwork, weights, tokenizer = (
+        drawn_artwork(folder / "artwork"),
+        random_language_weights(),
+        WordTokenizer(),
+    )
+    build_features(
+        lambda split, index: draw_scene(split, "hard", index, artwork),
+        "train",
+        PICTURES,
+        folder / "features",
+        random_tower(),
+    )
+    examples = [item for path in (folder / "features").glob("*.safetensors") for item in shard_examples(path)]
+    projector = warm_projector(examples, weights["embed_tokens.weight"], tokenizer, steps=20)
+    trainer = Trainer(Decoder(weights), projector, Tokens(tokenizer), SETTINGS)
+    losses = [trainer.evaluate_on(examples[:4], list(artwork))]
+    trainer.fit([Group(1.0, examples)], list(artwork), folder / "run")
+    losses.append(trainer.evaluate_on(examples[:4], list(artwork)))
+    packed = shipped(trainer.decoder, projector)
+    take_up(packed, Decoder(weights), Projector())
+    return {"pictures": len(examples), "losses": losses, "packed_tensors": len(packed)}
