@@ -1,15 +1,20 @@
 """Tiny random checkpoints: every text model and tower of a family, a few thousand weights each."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    CLIPImageProcessor,
     CLIPVisionConfig,
     Dinov2Config,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaProcessor,
     MistralConfig,
+    PreTrainedTokenizerFast,
     Qwen2Config,
     SiglipVisionConfig,
 )
@@ -52,3 +57,69 @@ def tiny_llava(text: str = "llama", tower: str = "clip", *, tied: bool = False) 
         tie_word_embeddings=tied,
     )
     return LlavaForConditionalGeneration(config).eval()
+
+
+WORDS = [
+    "what",
+    "is",
+    "in",
+    "the",
+    "picture",
+    "?",
+    "a",
+    "an",
+    "dog",
+    "cat",
+    "bus",
+    "left",
+    "right",
+    "of",
+    "yes",
+    "no",
+    "one",
+    "two",
+    "USER",
+    ":",
+    "ASSISTANT",
+]
+TEMPLATE = (
+    "<s>USER: {% for part in messages[0]['content'] %}{% if part['type'] == 'image' %}<image>{% else %}"
+    "{{ part['text'] }}{% endif %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
+
+
+def write_checkpoint(folder: Path, text: str = "llama", tower: str = "clip", *, tied: bool = False) -> Path:
+    """A tiny checkpoint on disk, with tokenizer, image processor and chat template."""
+    tiny_llava(text, tower, tied=tied).save_pretrained(folder)
+    tiny_processor(tower).save_pretrained(folder)
+    return folder
+
+
+def tiny_processor(tower: str) -> LlavaProcessor:
+    """A processor of 56 px pictures and a closed vocabulary."""
+    return LlavaProcessor(
+        image_processor=CLIPImageProcessor(
+            size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}, do_center_crop=True
+        ),
+        tokenizer=tiny_tokenizer(),
+        patch_size=8,
+        vision_feature_select_strategy="full" if tower == "siglip" else "default",
+        num_additional_image_tokens=0 if tower == "siglip" else 1,
+        chat_template=TEMPLATE,
+    )
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole words; 96 ids, of which four are special."""
+    special = ["<unk>", "<s>", "</s>", "<image>"]
+    filler = [f"word{index}" for index in range(96 - len(special) - len(WORDS))]
+    vocabulary = {word: index for index, word in enumerate([*special, *WORDS, *filler])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["<image>"],
+    )

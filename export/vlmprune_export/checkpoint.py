@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from vlmprune_runtime.bundle import file_sha256
-from vlmprune_runtime.errors import BadRequest, UnknownName, first_line
-from vlmprune_runtime.schema import Source
 
 from vlmprune_export.adapters import ADAPTERS
 from vlmprune_export.pocket import pocket_checkpoint
+from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.errors import BadRequest, UnknownName, first_line
+from vlmprune_runtime.schema import Source
 
 POCKET = "pocket"
 
@@ -65,14 +65,15 @@ def _check_place(folder: str) -> None:
 def _load(folder: str) -> tuple[Any, nn.Module, set[str], Any]:
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
+    found: Any
+
     with _quiet():
         config = AutoConfig.from_pretrained(folder)
         if config.model_type not in ADAPTERS:
             raise UnknownName("model type", config.model_type, ADAPTERS)
-        model, info = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True
-        )
+        found = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         processor = AutoProcessor.from_pretrained(folder)
+    model, info = found
     problems = {*info["missing_keys"], *(str(entry[0]) for entry in info.get("mismatched_keys", ()))}
     return config, model.eval(), problems, processor
 

@@ -1,16 +1,9 @@
 """`export_bundle`: one checkpoint in, one bundle out, written whole or not at all."""
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-
-from vlmprune_runtime import __version__
-from vlmprune_runtime.bundle import file_sha256
-from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner, Stage
 
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.backends import Backend, backend_for
@@ -18,6 +11,10 @@ from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_export.staged import PruneOptions, StagedModel
+from vlmprune_runtime import __version__
+from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner
 
 TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is asked for
 _CONTEXT_STEP_TOKENS = 64
@@ -73,9 +70,7 @@ def _publish(folder: Path, out: Path, old: Path) -> None:
     folder.rename(out)
 
 
-def _write(
-    checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress
-) -> None:
+def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress) -> None:
     adapter = build_adapter(checkpoint.model)
     staged = StagedModel(adapter, request.prune)
     visual_tokens = adapter.grid[0] * adapter.grid[1]

@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from vlmprune_export.adapters import Adapter
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prompt import PLACE
 from vlmprune_runtime.schema import ImageSpec, PromptSpec, Resize, Size
-
-from vlmprune_export.adapters import Adapter
 
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _MARK = "vlmprune-prompt-goes-here"
@@ -35,7 +34,11 @@ def image_spec(image_processor: Any, adapter: Adapter) -> ImageSpec:
 def prompt_spec(processor: Any, model: Any) -> PromptSpec:
     """The chat template rendered for one question about one image, and the tokens that end an answer."""
     tokenizer, image_token = processor.tokenizer, processor.image_token
-    template = _rendered(processor) if getattr(processor, "chat_template", None) else _VICUNA.format(image=image_token, prompt=PLACE)
+    template = (
+        _rendered(processor)
+        if getattr(processor, "chat_template", None)
+        else _VICUNA.format(image=image_token, prompt=PLACE)
+    )
     begins = tokenizer.bos_token is not None and template.startswith(tokenizer.bos_token)
     return PromptSpec(
         template=template,
@@ -82,4 +85,6 @@ def _crop(image_processor: Any) -> Size | None:
 def _check_size(spec: ImageSpec, adapter: Adapter) -> None:
     height_px, width_px = adapter.image_size_px
     if spec.seen != Size(height_px=height_px, width_px=width_px):
-        raise BadRequest(f"the image processor gives {spec.seen} but the vision tower takes {height_px} x {width_px} px")
+        raise BadRequest(
+            f"the image processor gives {spec.seen} but the vision tower takes {height_px} x {width_px} px"
+        )

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from vlmprune_runtime.errors import BadRequest
 
 from vlmprune_export.adapters import Adapter
 from vlmprune_export.attention import TorchCache
 from vlmprune_export.pruners import build_pruner
 from vlmprune_export.stages import EmbedStage, HeadStage, TailStage, VisionStage
+from vlmprune_runtime.errors import BadRequest
+
+DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class PruneOptions:
             raise BadRequest("give keep or rate, not both")
         if self.rate is not None and not 0 <= self.rate < 1:
             raise BadRequest(f"rate: got {self.rate}; allowed: 0 <= rate < 1")
-        keep = self.keep if self.keep is not None else round(visual_tokens * (1 - (self.rate or 0.889)))
+        rate = DEFAULT_RATE if self.rate is None else self.rate
+        keep = self.keep if self.keep is not None else round(visual_tokens * (1 - rate))
         if not 1 <= keep <= visual_tokens:
             raise BadRequest(f"keep: got {keep}; allowed: 1 to {visual_tokens} (the image's visual tokens)")
         return keep
@@ -62,7 +65,13 @@ class StagedModel:
 
     def modules(self) -> dict[str, nn.Module]:
         """The stages by name."""
-        return {"vision": self.vision, "embed": self.embed, "head": self.head, "prune": self.prune, "tail": self.tail}
+        return {
+            "vision": self.vision,
+            "embed": self.embed,
+            "head": self.head,
+            "prune": self.prune,
+            "tail": self.tail,
+        }
 
 
 class TorchEngine:

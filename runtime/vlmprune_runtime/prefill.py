@@ -71,9 +71,7 @@ def decode(engine: Engine, token_id: int, state: State) -> State:
     embedded = engine.run("embed", {"token_ids": np.array([token_id], dtype=np.int64)})["embeddings"]
     head = engine.run("head", _step_inputs("embeddings", embedded, position, state.head_tokens))
     tail = engine.run("tail", _step_inputs("hidden", head["hidden"], position, state.tail_tokens))
-    return State(
-        tail["logits"], state.head_tokens + 1, state.tail_tokens + 1, state.position + 1, state.selections
-    )
+    return State(tail["logits"], state.head_tokens + 1, state.tail_tokens + 1, state.position + 1, state.selections)
 
 
 def keep_rows(

@@ -30,9 +30,7 @@ class Sampling:
 GREEDY = Sampling()
 
 
-def choose(
-    logits: npt.NDArray[np.floating], sampling: Sampling, generator: np.random.Generator
-) -> int:  # (V,)
+def choose(logits: npt.NDArray[np.floating], sampling: Sampling, generator: np.random.Generator) -> int:  # (V,)
     """The id of the next token.
 
     >>> choose(np.array([0.1, 2.0, 1.0]), GREEDY, np.random.default_rng(0))

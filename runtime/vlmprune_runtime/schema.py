@@ -68,9 +68,7 @@ class Cache(Record):
     def _two_tensors_a_layer(self) -> "Cache":
         for names in (self.inputs, self.outputs):
             if len(set(names)) != 2 * self.layers or len(names) != 2 * self.layers:
-                raise ValueError(
-                    f"{self.layers} layers need {2 * self.layers} names of inputs and of outputs"
-                )
+                raise ValueError(f"{self.layers} layers need {2 * self.layers} names of inputs and of outputs")
         return self
 
 

@@ -45,9 +45,7 @@ def selection(similar, start, grid, keep, settings):
         for first in range(0, len(ranking), settings.batch):
             batch = ranking[first : first + settings.batch]
             now = {i: score(i) for i in batch}
-            below = sorted(
-                (i for i in batch if now[i] < threshold), key=lambda i: now[i]
-            )  # sorted() is stable
+            below = sorted((i for i in batch if now[i] < threshold), key=lambda i: now[i])  # sorted() is stable
             chosen += below[: keep - len(chosen)]
         threshold = threshold + F(settings.threshold_step)
     return chosen

@@ -34,9 +34,7 @@ def captured(loop, strict):
 @pytest.mark.parametrize("loop", LOOP_FORMS)
 def test_onnx_runtime_keeps_what_eager_keeps(loop, strict):
     pruner, program = captured(loop, strict)
-    onnx = torch.onnx.export(
-        program, dynamo=True, opset_version=21, verbose=False, input_names=["hidden", "keys"]
-    )
+    onnx = torch.onnx.export(program, dynamo=True, opset_version=21, verbose=False, input_names=["hidden", "keys"])
     session = onnxruntime.InferenceSession(onnx.model_proto.SerializeToString())
     for hidden, keys in [exact_features(), *map(random_features, range(8))]:
         kept, fused, order = session.run(None, {"hidden": hidden.numpy(), "keys": keys.numpy()})

@@ -46,9 +46,7 @@ def tokenizer() -> Tokenizer:
 def vision() -> ModelProto:
     """Mean colour of each patch, projected."""
     nodes = [
-        helper.make_node(
-            "AveragePool", ["pixels"], ["means"], kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]
-        ),
+        helper.make_node("AveragePool", ["pixels"], ["means"], kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
         helper.make_node("Reshape", ["means", "flat"], ["channels"]),
         helper.make_node("Transpose", ["channels"], ["patches"]),
         helper.make_node("MatMul", ["patches", "project"], ["visual"]),
@@ -158,6 +156,5 @@ def infos(shapes: dict[str, Any]) -> list[Any]:
     """Value infos with the dtypes that `tensor` gives."""
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32}
     return [
-        helper.make_tensor_value_info(name, kinds[WHOLE.get(name, "float32")], shape)
-        for name, shape in shapes.items()
+        helper.make_tensor_value_info(name, kinds[WHOLE.get(name, "float32")], shape) for name, shape in shapes.items()
     ]

@@ -25,9 +25,7 @@ CUTS = ((0, 0, 201, 333), (17, 40, 300, 200), (60, 9, 301, 250))
 @cache
 def photos() -> dict[str, Image.Image]:
     """22 pictures by name: 12 as they are and 10 cut, scaled, turned or mirrored."""
-    paths = [SKIMAGE / name for name in WHOLE + GREY] + [
-        SKLEARN / name for name in ("china.jpg", "flower.jpg")
-    ]
+    paths = [SKIMAGE / name for name in WHOLE + GREY] + [SKLEARN / name for name in ("china.jpg", "flower.jpg")]
     whole = {path.stem: Image.open(path).copy() for path in paths}
     cuts = {f"{name} {box}": whole[name].crop(box) for name in ("china", "coffee") for box in CUTS}
     turned = {
@@ -46,10 +44,7 @@ def odd_pictures() -> dict[str, Image.Image]:
         np.random.default_rng(0),
         [(1, 50), (50, 1), (1, 1), (3, 700), (337, 336), (335, 500), (640, 335)],
     )
-    noise = {
-        f"noise {w} x {h}": Image.fromarray(dice.integers(0, 256, (h, w, 3), dtype=np.uint8))
-        for w, h in sizes
-    }
+    noise = {f"noise {w} x {h}": Image.fromarray(dice.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes}
     flower, coffee = photos()["flower"], photos()["coffee"]
     alpha = Image.merge("RGBA", (*coffee.split(), coffee.convert("L")))
     see_through = coffee.quantize(16)

@@ -13,13 +13,9 @@ from vlmprune_runtime.bundle import open_bundle, parse_manifest
 from vlmprune_runtime.errors import BundleError
 
 numbers = st.integers() | st.floats() | st.integers(-2, 2)
-names = st.text(max_size=12) | st.sampled_from(
-    ["../x", "bundle.json", "head.onnx", "{prompt}", "<image>", "\ud800"]
-)
+names = st.text(max_size=12) | st.sampled_from(["../x", "bundle.json", "head.onnx", "{prompt}", "<image>", "\ud800"])
 leaves = st.none() | st.booleans() | numbers | names
-values = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
-)
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3))
 
 
 @pytest.fixture(scope="module")

@@ -128,9 +128,7 @@ def test_help_has_examples(command: object, capsys: pytest.CaptureFixture) -> No
     assert "examples:\n  vlmprune-" in capsys.readouterr().out
 
 
-def test_inspect_table(
-    bundle_folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inspect_table(bundle_folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert inspect.main([str(bundle_folder)]) == 0
     shown = capsys.readouterr().out
@@ -146,9 +144,7 @@ def test_inspect_json_is_the_manifest(bundle_folder: Path, capsys: pytest.Captur
     assert json.loads(capsys.readouterr().out) == json.loads((bundle_folder / "bundle.json").read_text())
 
 
-def test_inspect_is_not_steered_by_what_a_manifest_says(
-    copied_folder: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_inspect_is_not_steered_by_what_a_manifest_says(copied_folder: Path, capsys: pytest.CaptureFixture) -> None:
     fields = json.loads((copied_folder / "bundle.json").read_text())
     fields["name"] = "[red]x\x1b[2J"
     save_manifest(copied_folder, fields)

@@ -35,9 +35,7 @@ def test_errors(error: BaseException, code: int, told: str, capsys: pytest.Captu
     assert capsys.readouterr().err == told
 
 
-def test_our_own_faults_are_one_line_too(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_own_faults_are_one_line_too(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert called(raising(KeyError("x"))) == 1
     assert (
         capsys.readouterr().err

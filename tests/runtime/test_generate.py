@@ -100,9 +100,7 @@ def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:
 
 def test_seeded_sampling(runner: Runner, picture: Image.Image) -> None:
     def tokens(seed: int) -> tuple[int, ...]:
-        return runner.answer(
-            Request(picture, "x", sampling=Sampling(2.0, 0.9, seed), max_tokens=10)
-        ).token_ids
+        return runner.answer(Request(picture, "x", sampling=Sampling(2.0, 0.9, seed), max_tokens=10)).token_ids
 
     assert tokens(1) == tokens(1)
     assert len({tokens(seed) for seed in range(5)}) > 1
@@ -114,9 +112,7 @@ def test_prompt_that_does_not_fit_is_refused_before_anything_runs(runner: Runner
             raise AssertionError(stage)
 
     never = Runner(runner.bundle, Never(), runner.tokenizer)
-    with pytest.raises(
-        BadRequest, match=f"the prompt takes .* tokens with its image, the context has {CONTEXT}"
-    ):
+    with pytest.raises(BadRequest, match=f"the prompt takes .* tokens with its image, the context has {CONTEXT}"):
         never.answer(Request("no such file", "x" * CONTEXT))
 
 

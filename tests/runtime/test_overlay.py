@@ -28,9 +28,7 @@ def spec(crop: int | None = 28, mode: str = "shortest_edge", edge: int = 28) -> 
 
 def light(shown: Image.Image, x: float, y: float) -> tuple[int, ...]:
     """A pixel at a fraction of the picture above the legend."""
-    height = round(
-        shown.height / (1 + 4 * round(shown.width / 42) / (shown.height - 4 * round(shown.width / 42)))
-    )
+    height = round(shown.height / (1 + 4 * round(shown.width / 42) / (shown.height - 4 * round(shown.width / 42))))
     return shown.getpixel((round(shown.width * x), round(height * y)))
 
 

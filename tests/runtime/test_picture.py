@@ -54,9 +54,7 @@ def test_sixteen_bits_are_scaled() -> None:
     assert dark.max() == 1
 
 
-@pytest.mark.parametrize(
-    ("top", "mode"), [(1.0, "F"), (255.0, "F"), (65535.0, "F"), (255, "I"), (65535, "I")]
-)
+@pytest.mark.parametrize(("top", "mode"), [(1.0, "F"), (255.0, "F"), (65535.0, "F"), (255, "I"), (65535, "I")])
 def test_floats_and_long_whole_numbers(top: float, mode: str) -> None:
     data = np.array([[0, top / 2, top]], dtype=np.float32 if mode == "F" else np.int32)
     image = Image.fromarray(data)
@@ -73,10 +71,7 @@ def test_path_file_and_image_are_the_same(tmp_path: Path) -> None:
     photo = photos()["coffee"]
     photo.save(tmp_path / "coffee.png")
     with (tmp_path / "coffee.png").open("rb") as file:
-        found = [
-            load_image(source)
-            for source in (photo, tmp_path / "coffee.png", str(tmp_path / "coffee.png"), file)
-        ]
+        found = [load_image(source) for source in (photo, tmp_path / "coffee.png", str(tmp_path / "coffee.png"), file)]
     assert all(np.array_equal(np.asarray(image), np.asarray(photo)) for image in found)
 
 

@@ -31,12 +31,8 @@ PROCESSORS = {
     "clip": CLIPImageProcessorPil(size=EDGE, crop_size={"height": 336, "width": 336}),
     "bit": BitImageProcessorPil(size=EDGE, crop_size={"height": 200, "width": 301}, resample=2),
     "siglip": SiglipImageProcessorPil(size={"height": 384, "width": 378}),
-    "lanczos": CLIPImageProcessorPil(
-        size={"shortest_edge": 257}, crop_size={"height": 101, "width": 98}, resample=1
-    ),
-    "nearest": CLIPImageProcessorPil(
-        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, resample=0
-    ),
+    "lanczos": CLIPImageProcessorPil(size={"shortest_edge": 257}, crop_size={"height": 101, "width": 98}, resample=1),
+    "nearest": CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, resample=0),
 }
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 PICTURES = photos() | odd_pictures()

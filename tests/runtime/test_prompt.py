@@ -29,11 +29,7 @@ def spec(
     )
 
 
-@given(
-    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40).filter(
-        lambda text: IMAGE not in text
-    )
-)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40).filter(lambda text: IMAGE not in text))
 def test_any_text_goes_in_literally(prompt: str) -> None:
     encoded = encode_prompt(TOKENIZER, spec(), N, prompt)
     (span,) = encoded.spans

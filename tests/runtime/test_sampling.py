@@ -23,9 +23,7 @@ def test_ranges(name: str, value: float) -> None:
 
 
 @given(LOGITS, st.floats(0.01, 5), st.floats(0.01, 1))
-def test_nucleus_is_the_smallest_that_reaches_top_p(
-    logits: np.ndarray, temperature: float, top_p: float
-) -> None:
+def test_nucleus_is_the_smallest_that_reaches_top_p(logits: np.ndarray, temperature: float, top_p: float) -> None:
     ids, chances = nucleus(logits, Sampling(temperature, top_p))
     scaled = (logits.astype(float) - logits.max()) / temperature
     mass = np.exp(scaled) / np.exp(scaled).sum()

@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, nn
-from vlmprune_runtime.errors import UnknownName
-from vlmprune_runtime.schema import TextModel
 
 from vlmprune_export.adapters.llava import LlavaAdapter
+from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.schema import TextModel
 
 
 class Adapter(Protocol):
     """What the stages need of a model family."""
 
+    model: nn.Module
     layers: nn.ModuleList
     norm: nn.Module
     lm_head: nn.Module

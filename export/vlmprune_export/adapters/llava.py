@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
-from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.schema import TextModel
 
 from vlmprune_export.attention import ATTENTION
+from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.schema import TextModel
 
 TEXT_MODELS = ("llama", "mistral", "qwen2")
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
@@ -17,9 +17,11 @@ class LlavaAdapter:
     """`LlavaForConditionalGeneration` with a square grid of patches and one rope for all layers."""
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
-        text = model.config.text_config
+        text: Any = model.config.text_config
+        vision: Any = model.config.vision_config
         _check_text_model(text)
-        self.model = model
+        self.model: nn.Module = model
+        self._llava = model
         model.set_attn_implementation({"text_config": ATTENTION})
         decoder = model.model.language_model
         self.layers: nn.ModuleList = decoder.layers
@@ -27,18 +29,18 @@ class LlavaAdapter:
         self.lm_head: nn.Module = model.lm_head
         self.embedding: nn.Embedding = decoder.embed_tokens
         self.grid = _grid(model.config)
-        self.image_size_px = _pair(model.config.vision_config.image_size)
+        self.image_size_px = _pair(vision.image_size)
         self.text_model = _dimensions(text)
         self.max_positions = min(text.max_position_embeddings, _window(text))
 
     def visual(self, pixels: Tensor) -> Tensor:
         """Tower, feature layers and projector as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
-        features: Tensor = self.model.model.get_image_features(pixels, return_dict=True).pooler_output[0]
+        features: Tensor = self._llava.model.get_image_features(pixels, return_dict=True).pooler_output[0]
         return features
 
     def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's own rotary embedding, (1, S, D), (1, S) -> 2 x (1, S, dh)."""
-        cos_sin: tuple[Tensor, Tensor] = self.model.model.language_model.rotary_emb(hidden, positions)
+        cos_sin: tuple[Tensor, Tensor] = self._llava.model.language_model.rotary_emb(hidden, positions)
         return cos_sin
 
 
@@ -56,7 +58,7 @@ def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
     patch_height_px, patch_width_px = _pair(vision.patch_size)
     if config.vision_feature_select_strategy == "full" and vision.model_type != "siglip_vision_model":
         raise BadRequest(
-            "vision_feature_select_strategy 'full' keeps the CLS row, which has no place on the grid; allowed: 'default'"
+            "vision_feature_select_strategy 'full' keeps the CLS row, which is no patch of the grid; allowed: 'default'"
         )
     if config.vision_feature_select_strategy == "default" and vision.model_type == "siglip_vision_model":
         raise BadRequest(
@@ -72,7 +74,7 @@ def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
 def _window(text: Any) -> int:
     uses_window = getattr(text, "use_sliding_window", True)
     window = getattr(text, "sliding_window", None) if uses_window else None
-    return window or text.max_position_embeddings
+    return int(window or text.max_position_embeddings)
 
 
 def _dimensions(text: Any) -> TextModel:

@@ -5,10 +5,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import UnknownName
 from vlmprune_runtime.schema import Stage
-
-from vlmprune_export.staged import StagedModel
 
 Report = Callable[[str], None]
 
@@ -35,5 +34,5 @@ def backend_for(target: str) -> Backend:
     """The module of a target, imported only when wanted."""
     if target not in TARGETS:
         raise UnknownName("target", target, TARGETS)
-    backend: Backend = import_module(TARGETS[target])  # type: ignore[assignment]
+    backend: Backend = import_module(TARGETS[target])
     return backend

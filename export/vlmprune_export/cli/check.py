@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
@@ -31,9 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
-    told = (
-        "Run every stage of a bundle and eager PyTorch on identical inputs, then whole answers, pruned and unpruned."
-    )
+    told = "Run every stage of a bundle and eager PyTorch on identical inputs, then whole answers, pruned and unpruned."
     made = command_parser("vlmprune-check", told, EXAMPLES)
     made.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
     made.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")

@@ -75,7 +75,7 @@ def _setting(text: str) -> tuple[str, Any]:
     >>> _setting("batch=1")
     ('batch', 1)
     """
-    name, equals, value = text.partition("=")
+    name, _, value = text.partition("=")
     try:
         return name, json.loads(value)
     except ValueError:

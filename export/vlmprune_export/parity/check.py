@@ -5,6 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmprune_export.adapters import build_adapter
+from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.parity.generation import Agreement, compare_generation
+from vlmprune_export.parity.limits import LIMITS, Limits
+from vlmprune_export.parity.stages import Difference, compare_stages
+from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BadRequest, ParityError
@@ -13,13 +19,6 @@ from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import encode_prompt, load_tokenizer
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 from vlmprune_runtime.schema import Bundle
-
-from vlmprune_export.adapters import build_adapter
-from vlmprune_export.checkpoint import load_checkpoint
-from vlmprune_export.parity.generation import Agreement, compare_generation
-from vlmprune_export.parity.limits import LIMITS, Limits
-from vlmprune_export.parity.stages import Difference, compare_stages
-from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 
 Progress = Callable[[str], None]
 
@@ -67,9 +66,7 @@ class CheckReport:
         found = []
         for answer in self.agreements:
             if answer.tokens_fraction < self.limits.tokens_fraction:
-                found.append(
-                    ParityError(f"tokens, {answer.way}", answer.tokens_fraction, self.limits.tokens_fraction)
-                )
+                found.append(ParityError(f"tokens, {answer.way}", answer.tokens_fraction, self.limits.tokens_fraction))
             if answer.overlap_fraction < self.limits.overlap_fraction:
                 found.append(
                     ParityError(f"kept overlap, {answer.way}", answer.overlap_fraction, self.limits.overlap_fraction)
@@ -96,9 +93,7 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     agreements = []
     for prune in (True, False):
         progress(f"comparing answers, {'pruned' if prune else 'unpruned'}")
-        agreements.append(
-            compare_generation(reference, engine, prompt, pixels, tokens=request.tokens, prune=prune)
-        )
+        agreements.append(compare_generation(reference, engine, prompt, pixels, tokens=request.tokens, prune=prune))
     limits = request.limits or LIMITS[manifest.quantisation]
     return CheckReport(differences, tuple(agreements), limits)
 

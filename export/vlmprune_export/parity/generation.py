@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
+
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.prefill import State, decode, prefill
 from vlmprune_runtime.prompt import EncodedPrompt
@@ -34,7 +35,13 @@ class Agreement:
 
 
 def compare_generation(
-    reference: Engine, engine: Engine, prompt: EncodedPrompt, pixels: npt.NDArray[Any], *, tokens: int, prune: bool
+    reference: Engine,
+    engine: Engine,
+    prompt: EncodedPrompt,
+    pixels: npt.NDArray[Any],
+    *,
+    tokens: int,
+    prune: bool,
 ) -> Agreement:
     """Greedy choices of both engines while both are fed the reference's tokens (end tokens do not end it)."""
     expected = prefill(reference, prompt, pixels, prune=prune)

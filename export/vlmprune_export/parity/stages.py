@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from vlmprune_runtime.engines import Engine, Tensors
 from vlmprune_runtime.prefill import keep_rows
 from vlmprune_runtime.prompt import EncodedPrompt

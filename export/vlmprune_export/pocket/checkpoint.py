@@ -94,7 +94,7 @@ def pocket_model(gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"])
     projector = projector_weights(trained)
     model.model.load_state_dict(projector, strict=False)
     model.tie_weights()
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(
         bos_token_id=language.START_ID,
         eos_token_id=language.END_ID,
         pad_token_id=language.END_ID,

@@ -13,7 +13,7 @@ def in_square_range(values: Tensor) -> Tensor:  # (N, D) -> (N, D)
     Neither the selection nor a cosine depends on a common factor, and a power of two costs no precision.
     """
     values = values.float()
-    largest = values.abs().amax((0, 1))
+    largest = torch.maximum(values.amax((0, 1)), -values.amin((0, 1)))
     small = torch.where(largest < 2.0**-48, 2.0**96, 1.0)
     return values * torch.where(largest > 2.0**48, 2.0**-80, small)
 

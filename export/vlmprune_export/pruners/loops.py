@@ -30,9 +30,7 @@ def repeat(
 ) -> State:
     """The state after `step` was repeated while `unfinished`; `steps` is a number that always suffices."""
     if not torch.compiler.is_exporting():
-        while bool(unfinished(state)):
-            state = step(state)
-        return state
+        return _repeat_eagerly(step, unfinished, state, steps)
     if form == "while":
         after = while_loop(lambda *s: unfinished(s), lambda *s: step(s), state)  # type: ignore[no-untyped-call]
         return cast(State, after)
@@ -56,6 +54,16 @@ def value_or(
         (chosen,) = torch.cond(found, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
         return cast(Tensor, chosen)
     return torch.where(found, value, other(argument))
+
+
+def _repeat_eagerly(
+    step: Callable[[State], State], unfinished: Callable[[State], Tensor], state: State, steps: int
+) -> State:
+    for _ in range(steps):
+        if not bool(unfinished(state)):
+            break
+        state = step(state)
+    return state
 
 
 def _repeat_scan(

@@ -13,20 +13,16 @@ def pick_pivots(keys: Tensor, count: int) -> Tensor:  # (N, Dk) -> (P,)
     """
     keys = in_square_range(keys)
     tokens = torch.arange(keys.shape[0])
-    pivots = [_largest(keys.abs().sum(1))]
+    pivots = [_known(keys.abs().sum(1)).argmax(0, keepdim=True)]
     nearest = torch.full((keys.shape[0],), 3e38)
     for _ in range(count - 1):
         away = keys - keys.index_select(0, pivots[-1])
         nearest = torch.minimum(nearest, _known((away * away).sum(1)))
-        nearest = torch.where(tokens == pivots[-1], -torch.ones_like(nearest), nearest)
-        pivots.append(_largest(nearest))
+        nearest = torch.where(tokens == pivots[-1], -1.0, nearest)
+        pivots.append(nearest.argmax(0, keepdim=True))
     return torch.cat(pivots)
 
 
-def _largest(values: Tensor) -> Tensor:  # (N,) -> (1,)
-    return _known(values).argmax(0, keepdim=True)
-
-
 def _known(values: Tensor) -> Tensor:  # (N,) -> (N,)
-    # A comparison with NaN is false: -1 marks what was chosen, a NaN counts as no distance at all.
-    return torch.where(values >= -1, values, torch.zeros_like(values))
+    # A comparison with NaN is false: it counts as no length and no distance at all.
+    return torch.where(values >= 0, values, 0.0)

@@ -1,5 +1,7 @@
 """What every pruner is."""
 
+from typing import Any
+
 from torch import nn
 
 from vlmprune_export.pruners.loops import LoopForm
@@ -16,3 +18,4 @@ class Pruner(nn.Module):
 
     inputs: tuple[str, ...] = ("hidden", "keys")
     loop: LoopForm = "while"
+    settings: Any

@@ -54,7 +54,7 @@ class Selection(nn.Module):
     def forward(self, unit: Tensor, pivots: Tensor) -> Tensor:  # (N, q), (P,) -> (K,)
         """The chosen tokens in the order chosen."""
         steps = self.keep - pivots.shape[0] + rounds(self.settings)
-        step = partial(self.step, unit[None])
+        step = partial(self.step, unit[None], pivots[:1])
         start = self.start(unit[None], pivots)
         last = repeat(step, self.unfinished, start, steps=steps, form=self.form)
         return Progress(*last).order[: self.keep]
@@ -78,36 +78,34 @@ class Selection(nn.Module):
         """Whether fewer than K tokens are chosen."""
         return Progress(*state).room > 0
 
-    def step(self, unit: Tensor, state: State) -> State:  # (1, N, q)
+    def step(self, unit: Tensor, anchor: Tensor, state: State) -> State:  # (1, N, q), (1,)
         """Take from the first batch that has a token to take; if there is none, open the next round.
 
-        Without a token to take, the first pivot is chosen once more, which changes nothing.
+        Without a token to take, the anchor, a pivot, is chosen once more, which changes nothing.
         """
         now = Progress(*state)
         scores = now.near * now.spread
         start, tokens, fits = self.first_batch(now, scores)
-        near, spread = self.choose(unit, now.near, now.spread, torch.where(fits, tokens, now.order[:1]))
+        near, spread = self.choose(unit, now.near, now.spread, torch.where(fits, tokens, anchor))
         taken = fits.sum()
         ranking, cursor, threshold = self.walk_on(now, scores, start + self.batch, taken > 0)
         order = now.order.scatter(0, self.lanes + self.keep - now.room, tokens)
         return Progress(near, spread, ranking, cursor, threshold, order, now.room - taken)
 
-    def first_batch(
-        self, now: Progress, scores: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:  # (N,) -> (), (B,), (B,)
+    def first_batch(self, now: Progress, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (N,) -> (), (B,), (B,)
         """Where the first batch with a token to take starts, its tokens by score, and which are taken."""
-        ranked = scores.index_select(0, now.ranking)
+        ranked = scores.gather(0, now.ranking)
         takeable = torch.logical_and(ranked < now.threshold, self.starts >= now.cursor)
         ranked = torch.where(takeable, ranked, TAKEN)
         start = torch.where(takeable, self.starts, self.starts[-1]).amin(0)
         places = start + self.lanes
         inside = places.clamp(max=self.grid.tokens - 1) if self.ragged else places
-        batch = ranked.index_select(0, inside)
+        batch = ranked.gather(0, inside)
         if self.ragged:
             batch = torch.where(places < self.grid.tokens, batch, TAKEN)
         batch, lanes = sort_ascending(batch, self.form)
         fits = torch.logical_and(batch < TAKEN, self.lanes < now.room)
-        return start, now.ranking.index_select(0, inside).index_select(0, lanes), fits
+        return start, now.ranking.gather(0, inside).gather(0, lanes), fits
 
     def walk_on(
         self, now: Progress, scores: Tensor, after: Tensor, found: Tensor

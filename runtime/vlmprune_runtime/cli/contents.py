@@ -12,9 +12,7 @@ MIB = 2**20
 
 def facts_table(bundle: Bundle) -> Table:
     """Model, pruner, image, prompt, memory, versions and parity, one fact a line."""
-    table = Table(
-        title=printable(f"{bundle.name}: {bundle.model_type} for {bundle.target}"), show_header=False
-    )
+    table = Table(title=printable(f"{bundle.name}: {bundle.model_type} for {bundle.target}"), show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts(bundle):

@@ -24,14 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
-    made = command_parser(
-        "vlmprune-inspect", "Show what is in an exported bundle, and check its files.", EXAMPLES
-    )
+    made = command_parser("vlmprune-inspect", "Show what is in an exported bundle, and check its files.", EXAMPLES)
     made.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
     made.add_argument("--json", action="store_true", help="the whole manifest as one JSON object")
-    made.add_argument(
-        "--no-verify", action="store_true", help="do not check the hashes of the bundle's files"
-    )
+    made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
     return made
 
 

@@ -48,9 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, metavar="N", help="default: one per core")
     made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens over the picture")
     made.add_argument("--json", action="store_true", help="one JSON object instead of the text")
-    made.add_argument(
-        "--no-verify", action="store_true", help="do not check the hashes of the bundle's files"
-    )
+    made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
     return made
 
 
@@ -60,10 +58,7 @@ def run(args: argparse.Namespace) -> None:
     request = request_of(args)
     with status.status("loading the bundle"):
         runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads)
-    if args.compare:
-        pruned = compare(runner, request, args.json, status)
-    else:
-        pruned = answer(runner, request, args.json, status)
+    pruned = (compare if args.compare else answer)(runner, request, args.json, status)
     if args.overlay:
         (found, *_), spec = pruned.pruned, runner.bundle.manifest.image
         draw_overlay(load_image(args.image), found.kept, found.order, spec, args.overlay)

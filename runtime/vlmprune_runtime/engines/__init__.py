@@ -32,9 +32,7 @@ Load = Callable[[OpenBundle, int | None, int], Engine]
 ENGINES: dict[str, Load] = {"onnx": _load_onnx}
 
 
-def load_engine(
-    bundle: OpenBundle, *, threads: int | None = None, context_tokens: int | None = None
-) -> Engine:
+def load_engine(bundle: OpenBundle, *, threads: int | None = None, context_tokens: int | None = None) -> Engine:
     """The engine for the bundle's target, all stages loaded.
 
     `threads` None takes one per core; `context_tokens` is the KV cache's capacity, at most the bundle's.

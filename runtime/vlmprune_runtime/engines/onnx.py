@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort  # type: ignore[import-untyped]
+import onnxruntime as ort
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
 from vlmprune_runtime.schema import TextModel
 
 
@@ -40,7 +41,8 @@ class GroupQueryCache:
             version=1,
         )
         self.present[layer_idx] = (present[0], present[1])
-        return mixed.unflatten(-1, (query.shape[1], query.shape[3]))
+        by_head: Tensor = mixed.unflatten(-1, (query.shape[1], query.shape[3]))
+        return by_head
 
     def presents(self) -> Sequence[Tensor]:
         """Key and value of each layer in turn."""

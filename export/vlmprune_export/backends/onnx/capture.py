@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from vlmprune_runtime.errors import CaptureError
-from vlmprune_runtime.schema import Cache, TextModel
 
 from vlmprune_export.backends.onnx.cache import GroupQueryCache
 from vlmprune_export.staged import StagedModel
 from vlmprune_export.stages import HeadStage, TailStage
+from vlmprune_runtime.errors import CaptureError
+from vlmprune_runtime.schema import Cache, TextModel
 
 LAST_HIDDEN = "last_hidden"  # (D,), normed: the tail's output before the language-model head
 _NAMES = {"head": ("embeddings", ("hidden", "keys")), "tail": ("hidden", (LAST_HIDDEN,))}

@@ -4,16 +4,11 @@ from pathlib import Path
 
 import onnx
 from onnx import TensorProto
-from vlmprune_runtime.schema import Stage, Tensor
 
 from vlmprune_export.backends.onnx.capture import Captured
+from vlmprune_runtime.schema import Stage, Tensor
 
-_DTYPES = {
-    TensorProto.FLOAT: "float32",
-    TensorProto.FLOAT16: "float16",
-    TensorProto.INT64: "int64",
-    TensorProto.INT32: "int32",
-}
+_DTYPES = {"FLOAT": "float32", "FLOAT16": "float16", "INT64": "int64", "INT32": "int32"}
 
 
 def describe(path: Path, captured: Captured | None, quantisation: str | None) -> Stage:
@@ -27,7 +22,7 @@ def describe(path: Path, captured: Captured | None, quantisation: str | None) ->
         inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in caches),
         outputs=tuple(_tensor(value) for value in model.graph.output if value.name not in caches),
         cache=cache,
-        quantisation=quantisation or "none",
+        quantisation=quantisation or "none",  # type: ignore[arg-type]
     )
 
 
@@ -39,4 +34,5 @@ def _data_files(model: onnx.ModelProto) -> tuple[str, ...]:
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:
     kind = value.type.tensor_type
     shape = tuple(dim.dim_param or dim.dim_value for dim in kind.shape.dim)
-    return Tensor(name=value.name, dtype=_DTYPES[kind.elem_type], shape=shape)  # type: ignore[arg-type]
+    dtype = _DTYPES[TensorProto.DataType.Name(kind.elem_type)]
+    return Tensor(name=value.name, dtype=dtype, shape=shape)  # type: ignore[arg-type]

@@ -9,13 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
-from vlmprune_runtime.errors import LoweringError
-from vlmprune_runtime.schema import Stage
 
 from vlmprune_export.backends import Report
 from vlmprune_export.backends.onnx.capture import (
@@ -36,6 +33,8 @@ from vlmprune_export.backends.onnx.vocabulary import (
     write_embed,
 )
 from vlmprune_export.staged import StagedModel
+from vlmprune_runtime.errors import LoweringError
+from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)
 

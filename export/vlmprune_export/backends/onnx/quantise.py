@@ -7,6 +7,8 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+from vlmprune_export.backends.onnx.rows import scale_rows
+
 # What each choice does to each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
 # stay at 8 bits: with 4 bits there the kept set moves.
 PLANS: Mapping[str, Mapping[str, str]] = {
@@ -23,21 +25,24 @@ def quantise(source: Path, target: Path, kind: str) -> None:
 
 
 def _int8(source: Path, target: Path) -> None:
-    """8-bit weights per column, activations 8-bit per tensor at run time."""
-    raw = target.with_suffix(".raw")
+    """8-bit weights per column, activations 8-bit per token at run time."""
+    scaled, raw = target.with_suffix(".scaled"), target.with_suffix(".raw")
+    model = onnx.load(str(source))
+    scale_rows(model)
+    _save(model, scaled)
     quantize_dynamic(
-        source, raw, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+        scaled, raw, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
         use_external_data_format=True,
     )  # fmt: skip
     model = onnx.load(str(raw))
-    for leftover in target.parent.glob(f"{raw.name}*"):
+    for leftover in [*target.parent.glob(f"{raw.name}*"), *target.parent.glob(f"{scaled.name}*")]:
         leftover.unlink()
     _save(model, target)
 
 
 def _int4(source: Path, target: Path) -> None:
-    """4-bit weights in blocks of 32, activations 8-bit (accuracy level 4)."""
-    quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), block_size=_BLOCK, is_symmetric=True, accuracy_level=4)
+    """4-bit weights in blocks of 32 with a zero point, activations 8-bit per block (accuracy level 4)."""
+    quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), block_size=_BLOCK, is_symmetric=False, accuracy_level=4)
     quantizer.process()
     _save(quantizer.model.model, target)
 

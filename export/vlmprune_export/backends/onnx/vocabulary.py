@@ -36,7 +36,7 @@ def store(path: Path, weight: NDArray[np.float32], *, quantised: bool) -> Matrix
 
 def write_embed(path: Path, matrix: Matrix) -> None:
     """The `embed` graph: token_ids (S,) -> embeddings (S, D)."""
-    vocabulary, width = matrix.rows.shape
+    width = matrix.rows.shape[1]
     nodes = [helper.make_node("Gather", ["table", "token_ids"], ["rows" if matrix.scale else "embeddings"])]
     inputs = {"table": matrix.rows}
     if matrix.scale:

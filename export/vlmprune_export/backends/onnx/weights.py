@@ -26,7 +26,11 @@ class Stored:
         """An initializer that names this place."""
         tensor = TensorProto(name=name, data_type=self.element_type, dims=self.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", self.file), ("offset", self.offset_bytes), ("length", self.length_bytes)):
+        for key, value in (
+            ("location", self.file),
+            ("offset", self.offset_bytes),
+            ("length", self.length_bytes),
+        ):
             tensor.external_data.add(key=key, value=str(value))
         return tensor
 

