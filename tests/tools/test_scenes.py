@@ -10,9 +10,10 @@ from vlmprune_runtime.errors import UnknownName
 from vlmprune_tools.pocket.artwork import Artwork
 from vlmprune_tools.pocket.backgrounds import PARTS
 from vlmprune_tools.pocket.questions import FAMILIES, questions
-from vlmprune_tools.pocket.scenes import STYLES, Drawn, Placed, Scene, draw_scene
+from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene, draw_scene
 from vlmprune_tools.pocket.smoke import drawn_artwork
 from vlmprune_tools.pocket.sources import source
+from vlmprune_tools.pocket.styles import STYLES
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from vlmprune_export.pocket.trained import merged
 from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
+from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import Question
 from vlmprune_tools.pocket.scenes import draw_scene
 from vlmprune_tools.pocket.shipping import shipped, take_up
@@ -27,7 +28,7 @@ from vlmprune_tools.pocket.smoke import (
     smoke_run,
 )
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.training import Group, Projector, Trainer
+from vlmprune_tools.pocket.training import Group, Trainer
 
 NAMES = ["dog", "cat", "banana", "bus", "rocket"]
 

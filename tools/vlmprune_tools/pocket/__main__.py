@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlmprune_export.pocket.trained import TRAINED
 from vlmprune_runtime.errors import VlmPruneError
 from vlmprune_tools.pocket import steps
 
@@ -28,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
     for name, run in steps.STEPS.items():
         command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
-        command.add_argument("--threads", type=int, default=2, help="processor threads")
+        command.add_argument(
+            "--threads", type=int, default=2, help="processor threads; 1 is faster when others use the machine"
+        )
         OPTIONS[name](command)
     return top
 
@@ -65,6 +68,7 @@ def train_options(command: argparse.ArgumentParser) -> None:
 def pack_options(command: argparse.ArgumentParser) -> None:
     """From where to where."""
     command.add_argument("run_folder", type=Path, help="the --out of `train`")
+    command.add_argument("--started-from", default="nothing", help="sha256 or name of what `train` started from")
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file; a .json is put beside it")
 
 
@@ -79,6 +83,13 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--log", type=Path, required=True, help="answers so far (JSON lines); gone on from")
 
 
+def card_options(command: argparse.ArgumentParser) -> None:
+    """What to publish, and where."""
+    command.add_argument("figures", type=Path, nargs="+", help="what `evaluate` printed")
+    command.add_argument("--record", type=Path, default=TRAINED.with_suffix(".json"))
+    command.add_argument("--card", type=Path, default=TRAINED.with_name("MODEL_CARD.md"))
+
+
 def smoke_options(command: argparse.ArgumentParser) -> None:
     """Where to work."""
     command.add_argument("--out", type=Path, required=True, help="a folder for what it makes")
@@ -90,6 +101,7 @@ OPTIONS = {
     "train": train_options,
     "pack": pack_options,
     "evaluate": evaluate_options,
+    "card": card_options,
     "smoke": smoke_options,
 }
 

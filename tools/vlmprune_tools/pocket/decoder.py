@@ -47,7 +47,7 @@ def decoder_layer(x: Tensor, weights: Weights, cos: Tensor, sin: Tensor, mask: T
     batch, length, _ = x.shape
     x = x.reshape(batch * length, WIDTH)
     heads = adapted(rms_norm(x, norm1), *qkv).view(batch, length, HEADS + 2 * KV_HEADS, HEAD).transpose(1, 2)
-    query, key, value = torch.split(heads, [HEADS, KV_HEADS, KV_HEADS], 1)  # type: ignore[no-untyped-call]
+    query, key, value = torch.split(heads, [HEADS, KV_HEADS, KV_HEADS], 1)
     query, key = rotate(query, cos, sin), rotate(key, cos, sin)
     key, value = (part.repeat_interleave(HEADS // KV_HEADS, 1) for part in (key, value))
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

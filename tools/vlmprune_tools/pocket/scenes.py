@@ -4,8 +4,7 @@ Scene `index` of a split depends on (split, style, index) only; no two splits sh
 """
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,38 +13,10 @@ from PIL import Image
 from vlmprune_export.pocket.tower import GRID, IMAGE_PX, PATCH_PX
 from vlmprune_tools.pocket.artwork import Artwork, picture
 from vlmprune_tools.pocket.backgrounds import background
+from vlmprune_tools.pocket.placing import place
+from vlmprune_tools.pocket.styles import STYLES, pick
 
 CLEAN, EDGE = -1, -2  # patches without an object, and those mostly but not wholly without
-GAP_PX, APART_PX = 6, 90
-
-
-@dataclass(frozen=True)
-class Style:
-    """How hard scenes are; `small_bias` > 1 makes small objects more frequent."""
-
-    min_px: int = 40
-    max_px: int = 150
-    crowd_max_px: int = 100
-    small_bias: float = 1.0
-    kinds: Mapping[str, float] = field(
-        default_factory=lambda: {"one": 0.34, "row": 0.20, "column": 0.20, "many": 0.14, "same": 0.12}
-    )
-    backgrounds: Mapping[str, float] = field(
-        default_factory=lambda: {"plain": 0.4, "noise": 0.2, "gradient": 0.2, "photo": 0.2}
-    )
-
-
-STYLES = {
-    "easy": Style(64, 130, backgrounds={"plain": 1.0}),
-    "hard": Style(),
-    "drill": Style(
-        36,
-        150,
-        small_bias=1.7,
-        kinds={"one": 0.46, "row": 0.16, "column": 0.16, "many": 0.14, "same": 0.08},
-        backgrounds={"plain": 0.25, "noise": 0.25, "gradient": 0.2, "photo": 0.3},
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -96,53 +67,6 @@ def draw_scene(split: str, style_name: str, index: int, artwork: Artwork) -> Dra
     cover = paint(image, objects, artwork, kind == "same", rng)
     scene = Scene(kind, objects, behind.colour, behind.shows)
     return Drawn(scene, np.asarray(image), owners(cover))
-
-
-def pick(weights: Mapping[str, float], rng: random.Random) -> str:
-    """One key, as often as its weight says."""
-    return rng.choices(list(weights), list(weights.values()))[0]
-
-
-def place(kind: str, count: int, style: Style, rng: random.Random) -> list[tuple[int, int, int]]:
-    """Squares (x, y, size) that do not touch; in a row or column their centres are well apart."""
-    largest = style.crowd_max_px if kind in ("many", "same") else style.max_px
-    while True:
-        for _ in range(200):
-            squares = scatter(count, style, largest, rng)
-            if len(squares) == count and far_enough(kind, squares):
-                return squares
-        largest = (style.min_px + largest) // 2
-
-
-def scatter(count: int, style: Style, largest: int, rng: random.Random) -> list[tuple[int, int, int]]:
-    """Up to `count` squares at random places with a gap between them."""
-    squares: list[tuple[int, int, int]] = []
-    for _ in range(count):
-        size = style.min_px + round((largest - style.min_px) * rng.random() ** style.small_bias)
-        for _ in range(30):
-            square = rng.randint(0, IMAGE_PX - size), rng.randint(0, IMAGE_PX - size), size
-            if all(clear(square, other) for other in squares):
-                squares.append(square)
-                break
-    return squares
-
-
-def clear(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
-    """True when two squares have a gap between them.
-
-    >>> clear((0, 0, 40), (50, 0, 40)), clear((0, 0, 40), (44, 0, 40))
-    (True, False)
-    """
-    return any(a[k] > b[k] + b[2] + GAP_PX or b[k] > a[k] + a[2] + GAP_PX for k in (0, 1))
-
-
-def far_enough(kind: str, squares: list[tuple[int, int, int]]) -> bool:
-    """A row is asked for left and right, a column for top and bottom."""
-    if kind not in ("row", "column"):
-        return True
-    axis = ("row", "column").index(kind)
-    first, second = (square[axis] + square[2] / 2 for square in squares[:2])
-    return abs(first - second) >= APART_PX
 
 
 def paint(

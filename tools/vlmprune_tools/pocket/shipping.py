@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vlmprune_tools.pocket.decoder import GROUPS, Decoder
-from vlmprune_tools.pocket.training import Projector
+from vlmprune_tools.pocket.projector import Projector
 
 LAYERS = "language_model.layers"
 

@@ -13,10 +13,12 @@ from vlmprune_tools.pocket.artwork import LARGEST_PX, Artwork
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import build_features, shard_examples
+from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import draw_scene
+from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.shipping import shipped, take_up
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.training import Group, Projector, Settings, Trainer
+from vlmprune_tools.pocket.training import Group, Trainer
 from vlmprune_tools.pocket.warm import warm_projector
 
 PICTURES, VOCABULARY, RESERVED, LAYERS = 10, 512, 17, 2
@@ -48,7 +50,8 @@ def random_tower() -> torch.nn.Module:
     """A small Dinov2 of the right output."""
     from transformers import Dinov2Config, Dinov2Model
 
-    return Dinov2Model(Dinov2Config(**tower.CONFIG | {"mlp_ratio": 1})).eval()
+    model: torch.nn.Module = Dinov2Model(Dinov2Config(**tower.CONFIG | {"mlp_ratio": 1}))
+    return model.eval()
 
 
 def random_language_weights() -> dict[str, Tensor]:

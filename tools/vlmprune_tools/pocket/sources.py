@@ -14,7 +14,8 @@ from vlmprune_runtime.errors import UnknownName
 from vlmprune_tools.pocket.artwork import Artwork
 from vlmprune_tools.pocket.backgrounds import background
 from vlmprune_tools.pocket.concepts import COLOURS, DIGITS, SHAPE_COLOURS, SHAPES, WORDS
-from vlmprune_tools.pocket.scenes import STYLES, Drawn, Scene, draw_scene, owners, patch_share, pick
+from vlmprune_tools.pocket.scenes import Drawn, Scene, draw_scene, owners, patch_share
+from vlmprune_tools.pocket.styles import STYLES, pick
 
 SIGN_COLOURS = (
     ((0, 0, 0), (255, 255, 255)),

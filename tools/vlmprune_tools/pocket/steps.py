@@ -17,15 +17,18 @@ from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.trained import LORA_SCALE, TRAINED
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.artwork import artwork_of
+from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.evaluate import Examiner, examine, score
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
+from vlmprune_tools.pocket.projector import Projector
+from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.shipping import shipped, take_up
 from vlmprune_tools.pocket.smoke import smoke_run
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.training import Group, Projector, Settings, Trainer
+from vlmprune_tools.pocket.training import Group, Trainer
 from vlmprune_tools.pocket.warm import warm_projector
 
 
@@ -106,6 +109,7 @@ def pack(chosen: argparse.Namespace) -> None:
     record = {
         "sha256": hashlib.sha256(chosen.out.read_bytes()).hexdigest(),
         "lora": {"rank": 16, "scale": LORA_SCALE},
+        "started_from": chosen.started_from,
         "steps": state["step"],
         "minutes": round(state["seconds"] / 60, 1),
         "settings": state["settings"],
@@ -127,6 +131,11 @@ def evaluate(chosen: argparse.Namespace) -> None:
     print(json.dumps(record | {"dtype": chosen.dtype, "families": score(asked)}, indent=1))
 
 
+def card(chosen: argparse.Namespace) -> None:
+    """Put measured figures into the shipped record and the model card."""
+    publish_figures(chosen.figures, chosen.record, chosen.card)
+
+
 def smoke(chosen: argparse.Namespace) -> None:
     """Go through all of training in about a minute, without network and without real weights."""
     torch.set_num_threads(chosen.threads)
@@ -139,5 +148,6 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": train,
     "pack": pack,
     "evaluate": evaluate,
+    "card": card,
     "smoke": smoke,
 }

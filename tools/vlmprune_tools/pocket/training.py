@@ -9,8 +9,8 @@ import math
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +22,10 @@ from vlmprune_tools.pocket.batches import ALL_VISUAL, NOT_ASKED, Batch, attentio
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.progress import track
+from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import FAMILIES, questions
+from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.tokens import Tokens
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that a run depends on besides its data."""
-
-    steps: int = 300
-    full_from: float = 0.5
-    full_fraction: float = 0.2
-    rows: int = 16
-    full_rows: int = 6
-    sampled_visual: int = 127
-    question_tokens: int = 112
-    full_question_tokens: int = 160
-    rounds: int = 2
-    full_rounds: int = 4
-    lora_rate: float = 4e-4
-    projector_rate: float = 1e-4
-    lowest_rate: float = 0.03
-    warm_up_steps: int = 10
-    end_weight: float = 0.05
-    seed: int = 0
-    save_every: int = 10
-    family_weights: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "naming": 3.0,
-            "presence": 1.5,
-            "left-right": 1.5,
-            "top-bottom": 1.5,
-            "counting": 2.0,
-            "word": 0.3,
-            "digit": 0.5,
-        }
-    )
 
 
 @dataclass(frozen=True)
@@ -66,20 +34,6 @@ class Group:
 
     weight: float
     examples: Sequence[Example]
-
-
-class Projector(nn.Module):
-    """HF's `LlavaMultiModalProjector`: two linears with a GELU between."""
-
-    def __init__(self, features: int = 768, width: int = 576) -> None:
-        """`features` wide in, `width` wide out."""
-        super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(features, width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(.., F) -> (.., D)."""
-        projected: Tensor = self.linear_2(F.gelu(self.linear_1(x)))
-        return projected
 
 
 class Trainer:

@@ -17,8 +17,8 @@ from vlmprune_export.pocket.tower import GRID
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.progress import track
+from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import CLEAN
-from vlmprune_tools.pocket.training import Projector
 
 LABELS = (*CONCEPTS, *COLOURS)
 ROWS, RATE, TEMPERATURE = 2048, 2e-3, 20.0
