@@ -31,8 +31,8 @@ class Progress(NamedTuple):
     ranking: Tensor  # (N,) tokens by score at the start of the round
     cursor: Tensor  # () first place in `ranking` that was not walked yet
     threshold: Tensor  # ()
-    order: Tensor  # (K + B,) chosen tokens, in the order chosen; only the first K - room mean anything
-    room: Tensor  # () how many are still to be chosen
+    order: Tensor  # (K + 2B,) chosen tokens, in the order chosen; only the first K - room mean anything
+    room: Tensor  # () how many are still to be chosen; not above 0 at the end
 
 
 class Selection(nn.Module):
@@ -63,7 +63,8 @@ class Selection(nn.Module):
         """The pivots chosen, and the first round open."""
         blank = torch.full((self.grid.tokens,), TAKEN)
         near, spread = self.choose(unit, -blank, blank, pivots)
-        rest = torch.zeros(self.keep + self.batch - pivots.shape[0], dtype=torch.int64)
+        # The last batch may be taken beyond K, its highest scores last; a form that goes on may do so once more.
+        rest = torch.zeros(self.keep + 2 * self.batch - pivots.shape[0], dtype=torch.int64)
         return Progress(
             near,
             spread,
@@ -104,8 +105,7 @@ class Selection(nn.Module):
         if self.ragged:
             batch = torch.where(places < self.grid.tokens, batch, TAKEN)
         batch, lanes = sort_ascending(batch, self.form)
-        fits = torch.logical_and(batch < TAKEN, self.lanes < now.room)
-        return start, now.ranking.gather(0, inside).gather(0, lanes), fits
+        return start, now.ranking.gather(0, inside).gather(0, lanes), batch < TAKEN
 
     def walk_on(
         self, now: Progress, scores: Tensor, after: Tensor, found: Tensor
