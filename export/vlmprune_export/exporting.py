@@ -8,6 +8,7 @@ from pathlib import Path
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
+from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_export.staged import PruneOptions, StagedModel
@@ -95,6 +96,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
         prompt=prompt,
         pruner=_pruner(staged, visual_tokens),
         text_model=adapter.text_model,
+        vision_flops=count_vision_flops(adapter),
         context_tokens=context,
         memory=estimate(folder, stages, adapter.text_model, context),
         versions={"vlmprune": __version__, **backend.versions()},

@@ -2,8 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -12,18 +14,12 @@ from vlmprune_runtime.errors import BadRequest
 
 def save_png(picture: Image.Image, out: str | PathLike[str]) -> None:
     """The picture in `out`, which is replaced only when all of it is written."""
-    path = check_png(out)
-    try:
-        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                picture.save(file, "PNG")
-            Path(made).chmod(0o666 & ~_umask())
-            Path(made).replace(path)
-        finally:
-            Path(made).unlink(missing_ok=True)
-    except OSError as error:
-        raise BadRequest(f"{path}: cannot be written: {error.strerror}") from None
+    _save(lambda file: picture.save(file, "PNG"), check_png(out))
+
+
+def save_text(text: str, out: str | PathLike[str]) -> None:
+    """The text in `out`, UTF-8, which is replaced only when all of it is written."""
+    _save(lambda file: file.write(text.encode()), check_place(out))
 
 
 def check_png(out: str | PathLike[str]) -> Path:
@@ -31,11 +27,31 @@ def check_png(out: str | PathLike[str]) -> Path:
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise BadRequest(f"{path}: the overlay is a picture; give a name that ends in .png")
+    return check_place(path)
+
+
+def check_place(out: str | PathLike[str]) -> Path:
+    """`out` itself if a file can be put there."""
+    path = Path(out)
     if not path.parent.is_dir():
         raise BadRequest(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise BadRequest(f"{path}: is a folder")
     return path
+
+
+def _save(write: Callable[[BinaryIO], object], path: Path) -> None:
+    try:
+        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+            Path(made).chmod(0o666 & ~_umask())
+            Path(made).replace(path)
+        finally:
+            Path(made).unlink(missing_ok=True)
+    except OSError as error:
+        raise BadRequest(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _umask() -> int:

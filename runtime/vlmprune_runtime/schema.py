@@ -202,7 +202,7 @@ class TextModel(Record):
 
 
 class Bundle(Record):
-    """The manifest."""
+    """The manifest. `vision_flops` are those of one image, a multiply-add counted as two; None where not counted."""
 
     schema_version: Literal[1]
     name: str
@@ -216,6 +216,7 @@ class Bundle(Record):
     prompt: PromptSpec
     pruner: Pruner
     text_model: TextModel
+    vision_flops: Positive | None = None
     context_tokens: Positive
     memory: Memory
     versions: dict[str, str]

@@ -1,0 +1,63 @@
+"""One timed run: the whole way from a picture file and a question to a fixed count of tokens."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from vlmprune_runtime.events import StageTimed, Timings
+from vlmprune_runtime.generate import Runner
+from vlmprune_runtime.picture import ImageSource, load_image
+from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
+from vlmprune_runtime.preprocess import preprocess
+from vlmprune_runtime.sampling import GREEDY, choose
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every run does; `tokens` are generated whether or not one of them is a stop token."""
+
+    image: ImageSource
+    prompt: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Lap:
+    """Times of one run and how many rows its caches hold at the end."""
+
+    timings: Timings
+    head_tokens: int
+    tail_tokens: int
+
+
+def run_lap(runner: Runner, task: Task, *, prune: bool) -> Lap:
+    """One run, timed as `Runner.stream` times it."""
+    start = perf_counter()
+    encoded = runner.encode(task.prompt)
+    pixels = preprocess(load_image(task.image), runner.bundle.manifest.image)
+    stages = [StageTimed("preprocess", ms_since(start))]
+    state = _collect(prefill_steps(runner.engine, encoded, pixels, prune=prune), stages)
+    token = _greedy(state)
+    ttft_ms = ms_since(start)
+    decode_ms = []
+    for _ in range(task.tokens - 1):
+        began = perf_counter()
+        state = decode(runner.engine, token, state)
+        token = _greedy(state)
+        decode_ms.append(ms_since(began))
+    return Lap(Timings(tuple(stages), ttft_ms, tuple(decode_ms)), state.head_tokens, state.tail_tokens)
+
+
+def _collect(steps: Generator[StageTimed, None, State], stages: list[StageTimed]) -> State:
+    while True:
+        try:
+            stages.append(next(steps))
+        except StopIteration as stop:
+            state: State = stop.value
+            return state
+
+
+def _greedy(state: State) -> int:
+    return choose(state.logits, GREEDY, np.random.default_rng(0))

@@ -1,0 +1,68 @@
+"""Loading a bundle under observation, and its first run either way."""
+
+from dataclasses import dataclass, field
+from os import PathLike
+from time import perf_counter
+
+from vlmprune_runtime.benchmark.lap import Lap, Task, run_lap
+from vlmprune_runtime.benchmark.memory import peak_bytes, reset_peak, resident_bytes
+from vlmprune_runtime.benchmark.record import Memory
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.generate import Runner, open_runner
+from vlmprune_runtime.prefill import ms_since
+from vlmprune_runtime.schema import Bundle
+
+DTYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A loaded bundle, what loading took, and the laps it has run so far, by round and way."""
+
+    runner: Runner
+    load_ms: float | None
+    verified: bool
+    memory: Memory
+    laps: dict[tuple[int, bool], Lap] = field(default_factory=dict)
+
+
+def enter(path: str | PathLike[str], task: Task, threads: int | None, verify: bool) -> Entrant:
+    """The bundle loaded and run once each way, pruned first; `BadRequest` if the task does not fit it."""
+    before = resident_bytes()
+    start = perf_counter()
+    runner = open_runner(path, verify=verify, threads=threads)
+    load_ms, loaded = ms_since(start), resident_bytes()
+    check_room(runner, task)
+    memory = Memory(
+        measure="rss",
+        before_load_bytes=before,
+        after_load_bytes=loaded,
+        pruned_peak_bytes=_peak_of_first_run(runner, task, prune=True),
+        unpruned_peak_bytes=_peak_of_first_run(runner, task, prune=False),
+        kv_cache_allocated_bytes=cache_bytes(runner.bundle.manifest, runner.context_tokens, runner.context_tokens),
+    )
+    return Entrant(runner, load_ms, verify, memory)
+
+
+def check_room(runner: Runner, task: Task) -> None:
+    """`BadRequest` unless prompt and answer fit the context; the last token takes no room."""
+    wanted = len(runner.encode(task.prompt).token_ids) + task.tokens - 1
+    if wanted > runner.context_tokens:
+        name, room = runner.bundle.folder.name, runner.context_tokens
+        raise BadRequest(f"{name}: prompt and answer take {wanted} tokens, the context has {room}")
+
+
+def cache_bytes(bundle: Bundle, head_tokens: int, tail_tokens: int) -> int:
+    """Keys and values of so many tokens in the caches of head and tail."""
+    total = 0
+    for name, tokens in (("head", head_tokens), ("tail", tail_tokens)):
+        cache = bundle.stage(name).cache
+        if cache:
+            total += 2 * cache.layers * cache.kv_heads * cache.head_dim * tokens * DTYPE_BYTES[cache.dtype]
+    return total
+
+
+def _peak_of_first_run(runner: Runner, task: Task, *, prune: bool) -> int | None:
+    reset_peak()
+    run_lap(runner, task, prune=prune)
+    return peak_bytes()

@@ -1,0 +1,109 @@
+"""`measure`: bundles in, one record out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+
+from vlmprune_runtime import __version__
+from vlmprune_runtime.benchmark.device import describe_device, look_outside
+from vlmprune_runtime.benchmark.lap import Task, run_lap
+from vlmprune_runtime.benchmark.loading import Entrant, enter
+from vlmprune_runtime.benchmark.record import BenchmarkRecord, Picture, Settings, Tool
+from vlmprune_runtime.benchmark.result import result_of
+from vlmprune_runtime.benchmark.rounds import turns
+from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What to measure and how often; `threads` None leaves the choice to the engine."""
+
+    image: Path = SAMPLE_IMAGE
+    prompt: str = SAMPLE_PROMPT
+    repetitions: int = 10
+    warmups: int = 2
+    tokens: int = 16
+    threads: int | None = None
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        for name, least in (("repetitions", 1), ("warmups", 1), ("tokens", 1)):
+            if getattr(self, name) < least:
+                raise BadRequest(f"{name}: got {getattr(self, name)}, allowed: {least} or more")
+
+    @property
+    def task(self) -> Task:
+        """What every run does."""
+        return Task(self.image, self.prompt, self.tokens)
+
+
+def steps_of(bundles: int, request: BenchmarkRequest) -> int:
+    """How often `measure` tells its progress."""
+    return bundles * (1 + 2 * (request.warmups - 1 + request.repetitions))
+
+
+def measure(
+    paths: Sequence[str | PathLike[str]], request: BenchmarkRequest, *, progress: Progress = lambda line: None
+) -> BenchmarkRecord:
+    """The record of all bundles, measured in turn in this process. `progress` is told each step as it begins."""
+    settings, entrants = settings_of(request), []
+    for path in paths:
+        progress(f"loading {Path(path).name}")
+        entrants.append(enter(path, request.task, request.threads, request.verify))
+    return measure_entrants(entrants, request, settings, progress)
+
+
+def measure_entrants(
+    entrants: Sequence[Entrant], request: BenchmarkRequest, settings: Settings, progress: Progress
+) -> BenchmarkRecord:
+    """The record of bundles that are loaded and have run once, which was the first warm-up."""
+    _run_rounds(entrants, request.task, request.warmups - 1, _named("warm-up", progress))
+    for entrant in entrants:
+        entrant.laps.clear()
+    before = look_outside()
+    _run_rounds(entrants, request.task, request.repetitions, _named("round", progress))
+    return BenchmarkRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool=Tool(name="vlmprune-bench", version=__version__),
+        device=describe_device(before, look_outside()),
+        settings=settings,
+        results=tuple(result_of(entrant, request.task) for entrant in entrants),
+    )
+
+
+def settings_of(request: BenchmarkRequest) -> Settings:
+    """The request as the record keeps it; `BadRequest` if the picture cannot be read."""
+    picture = load_image(request.image)
+    return Settings(
+        repetitions=request.repetitions,
+        warmups=request.warmups,
+        tokens=request.tokens,
+        threads=request.threads,
+        prompt=request.prompt,
+        image=Picture(
+            name=request.image.name,
+            sha256=file_sha256(request.image),
+            width_px=picture.width,
+            height_px=picture.height,
+        ),
+    )
+
+
+def _run_rounds(entrants: Sequence[Entrant], task: Task, rounds: int, progress: Progress) -> None:
+    for turn in turns(len(entrants), rounds):
+        entrant = entrants[turn.bundle]
+        way = "pruned" if turn.prune else "unpruned"
+        progress(f"{turn.round + 1} of {rounds}: {entrant.runner.bundle.folder.name}, {way}")
+        entrant.laps[turn.round, turn.prune] = run_lap(entrant.runner, task, prune=turn.prune)
+
+
+def _named(kind: str, progress: Progress) -> Progress:
+    return lambda line: progress(f"{kind} {line}")

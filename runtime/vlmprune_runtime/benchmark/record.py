@@ -1,0 +1,240 @@
+"""The benchmark record: what every runner, on a desktop or a phone, writes and `vlmprune-report` reads.
+
+`schema.json` beside this file is the same as JSON Schema. Fields that a device cannot know are null.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vlmprune_runtime.schema import Quantisation, Sha256
+
+RECORD_VERSION = 1
+
+Stage = Literal["preprocess", "vision", "embed", "head", "prune", "tail"]
+Count = Annotated[int, Field(ge=0)]
+Ms = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tool(Part):
+    """The program that measured."""
+
+    name: str
+    version: str
+
+
+class Battery(Part):
+    """State of the battery at the start and at the end."""
+
+    level_before_fraction: Fraction | None = None
+    level_after_fraction: Fraction | None = None
+    charging: bool | None = None
+
+
+class Thermal(Part):
+    """The hottest sensor in degrees Celsius and the system's own word, such as "nominal" or "throttled"."""
+
+    before_celsius: float | None = None
+    after_celsius: float | None = None
+    before_state: str | None = None
+    after_state: str | None = None
+
+
+class Device(Part):
+    """Where it was measured. `load_before` is the one-minute load average, other programs' work included."""
+
+    kind: Literal["desktop", "android", "ios"]
+    name: str
+    os: str
+    cpu: str | None = None
+    cores: Count | None = None
+    memory_bytes: Count | None = None
+    load_before: float | None = None
+    thermal: Thermal | None = None
+    battery: Battery | None = None
+
+
+class Picture(Part):
+    """The picture asked about; `sha256` is of its file."""
+
+    name: str
+    sha256: Sha256 | None
+    width_px: Count
+    height_px: Count
+
+
+class Settings(Part):
+    """What was asked. Greedy, and stop tokens do not stop, so that both ways decode the same count.
+
+    `order`: each round runs a bundle both ways, one directly after the other, and the next round turns them round.
+    `threads` null is the engine's own choice.
+    """
+
+    repetitions: Count
+    warmups: Count
+    tokens: Count
+    threads: Count | None
+    prompt: str
+    image: Picture
+    order: Literal["alternating pairs"] = "alternating pairs"
+
+
+class Engine(Part):
+    """What ran the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word."""
+
+    name: str
+    version: str | None
+    unit: str = "cpu"
+
+
+class Measured(Part):
+    """Which bundle: `manifest_sha256` stands for all of it, since bundle.json holds the hash of every other file.
+
+    `verified` says that those hashes were checked.
+    """
+
+    name: str
+    folder: str
+    manifest_sha256: Sha256
+    verified: bool
+    source_model: str
+    source_sha256: Sha256 | None
+    model_type: str
+    target: str
+    quantisation: Quantisation
+    method: str
+    layer: Count
+    visual_tokens: Count
+    keep: Count
+    versions: dict[str, str]
+
+
+class Spread(Part):
+    """Median, 90th percentile and least of the repetitions."""
+
+    p50: Ms
+    p90: Ms
+    min: Ms
+
+
+class Flops(Part):
+    """FLOPs of one prefill and of the first decode step; null where not known. How: `vlmprune_runtime.flops`."""
+
+    vision: Count | None
+    head: Count
+    tail: Count
+    decode: Count
+
+
+class Way(Part):
+    """The bundle pruned, or the same graphs without the prune stage.
+
+    `ttft_ms`: from picture file and question to the first token chosen. `llm_prefill_ms`: head, prune, tail.
+    `kv_cache_filled_bytes`: cache rows in use after the last token.
+    """
+
+    stages_ms: dict[Stage, Spread]
+    llm_prefill_ms: Spread
+    ttft_ms: Spread
+    decode_ms_per_token: Spread | None
+    decode_tokens_per_s: Annotated[float, Field(ge=0)] | None
+    flops: Flops | None
+    kv_cache_filled_bytes: Count | None
+
+
+class PairedRatio(Part):
+    """Unpruned over pruned time within each pair: the median, and the 10th and 90th percentile."""
+
+    median: Ratio
+    p10: Ratio
+    p90: Ratio
+
+
+class Ratios(Part):
+    """How many times sooner pruned is, measured."""
+
+    tail: PairedRatio
+    llm_prefill: PairedRatio
+    ttft: PairedRatio
+    decode: PairedRatio | None
+
+
+class Ceilings(Part):
+    """How many times sooner pruned could be, and the share of it that was reached (measured over possible).
+
+    `llm_prefill`, `ttft`: by FLOPs, as if each took the same time in every stage. A share above 1 is no mistake: the
+    tail's FLOPs were then dearer than the others'. `ttft_by_time`: by the measured unpruned stage times, with
+    only the tail shrunk as its FLOPs do and pruning itself free.
+    """
+
+    llm_prefill: Ratio
+    llm_prefill_share: Ratio
+    ttft: Ratio | None
+    ttft_share: Ratio | None
+    ttft_by_time: Ratio
+    ttft_by_time_share: Ratio
+
+
+class Memory(Part):
+    """Memory of the whole process, other loaded bundles included, as `measure` counts it; null where not known.
+
+    The first runs set the peaks, pruned before unpruned, since engines keep what they once took.
+    """
+
+    measure: Literal["rss", "pss", "phys_footprint"]
+    before_load_bytes: Count | None
+    after_load_bytes: Count | None
+    pruned_peak_bytes: Count | None
+    unpruned_peak_bytes: Count | None
+    kv_cache_allocated_bytes: Count | None
+
+
+class Run(Part):
+    """One repetition as it was measured."""
+
+    round: Count
+    pruned: bool
+    stages_ms: dict[Stage, Ms]
+    ttft_ms: Ms
+    decode_ms: tuple[Ms, ...]
+
+
+class Result(Part):
+    """One bundle on one engine."""
+
+    bundle: Measured
+    engine: Engine
+    images: Count
+    prompt_tokens: Count
+    load_ms: Ms | None
+    unpruned: Way
+    pruned: Way
+    ratios: Ratios
+    ceilings: Ceilings | None
+    memory: Memory
+    runs: tuple[Run, ...]
+
+
+class BenchmarkRecord(Part):
+    """One measurement of one or more bundles, interleaved, on one device. `created` is UTC, ISO 8601."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    record_version: Literal[1] = 1
+    created: str
+    tool: Tool
+    device: Device
+    settings: Settings
+    results: Annotated[tuple[Result, ...], Field(min_length=1)]
+
+
+def json_schema() -> dict[str, Any]:
+    """The record as JSON Schema."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **BenchmarkRecord.model_json_schema()}

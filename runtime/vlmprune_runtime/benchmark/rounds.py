@@ -1,0 +1,27 @@
+"""The order of the runs: every bundle both ways in every round, and no place that is always the same one's."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Turn(NamedTuple):
+    """One run of a round."""
+
+    round: int
+    bundle: int
+    prune: bool
+
+
+def turns(bundles: int, rounds: int) -> Iterator[Turn]:
+    """Bundles in turn, each beginning a round once; a bundle's two ways follow each other, A B then B A.
+
+    >>> [(turn.bundle, turn.prune) for turn in turns(bundles=1, rounds=2)]
+    [(0, False), (0, True), (0, True), (0, False)]
+    >>> [turn.bundle for turn in turns(bundles=2, rounds=2)]
+    [0, 0, 1, 1, 1, 1, 0, 0]
+    """
+    for nth in range(rounds):
+        for place in range(bundles):
+            first = bool(nth % 2)
+            for prune in (first, not first):
+                yield Turn(nth, (nth + place) % bundles, prune)

@@ -1,0 +1,97 @@
+"""Laps as medians, paired ratios and shares of the ceiling."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vlmprune_runtime.benchmark.lap import Lap
+from vlmprune_runtime.benchmark.record import Ceilings, PairedRatio, Ratios, Spread, Stage
+from vlmprune_runtime.events import Timings
+from vlmprune_runtime.flops import StageFlops, ceiling
+
+STAGES: tuple[Stage, ...] = ("preprocess", "vision", "embed", "head", "prune", "tail")
+LLM: tuple[Stage, ...] = ("head", "prune", "tail")
+
+Reading = Callable[[Timings], float]
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Percentiles, interpolated between the nearest two.
+
+    >>> spread([4.0, 1.0, 2.0, 3.0, 11.0])
+    Spread(p50=3.0, p90=8.2, min=1.0)
+    """
+    p50, p90 = (round(float(np.percentile(values, part)), 4) for part in (50, 90))
+    return Spread(p50=p50, p90=p90, min=round(min(values), 4))
+
+
+def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> PairedRatio:
+    """Ratios within the pairs, so that what slows both runs of a pair alike does not count.
+
+    >>> paired_ratio([10.0, 40.0, 90.0], [5.0, 10.0, 30.0])
+    PairedRatio(median=3.0, p10=2.2, p90=3.8)
+    """
+    ratios = [before / after for before, after in zip(slow, fast, strict=True)]
+    p10, p50, p90 = (round(float(np.percentile(ratios, part)), 4) for part in (10, 50, 90))
+    return PairedRatio(median=p50, p10=p10, p90=p90)
+
+
+def llm_prefill_ms(timings: Timings) -> float:
+    """What the language model takes for the prompt, the pruner included."""
+    return sum(timings.stage_ms(stage) for stage in LLM)
+
+
+def decode_ms(timings: Timings) -> float:
+    """Mean time of a token after the first."""
+    return sum(timings.decode_ms) / len(timings.decode_ms)
+
+
+def stage_spreads(laps: Sequence[Lap]) -> dict[Stage, Spread]:
+    """Every stage that ran."""
+    ran = {lap.stage for lap in laps[0].timings.stages}
+    return {stage: spread(stage_times(laps, stage)) for stage in STAGES if stage in ran}
+
+
+def stage_times(laps: Sequence[Lap], stage: Stage) -> list[float]:
+    """The stage's time in each lap, all images together."""
+    return [lap.timings.stage_ms(stage) for lap in laps]
+
+
+def ratios(unpruned: Sequence[Lap], pruned: Sequence[Lap]) -> Ratios:
+    """Laps of the same round are a pair."""
+
+    def ratio(reading: Reading) -> PairedRatio:
+        sides = ([reading(lap.timings) for lap in laps] for laps in (unpruned, pruned))
+        return paired_ratio(*sides)
+
+    return Ratios(
+        tail=ratio(lambda timings: timings.stage_ms("tail")),
+        llm_prefill=ratio(llm_prefill_ms),
+        ttft=ratio(lambda timings: timings.ttft_ms),
+        decode=ratio(decode_ms) if unpruned[0].timings.decode_ms else None,
+    )
+
+
+def ceilings(measured: Ratios, slow: StageFlops, fast: StageFlops, unpruned: Sequence[Lap]) -> Ceilings:
+    """What was possible, by FLOPs and by the unpruned times, and the share of it that was measured."""
+    most = ceiling(slow, fast)
+    by_time = ttft_by_time([lap.timings for lap in unpruned], fast.tail / slow.tail)
+    return Ceilings(
+        llm_prefill=round(most.llm_prefill, 4),
+        llm_prefill_share=round(measured.llm_prefill.median / most.llm_prefill, 4),
+        ttft=None if most.ttft is None else round(most.ttft, 4),
+        ttft_share=None if most.ttft is None else round(measured.ttft.median / most.ttft, 4),
+        ttft_by_time=round(by_time, 4),
+        ttft_by_time_share=round(measured.ttft.median / by_time, 4),
+    )
+
+
+def ttft_by_time(unpruned: Sequence[Timings], tail_fraction: float) -> float:
+    """How much sooner the first token could come if only the tail shrank, to that fraction of its time.
+
+    >>> from vlmprune_runtime.events import StageTimed
+    >>> ttft_by_time([Timings((StageTimed("tail", 80.0),), 100.0, ())], 0.25)
+    2.5
+    """
+    left = [lap.ttft_ms - (1 - tail_fraction) * lap.stage_ms("tail") for lap in unpruned]
+    return float(np.median([lap.ttft_ms / rest for lap, rest in zip(unpruned, left, strict=True)]))

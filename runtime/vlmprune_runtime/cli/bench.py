@@ -1,0 +1,96 @@
+"""`vlmprune-bench`: how much sooner the first word comes, stage by stage."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vlmprune_runtime.atomic import check_place, save_text
+from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure, steps_of
+from vlmprune_runtime.benchmark.record import BenchmarkRecord
+from vlmprune_runtime.benchmark.table import closing_lines, result_table, setting_line
+from vlmprune_runtime.cli.face import command_parser, run_command
+
+EXAMPLES = """\
+  vlmprune-bench BUNDLE
+  vlmprune-bench BUNDLE BUNDLE2 --repetitions 20 --threads 2 --json bench.json
+  vlmprune-bench BUNDLE --image cat.jpg --prompt "What is in the picture?" --tokens 32
+"""
+WIDTH_CHARS = 116
+DEFAULTS = BenchmarkRequest()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command(parser(), run, argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    told = "Time bundles pruned and unpruned, in turn, after warm-ups; several bundles are interleaved too."
+    made = command_parser("vlmprune-bench", told, EXAMPLES)
+    made.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
+    made.add_argument("--image", type=Path, default=DEFAULTS.image, metavar="FILE", help="default: a sample scene")
+    made.add_argument("--prompt", default=DEFAULTS.prompt, metavar="TEXT", help="default: %(default)r")
+    numbers = (
+        ("repetitions", "pairs of runs that count, default %(default)s"),
+        ("warmups", "pairs of runs before, default %(default)s"),
+        ("tokens", "tokens of every answer, stop tokens or not, default %(default)s"),
+        ("threads", "default: one per core"),
+    )
+    for name, about in numbers:
+        made.add_argument(f"--{name}", type=int, default=getattr(DEFAULTS, name), metavar="N", help=about)
+    made.add_argument("--json", type=Path, metavar="OUT.json", help="write the record, which vlmprune-report reads")
+    made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundles' files")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """One measurement; the record is written before the table is printed."""
+    names = ("image", "prompt", "repetitions", "warmups", "tokens", "threads")
+    request = BenchmarkRequest(**{name: getattr(args, name) for name in names}, verify=not args.no_verify)
+    if args.json:
+        check_place(args.json)
+    with progress_bar(steps_of(len(args.bundles), request)) as progress:
+        record = measure(args.bundles, request, progress=progress)
+    if args.json:
+        save_text(record.model_dump_json(indent=1) + "\n", args.json)
+    show(record)
+
+
+def show(record: BenchmarkRecord) -> None:
+    """Tables on stdout, as wide as they need where no terminal says how wide it is."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=WIDTH_CHARS)
+    for result in record.results:
+        console.print(result_table(result))
+        for line in closing_lines(result):
+            console.print(line)
+        console.print()
+    console.print(setting_line(record))
+
+
+@contextmanager
+def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
+    """A function to call with each step as it begins; silent but for loading where there is no terminal."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        yield lambda line: console.print(line) if line.startswith("loading") else None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=steps + 1)
+
+        def begin(line: str) -> None:
+            bar.update(task, description=line, advance=1)
+
+        yield begin
+
+
+if __name__ == "__main__":
+    sys.exit(main())
