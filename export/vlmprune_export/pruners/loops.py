@@ -32,8 +32,8 @@ def repeat(
     if not torch.compiler.is_exporting():
         return _repeat_eagerly(step, unfinished, state, steps)
     if form == "while":
-        after = while_loop(lambda *s: unfinished(s), lambda *s: step(s), state)  # type: ignore[no-untyped-call]
-        return cast(State, after)
+        loop = cast(Callable[..., State], while_loop)
+        return loop(lambda *s: unfinished(s), lambda *s: step(s), state)
     if form == "scan":
         return _repeat_scan(step, unfinished, state, steps)
     for _ in range(steps):
