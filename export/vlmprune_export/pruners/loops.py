@@ -19,6 +19,8 @@ State = tuple[Tensor, ...]
 LoopForm = Literal["while", "scan", "unrolled"]
 LOOP_FORMS: tuple[str, ...] = get_args(LoopForm)
 
+_while_loop: Callable[..., State] = while_loop
+
 
 def repeat(
     step: Callable[[State], State],
@@ -32,8 +34,7 @@ def repeat(
     if not torch.compiler.is_exporting():
         return _repeat_eagerly(step, unfinished, state, steps)
     if form == "while":
-        loop = cast(Callable[..., State], while_loop)
-        return loop(lambda *s: unfinished(s), lambda *s: step(s), state)
+        return _while_loop(lambda *s: unfinished(s), lambda *s: step(s), state)
     if form == "scan":
         return _repeat_scan(step, unfinished, state, steps)
     for _ in range(steps):
