@@ -35,7 +35,7 @@ def inspect(args: argparse.Namespace) -> None:
     """The manifest on stdout."""
     bundle = open_bundle(args.bundle, verify=not args.no_verify)
     if args.json:
-        print(json.dumps(bundle.manifest.model_dump(mode="json")))
+        print(json.dumps(bundle.manifest.model_dump(mode="json", exclude_unset=True)))
     else:
         show(bundle)
 
