@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def _check_place(folder: str) -> None:
         raise BadRequest(f"{folder!r} is a file; a checkpoint is a folder with config.json and weights")
     if path.is_dir() and not (path / "config.json").is_file():
         raise BadRequest(f"{folder!r} is no checkpoint: config.json is missing")
-    if not path.is_dir() and folder.count("/") != 1:
+    if not path.is_dir() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder):
         raise BadRequest(f"no folder {folder!r}; a checkpoint is a local folder, a hub id OWNER/NAME, or {POCKET!r}")
 
 

@@ -1,0 +1,73 @@
+"""`vlmprune-export` and `vlmprune-check` as a user calls them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import write_checkpoint
+from vlmprune_export.cli import check, export
+
+PROMPT = "what is in the picture ?"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("commands")
+    checkpoint = write_checkpoint(folder / "checkpoint")
+    arguments = [str(checkpoint), "--target", "onnx", "--keep", "8", "--set", "batch=4", "--context", "96"]
+    assert export.main([*arguments, "--out", str(folder / "bundle")]) == 0
+    return folder
+
+
+def test_export_writes_what_was_asked(made: Path) -> None:
+    manifest = json.loads((made / "bundle" / "bundle.json").read_text())
+    assert manifest["pruner"]["keep"] == 8
+    assert manifest["pruner"]["settings"]["batch"] == 4
+    assert manifest["context_tokens"] == 96
+
+
+def test_check_prints_json_and_attaches(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = check.main([str(made / "bundle"), "--prompt", PROMPT, "--tokens", "4", "--json", "--attach"])
+    printed = json.loads(capsys.readouterr().out)
+    assert (code, printed["passed"]) == (0, True)
+    assert json.loads((made / "bundle" / "bundle.json").read_text())["parity"]["passed"] is True
+
+
+def test_check_prints_a_table(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(made / "bundle"), "--prompt", PROMPT, "--tokens", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert "tail, pruned" in printed
+    assert "4 of 4" in printed
+
+
+def test_check_fails_past_a_limit(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = check.main([str(made / "bundle"), "--prompt", PROMPT, "--tokens", "4", "--limit", "1e-12"])
+    assert code == 1
+    assert "limit 1e-12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "onnx"], "--out"),
+        (["/nowhere", "--target", "onnx", "--out", "B"], "no folder '/nowhere'"),
+        (["--target", "tflite", "--out", "B"], "unknown target 'tflite'"),
+        (["--target", "onnx", "--out", "B", "--set", "batch"], "NAME=VALUE"),
+        (["--target", "onnx", "--out", "B", "--keep", "3", "--rate", "0.5"], "not allowed with"),
+        (["--target", "onnx", "--out", "B", "--keep", "many"], "invalid int value"),
+    ],
+)
+def test_bad_wishes_are_one_line_and_exit_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert export.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert export.main(["--help"]) == 0
+    assert "examples:" in capsys.readouterr().out
