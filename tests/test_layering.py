@@ -35,5 +35,7 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_the_walk_sees_what_it_must() -> None:
-    assert {"torch", "vlmprune_tools"} <= set(imported("def f():\n    import torch\n    from vlmprune_tools.x import y\n"))
+    assert {"torch", "vlmprune_tools"} <= set(
+        imported("def f():\n    import torch\n    from vlmprune_tools.x import y\n")
+    )
     assert len(SOURCES) > 50

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(enumerate(re.findall(r"```(\w+)\n(.*?)```", README, re.S)))
-LINES = [line for language, text in BLOCKS.values() if language == "sh" for line in text.replace("\\\n", " ").splitlines()]
+LINES = [
+    line for language, text in BLOCKS.values() if language == "sh" for line in text.replace("\\\n", " ").splitlines()
+]
 COMMANDS = [line for line in LINES if line.startswith("vlmprune-")]
 PYTHON = [text for language, text in BLOCKS.values() if language == "python"]
 MODULES = {

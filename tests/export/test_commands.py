@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tiny import write_checkpoint
 from vlmprune_export.cli import check, export
 
@@ -58,7 +59,11 @@ def test_check_fails_past_a_limit(made: Path, capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_bad_wishes_are_one_line_and_exit_2(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert export.main(arguments) == 2

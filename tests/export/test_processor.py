@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import TEMPLATE, tiny_llava, tiny_processor
 from transformers import SiglipImageProcessor
+
+from tiny import TEMPLATE, tiny_llava, tiny_processor
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_runtime.errors import BadRequest

@@ -7,6 +7,7 @@ import pytest
 import torch
 from oracle import masked_logits
 from transformers import LlavaForConditionalGeneration
+
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.exporting import ExportRequest, export_bundle
