@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlmprune_runtime.schema import Quantisation, Sha256
+from vlmprune_runtime.schema import Sha256
 
 RECORD_VERSION = 1
 
@@ -109,7 +109,7 @@ class Measured(Part):
     source_sha256: Sha256 | None
     model_type: str
     target: str
-    quantisation: Quantisation
+    quantisation: str
     method: str
     layer: Count
     visual_tokens: Count

@@ -1,0 +1,192 @@
+"""The benchmark on an engine and a clock that are made up, so that every number is known."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from handmade_graphs import K, N
+
+from vlmprune_runtime.benchmark import device, lap, loading, memory
+from vlmprune_runtime.benchmark.lap import Task
+from vlmprune_runtime.benchmark.loading import Entrant, check_room
+from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure_entrants, settings_of, steps_of
+from vlmprune_runtime.benchmark.record import BenchmarkRecord, Memory, Result, json_schema
+from vlmprune_runtime.benchmark.rounds import turns
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.generate import Runner
+
+NOTHING = Memory(
+    measure="rss",
+    before_load_bytes=None,
+    after_load_bytes=None,
+    pruned_peak_bytes=None,
+    unpruned_peak_bytes=None,
+    kv_cache_allocated_bytes=None,
+)
+COST_MS = {"vision": 20.0, "embed": 1.0, "prune": 2.0}
+DRIFT = 0.1
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TimedEngine:
+    """The real engine, but head and tail take a millisecond a row, and all gets slower with every prefill."""
+
+    def __init__(self, runner: Runner, clock: Clock) -> None:
+        self.runner, self.clock, self.prefills, self.calls = runner, clock, 0, list[str]()
+
+    def run(self, stage: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        outputs = self.runner.engine.run(stage, inputs)
+        self.calls.append(stage)
+        self.prefills += stage == "vision"
+        rows = len(inputs["positions"]) if "positions" in inputs else 0
+        self.clock.now += COST_MS.get(stage, rows) * (1 + DRIFT * self.prefills) / 1000
+        if stage == "tail":  # the answer ends at once, if stop tokens are heeded
+            stop = self.runner.bundle.manifest.prompt.stop_token_ids[0]
+            outputs["logits"][stop] = 99.0
+        return outputs
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in ("benchmark.lap", "prefill"):
+        monkeypatch.setattr(f"vlmprune_runtime.{module}.perf_counter", made)
+    return made
+
+
+def entrant(runner: Runner, clock: Clock) -> Entrant:
+    timed = Runner(runner.bundle, TimedEngine(runner, clock), runner.tokenizer)
+    return Entrant(timed, 5.0, True, NOTHING)
+
+
+@pytest.fixture
+def result(runner: Runner, clock: Clock, picture_file: Path) -> Result:
+    request = BenchmarkRequest(picture_file, "why?", repetitions=4, warmups=2, tokens=5)
+    return record_of([entrant(runner, clock)], request).results[0]
+
+
+def record_of(entrants: list[Entrant], request: BenchmarkRequest, steps: list[str] | None = None) -> BenchmarkRecord:
+    told: list[str] = [] if steps is None else steps
+    return measure_entrants(entrants, request, settings_of(request), told.append)
+
+
+def test_times_of_every_stage(result: Result) -> None:
+    """Prefills 3 to 10 count, after one warm-up pair; pruned is 3rd, 6th, 7th, 10th after unpruned 4th, 5th, ..."""
+    tokens = result.prompt_tokens
+    slow, fast = result.unpruned, result.pruned
+    assert set(slow.stages_ms) == {"preprocess", "vision", "embed", "head", "tail"}
+    assert set(fast.stages_ms) == set(slow.stages_ms) | {"prune"}
+    unpruned_places, pruned_places = [3, 6, 7, 10], [4, 5, 8, 9]
+    for way, places, rows in ((slow, unpruned_places, tokens), (fast, pruned_places, tokens - N + K)):
+        drift = 1 + DRIFT * np.array(places)
+        assert way.stages_ms["tail"].p50 == pytest.approx(np.median(rows * drift), rel=1e-4)
+        assert way.stages_ms["tail"].min == pytest.approx(rows * drift.min(), rel=1e-4)
+        assert way.stages_ms["vision"].p90 == pytest.approx(np.percentile(20 * drift, 90), rel=1e-4)
+        assert way.decode_ms_per_token.p50 == pytest.approx(np.median(3 * drift), rel=1e-4)
+        assert way.decode_tokens_per_s == pytest.approx(1000 / np.median(3 * drift), rel=1e-3)
+
+
+def test_ratios_are_of_pairs(result: Result) -> None:
+    """A machine that gets slower and slower leaves the alternating pairs' median ratio nearly alone."""
+    tokens, left = result.prompt_tokens, result.prompt_tokens - N + K
+    drift = (1 + DRIFT * np.array([3, 6, 7, 10])) / (1 + DRIFT * np.array([4, 5, 8, 9]))
+    assert result.ratios.tail.median == pytest.approx(np.median(tokens / left * drift), rel=1e-3)
+    assert result.ratios.ttft.median == pytest.approx(
+        np.median((21 + 2 * tokens) / (21 + tokens + 2 + left) * drift), rel=1e-3
+    )
+
+
+def test_every_run_decodes_the_same_count(result: Result) -> None:
+    assert [len(run.decode_ms) for run in result.runs] == [4] * 8
+    assert [(run.round, run.pruned) for run in result.runs[:4]] == [(0, False), (0, True), (1, True), (1, False)]
+
+
+def test_shares_and_caches(result: Result) -> None:
+    tokens = result.prompt_tokens
+    most = result.ceilings
+    assert most.llm_prefill_share == pytest.approx(result.ratios.llm_prefill.median / most.llm_prefill, rel=1e-3)
+    assert most.ttft is None  # the golden bundle does not say what vision takes
+    row = 2 * 8 * 4  # key and value of width 8 in fp32, one layer in head and in tail each
+    assert result.unpruned.kv_cache_filled_bytes == 2 * row * (tokens + 4)
+    assert result.pruned.kv_cache_filled_bytes == row * (2 * (tokens + 4) - N + K)
+
+
+def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Path) -> None:
+    request = BenchmarkRequest(picture_file, "why?", repetitions=3, warmups=2, tokens=1)
+    steps: list[str] = []
+    record = record_of([entrant(runner, clock), entrant(runner, clock)], request, steps)
+    assert [len(result.runs) for result in record.results] == [6, 6]
+    assert record.results[0].unpruned.decode_ms_per_token is record.results[0].ratios.decode is None
+    assert len(steps) + 2 == steps_of(2, request)
+    order = list(turns(2, 4))
+    assert len(set(order)) == len(order) == 16
+    firsts = [turn.bundle for turn in order[::4]]
+    assert firsts == [0, 1, 0, 1]
+
+
+def test_an_answer_that_does_not_fit(runner: Runner, picture_file: Path) -> None:
+    tokens = len(runner.encode("why?").token_ids)
+    check_room(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 1))
+    with pytest.raises(BadRequest, match="the context has"):
+        check_room(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 2))
+
+
+@pytest.mark.parametrize("name", ["repetitions", "warmups", "tokens"])
+def test_counts_below_one_are_refused(name: str) -> None:
+    with pytest.raises(BadRequest, match=f"{name}: got 0"):
+        BenchmarkRequest(**{name: 0})
+
+
+def test_committed_schema_is_current() -> None:
+    """Else: `python -m vlmprune_runtime.benchmark > runtime/vlmprune_runtime/benchmark/schema.json`."""
+    committed = json.loads((Path(lap.__file__).parent / "schema.json").read_text())
+    assert committed == json_schema()
+
+
+def test_hottest_zone(tmp_path: Path) -> None:
+    assert device.hottest_celsius(tmp_path) is None
+    for nth, text in enumerate(["41000\n", "67500\n", "broken"]):
+        (tmp_path / f"thermal_zone{nth}").mkdir()
+        (tmp_path / f"thermal_zone{nth}" / "temp").write_text(text)
+    assert device.hottest_celsius(tmp_path) == 67.5
+
+
+def test_device_without_any_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CPU_INFO", "OS_RELEASE", "THERMAL_ZONES"):
+        monkeypatch.setattr(device, name, tmp_path / "none")
+    seen = device.look_outside()
+    assert device.describe_device(seen, seen).thermal is None
+
+
+@pytest.mark.skipif(not memory.STATUS.exists(), reason="no /proc here")
+def test_peak_sees_what_was_given_back() -> None:
+    memory.reset_peak()
+    before = memory.peak_bytes()
+    block = np.ones(64 * 2**20, np.uint8)
+    del block
+    assert memory.peak_bytes() - before > 50 * 2**20
+
+
+def test_memory_is_unknown_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
+    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path / "none" / "none")
+    memory.reset_peak()
+    assert memory.resident_bytes() is memory.peak_bytes() is None
+
+
+def test_loading_is_observed(bundle_folder: Path, picture_file: Path) -> None:
+    entered = loading.enter(bundle_folder, Task(picture_file, "why?", 3), None, True)
+    assert entered.memory.kv_cache_allocated_bytes == 2 * 2 * 8 * 4 * 64
+    assert entered.laps == {}
