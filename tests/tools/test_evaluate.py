@@ -94,9 +94,9 @@ def test_scores(tmp_path: Path) -> None:
 def test_a_bad_request_is_one_line(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     """Training without features says which step is missing."""
     monkeypatch.setenv("VLMPRUNE_CACHE", str(tmp_path))
-    from vlmprune_tools.pocket import steps
+    from vlmprune_tools.pocket import loading
 
     with pytest.raises(VlmPruneError, match="run the step: features drill"):
-        steps.groups_of("drill=2")
+        loading.groups_of("drill=2")
     assert main(["pack", str(tmp_path), "--out", str(tmp_path / "x.safetensors")]) == 2
     assert "no checkpoint" in capsys.readouterr().err

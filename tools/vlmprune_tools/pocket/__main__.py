@@ -65,6 +65,22 @@ def train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder of checkpoint and log; gone on from")
 
 
+def sharpen_options(command: argparse.ArgumentParser) -> None:
+    """Which projector, on what."""
+    command.add_argument("--source", default="drill")
+    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `pack`")
+    command.add_argument("--steps", type=int, default=300)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, required=True, help="a .safetensors file for `train --init`")
+
+
+def look_options(command: argparse.ArgumentParser) -> None:
+    """What to look at."""
+    command.add_argument("trained", type=Path, nargs="?", help="a run's folder or a packed file; default: shipped")
+    command.add_argument("--source", default="hard")
+    command.add_argument("--count", type=int, default=200, help="pictures")
+
+
 def pack_options(command: argparse.ArgumentParser) -> None:
     """From where to where."""
     command.add_argument("run_folder", type=Path, help="the --out of `train`")
@@ -99,6 +115,8 @@ OPTIONS = {
     "features": features_options,
     "warm": warm_options,
     "train": train_options,
+    "sharpen": sharpen_options,
+    "look": look_options,
     "pack": pack_options,
     "evaluate": evaluate_options,
     "card": card_options,

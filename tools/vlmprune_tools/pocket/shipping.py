@@ -8,12 +8,12 @@ from torch import Tensor
 from vlmprune_tools.pocket.decoder import GROUPS, Decoder
 from vlmprune_tools.pocket.projector import Projector
 
-LAYERS = "language_model.layers"
+LAYERS, PROJECTOR = "language_model.layers", "multi_modal_projector."
 
 
 def shipped(decoder: Decoder, projector: Projector) -> dict[str, Tensor]:
     """All trained tensors under the names of HF's modules, fp16."""
-    tensors = {f"multi_modal_projector.{name}": value for name, value in projector.state_dict().items()}
+    tensors = packed_projector(projector)
     for index, layer in enumerate(decoder.frozen):
         for group, names in GROUPS.items():
             lora_a, lora_b = (decoder.lora[f"{index}_{group}_{part}"] for part in "ab")
@@ -22,6 +22,17 @@ def shipped(decoder: Decoder, projector: Projector) -> dict[str, Tensor]:
                 tensors[f"{LAYERS}.{index}.{name}.lora_A.weight"] = lora_a
                 tensors[f"{LAYERS}.{index}.{name}.lora_B.weight"] = part
     return {name: value.detach().half().clone() for name, value in tensors.items()}
+
+
+def packed_projector(projector: Projector) -> dict[str, Tensor]:
+    """The projector under HF's names, fp16."""
+    return {f"{PROJECTOR}{name}": value.half().clone() for name, value in projector.state_dict().items()}
+
+
+def take_up_projector(tensors: Mapping[str, Tensor], projector: Projector) -> None:
+    """Put a shipped projector back into one that is trained."""
+    found = {name: value.float() for name, value in tensors.items() if name.startswith(PROJECTOR)}
+    projector.load_state_dict({name.removeprefix(PROJECTOR): value for name, value in found.items()})
 
 
 def split_widths(group: str, out: int) -> list[int]:
@@ -36,10 +47,7 @@ def split_widths(group: str, out: int) -> list[int]:
 
 def take_up(tensors: Mapping[str, Tensor], decoder: Decoder, projector: Projector) -> None:
     """Put shipped tensors back into what is trained; a projector alone leaves the update at zero."""
-    start = "multi_modal_projector."
-    projector.load_state_dict(
-        {name.removeprefix(start): value.float() for name, value in tensors.items() if name.startswith(start)}
-    )
+    take_up_projector(tensors, projector)
     if not any(name.startswith(LAYERS) for name in tensors):
         return
     with torch.no_grad():

@@ -5,48 +5,30 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from vlmprune_export.pocket import pocket_checkpoint
-from vlmprune_export.pocket.checkpoint import pocket_model
-from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
+from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.trained import LORA_SCALE, TRAINED
-from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.artwork import artwork_of
 from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.evaluate import Examiner, examine, score
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
+from vlmprune_tools.pocket.loading import checkpoint_of, groups_of, load_pocket, silent, trained_parts
 from vlmprune_tools.pocket.projector import Projector
+from vlmprune_tools.pocket.quick import quick_score
 from vlmprune_tools.pocket.settings import Settings
-from vlmprune_tools.pocket.shipping import shipped, take_up
+from vlmprune_tools.pocket.sharpen import sharpen_projector
+from vlmprune_tools.pocket.shipping import packed_projector, shipped, take_up, take_up_projector
 from vlmprune_tools.pocket.smoke import smoke_run
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.training import Group, Trainer
+from vlmprune_tools.pocket.training import Trainer
 from vlmprune_tools.pocket.warm import warm_projector
-
-
-def silent(line: str) -> None:
-    """Show nothing."""
-
-
-def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
-    """Model and processor, with another trained part where one is given."""
-    from transformers import AutoProcessor, LlavaForConditionalGeneration
-
-    folder = pocket_checkpoint()
-    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
-    if trained is None:
-        return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
-    files = ingredient_file(LANGUAGE, silent), ingredient_file(TOWER, silent)
-    model: Any = pocket_model(*files, load_file(trained))
-    return model.half().to(dtype), processor
 
 
 def features(chosen: argparse.Namespace) -> None:
@@ -66,7 +48,7 @@ def warm(chosen: argparse.Namespace) -> None:
     embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
     examples = load_examples(chosen.source, "train")
     projector = warm_projector(examples, embedding, processor.tokenizer, chosen.steps, chosen.seed)
-    save_file({f"multi_modal_projector.{name}": value for name, value in projector.state_dict().items()}, chosen.out)
+    save_file(packed_projector(projector), chosen.out)
     print(chosen.out)
 
 
@@ -84,27 +66,31 @@ def train(chosen: argparse.Namespace) -> None:
     print(chosen.out)
 
 
-def groups_of(mix: str) -> list[Group]:
-    """`drill=6,sign=1` as groups of cached examples."""
-    groups = []
-    for part in mix.split(","):
-        name, _, weight = part.partition("=")
-        examples = load_examples(name, "train")
-        if not examples:
-            raise BadRequest(f"no features of {name!r} in the cache; run the step: features {name}")
-        groups.append(Group(float(weight or 1), examples))
-    return groups
+def sharpen(chosen: argparse.Namespace) -> None:
+    """Tune the projector alone to the points where the language model expects each concept."""
+    torch.set_num_threads(chosen.threads)
+    tensors = load_file(TRAINED if chosen.init == "shipped" else Path(chosen.init))
+    projector = Projector()
+    take_up_projector(tensors, projector)
+    projector = sharpen_projector(load_examples(chosen.source, "train"), projector, chosen.steps, chosen.seed)
+    save_file(tensors | packed_projector(projector), chosen.out)
+    print(chosen.out)
+
+
+def look(chosen: argparse.Namespace) -> None:
+    """Take a quick look at a run, or at what is shipped, on cached dev features."""
+    torch.set_num_threads(chosen.threads)
+    _, processor = load_pocket(None)
+    decoder, projector = trained_parts(chosen.trained)
+    trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), Settings())
+    examples = load_examples(chosen.source, "dev", chosen.count)
+    print(json.dumps(quick_score(trainer, examples, CONCEPTS), indent=1))
 
 
 def pack(chosen: argparse.Namespace) -> None:
     """Write the trained part in its shipped form, with its sha256 and how it came about."""
-    checkpoint = chosen.run_folder / "checkpoint.pt"
-    if not checkpoint.is_file():
-        raise BadRequest(f"no checkpoint in {chosen.run_folder}; run the step: train")
-    state = torch.load(checkpoint, weights_only=True)
-    decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
-    projector.load_state_dict(state["projector"])
-    decoder.lora.load_state_dict(state["lora"])
+    state = checkpoint_of(chosen.run_folder)
+    decoder, projector = trained_parts(chosen.run_folder)
     save_file(shipped(decoder, projector), chosen.out)
     record = {
         "sha256": hashlib.sha256(chosen.out.read_bytes()).hexdigest(),
@@ -146,6 +132,8 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "features": features,
     "warm": warm,
     "train": train,
+    "sharpen": sharpen,
+    "look": look,
     "pack": pack,
     "evaluate": evaluate,
     "card": card,
