@@ -1,0 +1,48 @@
+"""`vlmprune-report`: records from any device as one HTML page."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlmprune_runtime.atomic import check_place, save_text
+from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.errors import MissingExtra
+
+EXAMPLES = """\
+  vlmprune-report bench.json --out report.html
+  vlmprune-report laptop.json phone.json accuracy.json --overlay kept.png --out report.html
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command(parser(), run, argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    told = "Turn records of vlmprune-bench, vlmprune-eval and the phone apps into one page that needs no network."
+    made = command_parser("vlmprune-report", told, EXAMPLES)
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a benchmark or accuracy record, JSON")
+    made.add_argument("--out", type=Path, required=True, metavar="OUT.html", help="the page; replaced if it exists")
+    overlay = "pictures of kept tokens to show, as vlmprune-run --overlay draws them"
+    made.add_argument("--overlay", type=Path, nargs="+", default=[], action="extend", metavar="IMAGE", help=overlay)
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """One page, written whole or not at all."""
+    try:
+        from vlmprune_tools.report import read_records, render_report
+        from vlmprune_tools.report.overlays import embed
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "jinja2", "tools") from missing
+    out = check_place(args.out)
+    page = render_report(read_records(args.files), [embed(path) for path in args.overlay])
+    save_text(page, out)
+    print(out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

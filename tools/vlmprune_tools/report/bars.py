@@ -1,0 +1,121 @@
+"""Bars of a result: what is drawn, as shares of the widest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlmprune_runtime.benchmark.record import Memory, Result, Way
+from vlmprune_runtime.benchmark.summary import STAGES
+from vlmprune_tools.report.wording import ms, size, times
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a bar; `kind` chooses its colour."""
+
+    kind: str
+    width_percent: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A named row of pieces with a number behind it."""
+
+    name: str
+    segments: tuple[Segment, ...]
+    value: str
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What was reached of what was possible; widths are shares of the larger of the two."""
+
+    name: str
+    measured: str
+    possible: str
+    share: str
+    measured_percent: float
+    possible_percent: float
+
+
+def stage_bar(name: str, way: Way, widest_ms: float) -> Bar:
+    """The way to the first token, one piece a stage."""
+    found = [(stage, way.stages_ms[stage].p50) for stage in STAGES if stage in way.stages_ms]
+    pieces = [Segment(stage, _share(value, widest_ms), f"{stage} {ms(value)}") for stage, value in found]
+    return Bar(name, tuple(pieces), ms(way.ttft_ms.p50))
+
+
+def widest_ms(results: Sequence[Result]) -> float:
+    """The longest row of stages, so that all bundles of a device are drawn to one scale."""
+    ways = [way for result in results for way in (result.unpruned, result.pruned)]
+    return max(max(sum(spread.p50 for spread in way.stages_ms.values()), way.ttft_ms.p50) for way in ways)
+
+
+def decode_bars(result: Result) -> tuple[Bar, ...]:
+    """Tokens a second after the first, none if there was no second token."""
+    speeds = (result.unpruned.decode_tokens_per_s, result.pruned.decode_tokens_per_s)
+    found = [(name, speed) for name, speed in zip(("unpruned", "pruned"), speeds, strict=True) if speed]
+    return _plain_bars([(name, speed, f"{speed:.1f} tokens/s") for name, speed in found])
+
+
+def cache_bars(result: Result) -> tuple[Bar, ...]:
+    """Cache rows in use after the answer."""
+    counts = (result.unpruned.kv_cache_filled_bytes, result.pruned.kv_cache_filled_bytes)
+    found = [(name, count) for name, count in zip(("unpruned", "pruned"), counts, strict=True) if count]
+    return _plain_bars([(name, count, size(count)) for name, count in found])
+
+
+def memory_bars(memory: Memory) -> tuple[Bar, ...]:
+    """What loading and running added to the process, or its whole size where nothing was noted before."""
+    before = memory.before_load_bytes or 0
+    rows = (
+        ("peak unpruned", memory.unpruned_peak_bytes),
+        ("peak pruned", memory.pruned_peak_bytes),
+        ("loaded", memory.after_load_bytes),
+    )
+    found = [(name, count - before) for name, count in rows if count is not None and count > before]
+    return _plain_bars([(name, count, size(count)) for name, count in found])
+
+
+def meters(result: Result) -> tuple[Meter, ...]:
+    """Speedups beside their ceilings."""
+    most, ratios = result.ceilings, result.ratios
+    if most is None:
+        return ()
+    rows = [("LLM prefill, by FLOPs", ratios.llm_prefill.median, most.llm_prefill)]
+    if most.ttft:
+        rows.append(("First token, by FLOPs", ratios.ttft.median, most.ttft))
+    rows.append(("First token, by stage times", ratios.ttft.median, most.ttft_by_time))
+    return tuple(meter(*row) for row in rows)
+
+
+def meter(name: str, measured: float, possible: float) -> Meter:
+    """One speedup and its ceiling.
+
+    >>> drawn = meter("first token", 2.0, 3.0)
+    >>> drawn.measured_percent, drawn.possible_percent, drawn.share
+    (66.67, 100.0, '67 % of the ceiling')
+    """
+    most = max(measured, possible)
+    share = f"{100 * measured / possible:.0f} % of the ceiling"
+    widths = (_share(measured, most), _share(possible, most))
+    return Meter(name, times(measured), times(possible), share, *widths)
+
+
+def _plain_bars(rows: Sequence[tuple[str, float, str]]) -> tuple[Bar, ...]:
+    most = max((value for _, value, _ in rows), default=1.0)
+    return tuple(Bar(name, (Segment(kind_of(name), _share(value, most), name),), text) for name, value, text in rows)
+
+
+def kind_of(name: str) -> str:
+    """The colour of a row by its name.
+
+    >>> kind_of("peak unpruned"), kind_of("pruned"), kind_of("loaded")
+    ('unpruned', 'pruned', 'neutral')
+    """
+    last = name.split()[-1]
+    return last if last in ("unpruned", "pruned") else "neutral"
+
+
+def _share(value: float, most: float) -> float:
+    return round(100 * value / most, 2) if most else 0.0
