@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmprune_runtime.benchmark.record import Device, Thermal
+from vlmprune_runtime.benchmark.circumstances import Device, Thermal
 
 CPU_INFO, OS_RELEASE = Path("/proc/cpuinfo"), Path("/etc/os-release")
 THERMAL_ZONES = Path("/sys/class/thermal")

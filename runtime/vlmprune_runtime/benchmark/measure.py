@@ -7,10 +7,11 @@ from os import PathLike
 from pathlib import Path
 
 from vlmprune_runtime import __version__
+from vlmprune_runtime.benchmark.circumstances import Picture, Settings, Tool
 from vlmprune_runtime.benchmark.device import describe_device, look_outside
 from vlmprune_runtime.benchmark.lap import Task, run_lap
 from vlmprune_runtime.benchmark.loading import Entrant, enter
-from vlmprune_runtime.benchmark.record import BenchmarkRecord, Picture, Settings, Tool
+from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.result import result_of
 from vlmprune_runtime.benchmark.rounds import turns
 from vlmprune_runtime.bundle import file_sha256

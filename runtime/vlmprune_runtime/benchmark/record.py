@@ -5,116 +5,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from vlmprune_runtime.schema import Sha256
-
-RECORD_VERSION = 1
+from vlmprune_runtime.benchmark.circumstances import Count, Device, Engine, Measured, Part, Settings, Tool
 
 Stage = Literal["preprocess", "vision", "embed", "head", "prune", "tail"]
-Count = Annotated[int, Field(ge=0)]
 Ms = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Part(BaseModel):
-    """Base of all parts: frozen, strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tool(Part):
-    """The program that measured."""
-
-    name: str
-    version: str
-
-
-class Battery(Part):
-    """State of the battery at the start and at the end."""
-
-    level_before_fraction: Fraction | None = None
-    level_after_fraction: Fraction | None = None
-    charging: bool | None = None
-
-
-class Thermal(Part):
-    """The hottest sensor in degrees Celsius and the system's own word, such as "nominal" or "throttled"."""
-
-    before_celsius: float | None = None
-    after_celsius: float | None = None
-    before_state: str | None = None
-    after_state: str | None = None
-
-
-class Device(Part):
-    """Where it was measured. `load_before` is the one-minute load average, other programs' work included."""
-
-    kind: Literal["desktop", "android", "ios"]
-    name: str
-    os: str
-    cpu: str | None = None
-    cores: Count | None = None
-    memory_bytes: Count | None = None
-    load_before: float | None = None
-    thermal: Thermal | None = None
-    battery: Battery | None = None
-
-
-class Picture(Part):
-    """The picture asked about; `sha256` is of its file."""
-
-    name: str
-    sha256: Sha256 | None
-    width_px: Count
-    height_px: Count
-
-
-class Settings(Part):
-    """What was asked. Greedy, and stop tokens do not stop, so that both ways decode the same count.
-
-    `order`: each round runs a bundle both ways, one directly after the other, and the next round turns them round.
-    `threads` null is the engine's own choice.
-    """
-
-    repetitions: Count
-    warmups: Count
-    tokens: Count
-    threads: Count | None
-    prompt: str
-    image: Picture
-    order: Literal["alternating pairs"] = "alternating pairs"
-
-
-class Engine(Part):
-    """What ran the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word."""
-
-    name: str
-    version: str | None
-    unit: str = "cpu"
-
-
-class Measured(Part):
-    """Which bundle: `manifest_sha256` stands for all of it, since bundle.json holds the hash of every other file.
-
-    `verified` says that those hashes were checked.
-    """
-
-    name: str
-    folder: str
-    manifest_sha256: Sha256
-    verified: bool
-    source_model: str
-    source_sha256: Sha256 | None
-    model_type: str
-    target: str
-    quantisation: str
-    method: str
-    layer: Count
-    visual_tokens: Count
-    keep: Count
-    versions: dict[str, str]
 
 
 class Spread(Part):

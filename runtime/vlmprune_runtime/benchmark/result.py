@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from vlmprune_runtime.benchmark.circumstances import Engine, Measured
 from vlmprune_runtime.benchmark.lap import Lap, Task
 from vlmprune_runtime.benchmark.loading import Entrant, cache_bytes
-from vlmprune_runtime.benchmark.record import Engine, Flops, Measured, Result, Run, Way
+from vlmprune_runtime.benchmark.record import Flops, Result, Run, Way
 from vlmprune_runtime.benchmark.summary import (
     STAGES,
     ceilings,
