@@ -21,6 +21,8 @@ MODULES = {
     "vlmprune-check": "vlmprune_export.cli.check",
     "vlmprune-run": "vlmprune_runtime.cli.run",
     "vlmprune-inspect": "vlmprune_runtime.cli.inspect",
+    "vlmprune-bench": "vlmprune_runtime.cli.bench",
+    "vlmprune-report": "vlmprune_tools.cli.report",
 }
 
 
