@@ -1,9 +1,17 @@
-"""Torch side of vlmprune: adapters, pruners, stages, backends, the bundle writer and the parity check.
+"""The PyTorch side: adapters, pruners, stages, backends, the bundle writer and the parity check."""
 
-Letters used in shapes are those of `vlmprune_runtime`; here also q, the channels that VLM-Pruner compares,
-P pivots and B tokens in a batch.
-"""
+from typing import TYPE_CHECKING, Any
 
-from vlmprune_export.pruning import prune_tokens
+if TYPE_CHECKING:
+    from vlmprune_export.pruning import prune_tokens
 
 __all__ = ["prune_tokens"]
+
+
+def __getattr__(name: str) -> Any:
+    """`prune_tokens`, imported when asked for: the commands must be able to say that PyTorch is missing."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vlmprune_export import pruning
+
+    return getattr(pruning, name)

@@ -1,6 +1,8 @@
 """`vlmprune-export` and `vlmprune-check` as a user calls them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,16 @@ def test_bad_wishes_are_one_line_and_exit_2(
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert export.main(["--help"]) == 0
     assert "examples:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["export", "check"])
+def test_missing_packages_are_named(command: str, tmp_path: Path) -> None:
+    arguments = ["--target", "onnx", "--out", str(tmp_path / "b")] if command == "export" else [str(tmp_path)]
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"from vlmprune_export.cli.{command} import main; sys.exit(main({arguments!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "torch is not installed; run: pip install 'vlmprune[export]'" in done.stderr
+    assert done.stderr.count("\n") == 1
