@@ -1,4 +1,8 @@
-"""The PyTorch side: adapters, pruners, stages, backends, the bundle writer and the parity check."""
+"""The PyTorch side: adapters, pruners, stages, backends, the bundle writer and the parity check.
+
+Letters used in shapes are those of `vlmprune_runtime`; here also q, the channels that VLM-Pruner compares,
+P pivots and B tokens in a batch.
+"""
 
 from typing import TYPE_CHECKING, Any
 
