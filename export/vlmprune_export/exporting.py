@@ -1,7 +1,7 @@
 """`export_bundle`: one checkpoint in, one bundle out, written whole or not at all."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export, how, and where to. `context_tokens` None leaves room for 448 text tokens."""
+    """What to export, how, and where to. `context_tokens` None leaves room for 448 text tokens.
+
+    `options` are the target's own, by the names and choices in its module's `OPTIONS`.
+    """
 
     out: Path
     model: str = POCKET
@@ -34,6 +37,7 @@ class ExportRequest:
     quantisation: str = "none"
     context_tokens: int | None = None
     force: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: None) -> Path:
@@ -44,6 +48,7 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     backend = backend_for(request.target)
     if request.quantisation not in backend.QUANTISATIONS:
         raise UnknownName("quantisation", request.quantisation, backend.QUANTISATIONS)
+    _check_options(request, backend)
     _check_out(request)
     checkpoint = load_checkpoint(request.model, progress=progress)
     request.out.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +58,15 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
         _write(checkpoint, request, backend, folder, progress)
         _publish(folder, request.out, Path(scratch) / "old")
     return request.out
+
+
+def _check_options(request: ExportRequest, backend: Backend) -> None:
+    allowed: Mapping[str, tuple[str, ...]] = getattr(backend, "OPTIONS", {})
+    for name, value in request.options.items():
+        if name not in allowed:
+            raise BadRequest(f"target {request.target!r} has no option {name!r}")
+        if value not in allowed[name]:
+            raise UnknownName(name, value, allowed[name])
 
 
 def _check_out(request: ExportRequest) -> None:
@@ -80,7 +94,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     prompt = prompt_spec(checkpoint.processor, checkpoint.model)
     stages = backend.lower(
         staged, folder, quantisation=request.quantisation, context_tokens=context,
-        report=lambda stage: progress(f"lowering {stage}"),
+        report=lambda stage: progress(f"lowering {stage}"), **request.options,
     )  # fmt: skip
     progress("writing the manifest")
     _write_tokenizer(checkpoint, folder)
@@ -103,6 +117,14 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
         files={path.name: _entry(path) for path in sorted(folder.iterdir())},
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _as_readable_as_the_manifest(folder)
+
+
+def _as_readable_as_the_manifest(folder: Path) -> None:
+    """Some writers of weights give files that only their owner can read."""
+    mode = (folder / MANIFEST).stat().st_mode
+    for path in folder.iterdir():
+        path.chmod(mode)
 
 
 def _context(wish: int | None, visual_tokens: int, most: int) -> int:

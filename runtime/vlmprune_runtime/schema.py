@@ -12,7 +12,7 @@ MANIFEST = "bundle.json"
 STAGES = ("vision", "embed", "head", "prune", "tail")
 
 Dtype = Literal["float32", "float16", "int64", "int32", "uint8", "int8"]
-Quantisation = Literal["none", "int8", "int4"]
+Quantisation = Literal["none", "int8", "int4", "8da8w", "8da4w"]
 Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Std = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -72,8 +72,25 @@ class Cache(Record):
         return self
 
 
+class Lowering(Record):
+    """How a stage was divided between delegates and the runtime's own kernels.
+
+    `operators` is every kernel that the runtime must register, `delegates` every backend; `delegated_fraction` the
+    share of operators that the delegates took. "lowered, not run": no machine at hand could run it.
+    """
+
+    backend: str
+    delegates: tuple[str, ...]
+    delegated_fraction: Annotated[float, Field(ge=0, le=1)]
+    operators: tuple[str, ...]
+    status: Literal["runnable", "lowered, not run"]
+
+
 class Stage(Record):
-    """One graph: its file, further weight files it reads, its tensors and its cache."""
+    """One graph: its file, further weight files it reads, its tensors and its cache.
+
+    A target with one file for all stages has a method of the stage's name in it, and keeps the caches inside.
+    """
 
     file: FileName
     data: tuple[FileName, ...] = ()
@@ -81,6 +98,7 @@ class Stage(Record):
     outputs: tuple[Tensor, ...]
     cache: Cache | None = None
     quantisation: Quantisation = "none"
+    lowering: Lowering | None = None
 
 
 class Resize(Record):

@@ -11,7 +11,10 @@ from vlmprune_runtime.schema import Stage
 
 Report = Callable[[str], None]
 
-TARGETS: Mapping[str, str] = {"onnx": "vlmprune_export.backends.onnx"}
+TARGETS: Mapping[str, str] = {
+    "onnx": "vlmprune_export.backends.onnx",
+    "executorch": "vlmprune_export.backends.executorch",
+}
 
 
 class Backend(Protocol):
@@ -20,9 +23,13 @@ class Backend(Protocol):
     QUANTISATIONS: tuple[str, ...]
 
     def lower(
-        self, staged: StagedModel, folder: Path, *, quantisation: str, context_tokens: int, report: Report
-    ) -> dict[str, Stage]:
-        """Write every stage into `folder`; `report` is told each stage as it begins."""
+        self, staged: StagedModel, folder: Path, *, quantisation: str, context_tokens: int, report: Report,
+        **options: str,
+    ) -> dict[str, Stage]:  # fmt: skip
+        """Write every stage into `folder`; `report` is told each stage as it begins.
+
+        `options` are the target's own: its module lists their names and choices in `OPTIONS`, if it has any.
+        """
         ...
 
     def versions(self) -> dict[str, str]:

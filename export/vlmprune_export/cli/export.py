@@ -12,6 +12,7 @@ from vlmprune_runtime.errors import BadRequest, MissingExtra
 EXAMPLES = """\
   vlmprune-export --target onnx --keep 64 --out pocket-onnx
   vlmprune-export llava-hf/llava-1.5-7b-hf --target onnx --rate 0.889 --quant int4 --out llava-int4
+  vlmprune-export --target executorch --keep 64 --quant 8da4w --backend xnnpack --out pocket-executorch
   vlmprune-export ./my-llava --target onnx --keep 64 --layer 2 --set threshold=0.7 --set batch=1 --out B
 """
 _STEPS = 8  # loading, reading, five stages, manifest: for the progress bar
@@ -30,12 +31,15 @@ def parser() -> argparse.ArgumentParser:
         "model", nargs="?", default="pocket", metavar="MODEL",
         help="local Hugging Face checkpoint folder or hub id; default: pocket, made from packages",
     )  # fmt: skip
-    made.add_argument("--target", required=True, metavar="TARGET", help="onnx")
+    made.add_argument("--target", required=True, metavar="TARGET", help="onnx or executorch")
     made.add_argument("--out", required=True, type=Path, metavar="DIR", help="bundle folder; must not exist")
     made.add_argument("--force", action="store_true", help="replace a bundle that is already there")
     made.add_argument("--json", action="store_true", help="print the manifest to stdout")
     _add_pruning(made)
-    made.add_argument("--quant", default="none", metavar="KIND", help="none (default), int8 or int4")
+    made.add_argument(
+        "--quant", default="none", metavar="KIND", help="none (default); onnx: int8, int4; executorch: 8da8w, 8da4w"
+    )
+    made.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable, coreml or vulkan")
     made.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return made
 
@@ -63,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
     prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)
-    request = ExportRequest(args.out, args.model, args.target, prune, args.quant, args.context, args.force)
+    options = {} if args.backend is None else {"backend": args.backend}
+    request = ExportRequest(args.out, args.model, args.target, prune, args.quant, args.context, args.force, options)
     with progress_bar(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)
     print((folder / "bundle.json").read_text(encoding="utf-8") if args.json else folder)

@@ -24,4 +24,6 @@ LIMITS: Mapping[str, Limits] = {
     "none": Limits(relative=1e-3, tokens_fraction=1.0, overlap_fraction=1.0),
     "int8": Limits(relative=0.25, tokens_fraction=0.75, overlap_fraction=0.0),
     "int4": Limits(relative=0.60, tokens_fraction=0.60, overlap_fraction=0.0),
+    "8da8w": Limits(relative=0.25, tokens_fraction=0.75, overlap_fraction=0.0),
+    "8da4w": Limits(relative=0.60, tokens_fraction=0.60, overlap_fraction=0.0),
 }

@@ -28,8 +28,14 @@ def _load_onnx(bundle: OpenBundle, threads: int | None, context_tokens: int) -> 
     return OnnxEngine(bundle, threads, context_tokens)
 
 
+def _load_executorch(bundle: OpenBundle, threads: int | None, context_tokens: int) -> Engine:
+    from vlmprune_runtime.engines.executorch import ExecutorchEngine
+
+    return ExecutorchEngine(bundle, threads, context_tokens)
+
+
 Load = Callable[[OpenBundle, int | None, int], Engine]
-ENGINES: dict[str, Load] = {"onnx": _load_onnx}
+ENGINES: dict[str, Load] = {"onnx": _load_onnx, "executorch": _load_executorch}
 
 
 def load_engine(bundle: OpenBundle, *, threads: int | None = None, context_tokens: int | None = None) -> Engine:

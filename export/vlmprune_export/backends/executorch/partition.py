@@ -1,0 +1,67 @@
+"""Which delegate takes which operators; what none takes stays with the runtime's own kernels."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch.fx import GraphModule, Node
+
+
+class DelegateKind(NamedTuple):
+    """How a backend is asked, whether what comes out can be run here, and what it takes quantised."""
+
+    partitioners: Callable[[], list[Any]]
+    runnable: bool
+    quantised: bool = False
+
+
+def _xnnpack() -> list[Any]:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
+        XnnpackDynamicallyQuantizedPartitioner,
+        XnnpackPartitioner,
+    )
+
+    return [XnnpackDynamicallyQuantizedPartitioner(), XnnpackPartitioner()]
+
+
+def _coreml() -> list[Any]:
+    from executorch.backends.apple.coreml.partition import CoreMLPartitioner
+
+    return [CoreMLPartitioner(take_over_mutable_buffer=False)]
+
+
+def _vulkan() -> list[Any]:
+    from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+    return [VulkanPartitioner({"require_dynamic_shapes": True})]
+
+
+BACKENDS: Mapping[str, DelegateKind] = {
+    "xnnpack": DelegateKind(_xnnpack, runnable=True, quantised=True),
+    "portable": DelegateKind(list, runnable=True),
+    "coreml": DelegateKind(_coreml, runnable=False),
+    "vulkan": DelegateKind(_vulkan, runnable=False),
+}
+
+
+def delegated_fraction(graph: GraphModule) -> float:
+    """Share of a lowered method's operators that delegates took, loop bodies counted once."""
+    inside = sum(_operators(delegate.original_module.graph_module) for delegate in _delegates(graph))
+    outside = _operators(graph)
+    return inside / max(1, inside + outside)
+
+
+def _delegates(graph: GraphModule) -> list[Any]:
+    return [module for module in graph.modules() if type(module).__name__ == "LoweredBackendModule"]
+
+
+def _operators(graph: GraphModule) -> int:
+    """Operators of a graph and of its loop bodies, without those inside delegates."""
+    bodies = [body for body in graph.children() if isinstance(body, GraphModule)]
+    own = sum(_computes(node) for node in graph.graph.nodes)
+    return own + sum(_operators(body) for body in bodies)
+
+
+def _computes(node: Node) -> bool:
+    """Not so for the call of a delegate, for reading a tuple or a length."""
+    name = getattr(node.target, "__name__", "")
+    return node.op == "call_function" and name not in ("getitem", "executorch_call_delegate", "sym_size.int")

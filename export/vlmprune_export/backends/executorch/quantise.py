@@ -1,0 +1,96 @@
+"""Weights of linear layers and of the embedding, quantised with torchao's schemes for the time of a capture.
+
+8da8w: 8-bit activations (per token, at run time) times 8-bit weights (per output channel). 8da4w: 4-bit weights in
+groups of 32 inputs. The checkpoint's own modules are put back afterwards.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401 - registers embedding_byte
+import torch
+from torch import Tensor, nn
+from torchao.quantization import quantize_
+from torchao.quantization.granularity import PerAxis, PerGroup
+from torchao.quantization.quant_api import Int8DynamicActivationIntxWeightConfig
+from torchao.utils import unwrap_tensor_subclass
+
+from vlmprune_export.staged import StagedModel
+
+GROUP = 32  # XNNPACK's block must be a multiple of it; 64 and 128 do not divide a width of 576 or 960
+
+_INT4 = getattr(torch, "int4")  # noqa: B009 - missing from PyTorch's stubs
+
+# Before pruning at least 8 bits: fewer move the features that the pruner chooses by.
+PLANS: Mapping[str, Mapping[str, str]] = {
+    "none": {},
+    "8da8w": {"vision": "8da8w", "embed": "8da8w", "head": "8da8w", "tail": "8da8w"},
+    "8da4w": {"vision": "8da8w", "embed": "8da8w", "head": "8da8w", "tail": "8da4w"},
+}
+
+
+@contextmanager
+def quantised(staged: StagedModel, name: str, kind: str | None) -> Iterator[None]:
+    """Within, the stage's linear layers (or its embedding) are quantised."""
+    stage, swapped = staged.modules()[name], []
+    if kind is not None:
+        swapped = [(parent, child, getattr(parent, child)) for parent, child in _places(staged, stage)]
+    try:
+        for parent, child, layer in swapped:
+            eight_bit = layer is staged.adapter.lm_head or isinstance(layer, nn.Embedding)
+            setattr(parent, child, _quantised(layer, "8da8w" if eight_bit else kind))
+        yield
+    finally:
+        for parent, child, layer in swapped:
+            setattr(parent, child, layer)
+
+
+def _places(staged: StagedModel, stage: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Parent and name of the stage's own layers; the vision stage registers the whole model."""
+    adapter = staged.adapter
+    foreign = {*adapter.layers.modules(), adapter.lm_head, adapter.embedding} if stage is staged.vision else set()
+    return [
+        (parent, child)
+        for parent in stage.modules()
+        for child, layer in parent.named_children()
+        if isinstance(layer, nn.Linear | nn.Embedding) and layer not in foreign
+        and (isinstance(layer, nn.Linear) or stage is staged.embed)
+    ]  # fmt: skip
+
+
+def _quantised(layer: nn.Module, kind: str | None) -> nn.Module:
+    if isinstance(layer, nn.Embedding):
+        return ByteEmbedding(layer.weight)
+    assert isinstance(layer, nn.Linear)
+    copy = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+    copy.weight, copy.bias = layer.weight, layer.bias
+    holder = nn.ModuleDict({"layer": copy})
+    quantize_(holder, _config(layer.in_features, kind))
+    return unwrap_tensor_subclass(holder)["layer"]  # type: ignore[no-any-return]
+
+
+def _config(inputs: int, kind: str | None) -> Int8DynamicActivationIntxWeightConfig:
+    """4 bits where the group divides the inputs, else 8."""
+    if kind == "8da4w" and inputs % GROUP == 0:
+        return Int8DynamicActivationIntxWeightConfig(weight_dtype=_INT4, weight_granularity=PerGroup(GROUP))
+    return Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int8, weight_granularity=PerAxis(0))
+
+
+class ByteEmbedding(nn.Module):
+    """Embedding with 8-bit rows and one scale per row, as ExecuTorch's own kernel reads it."""
+
+    rows: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor) -> None:  # (V, D)
+        super().__init__()
+        scales = weight.detach().abs().amax(1).clamp(min=1e-12) / 127
+        self.register_buffer("rows", (weight.detach() / scales[:, None]).round().to(torch.int8))
+        self.register_buffer("scales", scales)
+
+    def forward(self, token_ids: Tensor) -> Tensor:  # (S,) -> (S, D)
+        """Embeddings in fp32."""
+        embedded: Tensor = torch.ops.quantized_decomposed.embedding_byte.dtype(
+            self.rows, self.scales, None, -128, 127, token_ids, dtype=torch.float32
+        )
+        return embedded

@@ -1,0 +1,112 @@
+"""ExecuTorch through its Python bindings: one program, a method per stage, KV caches inside the methods.
+
+The executorch wheel is the one runtime here that brings PyTorch with it (its bindings take and give torch tensors
+and link against libtorch): some 200 MB of memory and seconds of start that a phone does not pay.
+Weights are mapped from the file. XNNPACK packs what it takes once more, per method.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmprune_runtime.bundle import OpenBundle
+from vlmprune_runtime.engines import Tensors
+from vlmprune_runtime.engines.executorch_packages import Packages, load_packages
+from vlmprune_runtime.engines.executorch_program import check_file, check_method, check_runtime
+from vlmprune_runtime.engines.signature import check_signatures
+from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName
+from vlmprune_runtime.schema import STAGES, Stage, Tensor
+
+
+class ExecutorchEngine:
+    """Runs the stages of an ExecuTorch bundle.
+
+    What the runtime would abort the process for (a cache that overflows, a token without an embedding) is refused
+    before it is called.
+    """
+
+    def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int) -> None:
+        """Load all methods; `BundleError` if they are not what the manifest says, else `EngineError`."""
+        self._manifest, self.context_tokens = bundle.manifest, context_tokens
+        check_signatures(bundle.manifest)
+        self._packages = load_packages(threads)
+        check_runtime(bundle.manifest, self._packages.runtime)
+        programs = {file: _load(bundle, file, self._packages) for file in _files(bundle)}
+        self._methods = {name: self._method(programs, name) for name in STAGES}
+
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Outputs of the stage by name."""
+        if stage not in self._methods:
+            raise UnknownName("stage", stage, self._methods)
+        declared = self._manifest.stage(stage)
+        try:
+            arrays = ordered(declared, inputs)
+            self._check_values(stage, arrays)
+            tensors = [self._packages.torch.from_numpy(array) for array in arrays.values()]
+            outputs = self._methods[stage].execute(tensors)
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(stage, error) from None
+        return {tensor.name: value.numpy() for tensor, value in zip(declared.outputs, outputs, strict=True)}
+
+    def _method(self, programs: Mapping[str, Any], name: str) -> Any:
+        stage = self._manifest.stage(name)
+        program = programs[stage.file]
+        if name not in program.method_names:
+            raise BundleError(stage.file, f"has no method {name!r}", f"stages.{name}")
+        check_method(stage.file, name, stage, program.metadata(name), self._manifest.context_tokens)
+        try:
+            return program.load_method(name)
+        except RuntimeError as error:
+            raise EngineError(name, error) from None
+
+    def _check_values(self, stage: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        if "past_tokens" in arrays:
+            past, new = int(arrays["past_tokens"][0]), len(arrays["positions"])
+            if past < 0:
+                raise ValueError(f"past_tokens: got {past}, allowed: 0 or more")
+            if past + new > self.context_tokens:
+                raise BadRequest(f"{stage}: {past + new} tokens do not fit the context of {self.context_tokens}")
+        ids, vocabulary = arrays.get("token_ids"), self._manifest.text_model.vocab_size
+        if ids is not None and (ids.min() < 0 or ids.max() >= vocabulary):
+            raise ValueError(f"token_ids: got {ids.min()} to {ids.max()}, allowed: 0 to {vocabulary - 1}")
+
+
+def ordered(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The inputs in the method's order, contiguous, in its dtypes; `ValueError` for any that do not fit."""
+    declared = {tensor.name: tensor for tensor in stage.inputs}
+    if inputs.keys() != declared.keys():
+        raise ValueError(f"got inputs {', '.join(inputs)}; it has: {', '.join(declared)}")
+    arrays = {name: np.ascontiguousarray(inputs[name], dtype=tensor.dtype) for name, tensor in declared.items()}
+    lengths = {len(arrays[name]) for name, tensor in declared.items() if isinstance(tensor.shape[0], str)}
+    if lengths and (len(lengths) > 1 or 0 in lengths):
+        raise ValueError(f"got {' and '.join(map(str, sorted(lengths)))} tokens; allowed: one length, 1 or more")
+    for name, tensor in declared.items():
+        _check_shape(tensor, arrays[name].shape)
+    return {name: _writable(array) for name, array in arrays.items()}
+
+
+def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    fits = len(shape) == len(tensor.shape) and all(
+        isinstance(wanted, str) or wanted == size for wanted, size in zip(tensor.shape, shape, strict=False)
+    )
+    if not fits:
+        raise ValueError(f"{tensor.name}: got shape {shape}, allowed: {tensor.shape}")
+
+
+def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array if array.flags.writeable else array.copy()  # PyTorch warns of others
+
+
+def _files(bundle: OpenBundle) -> set[str]:
+    return {stage.file for stage in bundle.manifest.stages.values()}
+
+
+def _load(bundle: OpenBundle, file: str, packages: Packages) -> Any:
+    path = bundle.path(file)
+    check_file(path)
+    try:
+        return packages.runtime.load_program(path)
+    except RuntimeError as error:
+        raise EngineError("all", f"{file} cannot be loaded: {error}") from None

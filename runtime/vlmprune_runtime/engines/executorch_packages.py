@@ -1,0 +1,47 @@
+"""The executorch wheel, imported only when an engine is made."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vlmprune_runtime.errors import EngineError, MissingExtra
+
+# Kernels that the bindings do not link: shared libraries of the wheel, by the namespace of their operators.
+KERNEL_LIBRARIES = {
+    "llama": "extension/llm/custom_ops/libcustom_ops_aot_lib.*",
+    "quantized_decomposed": "kernels/quantized/libquantized_ops_aot_lib.*",
+}
+
+
+@dataclass(frozen=True)
+class Packages:
+    """ExecuTorch's runtime, and PyTorch, which its bindings take and give tensors of."""
+
+    runtime: Any
+    torch: Any
+
+
+def load_packages(threads: int | None) -> Packages:
+    """The runtime with all kernels of its wheel registered; `threads` None leaves its pool as it is."""
+    if find_spec("executorch") is None:
+        raise MissingExtra("executorch", "executorch")
+    try:
+        runtime = import_module("executorch.runtime").Runtime.get()
+        torch = import_module("torch")
+        for pattern in KERNEL_LIBRARIES.values():
+            torch.ops.load_library(_library(pattern))
+        if threads is not None:
+            import_module("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(threads)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise EngineError("all", f"the executorch wheel cannot be loaded: {error}") from None
+    return Packages(runtime, torch)
+
+
+def _library(pattern: str) -> Path:
+    root = Path(next(iter(import_module("executorch").__path__)))
+    found = sorted(root.glob(pattern))
+    if not found:
+        raise OSError(f"no {pattern} in {root.name}")
+    return found[0]
