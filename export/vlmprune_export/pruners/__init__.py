@@ -10,6 +10,8 @@ from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.loops import LOOP_FORMS, LoopForm
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.settings import VlmPrunerSettings, check_integer, read_settings
+from vlmprune_export.pruners.uniform_grid import GridSettings, grid_pruner
+from vlmprune_export.pruners.uniform_random import RandomSettings, random_pruner
 from vlmprune_export.pruners.vlm_pruner import VlmPruner
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
@@ -25,6 +27,8 @@ class PrunerKind(NamedTuple):
 
 PRUNERS = {
     "vlm-pruner": PrunerKind(VlmPrunerSettings, VlmPruner),
+    "random": PrunerKind(RandomSettings, random_pruner),
+    "grid": PrunerKind(GridSettings, grid_pruner),
 }
 
 

@@ -1,0 +1,54 @@
+"""`grid`: tokens spread evenly over the picture, without looking. A floor, and a harder one than `random`."""
+
+import math
+from dataclasses import dataclass
+
+from vlmprune_export.pruners.fixed import FixedPruner
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """Nothing can be set."""
+
+
+def grid_pruner(grid: tuple[int, int], keep: int, settings: GridSettings) -> FixedPruner:
+    """Keeps `keep` tokens of a grid (height, width), or all where there are no more."""
+    return FixedPruner(spread_tokens(grid, min(keep, grid[0] * grid[1])), settings)
+
+
+def spread_tokens(grid: tuple[int, int], keep: int) -> list[int]:  # -> (K,)
+    """Exactly `keep` distinct tokens of the grid, row by row.
+
+    Rows are as far apart as tokens within a row, as nearly as whole numbers allow. Each row in use gets the same
+    number of tokens, some get one more, and those are spread evenly over the rows.
+
+    >>> spread_tokens((4, 4), 4)
+    [5, 7, 13, 15]
+    """
+    height, width = grid
+    rows = row_count(grid, keep)
+    tokens: list[int] = []
+    for row, y in enumerate(spread(height, rows)):
+        count = (row + 1) * keep // rows - row * keep // rows
+        tokens += [y * width + x for x in spread(width, count)]
+    return tokens
+
+
+def row_count(grid: tuple[int, int], keep: int) -> int:
+    """How many rows are used: as many as make the steps across and down alike, and enough to hold `keep` tokens.
+
+    >>> row_count((24, 24), 64), row_count((2, 50), 20), row_count((3, 3), 8)
+    (8, 1, 3)
+    """
+    height, width = grid
+    wished = round(math.sqrt(keep * height / width))
+    return max(-(-keep // width), min(wished, height, keep), 1)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """`count` <= `length` distinct places of a line, each in the middle of its share.
+
+    >>> spread(24, 8), spread(5, 2), spread(3, 3)
+    ([1, 4, 7, 10, 13, 16, 19, 22], [1, 3], [0, 1, 2])
+    """
+    return [(2 * nth + 1) * length // (2 * count) for nth in range(count)]
