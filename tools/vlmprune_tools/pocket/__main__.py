@@ -94,6 +94,7 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--source", default="hard")
     command.add_argument("--split", choices=("dev", "test"), default="dev")
     command.add_argument("--count", type=int, default=300, help="pictures")
+    command.add_argument("--first", type=int, default=0, help="picture to begin with; logs can be joined")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     command.add_argument("--blind", action="store_true", help="show a grey picture instead, for the floor")
     command.add_argument("--log", type=Path, required=True, help="answers so far (JSON lines); gone on from")

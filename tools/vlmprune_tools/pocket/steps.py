@@ -112,7 +112,8 @@ def evaluate(chosen: argparse.Namespace) -> None:
     model, processor = load_pocket(chosen.trained, getattr(torch, chosen.dtype))
     draw = source(chosen.source, artwork_of(CONCEPTS))
     examiner = Examiner(model, processor, chosen.blind)
-    asked = examine(examiner, draw, chosen.split, range(chosen.count), CONCEPTS, chosen.log)
+    indices = range(chosen.first, chosen.first + chosen.count)
+    asked = examine(examiner, draw, chosen.split, indices, CONCEPTS, chosen.log)
     record = {"source": chosen.source, "split": chosen.split, "pictures": chosen.count, "blind": chosen.blind}
     print(json.dumps(record | {"dtype": chosen.dtype, "families": score(asked)}, indent=1))
 
