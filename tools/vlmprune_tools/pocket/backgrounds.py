@@ -82,7 +82,7 @@ def photo_part(name: str, split: str) -> Image.Image:
 def photo_pixels(name: str) -> npt.NDArray[np.uint8]:
     """A sample photo of an installed package."""
     if name.endswith(".jpg"):
-        from sklearn.datasets import load_sample_image  # type: ignore[import-untyped]
+        from sklearn.datasets import load_sample_image
 
         return np.asarray(load_sample_image(name))
     from skimage import data

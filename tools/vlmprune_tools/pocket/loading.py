@@ -28,7 +28,7 @@ def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tup
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     folder = pocket_checkpoint()
-    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    processor = AutoProcessor.from_pretrained(folder)
     if trained is None:
         return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
     files = ingredient_file(LANGUAGE, silent), ingredient_file(TOWER, silent)

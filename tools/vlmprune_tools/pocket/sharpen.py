@@ -74,7 +74,7 @@ def sharpen_projector(examples: Sequence[Example], projector: Projector, steps: 
         loss = loss + HOLD / points.spread * moved(before, after, on[chosen])
         loss = loss + 2 * HOLD / points.spread * moved(before, after, off[other])
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         cosine.step()
         warm.step()

@@ -92,7 +92,7 @@ def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
 @lru_cache
 def easy_vqa_questions(part: str) -> dict[int, list[tuple[str, str]]]:
     """(question, answer) pairs by picture of the published train or test part."""
-    import easy_vqa  # type: ignore[import-untyped]
+    import easy_vqa
 
     asked, answers, pictures = getattr(easy_vqa, f"get_{part}_questions")()
     by_picture: dict[int, list[tuple[str, str]]] = {}

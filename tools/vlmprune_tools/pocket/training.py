@@ -68,7 +68,7 @@ class Trainer:
         batch = self.draw_batch(step, groups, concepts, rng)
         loss, figures = self.loss(batch)
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
         self.optimiser.step()
         return figures

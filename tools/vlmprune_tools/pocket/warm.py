@@ -91,7 +91,7 @@ def warm_projector(
         chosen = torch.randint(0, len(patches.label), (ROWS,))
         loss = aim_loss(projector, aims, patches, chosen)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     return projector
