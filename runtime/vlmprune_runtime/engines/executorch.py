@@ -33,8 +33,9 @@ class ExecutorchEngine:
         check_signatures(bundle.manifest)
         self._packages = load_packages(threads)
         check_runtime(bundle.manifest, self._packages.runtime)
-        programs = {file: _load(bundle, file, self._packages) for file in _files(bundle)}
-        self._methods = {name: self._method(programs, name) for name in STAGES}
+        # Kept: a method reads its weights from its program.
+        self._programs = {file: _load(bundle, file, self._packages) for file in _files(bundle)}
+        self._methods = {name: self._method(name) for name in STAGES}
 
     def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
         """Outputs of the stage by name."""
@@ -50,9 +51,9 @@ class ExecutorchEngine:
             raise EngineError(stage, error) from None
         return {tensor.name: value.numpy() for tensor, value in zip(declared.outputs, outputs, strict=True)}
 
-    def _method(self, programs: Mapping[str, Any], name: str) -> Any:
+    def _method(self, name: str) -> Any:
         stage = self._manifest.stage(name)
-        program = programs[stage.file]
+        program = self._programs[stage.file]
         if name not in program.method_names:
             raise BundleError(stage.file, f"has no method {name!r}", f"stages.{name}")
         check_method(stage.file, name, stage, program.metadata(name), self._manifest.context_tokens)
