@@ -240,6 +240,7 @@ class Bundle(Record):
     versions: dict[str, str]
     files: dict[FileName, FileEntry]
     parity: dict[str, Any] | None = None
+    accuracy: dict[str, Any] | None = None
 
     def stage(self, name: str) -> Stage:
         """The stage of that name."""

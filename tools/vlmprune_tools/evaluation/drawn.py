@@ -1,0 +1,91 @@
+"""Data sets whose pictures are drawn or come with a package: pocket's scenes and signs, and easy-VQA."""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+from PIL import Image
+
+from vlmprune_runtime.errors import BadRequest, MissingExtra
+from vlmprune_tools.evaluation.items import Data, Item, Wishes, balanced
+
+SPLIT = "test"
+SEED_STRIDE = 1_000_000  # scenes of one seed are not those of another
+FEWEST_PICTURES = 24  # so that every family of questions has come up
+
+
+def open_scenes(name: str, wishes: Wishes) -> Data:
+    """Hard scenes of the held-out split."""
+    return open_drawn(name, "hard", wishes)
+
+
+def open_signs(name: str, wishes: Wishes) -> Data:
+    """Signs with a word or a digit, of the held-out split."""
+    return open_drawn(name, "sign", wishes)
+
+
+def open_drawn(name: str, source_name: str, wishes: Wishes) -> Data:
+    """Pictures without end from one of pocket's sources."""
+    if wishes.limit is None:
+        raise BadRequest(f"data {name!r} has no end; allowed: a limit of 1 or more")
+    indices = range(wishes.seed * SEED_STRIDE, (wishes.seed + 1) * SEED_STRIDE)
+    return drawn_data(name, *_source(source_name), indices, wishes)
+
+
+def open_easy_vqa(name: str, wishes: Wishes) -> Data:
+    """The published test part of easy-VQA, in an order that the seed gives."""
+    draw, concepts = _source("easy-vqa")
+    try:
+        import easy_vqa
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "easy-vqa", "tools") from missing
+    pictures = len(easy_vqa.get_test_image_paths())
+    order = random.Random(f"easy-vqa/{wishes.seed}").sample(range(pictures), pictures)
+    return drawn_data(name, draw, concepts, order, wishes, blind=True)
+
+
+def drawn_data(
+    name: str, draw: Any, concepts: Any, indices: Iterable[int], wishes: Wishes, *, blind: bool = False
+) -> Data:
+    """The questions of the first pictures until every task has its share."""
+    from vlmprune_tools.pocket.questions import questions
+
+    def ask(index: int) -> list[Item]:
+        asked = questions(draw(SPLIT, index).scene, concepts, random.Random(f"{SPLIT}/questions/{index}"))
+        return [Item(str(index), text, (right,), task, "exact", f"{name} {index}") for task, text, right in asked]
+
+    def show(picture: str) -> Image.Image:
+        return Image.fromarray(draw(SPLIT, int(picture)).pixels)
+
+    items = balanced(collected(indices, ask, wishes.limit), wishes.limit)
+    first = hashlib.sha256(show(items[0].picture).tobytes()).hexdigest()
+    return Data(name, items, show, first, templated=True, blind=blind)
+
+
+def collected(indices: Iterable[int], ask: Callable[[int], list[Item]], limit: int | None) -> list[Item]:
+    """Items of picture after picture until each task has its share of the limit; that of a task may never be met."""
+    found: list[Item] = []
+    per_task: Counter[str] = Counter()
+    for pictures, index in zip(count(1), indices, strict=False):
+        more = ask(index)
+        found += more
+        per_task.update(item.task for item in more)
+        if limit is not None and pictures >= min(FEWEST_PICTURES + limit, 10 * limit):
+            break
+        if limit is not None and pictures >= FEWEST_PICTURES and min(per_task.values()) * len(per_task) >= limit:
+            break
+    return found
+
+
+def _source(name: str) -> tuple[Any, Any]:
+    try:
+        from vlmprune_tools.pocket.artwork import artwork_of
+        from vlmprune_tools.pocket.concepts import CONCEPTS
+        from vlmprune_tools.pocket.sources import source
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "scikit-image", "tools") from missing
+    artwork = {} if name in ("sign", "easy-vqa") else artwork_of(CONCEPTS)
+    return source(name, artwork), CONCEPTS

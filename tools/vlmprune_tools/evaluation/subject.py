@@ -1,0 +1,145 @@
+"""The model that is asked: a bundle in its engine, or a checkpoint in eager PyTorch, behind one interface."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from vlmprune_export.adapters import build_adapter
+from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.processor import image_spec, prompt_spec
+from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
+from vlmprune_runtime import __version__
+from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.engines import Engine, load_engine
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.prompt import load_tokenizer
+from vlmprune_runtime.schema import MANIFEST, Bundle, ImageSpec, PromptSpec, Pruner
+
+DEFAULT_LAYER = 2
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What was asked. `sha256` is that of the manifest without attached results, or of the checkpoint."""
+
+    name: str
+    engine: str
+    layer: int
+    decoder_layers: int
+    sha256: str | None
+    source_sha256: str | None
+    quantisation: str = "none"
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that asking needs; `own` is the pruner inside a bundle's graphs."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+    image: ImageSpec
+    prompt: PromptSpec
+    context_tokens: int
+    identity: Identity
+    own: Pruner | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width in visual tokens."""
+        return self.image.grid_height, self.image.grid_width
+
+    @property
+    def visual_tokens(self) -> int:
+        """N."""
+        return self.image.grid_height * self.image.grid_width
+
+
+def open_subject(model: str, layer: int | None, threads: int | None, progress: Progress) -> Subject:
+    """The bundle in that folder if it is one, otherwise the checkpoint of that name.
+
+    `layer` None is the bundle's own, or 2. Errors: `BundleError`, `EngineError`, `BadRequest`.
+    """
+    if threads is not None and threads < 1:
+        raise BadRequest(f"threads: got {threads}; allowed: 1 or more")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if (Path(model) / MANIFEST).is_file():
+        return bundle_subject(Path(model), layer, threads)
+    return checkpoint_subject(model, DEFAULT_LAYER if layer is None else layer, progress)
+
+
+def bundle_subject(folder: Path, layer: int | None, threads: int | None) -> Subject:
+    """A bundle; where it is cut is fixed in its graphs."""
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    cut = manifest.pruner.layer
+    if layer not in (None, cut):
+        raise BadRequest(
+            f"layer: got {layer}; allowed: {cut}, this bundle's cut; for others give the checkpoint"
+        )
+    engine = load_engine(bundle, threads=threads)
+    tokenizer = load_tokenizer(bundle)
+    identity = bundle_identity(manifest)
+    return Subject(
+        engine, tokenizer, manifest.image, manifest.prompt, manifest.context_tokens, identity, manifest.pruner
+    )
+
+
+def checkpoint_subject(model: str, layer: int, progress: Progress) -> Subject:
+    """A checkpoint, staged, in eager PyTorch at full precision."""
+    checkpoint = load_checkpoint(model, progress=progress)
+    adapter = build_adapter(checkpoint.model)
+    tokens = adapter.grid[0] * adapter.grid[1]
+    engine = TorchEngine(StagedModel(adapter, PruneOptions("grid", layer, tokens)))
+    versions = {"vlmprune": __version__, **{name: version(name) for name in ("torch", "transformers")}}
+    identity = Identity(
+        name=checkpoint.name,
+        engine="pytorch",
+        layer=layer,
+        decoder_layers=len(adapter.layers),
+        sha256=checkpoint.source.sha256,
+        source_sha256=checkpoint.source.sha256,
+        versions=versions,
+    )
+    image = image_spec(checkpoint.processor.image_processor, adapter)
+    prompt = prompt_spec(checkpoint.processor, checkpoint.model)
+    return Subject(engine, plain_tokenizer(checkpoint.processor), image, prompt, adapter.max_positions, identity)
+
+
+def plain_tokenizer(processor: object) -> Tokenizer:
+    """A copy of a processor's fast tokenizer, without padding and truncation."""
+    backend = getattr(processor.tokenizer, "backend_tokenizer", None)  # type: ignore[attr-defined]
+    if backend is None:
+        raise BadRequest("the checkpoint's tokenizer has no tokenizer.json form (a fast tokenizer)")
+    tokenizer = Tokenizer.from_str(backend.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def bundle_identity(manifest: Bundle) -> Identity:
+    """What a manifest says of the model in it."""
+    return Identity(
+        name=manifest.name,
+        engine=manifest.target,
+        layer=manifest.pruner.layer,
+        decoder_layers=manifest.text_model.layers,
+        sha256=manifest_sha256(manifest),
+        source_sha256=manifest.source.sha256,
+        quantisation=manifest.quantisation,
+        versions=manifest.versions,
+    )
+
+
+def manifest_sha256(manifest: Bundle) -> str:
+    """SHA-256 of a manifest without the results that were attached to it, so that attaching more changes nothing."""
+    content = manifest.model_dump(mode="json", exclude={"parity", "accuracy"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
