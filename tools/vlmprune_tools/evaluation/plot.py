@@ -35,7 +35,7 @@ def save_plot(record: Mapping[str, Any], out: Path) -> None:
     lines = -(-len(tasks) // COLUMNS)
     columns = min(COLUMNS, len(tasks))
     figure = Figure((PANEL_INCHES[0] * columns, PANEL_INCHES[1] * lines + 0.6), DPI, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False, sharex=True).ravel()
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for task, panel in zip(tasks, axes, strict=False):
         draw_panel(panel, [row for row in record["rows"] if row["task"] == task], record)
     for panel in axes[len(tasks) :]:

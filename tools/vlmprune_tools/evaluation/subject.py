@@ -82,9 +82,7 @@ def bundle_subject(folder: Path, layer: int | None, threads: int | None) -> Subj
     manifest = bundle.manifest
     cut = manifest.pruner.layer
     if layer not in (None, cut):
-        raise BadRequest(
-            f"layer: got {layer}; allowed: {cut}, this bundle's cut; for others give the checkpoint"
-        )
+        raise BadRequest(f"layer: got {layer}; allowed: {cut}, this bundle's cut; for others give the checkpoint")
     engine = load_engine(bundle, threads=threads)
     tokenizer = load_tokenizer(bundle)
     identity = bundle_identity(manifest)
