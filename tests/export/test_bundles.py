@@ -87,6 +87,11 @@ def test_the_manifest_says_what_was_asked(bundle: Path, checkpoint: Path) -> Non
     assert manifest.context_tokens == 96
 
 
+def test_all_files_are_as_readable_as_the_manifest(tmp_path: Path) -> None:
+    made = exported(write_checkpoint(tmp_path / "checkpoint"), tmp_path / "bundle", quantisation="int8")
+    assert len({path.stat().st_mode for path in made.iterdir()}) == 1
+
+
 def test_an_altered_weight_is_caught_by_the_check(bundle: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(bundle, broken)
