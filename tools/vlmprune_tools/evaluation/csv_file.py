@@ -21,7 +21,7 @@ def read_csv(text: str, path: Path) -> Iterator[Item]:
         for record in reader:
             yield item_of(record, path.stem, f"{path.name}:{reader.line_num}")
     except csv.Error as error:
-        raise BadRequest(f"{path.name}:{max(reader.line_num, 1)}: is not CSV: {error}") from None
+        raise BadRequest(f"{path.name}:{reader.reader.line_num}: is not CSV: {error}") from None
 
 
 def check_columns(names: list[str], path: Path) -> None:

@@ -1,0 +1,51 @@
+"""A tiny checkpoint, its bundle, and pictures with questions beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asked import QUESTIONS
+from PIL import Image
+
+from tiny import write_checkpoint
+from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.staged import PruneOptions
+from vlmprune_tools.evaluation.subject import Subject, open_subject
+
+
+@pytest.fixture(scope="session")
+def asked_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("asked") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def asked_bundle(asked_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    prune = PruneOptions(keep=8)
+    out = tmp_path_factory.mktemp("asked") / "bundle"
+    return export_bundle(ExportRequest(out, str(asked_checkpoint), prune=prune, context_tokens=96))
+
+
+@pytest.fixture(scope="session")
+def in_onnx(asked_bundle: Path) -> Subject:
+    return open_subject(str(asked_bundle), None, None, lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def in_pytorch(asked_checkpoint: Path) -> Subject:
+    return open_subject(str(asked_checkpoint), None, None, lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def asked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures of coloured noise and a CSV of twelve questions in two tasks."""
+    folder = tmp_path_factory.mktemp("questions")
+    dice = np.random.default_rng(5)
+    for nth in range(4):
+        Image.fromarray(dice.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(folder / f"{nth}.png")
+    rows = [
+        f"{nth}.png,{question},word{nth}|a,{'counting' if question.startswith('one') else 'seeing'}"
+        for question in QUESTIONS
+        for nth in range(4)
+    ]
+    (folder / "asked.csv").write_text("\n".join(["image,question,answer,task", *rows]) + "\n")
+    return folder

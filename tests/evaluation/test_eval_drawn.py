@@ -1,0 +1,83 @@
+"""Data sets that are drawn: held out, deterministic, balanced over tasks."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from vlmprune_tools.evaluation.drawn import FEWEST_PICTURES, drawn_data
+from vlmprune_tools.evaluation.items import Data, Wishes
+from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
+
+CONCEPTS = ("dog", "cat", "bus")
+
+
+def draw(split: str, index: int) -> Drawn:
+    """One object, or two in a row in every third picture; the pixels tell split and index."""
+    objects = (Placed("dog", 10, 10, 50), Placed("cat", 200, 10, 50))
+    kind = "row" if index % 3 == 2 else "one"
+    scene = Scene(kind, objects if kind == "row" else objects[:1], "red")
+    return Drawn(scene, np.full((4, 4, 3), index % 251 if split == "test" else 255, np.uint8), np.zeros(4, np.int8))
+
+
+def drawn(limit: int = 80, seed: int = 0, start: int = 0) -> Data:
+    return drawn_data("scenes", draw, CONCEPTS, range(start, start + 1000), Wishes(limit, seed))
+
+
+def test_every_task_has_its_share() -> None:
+    data = drawn(80)
+    counts = Counter(item.task for item in data.items)
+    assert set(counts) == {"naming", "presence", "colour", "left-right", "relation", "position", "counting"}
+    assert sum(counts.values()) == 80 and max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_questions_of_a_picture_are_side_by_side_and_about_it() -> None:
+    data = drawn(80)
+    pictures = [item.picture for item in data.items]
+    assert pictures == sorted(pictures, key=int)
+    assert all(np.asarray(data.show(name)).flat[0] == int(name) for name in pictures)
+    right = {"naming": "dog", "colour": "red"}
+    assert all(item.answers == (right[item.task],) for item in data.items if item.task in right)
+
+
+def test_the_same_wish_is_the_same_data_and_more_holds_fewer() -> None:
+    assert drawn(40).items == drawn(40).items
+    few, many = ({item.key for item in drawn(limit).items} for limit in (40, 80))
+    assert few < many
+    assert drawn(40).sha256 == drawn(80).sha256 != drawn(40, start=7).sha256
+
+
+def test_a_rare_task_does_not_draw_for_ever() -> None:
+    seen: list[int] = []
+
+    def rarely(split: str, index: int) -> Drawn:
+        seen.append(index)
+        return draw(split, 2 if index == 3 else 0)
+
+    data = drawn_data("scenes", rarely, CONCEPTS, range(10**6), Wishes(60))
+    assert len(data.items) == 60
+    assert len(set(seen)) <= FEWEST_PICTURES + 60
+
+
+def test_signs_are_drawn() -> None:
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    from vlmprune_tools.evaluation.data import open_data
+
+    data, other = (open_data("signs", Wishes(6, seed)) for seed in (0, 1))
+    assert {item.task for item in data.items} == {"word", "digit", "colour"}
+    assert data.show(data.items[0].picture).size == (336, 336)
+    assert data.sha256 != other.sha256 and data.templated and not data.blind
+
+
+def test_easy_vqa_is_the_published_test_part_and_asks_blind() -> None:
+    easy_vqa = pytest.importorskip("easy_vqa")
+    from vlmprune_tools.evaluation.data import open_data
+
+    data = open_data("easy-vqa", Wishes(5))
+    asked, answers, pictures = easy_vqa.get_test_questions()
+    published = {
+        (str(picture), text.lower(), answer) for text, answer, picture in zip(asked, answers, pictures, strict=True)
+    }
+    assert {(item.picture, item.question.lower(), item.answers[0]) for item in data.items} <= published
+    assert data.blind and len(data.items) == 5

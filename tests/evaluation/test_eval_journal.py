@@ -1,0 +1,97 @@
+"""A killed evaluation goes on where it stopped, and never with the answers of another request."""
+
+from pathlib import Path
+
+import pytest
+from asked import QUESTIONS
+
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_tools.evaluation import EvaluationRequest, evaluate
+from vlmprune_tools.evaluation.asking import Asker
+from vlmprune_tools.evaluation.items import Wishes
+from vlmprune_tools.evaluation.journal import open_journal, read_lines
+
+PRUNERS = ("vlm-pruner", "grid")
+
+
+def request(bundle: Path, folder: Path, out: Path, limit: int = 6, **wish: object) -> EvaluationRequest:
+    wishes = {"keeps": (8,), "pruners": PRUNERS, "max_tokens": 3} | wish
+    return EvaluationRequest(str(bundle), str(folder / "asked.csv"), Wishes(limit), out=out, **wishes)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The questions that were really asked; a 'kill' in the list stops the next one."""
+    questions: list[str] = []
+    answers = Asker.answers
+
+    def noting(self, visual, question, ways):
+        if questions and questions[-1] == "kill":
+            raise KeyboardInterrupt
+        questions.append(question)
+        return answers(self, visual, question, ways)
+
+    monkeypatch.setattr(Asker, "answers", noting)
+    return questions
+
+
+def test_a_killed_run_goes_on(asked_bundle: Path, asked_folder: Path, tmp_path: Path, asked: list[str]) -> None:
+    wanted = evaluate(request(asked_bundle, asked_folder, tmp_path / "whole.json"))
+    assert len(asked) == 6
+    whole = next(tmp_path.glob("whole.*.jsonl")).read_bytes()
+    torn = tmp_path / next(tmp_path.glob("whole.*.jsonl")).name.replace("whole", "torn")
+    torn.write_bytes(whole[: whole.index(b"\n", whole.index(b"\n") + 1) + 9])  # two lines and a piece of the third
+    asked.clear()
+    assert evaluate(request(asked_bundle, asked_folder, tmp_path / "torn.json")) == wanted
+    assert len(asked) == 4
+    assert torn.read_bytes() == whole
+
+
+def test_an_interrupt_keeps_what_was_said(
+    asked_bundle: Path, asked_folder: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    asked.append("kill")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json"))
+    assert read_lines(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none")) == {}
+    asked.clear()
+    evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=2))
+    asked.clear()
+    evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json"))
+    assert len(asked) == 4, "more questions of the same data go on from fewer"
+
+
+@pytest.mark.parametrize(
+    "wish", [{"keeps": (9,)}, {"pruners": ("grid",)}, {"max_tokens": 4}, {"settings": {"batch": 1}}, {"blind": True}]
+)
+def test_another_request_starts_anew(
+    asked_bundle: Path, asked_folder: Path, tmp_path: Path, wish: dict[str, object]
+) -> None:
+    for more in ({}, wish):
+        evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=1, **more))
+    assert len(list(tmp_path.glob("a.*.jsonl"))) == 2
+
+
+def test_a_changed_data_file_starts_anew(
+    asked_bundle: Path, asked_folder: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    (tmp_path / "0.png").write_bytes((asked_folder / "0.png").read_bytes())
+    for answer in ("red", "blue"):
+        (tmp_path / "asked.csv").write_text(f"image,question,answer\n0.png,{QUESTIONS[0]},{answer}\n")
+        evaluate(request(asked_bundle, tmp_path, tmp_path / "a.json"))
+    assert len(asked) == 2
+
+
+def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
+    path = open_journal(tmp_path / "a.json", "0" * 64).path
+    assert path is not None
+    path.write_text("my notes\n")
+    with pytest.raises(BadRequest, match="is no journal of answers"):
+        open_journal(tmp_path / "a.json", "0" * 64)
+    assert path.read_text() == "my notes\n"
+
+
+def test_without_a_file_nothing_is_kept(asked_bundle: Path, asked_folder: Path, tmp_path: Path) -> None:
+    journal = open_journal(None, "0" * 64)
+    journal.add("a", {"unpruned@49": "dog"})
+    assert journal.said == {"a": {"unpruned@49": "dog"}} and journal.path is None

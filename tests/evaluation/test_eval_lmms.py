@@ -1,0 +1,131 @@
+"""The model for lmms-eval, against a stand-in of that harness's interface; lmms-eval itself is not run here."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from asked import QUESTIONS
+from PIL import Image
+
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.picture import load_image
+from vlmprune_tools.evaluation.asking import Asker
+from vlmprune_tools.evaluation.device import DeviceEngine, on_device
+from vlmprune_tools.evaluation.subject import Subject
+from vlmprune_tools.evaluation.variants import variant
+from vlmprune_tools.evaluation.ways import ways_of
+
+
+class StandIn:
+    """What lmms-eval's base class does for its models."""
+
+    def __init__(self) -> None:
+        self._rank, self._world_size, self.task_dict = 0, 1, {}
+
+    @classmethod
+    def create_from_arg_string(cls, text: str, additional_config: dict[str, Any]) -> "StandIn":
+        def value(shown: str) -> Any:
+            return int(shown) if shown.isdigit() else shown
+
+        pairs = (pair.split("=") for pair in text.split(","))
+        given = {name: value(shown) for name, shown in pairs}
+        return cls(**given, **{name: more for name, more in additional_config.items() if more is not None})
+
+
+REGISTERED: dict[str, type] = {}
+
+
+def register_model(name: str) -> Any:
+    def keep(found: type) -> type:
+        REGISTERED[name] = found
+        return found
+
+    return keep
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Any]]:
+    """The model class as lmms-eval finds it: the plug-in's table names a module and a class in it."""
+    modules = {name: ModuleType(name) for name in ("lmms_eval", "lmms_eval.api", "lmms_eval.api.model")}
+    modules["lmms_eval.api.registry"] = ModuleType("registry")
+    modules["lmms_eval.api.model"].lmms = StandIn  # type: ignore[attr-defined]
+    modules["lmms_eval.api.registry"].register_model = register_model  # type: ignore[attr-defined]
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    plugin = "vlmprune_tools.evaluation"
+    for name in ("lmms", "models.vlmprune"):
+        monkeypatch.delitem(sys.modules, f"{plugin}.{name}", raising=False)
+    table = importlib.import_module(f"{plugin}.models").AVAILABLE_MODELS
+    (name,) = table
+    yield getattr(importlib.import_module(f"{plugin}.models.{name}"), table[name])
+    for name in ("lmms", "models.vlmprune"):
+        sys.modules.pop(f"{plugin}.{name}", None)
+
+
+def instance(context: str, wishes: dict[str, Any], pictures: list[Image.Image]) -> SimpleNamespace:
+    return SimpleNamespace(args=(context, wishes, lambda document: document["pictures"], 0, "task", "test"))
+
+
+def model(harness: type[Any], checkpoint: Path, pictures: list[Image.Image], more: str = "") -> Any:
+    made = harness.create_from_arg_string(f"pretrained={checkpoint}{more}", {"batch_size": 1, "device": None})
+    made.task_dict["task"] = {"test": [{"pictures": pictures}]}
+    return made
+
+
+def test_it_answers_as_we_do(
+    harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: Subject
+) -> None:
+    assert REGISTERED["vlmprune"] is harness and issubclass(harness, StandIn)
+    picture = load_image(asked_folder / "0.png")
+    asker = Asker(in_pytorch, 5)
+    visual = asker.visual(asker.pixels(picture))
+    ways = ways_of(in_pytorch, [variant("vlm-pruner:batch=2")], [3])
+    expected = asker.answers(visual, QUESTIONS[0], ways)
+    assert len(set(expected.values())) == 2
+    requests = [instance(f"<image>\n{QUESTIONS[0]}", {"max_new_tokens": 5}, [picture])]
+    pruned = model(harness, asked_checkpoint, [picture], ",keep=3,batch=2")
+    whole = model(harness, asked_checkpoint, [picture])
+    assert pruned.generate_until(requests) == [expected["vlm-pruner:batch=2@3"]]
+    assert whole.generate_until(requests) == [expected["unpruned@49"]]
+    assert (pruned.rank, pruned.world_size) == (0, 1)
+    stop = expected["unpruned@49"].split()[1]
+    stopped = instance(QUESTIONS[0], {"max_new_tokens": 5, "until": [stop]}, [picture])
+    assert whole.generate_until([stopped]) == [expected["unpruned@49"].split(stop)[0].strip()]
+
+
+def test_what_it_cannot_do_is_said(harness: type[Any], asked_checkpoint: Path, asked_folder: Path) -> None:
+    picture = load_image(asked_folder / "0.png")
+    made = model(harness, asked_checkpoint, [picture, picture])
+    with pytest.raises(BadRequest, match="task 'task', document 0: got 2 pictures; allowed: one"):
+        made.generate_until([instance("what ?", {}, [])])
+    with pytest.raises(BadRequest, match="likelihoods are not supported"):
+        made.loglikelihood([])
+    with pytest.raises(BadRequest, match="several rounds"):
+        made.generate_until_multi_round([])
+    with pytest.raises(BadRequest, match="batch_size: got 4; allowed: 1"):
+        harness(str(asked_checkpoint), batch_size=4)
+    with pytest.raises(BadRequest, match="no setting 'pivot'"):
+        harness(str(asked_checkpoint), keep=8, pivot=1)
+
+
+def test_a_moved_model_is_the_same_model(in_pytorch: Subject, asked_folder: Path) -> None:
+    """On the one device there is here."""
+    moved = Subject(**{**vars(in_pytorch), "engine": DeviceEngine(in_pytorch.engine, torch.device("cpu"))})  # type: ignore[arg-type]
+    picture = load_image(asked_folder / "0.png")
+    said = []
+    for subject in (in_pytorch, moved):
+        asker = Asker(subject, 5)
+        ways = ways_of(subject, [variant("vlm-pruner")], [8])
+        said.append(asker.answers(asker.visual(asker.pixels(picture)), QUESTIONS[1], ways))
+    assert said[0] == said[1]
+
+
+def test_a_device_that_is_not_there_is_refused(in_pytorch: Subject) -> None:
+    assert on_device(in_pytorch, "cpu") is in_pytorch
+    with pytest.raises(BadRequest, match="device 'abacus' cannot be used"):
+        on_device(in_pytorch, "abacus")

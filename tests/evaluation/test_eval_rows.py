@@ -1,0 +1,100 @@
+"""Figures from scores that were made up: intervals, what is retained, and what is said about it."""
+
+import numpy as np
+import pytest
+
+from vlmprune_tools.evaluation.items import MEAN
+from vlmprune_tools.evaluation.notes import notes_of, untested_tasks
+from vlmprune_tools.evaluation.rows import Row, make_task, mean_rows, task_rows
+from vlmprune_tools.evaluation.ways import Way
+
+WAYS = [Way("unpruned", 9), Way("vlm-pruner", 3), Way("random", 3), Way("grid", 3)]
+
+
+def right(n: int, *hits: int) -> np.ndarray:
+    """Scores in which way m has the first hits[m] of n items right."""
+    return np.array([[float(at < count) for at in range(n)] for count in hits])
+
+
+def rows_by_method(rows: list[Row]) -> dict[str, Row]:
+    return {row.method: row for row in rows}
+
+
+def test_accuracy_has_the_wilson_interval() -> None:
+    row = rows_by_method(task_rows(make_task("t", right(100, 95, 90, 50, 50), 0), WAYS))["unpruned"]
+    assert (row.accuracy, row.low, row.high, row.n) == (0.95, 0.8882, 0.9785, 100)
+    assert (row.retained_percent, row.retained_low, row.retained_high) == (100.0, 100.0, 100.0)
+
+
+def test_what_is_retained_is_paired() -> None:
+    """Half as often right on the same items: 50 %; the interval is that of a share of the items that were right."""
+    row = rows_by_method(task_rows(make_task("t", right(400, 200, 100, 0, 200), 0), WAYS))
+    assert row["vlm-pruner"].retained_percent == 50.0
+    spread = 196 * np.sqrt(0.25 / 200)
+    assert row["vlm-pruner"].retained_low == pytest.approx(50 - spread, abs=1)
+    assert row["vlm-pruner"].retained_high == pytest.approx(50 + spread, abs=1)
+    assert (row["grid"].retained_low, row["grid"].retained_high) == (100.0, 100.0)
+    assert (row["random"].retained_percent, row["random"].low) == (0.0, 0.0)
+
+
+def test_the_same_seed_gives_the_same_and_another_another() -> None:
+    scores = right(30, 25, 20, 10, 12)
+    first, again, other = (task_rows(make_task("t", scores, seed), WAYS) for seed in (1, 1, 2))
+    assert first == again and first != other
+
+
+def test_a_task_does_not_depend_on_its_neighbours() -> None:
+    """Its draw is its own: leaving a task out changes no other."""
+    assert np.array_equal(make_task("t", right(9, 5, 4), 0).means, make_task("t", right(9, 5, 4), 0).means)
+    assert not np.array_equal(make_task("t", right(9, 5, 4), 0).means, make_task("u", right(9, 5, 4), 0).means)
+
+
+def test_an_unpruned_model_without_a_hit_retains_nothing() -> None:
+    rows = task_rows(make_task("t", right(5, 0, 2, 0, 0), 0), WAYS)
+    assert {row.retained_percent for row in rows} == {None}
+    assert "t: the unpruned model gets nothing right" in notes_of(rows, ())[0]
+
+
+def test_the_mean_is_of_percentages_and_of_equal_weight() -> None:
+    """As the paper prints it: 50 % of a large task and 100 % of a small one are 75 %."""
+    tasks = [make_task("large", right(100, 80, 40, 0, 80), 0), make_task("small", right(10, 2, 2, 0, 2), 0)]
+    row = rows_by_method(mean_rows(MEAN, tasks, WAYS))["vlm-pruner"]
+    assert row.retained_percent == 75.0
+    assert (row.accuracy, row.n) == (pytest.approx((0.4 + 0.2) / 2), 110)
+    assert row.retained_low is not None and row.retained_high is not None
+    assert row.retained_low < 75 < row.retained_high and row.low < row.accuracy < row.high
+
+
+def test_a_mean_leaves_out_what_has_no_percentage() -> None:
+    tasks = [make_task("t", right(10, 8, 4, 0, 8), 0), make_task("never", right(10, 0, 0, 0, 0), 0)]
+    assert rows_by_method(mean_rows(MEAN, tasks, WAYS))["vlm-pruner"].retained_percent == 50.0
+    alone = rows_by_method(mean_rows(MEAN, tasks[1:], WAYS))["vlm-pruner"]
+    assert (alone.retained_percent, alone.retained_low, alone.accuracy) == (None, None, 0.0)
+
+
+def test_a_task_that_a_floor_loses_nothing_on_does_not_test_pruning() -> None:
+    """Both floors must keep it; one lost hit of forty can be told from nothing by no one."""
+    rows = task_rows(make_task("easy", right(40, 40, 40, 39, 40), 0), WAYS)
+    rows += task_rows(make_task("hard", right(40, 40, 38, 20, 25), 0), WAYS)
+    rows += task_rows(make_task("half", right(40, 40, 38, 20, 40), 0), WAYS)
+    assert untested_tasks(rows, ["easy", "hard", "half"]) == ("easy",)
+
+
+def test_without_floors_nothing_is_said_of_tasks() -> None:
+    rows = task_rows(make_task("easy", right(40, 40, 40), 0), WAYS[:2])
+    assert untested_tasks(rows, ["easy"]) == ()
+
+
+def test_only_the_smallest_k_counts() -> None:
+    ways = [*WAYS, Way("random", 2), Way("grid", 2)]
+    rows = task_rows(make_task("t", right(40, 40, 40, 40, 40, 10, 10), 0), ways)
+    assert untested_tasks(rows, ["t"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict"),
+    [((90, 85, 40, 40), "above it"), ((90, 40, 85, 85), "BELOW it"), ((90, 85, 84, 86), "overlap")],
+)
+def test_verdicts_against_floors(hits: tuple[int, ...], verdict: str) -> None:
+    notes = notes_of(mean_rows(MEAN, [make_task("t", right(100, *hits), 0)], WAYS), ())
+    assert len(notes) == 2 and all(verdict in note for note in notes)
