@@ -1,5 +1,6 @@
 """Checkpoint folder to .pte to engine: every stage against eager PyTorch, pruned and unpruned, 32 tokens."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,8 @@ def test_a_failed_lowering_is_told_and_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr("vlmprune_export.backends.executorch.lower.to_edge_transform_and_lower", fail)
+    module = import_module("vlmprune_export.backends.executorch.lower")
+    monkeypatch.setattr(module, "to_edge_transform_and_lower", fail)
     with pytest.raises(LoweringError, match=r"could not be lowered to executorch \(xnnpack\): no such operator"):
         exported(checkpoint, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 Neither raises anything: logits are a little off, and more so the longer the answer.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_without_shared_memory_planning_the_first_test_fails(
     def careless(**_: object) -> MemoryPlanningPass:
         return MemoryPlanningPass(alloc_graph_input=False)
 
-    monkeypatch.setattr("vlmprune_export.backends.executorch.lower.MemoryPlanningPass", careless)
+    monkeypatch.setattr(import_module("vlmprune_export.backends.executorch.lower"), "MemoryPlanningPass", careless)
     made = exported(checkpoint, tmp_path / "bundle", options={"backend": "portable"})
     with pytest.raises(AssertionError):
         test_other_methods_leave_a_cache_alone(made, "head")

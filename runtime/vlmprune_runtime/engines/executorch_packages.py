@@ -25,13 +25,14 @@ class Packages:
 
 def load_packages(threads: int | None) -> Packages:
     """The runtime with all kernels of its wheel registered; `threads` None leaves its pool as it is."""
-    if find_spec("executorch") is None:
+    if not _installed():
         raise MissingExtra("executorch", "executorch")
     try:
-        runtime = import_module("executorch.runtime").Runtime.get()
+        module = import_module("executorch.runtime")
+        runtime = module.Runtime.get()
         torch = import_module("torch")
         for pattern in KERNEL_LIBRARIES.values():
-            torch.ops.load_library(_library(pattern))
+            torch.ops.load_library(_library(Path(str(module.__file__)).parents[1], pattern))
         if threads is not None:
             import_module("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(threads)
     except (ImportError, OSError, RuntimeError) as error:
@@ -39,8 +40,15 @@ def load_packages(threads: int | None) -> Packages:
     return Packages(runtime, torch)
 
 
-def _library(pattern: str) -> Path:
-    root = Path(next(iter(import_module("executorch").__path__)))
+def _installed() -> bool:
+    """Whether the wheel is there: `executorch` alone is a namespace that any folder of that name makes."""
+    try:
+        return find_spec("executorch.runtime") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _library(root: Path, pattern: str) -> Path:
     found = sorted(root.glob(pattern))
     if not found:
         raise OSError(f"no {pattern} in {root.name}")

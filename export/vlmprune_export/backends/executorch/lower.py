@@ -53,7 +53,7 @@ def lower(
             captured[name] = capture(staged, name, context_tokens)
     report(f"all stages to {backend}")
     with _lowering(backend):
-        edge = _partition(captured, kind.partitioners(), constant_methods(staged, context_tokens))
+        edge = _partition(captured, kind.for_stages(), constant_methods(staged, context_tokens))
         shares = {name: delegated_fraction(edge.exported_program(name).graph_module) for name in STAGES}
         program = edge.to_executorch(_backend_config())
         with (folder / FILE).open("wb") as file:
@@ -68,7 +68,9 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "torchao", "executorch")}
 
 
-def _partition(captured: dict[str, Captured], partitioners: list[Any], constants: dict[str, Any]) -> EdgeProgramManager:
+def _partition(
+    captured: dict[str, Captured], partitioners: dict[str, list[Any]], constants: dict[str, Any]
+) -> EdgeProgramManager:
     return to_edge_transform_and_lower(
         {name: stage.program for name, stage in captured.items()},
         partitioner=partitioners,

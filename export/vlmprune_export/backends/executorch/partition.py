@@ -5,13 +5,24 @@ from typing import Any, NamedTuple
 
 from torch.fx import GraphModule, Node
 
+from vlmprune_runtime.schema import STAGES
+
 
 class DelegateKind(NamedTuple):
-    """How a backend is asked, whether what comes out can be run here, and what it takes quantised."""
+    """How a backend is asked, whether what comes out can be run here, and what it takes.
+
+    `loops`: it copes with the loop of the prune stage. The others' partitioners tag constants that the loop body
+    uses and then refuse them; and Core ML would select in fp16, which changes what is kept.
+    """
 
     partitioners: Callable[[], list[Any]]
     runnable: bool
     quantised: bool = False
+    loops: bool = True
+
+    def for_stages(self) -> dict[str, list[Any]]:
+        """Partitioners of each stage."""
+        return {name: self.partitioners() if self.loops or name != "prune" else [] for name in STAGES}
 
 
 def _xnnpack() -> list[Any]:
@@ -38,8 +49,8 @@ def _vulkan() -> list[Any]:
 BACKENDS: Mapping[str, DelegateKind] = {
     "xnnpack": DelegateKind(_xnnpack, runnable=True, quantised=True),
     "portable": DelegateKind(list, runnable=True),
-    "coreml": DelegateKind(_coreml, runnable=False),
-    "vulkan": DelegateKind(_vulkan, runnable=False),
+    "coreml": DelegateKind(_coreml, runnable=False, loops=False),
+    "vulkan": DelegateKind(_vulkan, runnable=False, loops=False),
 }
 
 
