@@ -82,6 +82,14 @@ def test_a_changed_data_file_starts_anew(
     assert len(asked) == 2
 
 
+def test_changed_pictures_start_anew(asked_bundle: Path, asked_folder: Path, tmp_path: Path, asked: list[str]) -> None:
+    (tmp_path / "asked.csv").write_text(f"image,question,answer\n0.png,{QUESTIONS[0]},red\n")
+    for picture in (asked_folder / "0.png").read_bytes(), (asked_folder / "1.png").read_bytes() + b"more":
+        (tmp_path / "0.png").write_bytes(picture)
+        evaluate(request(asked_bundle, tmp_path, tmp_path / "a.json"))
+    assert len(asked) == 2
+
+
 def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
     path = open_journal(tmp_path / "a.json", "0" * 64).path
     assert path is not None

@@ -3,14 +3,14 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
-from itertools import count
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count, islice
 from typing import Any
 
 from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest, MissingExtra
-from vlmprune_tools.evaluation.items import Data, Item, Wishes, balanced
+from vlmprune_tools.evaluation.items import MEAN_OF, Data, Item, Wishes, balanced
 
 SPLIT = "test"
 SEED_STRIDE = 1_000_000  # scenes of one seed are not those of another
@@ -48,7 +48,7 @@ def open_easy_vqa(name: str, wishes: Wishes) -> Data:
 
 
 def drawn_data(
-    name: str, draw: Any, concepts: Any, indices: Iterable[int], wishes: Wishes, *, blind: bool = False
+    name: str, draw: Any, concepts: Any, indices: Sequence[int], wishes: Wishes, *, blind: bool = False
 ) -> Data:
     """The questions of the first pictures until every task has its share."""
     from vlmprune_tools.pocket.questions import questions
@@ -61,8 +61,9 @@ def drawn_data(
         return Image.fromarray(draw(SPLIT, int(picture)).pixels)
 
     items = balanced(collected(indices, ask, wishes.limit), wishes.limit)
+    pictures = tuple(str(index) for index in islice(indices, MEAN_OF))
     first = hashlib.sha256(show(items[0].picture).tobytes()).hexdigest()
-    return Data(name, items, show, first, templated=True, blind=blind)
+    return Data(name, items, show, first, pictures, templated=True, blind=blind)
 
 
 def collected(indices: Iterable[int], ask: Callable[[int], list[Item]], limit: int | None) -> list[Item]:

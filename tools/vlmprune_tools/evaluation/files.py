@@ -1,7 +1,7 @@
 """Data sets of the user's own: a table (CSV) or one JSON object a line (JSONL), each with pictures beside it."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from PIL import Image
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.picture import load_image
 from vlmprune_tools.evaluation.csv_file import read_csv
-from vlmprune_tools.evaluation.items import RESERVED_TASKS, Data, Item, Wishes, balanced
+from vlmprune_tools.evaluation.items import MEAN_OF, RESERVED_TASKS, Data, Item, Wishes, balanced
 from vlmprune_tools.evaluation.jsonl_file import read_jsonl
 
 LAYOUTS: dict[str, Callable[[str, Path], Iterator[Item]]] = {
@@ -47,7 +47,9 @@ def open_file(path: Path, wishes: Wishes) -> Data:
     items = [checked(item, folder) for item in LAYOUTS[path.suffix.lower()](text, path)]
     if not items:
         raise BadRequest(f"{path.name}: holds no question")
-    return Data(path.name, _side_by_side(balanced(items, wishes.limit)), Folder(folder).show, _sha256(content))
+    pictures = tuple(dict.fromkeys(item.picture for item in items))
+    chosen = _side_by_side(balanced(items, wishes.limit))
+    return Data(path.name, chosen, Folder(folder).show, digest(content, pictures, folder), pictures[:MEAN_OF])
 
 
 def checked(item: Item, folder: Path) -> Item:
@@ -65,5 +67,7 @@ def _side_by_side(items: tuple[Item, ...]) -> tuple[Item, ...]:
     return tuple(sorted(items, key=lambda item: places[item.picture]))
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def digest(content: bytes, pictures: Iterable[str], folder: Path) -> str:
+    """SHA-256 of a file of questions and of the sizes of its pictures, so that other pictures are other data."""
+    sizes = ", ".join(str((folder / picture).stat().st_size) for picture in pictures)
+    return hashlib.sha256(content + sizes.encode()).hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+MEAN_OF = 100  # pictures, at most
 MEAN, TESTED = "mean", "mean-tested"
 RESERVED_TASKS = (MEAN, TESTED)
 """What the report calls its means over tasks, and over those that test pruning."""
@@ -37,7 +38,8 @@ class Item:
 class Data:
     """Items in the order asked, those of one picture side by side, and how a picture is got.
 
-    `sha256` is that of the file, or of the first picture where pictures are drawn. `templated`: questions and
+    `sha256` is that of the file and of its pictures' sizes, or of the first picture where pictures are drawn. What a
+    blind model is shown is the mean of `pictures`, which does not depend on the limit. `templated`: questions and
     pictures were made by rules. `blind`: quote what the model says without seeing, for a guess goes far here.
     """
 
@@ -45,6 +47,7 @@ class Data:
     items: tuple[Item, ...]
     show: Callable[[str], Image.Image]
     sha256: str
+    pictures: tuple[str, ...]
     templated: bool = False
     blind: bool = False
 

@@ -68,19 +68,16 @@ def ways_with_blind(
 def fingerprint(request: EvaluationRequest, data: Data, subject: Subject, ways: Sequence[Way]) -> dict[str, Any]:
     """All that an answer depends on, so that answers of another request are never taken for this one's.
 
-    More questions of the same data continue the same journal, unless one way is blind: the mean picture depends on
-    all of them.
+    The limit is not among it: more questions of the same data continue the same journal.
     """
     identity = subject.identity
     named = {way.name: {"settings": dict(way.settings), "pruned_in": way.pruned_in} for way in ways}
-    blind = any(way.method == BLIND for way in ways)
     return {
         "model": identity.sha256 or identity.name,
         "layer": identity.layer,
         "engine": identity.engine,
         "versions": dict(identity.versions),
         "data": {"name": data.name, "sha256": data.sha256, "seed": request.wishes.seed},
-        "asked": digest({"items": [item.key for item in data.items]}) if blind else None,
         "ways": named,
         "max_tokens": request.max_tokens,
     }

@@ -15,6 +15,7 @@ from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime import __version__
+from vlmprune_runtime.benchmark.result import ENGINE_PACKAGES
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.errors import BadRequest
@@ -124,7 +125,7 @@ def plain_tokenizer(processor: object) -> Tokenizer:
 
 
 def bundle_identity(manifest: Bundle) -> Identity:
-    """What a manifest says of the model in it."""
+    """What a manifest says of the model in it, with the versions that run it now."""
     return Identity(
         name=manifest.name,
         engine=manifest.target,
@@ -133,7 +134,7 @@ def bundle_identity(manifest: Bundle) -> Identity:
         sha256=manifest_sha256(manifest),
         source_sha256=manifest.source.sha256,
         quantisation=manifest.quantisation,
-        versions=manifest.versions,
+        versions=manifest.versions | {name: version(name) for name in ("torch", ENGINE_PACKAGES[manifest.target])},
     )
 
 
