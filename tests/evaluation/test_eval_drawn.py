@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vlmprune_tools.evaluation.drawn import FEWEST_PICTURES, drawn_data
+from vlmprune_tools.evaluation.drawn import FEWEST_PICTURES, Source, drawn_data
 from vlmprune_tools.evaluation.items import Data, Wishes
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
 
@@ -21,7 +21,7 @@ def draw(split: str, index: int) -> Drawn:
 
 
 def drawn(limit: int = 80, seed: int = 0, start: int = 0) -> Data:
-    return drawn_data("scenes", draw, CONCEPTS, range(start, start + 1000), Wishes(limit, seed))
+    return drawn_data("scenes", Source(draw, CONCEPTS), range(start, start + 1000), Wishes(limit, seed))
 
 
 def test_every_task_has_its_share() -> None:
@@ -55,7 +55,7 @@ def test_a_rare_task_does_not_draw_for_ever() -> None:
         seen.append(index)
         return draw(split, 2 if index == 3 else 0)
 
-    data = drawn_data("scenes", rarely, CONCEPTS, range(10**6), Wishes(60))
+    data = drawn_data("scenes", Source(rarely, CONCEPTS), range(10**6), Wishes(60))
     assert len(data.items) == 60
     assert len(set(seen)) <= FEWEST_PICTURES + 60
 

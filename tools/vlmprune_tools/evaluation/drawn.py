@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
@@ -15,6 +16,14 @@ from vlmprune_tools.evaluation.items import MEAN_OF, Data, Item, Wishes, balance
 SPLIT = "test"
 SEED_STRIDE = 1_000_000  # scenes of one seed are not those of another
 FEWEST_PICTURES = 24  # so that every family of questions has come up
+
+
+@dataclass(frozen=True)
+class Source:
+    """What draws picture `index` of a split, and what could be in it."""
+
+    draw: Callable[[str, int], Any]
+    concepts: Sequence[str]
 
 
 def open_scenes(name: str, wishes: Wishes) -> Data:
@@ -32,33 +41,31 @@ def open_drawn(name: str, source_name: str, wishes: Wishes) -> Data:
     if wishes.limit is None:
         raise BadRequest(f"data {name!r} has no end; allowed: a limit of 1 or more")
     indices = range(wishes.seed * SEED_STRIDE, (wishes.seed + 1) * SEED_STRIDE)
-    return drawn_data(name, *_source(source_name), indices, wishes)
+    return drawn_data(name, _source(source_name), indices, wishes)
 
 
 def open_easy_vqa(name: str, wishes: Wishes) -> Data:
     """The published test part of easy-VQA, in an order that the seed gives."""
-    draw, concepts = _source("easy-vqa")
+    pictured = _source("easy-vqa")
     try:
         import easy_vqa
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "easy-vqa", "tools") from missing
     pictures = len(easy_vqa.get_test_image_paths())
     order = random.Random(f"easy-vqa/{wishes.seed}").sample(range(pictures), pictures)
-    return drawn_data(name, draw, concepts, order, wishes, blind=True)
+    return drawn_data(name, pictured, order, wishes, blind=True)
 
 
-def drawn_data(
-    name: str, draw: Any, concepts: Any, indices: Sequence[int], wishes: Wishes, *, blind: bool = False
-) -> Data:
+def drawn_data(name: str, source: Source, indices: Sequence[int], wishes: Wishes, *, blind: bool = False) -> Data:
     """The questions of the first pictures until every task has its share."""
     from vlmprune_tools.pocket.questions import questions
 
     def ask(index: int) -> list[Item]:
-        asked = questions(draw(SPLIT, index).scene, concepts, random.Random(f"{SPLIT}/questions/{index}"))
+        asked = questions(source.draw(SPLIT, index).scene, source.concepts, random.Random(f"{SPLIT}/questions/{index}"))
         return [Item(str(index), text, (right,), task, "exact", f"{name} {index}") for task, text, right in asked]
 
     def show(picture: str) -> Image.Image:
-        return Image.fromarray(draw(SPLIT, int(picture)).pixels)
+        return Image.fromarray(source.draw(SPLIT, int(picture)).pixels)
 
     items = balanced(collected(indices, ask, wishes.limit), wishes.limit)
     pictures = tuple(str(index) for index in islice(indices, MEAN_OF))
@@ -81,7 +88,7 @@ def collected(indices: Iterable[int], ask: Callable[[int], list[Item]], limit: i
     return found
 
 
-def _source(name: str) -> tuple[Any, Any]:
+def _source(name: str) -> Source:
     try:
         from vlmprune_tools.pocket.artwork import artwork_of
         from vlmprune_tools.pocket.concepts import CONCEPTS
@@ -89,4 +96,4 @@ def _source(name: str) -> tuple[Any, Any]:
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "scikit-image", "tools") from missing
     artwork = {} if name in ("sign", "easy-vqa") else artwork_of(CONCEPTS)
-    return source(name, artwork), CONCEPTS
+    return Source(source(name, artwork), CONCEPTS)

@@ -35,14 +35,7 @@ def open_file(path: Path, wishes: Wishes) -> Data:
     """The questions of a file; `BadRequest` names file and line of the first one that is not as it should be."""
     if path.suffix.lower() not in LAYOUTS:
         raise UnknownName("data layout", path.suffix or path.name, LAYOUTS)
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise BadRequest(f"{path.name}:{line}: is not UTF-8 text") from None
-    except OSError as error:
-        raise BadRequest(f"{path}: cannot be read: {error.strerror}") from None
+    content, text = read_text(path)
     folder = wishes.images or path.parent
     items = [checked(item, folder) for item in LAYOUTS[path.suffix.lower()](text, path)]
     if not items:
@@ -50,6 +43,18 @@ def open_file(path: Path, wishes: Wishes) -> Data:
     pictures = tuple(dict.fromkeys(item.picture for item in items))
     chosen = _side_by_side(balanced(items, wishes.limit))
     return Data(path.name, chosen, Folder(folder).show, digest(content, pictures, folder), pictures[:MEAN_OF])
+
+
+def read_text(path: Path) -> tuple[bytes, str]:
+    """A file's bytes, and the text that they are in UTF-8."""
+    try:
+        content = path.read_bytes()
+        return content, content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise BadRequest(f"{path.name}:{line}: is not UTF-8 text") from None
+    except OSError as error:
+        raise BadRequest(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def checked(item: Item, folder: Path) -> Item:
