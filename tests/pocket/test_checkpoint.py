@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sessions import session_of
 from vlmprune_export.pocket import language, tower
 from vlmprune_export.pocket.checkpoint import pocket_checkpoint
 from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
@@ -81,7 +82,6 @@ def test_language_model_equals_transformers_own_gguf_reading(pocket: tuple[Any, 
 
 
 def test_tower_equals_the_onnx_graph(tmp_path: Path) -> None:
-    ort = pytest.importorskip("onnxruntime")
     import onnx
     from transformers import Dinov2Config, Dinov2Model
 
@@ -90,7 +90,7 @@ def test_tower_equals_the_onnx_graph(tmp_path: Path) -> None:
     before = "/backbone/encoder/layer.10/norm1/"
     state = next(node.input[0] for node in graph.graph.node if node.name == f"{before}ReduceMean")
     graph.graph.output.append(onnx.helper.make_tensor_value_info(state, onnx.TensorProto.FLOAT, None))
-    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = session_of(graph.SerializeToString())
     pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 4 - 2
     (want,) = session.run([state], {"input_image": pixels.numpy()})
     model = Dinov2Model(Dinov2Config(**tower.CONFIG | {"image_size": 224})).eval()

@@ -1,10 +1,10 @@
 """Each loop form is captured and, as an ONNX graph, keeps what eager torch keeps, ties included."""
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
+from sessions import session_of
 from vlmprune_export.pruners import LOOP_FORMS, build_pruner
 
 GRID, KEEP = (3, 5), 6
@@ -35,7 +35,7 @@ def captured(loop, strict):
 def test_onnx_runtime_keeps_what_eager_keeps(loop, strict):
     pruner, program = captured(loop, strict)
     onnx = torch.onnx.export(program, dynamo=True, opset_version=21, verbose=False, input_names=["hidden", "keys"])
-    session = onnxruntime.InferenceSession(onnx.model_proto.SerializeToString())
+    session = session_of(onnx.model_proto.SerializeToString())
     for hidden, keys in [exact_features(), *map(random_features, range(8))]:
         kept, fused, order = session.run(None, {"hidden": hidden.numpy(), "keys": keys.numpy()})
         eager = pruner(hidden, keys)

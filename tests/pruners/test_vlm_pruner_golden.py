@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
+from sessions import session_of
 from vlmprune_export import prune_tokens
 from vlmprune_export.pruners import build_pruner
 
@@ -54,7 +54,7 @@ def session(grid, keep, settings):
         verbose=False,
         input_names=["hidden", "keys"],
     )
-    return onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    return session_of(program.model_proto.SerializeToString())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

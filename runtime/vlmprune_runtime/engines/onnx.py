@@ -63,7 +63,10 @@ class OnnxEngine:
 
 
 def share_thread_pool(threads: int | None) -> None:
-    """One pool for all sessions of the process; two would spin against each other."""
+    """One pool for all sessions of the process; two would spin against each other.
+
+    From then on onnxruntime refuses any other session of the process that has not `use_per_session_threads = False`.
+    """
     global _pool_threads
     if _pool_threads is None:
         try:
