@@ -23,6 +23,7 @@ MODULES = {
     "vlmprune-inspect": "vlmprune_runtime.cli.inspect",
     "vlmprune-bench": "vlmprune_runtime.cli.bench",
     "vlmprune-report": "vlmprune_tools.cli.report",
+    "vlmprune-eval": "vlmprune_tools.cli.eval",
 }
 
 
