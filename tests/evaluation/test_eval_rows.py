@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vlmprune_tools.evaluation.items import MEAN
-from vlmprune_tools.evaluation.notes import notes_of, untested_tasks
+from vlmprune_tools.evaluation.notes import notes_of, undecided_tasks, untested_tasks
 from vlmprune_tools.evaluation.rows import Row, make_task, mean_rows, task_rows
 from vlmprune_tools.evaluation.ways import Way
 
@@ -73,11 +73,22 @@ def test_a_mean_leaves_out_what_has_no_percentage() -> None:
 
 
 def test_a_task_that_a_floor_loses_nothing_on_does_not_test_pruning() -> None:
-    """Both floors must keep it; one lost hit of forty can be told from nothing by no one."""
-    rows = task_rows(make_task("easy", right(40, 40, 40, 39, 40), 0), WAYS)
-    rows += task_rows(make_task("hard", right(40, 40, 38, 20, 25), 0), WAYS)
-    rows += task_rows(make_task("half", right(40, 40, 38, 20, 40), 0), WAYS)
+    """Every floor must keep it: 99.5 % is kept, 50 % is not."""
+    rows = task_rows(make_task("easy", right(400, 400, 400, 398, 400), 0), WAYS)
+    rows += task_rows(make_task("hard", right(400, 400, 380, 200, 250), 0), WAYS)
+    rows += task_rows(make_task("half", right(400, 400, 380, 200, 400), 0), WAYS)
     assert untested_tasks(rows, ["easy", "hard", "half"]) == ("easy",)
+    assert undecided_tasks(rows, ["easy", "hard", "half"]) == ()
+    assert [note for note in notes_of(rows, ("easy",)) if note.startswith("easy *: does not test pruning")]
+
+
+def test_a_loss_of_few_questions_is_not_decided() -> None:
+    """One of eight may be chance, but is not called nothing; all of eight is no chance."""
+    rows = task_rows(make_task("few", right(8, 8, 8, 7, 7), 0), WAYS)
+    rows += task_rows(make_task("lost", right(8, 8, 8, 0, 0), 0), WAYS)
+    assert untested_tasks(rows, ["few", "lost"]) == ()
+    assert undecided_tasks(rows, ["few", "lost"]) == ("few",)
+    assert "few: too few questions to tell whether the floors lose anything" in notes_of(rows, ())
 
 
 def test_without_floors_nothing_is_said_of_tasks() -> None:

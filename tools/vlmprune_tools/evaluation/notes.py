@@ -2,20 +2,35 @@
 
 from collections.abc import Iterable, Sequence
 
-from vlmprune_tools.evaluation.items import MEAN, TESTED
+from vlmprune_tools.evaluation.items import MEAN, RESERVED_TASKS, TESTED
 from vlmprune_tools.evaluation.rows import Row
 from vlmprune_tools.evaluation.variants import FLOORS
 from vlmprune_tools.evaluation.ways import BLIND, UNPRUNED
 
+WHOLE_PERCENT = 99.0
+
 
 def untested_tasks(rows: Sequence[Row], tasks: Iterable[str]) -> tuple[str, ...]:
-    """Tasks on which pruning without looking loses nothing that could be told from nothing.
+    """Tasks on which pruning without looking loses nothing: at the smallest K every floor retains 99 % or more.
 
-    That is: at the smallest K, the 95 % interval of what every floor retains reaches 100 %. Empty without floors.
+    Empty without floors.
     """
+    return tuple(task for task, floors in floors_of(rows, tasks).items() if floors and all(map(loses_nothing, floors)))
+
+
+def undecided_tasks(rows: Sequence[Row], tasks: Iterable[str]) -> tuple[str, ...]:
+    """Tasks on which some floor loses something, but none so much that it could not be chance: too few questions."""
+    return tuple(
+        task
+        for task, floors in floors_of(rows, tasks).items()
+        if floors and not all(map(loses_nothing, floors)) and all(map(may_lose_nothing, floors))
+    )
+
+
+def floors_of(rows: Sequence[Row], tasks: Iterable[str]) -> dict[str, list[Row]]:
+    """Rows of the floors at the smallest K, by task."""
     floors = [row for row in hardest(rows) if pruner_of(row) in FLOORS]
-    found = {task: [row for row in floors if row.task == task] for task in tasks}
-    return tuple(task for task, group in found.items() if group and all(map(loses_nothing, group)))
+    return {task: [row for row in floors if row.task == task] for task in tasks}
 
 
 def hardest(rows: Iterable[Row]) -> list[Row]:
@@ -26,7 +41,12 @@ def hardest(rows: Iterable[Row]) -> list[Row]:
 
 
 def loses_nothing(row: Row) -> bool:
-    """Whether 100 % is within the interval, or nothing could be lost."""
+    """Whether less than one percent is lost, or nothing could be."""
+    return row.retained_percent is None or row.retained_percent >= WHOLE_PERCENT
+
+
+def may_lose_nothing(row: Row) -> bool:
+    """Whether 100 % is within the interval."""
     return row.retained_high is None or row.retained_high >= 100
 
 
@@ -37,7 +57,11 @@ def pruner_of(row: Row) -> str:
 
 def notes_of(rows: Sequence[Row], untested: Sequence[str]) -> list[str]:
     """Sentences for below the table."""
-    found = [f"{task}: does not test pruning (every floor keeps it, at the smallest K and this n)" for task in untested]
+    found = [f"{task} *: does not test pruning: at the smallest K every floor loses nothing on it" for task in untested]
+    tasks = [row.task for row in rows if row.task not in RESERVED_TASKS]
+    found += [
+        f"{task}: too few questions to tell whether the floors lose anything" for task in undecided_tasks(rows, tasks)
+    ]
     nothing = dict.fromkeys(row.task for row in rows if row.retained_percent is None)
     found += [f"{task}: the unpruned model gets nothing right, so nothing is retained" for task in nothing]
     means = [row for row in hardest(rows) if row.task == (TESTED if any(r.task == TESTED for r in rows) else MEAN)]
