@@ -109,3 +109,12 @@ def test_only_the_smallest_k_counts() -> None:
 def test_verdicts_against_floors(hits: tuple[int, ...], verdict: str) -> None:
     notes = notes_of(mean_rows(MEAN, [make_task("t", right(100, *hits), 0)], WAYS), ())
     assert len(notes) == 2 and all(verdict in note for note in notes)
+
+
+def test_no_change_at_all_is_not_certainty() -> None:
+    """Nothing lost of 20 questions may be 15 % lost of all: that is not apart from 5 % lost."""
+    few, many = (
+        notes_of(mean_rows(MEAN, [make_task("t", right(n, n, n, n - n // 20, 0), 0)], WAYS), ()) for n in (20, 2000)
+    )
+    assert "vlm-pruner 100.0 % [85.0, 115.0]" in few[0] and "overlap" in few[0]
+    assert "apart" in many[0]

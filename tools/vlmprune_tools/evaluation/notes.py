@@ -72,17 +72,26 @@ def notes_of(rows: Sequence[Row], untested: Sequence[str]) -> list[str]:
 def against(row: Row, floor: Row) -> str:
     """Whether a method beats a floor, by their intervals of what is retained."""
     what = f"at K = {row.keep}, {row.task} retained: {row.method} {_percent(row)}, {floor.method} {_percent(floor)}"
-    if row.retained_low is None or floor.retained_high is None or floor.retained_low is None:
+    mine, theirs = sure_interval(row), sure_interval(floor)
+    if mine is None or theirs is None:
         return f"{what}: no verdict"
-    assert row.retained_high is not None
-    if row.retained_low > floor.retained_high:
+    if mine[0] > theirs[1]:
         return f"{what}: above it, intervals apart"
-    if row.retained_high < floor.retained_low:
+    if mine[1] < theirs[0]:
         return f"{what}: BELOW it, intervals apart"
     return f"{what}: intervals overlap"
+
+
+def sure_interval(row: Row) -> tuple[float, float] | None:
+    """What is retained; where no answer changed, so that the bootstrap has no width, by the rule of three: 3 in n."""
+    if row.retained_low is None or row.retained_high is None:
+        return None
+    room = 300 / row.n if row.retained_low == row.retained_high else 0.0
+    return row.retained_low - room, row.retained_high + room
 
 
 def _percent(row: Row) -> str:
     if row.retained_percent is None:
         return "none"
-    return f"{row.retained_percent:.1f} % [{row.retained_low:.1f}, {row.retained_high:.1f}]"
+    low, high = sure_interval(row) or (0.0, 0.0)
+    return f"{row.retained_percent:.1f} % [{low:.1f}, {high:.1f}]"
