@@ -124,7 +124,11 @@ def test_the_checkpoint_is_put_back_after_quantising(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "error", "message"),
     [
-        ({"options": {"backend": "tpu"}}, UnknownName, "unknown backend 'tpu'; choose one of: coreml, portable"),
+        (
+            {"options": {"backend": "tpu"}},
+            UnknownName,
+            "unknown backend 'tpu'; choose one of: portable, vulkan",
+        ),
         ({"options": {"colour": "red"}}, BadRequest, "target 'executorch' has no option 'colour'"),
         ({"target": "onnx", "options": {"backend": "xnnpack"}}, BadRequest, "target 'onnx' has no option 'backend'"),
         ({"quantisation": "int8"}, UnknownName, "unknown quantisation 'int8'; choose one of: 8da4w, 8da8w, none"),

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--quant", default="none", metavar="KIND", help="none (default); onnx: int8, int4; executorch: 8da8w, 8da4w"
     )
-    made.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable, coreml or vulkan")
+    made.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable or vulkan")
     made.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return made
 

@@ -11,8 +11,9 @@ from vlmprune_runtime.schema import STAGES
 class DelegateKind(NamedTuple):
     """How a backend is asked, whether what comes out can be run here, and what it takes.
 
-    `loops`: it copes with the loop of the prune stage. The others' partitioners tag constants that the loop body
-    uses and then refuse them; and Core ML would select in fp16, which changes what is kept.
+    `loops`: it copes with the loop of the prune stage. Vulkan's partitioner tags constants that the loop body uses
+    and then refuses them. Core ML's is not here: it refuses the lengths that our dynamic methods hand between
+    partitions ("Placeholder val must be a tensor"), and would share weights between methods by position only.
     """
 
     partitioners: Callable[[], list[Any]]
@@ -34,12 +35,6 @@ def _xnnpack() -> list[Any]:
     return [XnnpackDynamicallyQuantizedPartitioner(), XnnpackPartitioner()]
 
 
-def _coreml() -> list[Any]:
-    from executorch.backends.apple.coreml.partition import CoreMLPartitioner
-
-    return [CoreMLPartitioner(take_over_mutable_buffer=False)]
-
-
 def _vulkan() -> list[Any]:
     from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
@@ -49,7 +44,6 @@ def _vulkan() -> list[Any]:
 BACKENDS: Mapping[str, DelegateKind] = {
     "xnnpack": DelegateKind(_xnnpack, runnable=True, quantised=True),
     "portable": DelegateKind(list, runnable=True),
-    "coreml": DelegateKind(_coreml, runnable=False, loops=False),
     "vulkan": DelegateKind(_vulkan, runnable=False, loops=False),
 }
 
