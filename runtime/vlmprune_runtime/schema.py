@@ -86,6 +86,17 @@ class Lowering(Record):
     status: Literal["runnable", "lowered, not run"]
 
 
+class Function(Record):
+    """One function of a Core ML package; `tokens` is its fixed length, None where the stage has but one.
+
+    A prefill takes a sequence from its start; a decode one token behind `slot` others.
+    """
+
+    name: str
+    phase: Literal["prefill", "decode", "any"]
+    tokens: Positive | None = None
+
+
 class Stage(Record):
     """One graph: its file, further weight files it reads, its tensors and its cache.
 
@@ -99,6 +110,7 @@ class Stage(Record):
     cache: Cache | None = None
     quantisation: Quantisation = "none"
     lowering: Lowering | None = None
+    functions: tuple[Function, ...] = ()
 
 
 class Resize(Record):
