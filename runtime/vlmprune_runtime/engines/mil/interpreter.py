@@ -1,0 +1,113 @@
+"""Runs prepared steps in numpy, rounding every result to its dtype.
+
+Emulated: each operation's result rounded to the dtype that the program declares (float16 included), integer widths,
+states that live from call to call, loops and branches. Not emulated: float16 sums inside an operation (sums are
+float32), the inside of fused operations (`scaled_dot_product_attention`, `layer_norm`, `softmax`, `gelu` round their
+result only), what a compiler fuses or reorders, flush-to-zero, and what Core ML leaves undefined.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmprune_runtime.engines.mil.ops import MOVES, STATE, TABLE
+from vlmprune_runtime.engines.mil.program import Type
+from vlmprune_runtime.engines.mil.steps import Name, Step, Steps
+
+Array = npt.NDArray[Any]
+States = dict[str, Array]
+
+
+@dataclass
+class Frame:
+    """One call: results so far, the states of the package, and which input stands for which state."""
+
+    values: dict[str, Array]
+    states: States
+
+
+class StepFailed(Exception):
+    """An operation could not be done; the message names it."""
+
+
+def run_block(block: Steps, frame: Frame) -> list[Array]:
+    """The block's results; its inputs are in the frame already."""
+    for step in block.steps:
+        try:
+            results = _run(step, frame)
+        except StepFailed:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, MemoryError) as error:
+            where = f" {step.outputs[0][0]!r}" if step.outputs else ""
+            raise StepFailed(f"{step.type}{where}: {error}") from None
+        for (name, kind), value in zip(step.outputs, results, strict=True):
+            frame.values[name] = rounded(value, kind, exact=step.type in MOVES)
+        for name in step.frees:
+            frame.values.pop(name, None)
+    return [_value(result, frame) for result in block.results]
+
+
+def rounded(value: Any, kind: Type, *, exact: bool = False) -> Array:
+    """The value in the dtype, float16 as float32; `exact` says that it holds values of that dtype already.
+
+    >>> rounded(np.float32(2049), Type("float16", ())).tolist()
+    2048.0
+    """
+    array = np.asarray(value)
+    if kind.shape is not None and array.shape != kind.shape:
+        raise StepFailed(f"result has shape {array.shape}, the program says {kind.shape}")
+    if kind.dtype == "float16":
+        return array if exact else array.astype(np.float16).astype(np.float32)
+    return array if array.dtype == kind.dtype else array.astype(kind.dtype)
+
+
+def _run(step: Step, frame: Frame) -> tuple[Any, ...]:
+    if step.type in STATE:
+        return _state(step, frame)
+    arguments = {name: _argument(one, frame) for name, one in step.arguments}
+    if step.type == "cond":
+        return tuple(run_block(step.blocks[0 if arguments["pred"] else 1], frame))
+    if step.type == "while_loop":
+        return _loop(step, arguments["loop_vars"], frame)
+    found = TABLE[step.type](**arguments)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _argument(argument: Any, frame: Frame) -> Any:
+    return tuple(_value(one, frame) for one in argument) if isinstance(argument, tuple) else _value(argument, frame)
+
+
+def _value(argument: Any, frame: Frame) -> Array:
+    found: Array = frame.values[argument.name] if isinstance(argument, Name) else argument
+    return found
+
+
+def _state(step: Step, frame: Frame) -> tuple[Array, ...]:
+    arguments = dict(step.arguments)
+    name, written = arguments.pop(STATE[step.type]).name, tuple(arguments.values())
+    if name not in frame.states:
+        raise KeyError(f"no state {name}")
+    if written:
+        value = _value(written[0], frame)
+        if value.shape != frame.states[name].shape:
+            raise ValueError(f"state {name} has shape {frame.states[name].shape}, got {value.shape}")
+        frame.states[name] = value
+    return (frame.states[name],) if step.outputs else ()
+
+
+def _loop(step: Step, start: tuple[Array, ...], frame: Frame) -> tuple[Array, ...]:
+    condition, body = step.blocks
+    values = list(start)
+    while True:
+        _bind(condition, values, frame)
+        if not bool(run_block(condition, frame)[0]):
+            return tuple(values)
+        _bind(body, values, frame)
+        values = run_block(body, frame)
+
+
+def _bind(block: Steps, values: list[Array], frame: Frame) -> None:
+    for (name, _), value in zip(block.inputs, values, strict=True):
+        frame.values[name] = value

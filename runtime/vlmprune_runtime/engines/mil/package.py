@@ -1,0 +1,117 @@
+"""A saved .mlpackage: opened and checked, then its functions run on states that live from call to call."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmprune_runtime.engines.mil.blobs import Blobs
+from vlmprune_runtime.engines.mil.constants import Constants, widened
+from vlmprune_runtime.engines.mil.interpreter import Frame, States, StepFailed, rounded, run_block
+from vlmprune_runtime.engines.mil.program import Block, Model, Type, parse_model
+from vlmprune_runtime.engines.mil.steps import Steps, prepare, unknown_operations
+from vlmprune_runtime.errors import BundleError, EngineError, UnknownName
+
+Array = npt.NDArray[Any]
+SPECIFICATION = 9  # iOS 18, macOS 15
+
+
+class MilPackage:
+    """A package and its states; functions are made ready when first run."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check; `BundleError` if it is no package, of another version or holds unknown operations."""
+        self.name = path.name
+        self.model = read_model(path)
+        _check_operations(path.name, self.model)
+        self._constants = Constants(Blobs(_model_file(path).parent))
+        self._ready: dict[str, Steps] = {}
+        self.states: States = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """All states zero, as a new MLState is."""
+        for block in self.model.functions.values():
+            for name, kind in block.inputs:
+                if kind.state:
+                    dtype = np.float32 if kind.dtype == "float16" else kind.dtype
+                    self.states[name] = np.zeros(kind.shape or (), dtype)
+
+    def run(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The function's outputs by name, in their dtypes; the arrays are the caller's. Errors: `EngineError`."""
+        block = self._block(function)
+        stage = f"{self.name}: {function}"
+        try:
+            frame = Frame(_taken(block, inputs), self.states)
+            with np.errstate(all="ignore"):
+                results = run_block(self._steps(function), frame)
+        except (StepFailed, ValueError) as failure:
+            raise EngineError(stage, failure) from None
+        return {name: np.array(value) for name, value in zip(block.outputs, results, strict=True)}
+
+    def _block(self, function: str) -> Block:
+        if function not in self.model.functions:
+            raise UnknownName(f"function of {self.name}", function, self.model.functions)
+        return self.model.functions[function]
+
+    def _steps(self, function: str) -> Steps:
+        if function not in self._ready:
+            self._ready[function] = prepare(self.model.functions[function], self._constants)
+        return self._ready[function]
+
+
+def read_model(path: Path) -> Model:
+    """The program of a package; `BundleError` if it is no package or of another version than iOS 18's."""
+    file = _model_file(path)
+    try:
+        model = parse_model(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError(path.name, f"{file.name} cannot be read: {error}") from None
+    if model.specification != SPECIFICATION:
+        reason = f"got specification version {model.specification}, this reference reads {SPECIFICATION} (iOS 18)"
+        raise BundleError(path.name, reason)
+    return model
+
+
+def _model_file(path: Path) -> Path:
+    """The .mlmodel that the package's own manifest names."""
+    try:
+        listed = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
+        inner = listed["itemInfoEntries"][listed["rootModelIdentifier"]]["path"]
+        found = Path(path / "Data" / inner).resolve(strict=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BundleError(path.name, "is no .mlpackage: Manifest.json or the model it names is missing") from None
+    if not found.is_relative_to(path.resolve()):
+        raise BundleError(path.name, "its model leads outside the package")
+    return found
+
+
+def _check_operations(name: str, model: Model) -> None:
+    found: dict[str, list[str]] = {}
+    for function, block in model.functions.items():
+        for operation in dict.fromkeys(unknown_operations(block)):
+            found.setdefault(operation, []).append(function)
+    if found:
+        listed = "; ".join(f"{operation} in {', '.join(where)}" for operation, where in sorted(found.items()))
+        raise BundleError(name, f"has operations that this reference does not know: {listed}")
+
+
+def arguments_of(block: Block) -> dict[str, Type]:
+    """A function's inputs by name, states not among them."""
+    return {name: kind for name, kind in block.inputs if not kind.state}
+
+
+def _taken(block: Block, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    declared = arguments_of(block)
+    if inputs.keys() != declared.keys():
+        raise ValueError(f"got inputs {', '.join(sorted(inputs))}; it has: {', '.join(sorted(declared))}")
+    taken = {}
+    for name, kind in declared.items():
+        array = np.asarray(inputs[name])
+        if kind.shape is not None and array.shape != kind.shape:
+            raise ValueError(f"{name}: got shape {array.shape}, allowed: {kind.shape}")
+        taken[name] = rounded(widened(array), kind)
+    return taken
