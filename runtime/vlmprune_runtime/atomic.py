@@ -1,8 +1,8 @@
-"""Writing a file whole or not at all."""
+"""Writing a file or a folder whole or not at all."""
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +20,28 @@ def save_png(picture: Image.Image, out: str | PathLike[str]) -> None:
 def save_text(text: str, out: str | PathLike[str]) -> None:
     """The text in `out`, UTF-8, which is replaced only when all of it is written."""
     _save(lambda file: file.write(text.encode()), check_place(out))
+
+
+def save_folder(files: Mapping[str, bytes], out: str | PathLike[str]) -> None:
+    """A new folder `out` with these files in it."""
+    path = check_folder(out)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as scratch:
+            made = Path(scratch) / "folder"
+            made.mkdir()
+            for name, content in files.items():
+                (made / name).write_bytes(content)
+            made.rename(path)
+    except OSError as error:
+        raise BadRequest(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_folder(out: str | PathLike[str]) -> Path:
+    """`out` itself if a new folder can be put there."""
+    path = Path(out)
+    if path.exists():
+        raise BadRequest(f"{path}: exists")
+    return check_place(path)
 
 
 def check_png(out: str | PathLike[str]) -> Path:

@@ -12,6 +12,7 @@ from vlmprune_runtime.atomic import check_png
 from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.cli.fields import STAGES, result_fields
+from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import Finished, RunResult, TextPiece
 from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
@@ -23,6 +24,7 @@ EXAMPLES = """\
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is in the picture?"
   vlmprune-run BUNDLE --image cat.jpg --prompt "What colour is it?" --compare
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --overlay kept.png --json
+  vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --dump question
 """
 
 
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw, default 0")
     made.add_argument("--threads", type=int, metavar="N", help="default: one per core")
     made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens over the picture")
+    made.add_argument("--dump", metavar="DIR", help="write pixels, prompt ids and expected tokens for other runners")
     made.add_argument("--json", action="store_true", help="one JSON object instead of the text")
     made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
     return made
@@ -63,6 +66,9 @@ def run(args: argparse.Namespace) -> None:
         (found, *_), spec = pruned.pruned, runner.bundle.manifest.image
         draw_overlay(load_image(args.image), found.kept, found.order, spec, args.overlay)
         status.print(f"overlay: {args.overlay}")
+    if args.dump:
+        dump(runner, request, args.dump)
+        status.print(f"dump: {args.dump}")
 
 
 def request_of(args: argparse.Namespace) -> Request:
@@ -72,7 +78,10 @@ def request_of(args: argparse.Namespace) -> Request:
         check_png(args.overlay)
         if args.no_prune:
             raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
-    return Request(args.image, args.prompt, not args.no_prune, args.max_tokens, sampling)
+    request = Request(args.image, args.prompt, not args.no_prune, args.max_tokens, sampling)
+    if args.dump:
+        check_dump(request, args.dump)
+    return request
 
 
 def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:

@@ -1,0 +1,61 @@
+"""A question as a runner needs it that has neither image preprocessing nor a tokenizer, such as `runtime/cpp`.
+
+A folder of three files: `pixels.f32` (raw float32, little endian), `prompt_ids.json` (the whole prompt's token ids,
+image tokens included, with the shape of the pixels and what they were made of) and `expected.json` (the greedy answer
+of this engine both ways, without the stop token).
+"""
+
+import json
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from vlmprune_runtime.atomic import check_folder, save_folder
+from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.generate import Request, Runner
+from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.preprocess import preprocess
+
+PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
+
+
+def check_dump(request: Request, out: str | PathLike[str]) -> None:
+    """`BadRequest` if the request has no one answer to expect, or nothing can be put at `out`."""
+    if request.sampling.temperature > 0:
+        raise BadRequest("--dump keeps the greedy answer to compare with; it does not go with --temperature")
+    check_folder(out)
+
+
+def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
+    """The request in folder `out`, written whole or not at all; answers it both ways."""
+    check_dump(request, out)
+    picture = load_image(request.image)
+    pixels = preprocess(picture, runner.bundle.manifest.image)  # (1, 3, H, W)
+    source = Path(str(request.image))
+    prompt_ids = {
+        "prompt": request.prompt,
+        "image": {
+            "name": source.name,
+            "sha256": file_sha256(source),
+            "width_px": picture.width,
+            "height_px": picture.height,
+        },
+        "pixels": {"file": PIXELS, "dtype": "float32", "shape": list(pixels.shape)},
+        "token_ids": runner.encode(request.prompt).token_ids.tolist(),
+    }
+    expected = {
+        name: _answer(runner, replace(request, prune=prune)) for name, prune in (("pruned", True), ("unpruned", False))
+    }
+    files = {PIXELS: pixels.astype("<f4").tobytes(), PROMPT_IDS: _json(prompt_ids), EXPECTED: _json(expected)}
+    save_folder(files, out)
+
+
+def _answer(runner: Runner, request: Request) -> dict[str, Any]:
+    result = runner.answer(request)
+    return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": request.max_tokens}
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    return (json.dumps(fields) + "\n").encode()
