@@ -36,14 +36,11 @@ def run_block(block: Steps, frame: Frame) -> list[Array]:
     """The block's results; its inputs are in the frame already."""
     for step in block.steps:
         try:
-            results = _run(step, frame)
-        except StepFailed:
-            raise
+            for (name, kind), value in zip(step.outputs, _run(step, frame), strict=True):
+                frame.values[name] = rounded(value, kind, exact=step.type in MOVES)
         except (ValueError, IndexError, KeyError, TypeError, MemoryError) as error:
             where = f" {step.outputs[0][0]!r}" if step.outputs else ""
             raise StepFailed(f"{step.type}{where}: {error}") from None
-        for (name, kind), value in zip(step.outputs, results, strict=True):
-            frame.values[name] = rounded(value, kind, exact=step.type in MOVES)
         for name in step.frees:
             frame.values.pop(name, None)
     return [_value(result, frame) for result in block.results]
@@ -57,7 +54,7 @@ def rounded(value: Any, kind: Type, *, exact: bool = False) -> Array:
     """
     array = np.asarray(value)
     if kind.shape is not None and array.shape != kind.shape:
-        raise StepFailed(f"result has shape {array.shape}, the program says {kind.shape}")
+        raise ValueError(f"result has shape {array.shape}, the program says {kind.shape}")
     if kind.dtype == "float16":
         return array if exact else array.astype(np.float16).astype(np.float32)
     return array if array.dtype == kind.dtype else array.astype(kind.dtype)

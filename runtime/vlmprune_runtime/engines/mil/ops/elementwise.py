@@ -42,8 +42,8 @@ def cast(x: Array, dtype: Array) -> Array:
 
 
 def real_div(x: Array, y: Array) -> Any:
-    """Quotient; of integers cut off towards minus infinity."""
-    return x // y if np.issubdtype(x.dtype, np.integer) and np.issubdtype(y.dtype, np.integer) else x / y
+    """Quotient; of integers with its fraction cut off."""
+    return x / y
 
 
 def clip(x: Array, alpha: Any = -np.inf, beta: Any = np.inf) -> Any:
