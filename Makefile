@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SAMPLE := runtime/vlmprune_runtime/sample.jpg
 BUNDLE := bundles/pocket-onnx
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
@@ -24,8 +24,11 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix export runtime tools tests
 	$(BIN)/ruff format export runtime tools tests
 
+cpp-runner: $(VENV)/cpp.stamp  ## a runner without Python for ExecuTorch bundles; prints its path last
+	@$(BIN)/python runtime/cpp/build_runner.py
+
 clean:
-	rm -rf $(VENV) bundles
+	rm -rf build $(VENV) bundles
 
 # uv installs the same packages from the same index as pip, in seconds instead of minutes.
 $(VENV)/uv.stamp:
@@ -37,6 +40,10 @@ $(VENV)/uv.stamp:
 $(VENV)/export.stamp: pyproject.toml $(VENV)/uv.stamp
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[export]'
 	touch $@
+
+$(VENV)/cpp.stamp: pyproject.toml $(VENV)/uv.stamp
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[cpp]'
+	touch $@ $(VENV)/export.stamp
 
 $(VENV)/dev.stamp: pyproject.toml $(VENV)/uv.stamp
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'

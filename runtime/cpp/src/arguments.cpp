@@ -1,0 +1,75 @@
+#include "arguments.h"
+
+#include <charconv>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "errors.h"
+
+namespace vlmprune {
+namespace {
+
+int64_t count_of(const std::string& option, const std::string& word) {
+  int64_t number = 0;
+  const auto [end, failure] = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (failure != std::errc() || end != word.data() + word.size() || number < 1) {
+    throw bad_request(option + ": got '" + word + "', allowed: 1 or more");
+  }
+  return number;
+}
+
+void check(const Arguments& found) {
+  if (found.bundle.empty()) throw bad_request("BUNDLE is missing; --help tells how to ask");
+  if (found.pixels.empty()) throw bad_request("--pixels is missing; --help tells how to ask");
+  if (found.prompt_ids.empty()) throw bad_request("--prompt-ids is missing; --help tells how to ask");
+  if (found.json && !found.prune) throw bad_request("--json measures both ways; it does not go with --no-prune");
+}
+
+}  // namespace
+
+const char* const kHelp =
+    R"(usage: vlmprune-runner BUNDLE --pixels FILE --prompt-ids FILE [options]
+
+Answer a question with an ExecuTorch bundle; the token ids of the answer go to stdout.
+
+  BUNDLE              folder that vlmprune-export has written
+  --pixels FILE       pixels.f32 of `vlmprune-run ... --dump DIR`
+  --prompt-ids FILE   prompt_ids.json of the same
+  --json              measure pruned and unpruned in turn instead, and print a benchmark record
+  --max-tokens N      default 32; with --json every answer has this many, stop tokens or not
+  --repetitions N     with --json: pairs of runs that count, default 10, after 2 that do not
+  --no-prune          keep all visual tokens
+  --no-verify         do not check the hashes of the bundle's files
+)";
+
+Arguments parse_arguments(int count, char** words) {
+  Arguments found;
+  const std::map<std::string, std::function<void()>> flags = {{"--json", [&] { found.json = true; }},
+                                                              {"--no-prune", [&] { found.prune = false; }},
+                                                              {"--no-verify", [&] { found.verify = false; }},
+                                                              {"--help", [&] { found.help = true; }}};
+  using Take = std::function<void(const std::string&)>;
+  const std::map<std::string, Take> options = {
+      {"--pixels", [&](const std::string& word) { found.pixels = word; }},
+      {"--prompt-ids", [&](const std::string& word) { found.prompt_ids = word; }},
+      {"--max-tokens", [&](const std::string& word) { found.max_tokens = count_of("--max-tokens", word); }},
+      {"--repetitions", [&](const std::string& word) { found.repetitions = count_of("--repetitions", word); }}};
+  for (int nth = 1; nth < count; ++nth) {
+    const std::string word = words[nth];
+    if (const auto flag = flags.find(word); flag != flags.end()) {
+      flag->second();
+    } else if (const auto option = options.find(word); option != options.end()) {
+      if (++nth >= count) throw bad_request(word + " needs a value");
+      option->second(words[nth]);
+    } else if (word.rfind("--", 0) == 0 || !found.bundle.empty()) {
+      throw bad_request("unknown argument '" + word + "'; --help tells how to ask");
+    } else {
+      found.bundle = word;
+    }
+  }
+  if (!found.help) check(found);
+  return found;
+}
+
+}  // namespace vlmprune

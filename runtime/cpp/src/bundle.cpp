@@ -1,0 +1,51 @@
+#include "bundle.h"
+
+#include <algorithm>
+
+#include "sha256.h"
+
+namespace vlmprune {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kManifest = "bundle.json";
+
+// Links are followed, but not out of the folder.
+void check_place(const fs::path& folder, const std::string& name) {
+  std::error_code failure;
+  const fs::path real = fs::canonical(folder / name, failure);
+  if (failure) throw bundle_error(name, "is missing");
+  const fs::path home = fs::canonical(folder, failure);
+  if (std::mismatch(home.begin(), home.end(), real.begin(), real.end()).first != home.end()) {
+    throw bundle_error(name, "leads outside the bundle folder");
+  }
+  if (!fs::is_regular_file(real, failure)) throw bundle_error(name, "is not a file");
+}
+
+void check_file(const fs::path& folder, const std::string& name, const FileEntry& entry, bool verify) {
+  check_place(folder, name);
+  std::error_code failure;
+  const auto size = static_cast<int64_t>(fs::file_size(folder / name, failure));
+  if (failure) throw bundle_error(name, "cannot be read: " + failure.message());
+  if (size != entry.size_bytes) {
+    const std::string sizes = "got " + std::to_string(size) + " bytes, expected " + std::to_string(entry.size_bytes);
+    throw bundle_error(name, (size < entry.size_bytes ? "is truncated: " : "is too long: ") + sizes, "size_bytes");
+  }
+  if (verify && file_sha256(folder / name) != entry.sha256) {
+    throw bundle_error(name, "is not the file that was exported: other sha256", "sha256");
+  }
+}
+
+}  // namespace
+
+Bundle open_bundle(const fs::path& folder, bool verify) {
+  std::error_code failure;
+  if (!fs::is_directory(folder, failure)) throw bundle_error(folder.string(), "no such folder");
+  const Document document(folder / kManifest, Origin::bundle);
+  Bundle bundle{folder, parse_manifest(document), file_sha256(folder / kManifest), verify};
+  for (const auto& [name, entry] : bundle.manifest.files) check_file(folder, name, entry, verify);
+  return bundle;
+}
+
+}  // namespace vlmprune

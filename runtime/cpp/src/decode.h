@@ -1,0 +1,29 @@
+// Greedy generation, one token at a time; the same as vlmprune_runtime/generate.py.
+#pragma once
+
+#include <vector>
+
+#include "inputs.h"
+#include "prefill.h"
+
+namespace vlmprune {
+
+// What is asked: how many tokens at most, and which end the answer (none for a benchmark, so that both ways decode
+// the same count).
+struct Task {
+  const Prompt& prompt;
+  const std::vector<Array>& pixels;
+  int64_t max_tokens;
+  std::vector<int64_t> stop_token_ids;
+};
+
+// Without the stop token; the caches hold so many rows at the end.
+struct Answer {
+  Integers token_ids;
+  int64_t head_tokens, tail_tokens;
+  Timings timings;
+};
+
+Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune);
+
+}  // namespace vlmprune

@@ -1,0 +1,33 @@
+// What this machine is, how warm and how busy, and what this process takes; null where the system does not tell.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "summary.h"
+
+namespace vlmprune {
+
+// What may disturb a measurement.
+struct Weather {
+  std::optional<double> celsius;  // the hottest sensor
+  std::optional<double> load;     // of the last minute
+};
+
+Weather look_outside();
+
+// The `device` part of a record.
+Json describe_device(const Weather& before, const Weather& after);
+
+std::optional<int64_t> resident_bytes();
+// The most since the process began or `reset_peak` was last called.
+std::optional<int64_t> peak_bytes();
+// Where the system refuses, the peak stays that of the whole process.
+void reset_peak();
+
+template <typename Value>
+Json or_null(const std::optional<Value>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+}  // namespace vlmprune

@@ -1,0 +1,64 @@
+// A JSON file whose fields are read with their types checked; errors name file and field.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "errors.h"
+
+namespace vlmprune {
+
+// Whose fault a wrong field is: that of a bundle (exit code 1) or of the request (2).
+enum class Origin { bundle, request };
+
+class Field;
+
+class Document {
+ public:
+  // Reads and parses the file; refuses more than 8 MiB, bytes that are no JSON object, and a field that is there twice.
+  Document(const std::filesystem::path& path, Origin origin);
+
+  Field root() const;
+  const std::string& text() const { return text_; }
+  Error error(const std::string& reason, const std::string& field = "") const;
+
+ private:
+  std::string name_;
+  Origin origin_;
+  std::string text_;
+  nlohmann::json root_;
+};
+
+// One value of a document and the place it has there; lives no longer than the document.
+class Field {
+ public:
+  Field(const Document& document, const nlohmann::json& value, std::string place);
+
+  Field at(const std::string& name) const;
+  // Nothing where the field is absent or null.
+  std::optional<Field> find(const std::string& name) const;
+  std::vector<Field> items() const;
+  std::vector<std::pair<std::string, Field>> entries() const;
+
+  bool is_text() const { return value_.is_string(); }
+  std::string text() const;
+  int64_t whole(int64_t least) const;
+  std::vector<int64_t> whole_numbers(int64_t least) const;
+  std::vector<std::string> texts() const;
+  const nlohmann::json& raw() const { return value_; }
+  Error error(const std::string& reason) const { return document_.error(reason, place_); }
+
+ private:
+  void check_object() const;
+
+  const Document& document_;
+  const nlohmann::json& value_;
+  std::string place_;
+};
+
+}  // namespace vlmprune

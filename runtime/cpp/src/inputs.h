@@ -1,0 +1,39 @@
+// What `vlmprune-run --dump` writes: pixels and a prompt as token ids.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "manifest.h"
+
+namespace vlmprune {
+
+// The picture that the pixels were made of, as a benchmark record names it.
+struct Picture {
+  std::string name;
+  std::optional<std::string> sha256;
+  int64_t width_px, height_px;
+};
+
+// Places `start` to `stop` - 1 of a prompt, which the visual tokens of one image take.
+struct Span {
+  int64_t start, stop;
+};
+
+struct Prompt {
+  std::string text;
+  Picture picture;
+  Integers token_ids;
+  std::vector<Span> spans;
+};
+
+// The prompt in a JSON file; a bad request unless its ids belong to this bundle and fit its context.
+Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest);
+
+// One image a span, raw float32, little endian, each of the shape that the vision stage takes.
+std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest, size_t images);
+
+}  // namespace vlmprune

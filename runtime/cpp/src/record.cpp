@@ -1,0 +1,104 @@
+#include "record.h"
+
+#include <ctime>
+
+#include "platform.h"
+#include "ways.h"
+
+namespace vlmprune {
+namespace {
+
+std::string now() {
+  const std::time_t seconds = std::time(nullptr);
+  char text[] = "2000-01-01T00:00:00+00:00";
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S+00:00", std::gmtime(&seconds));
+  return text;
+}
+
+Json settings_of(const Circumstances& known) {
+  const Picture& picture = known.task.prompt.picture;
+  return {{"repetitions", known.repetitions},
+          {"warmups", known.warmups},
+          {"tokens", known.task.max_tokens},
+          {"threads", nullptr},
+          {"prompt", known.task.prompt.text},
+          {"image",
+           {{"name", picture.name},
+            {"sha256", or_null(picture.sha256)},
+            {"width_px", picture.width_px},
+            {"height_px", picture.height_px}}},
+          {"order", "alternating pairs"}};
+}
+
+Json measured_bundle(const Bundle& bundle) {
+  const Manifest& manifest = bundle.manifest;
+  return {{"name", manifest.name},
+          {"folder", std::filesystem::canonical(bundle.folder).filename().string()},
+          {"manifest_sha256", bundle.manifest_sha256},
+          {"verified", bundle.verified},
+          {"source_model", manifest.source_model},
+          {"source_sha256", or_null(manifest.source_sha256)},
+          {"model_type", manifest.model_type},
+          {"target", manifest.target},
+          {"quantisation", manifest.quantisation},
+          {"method", manifest.pruner.method},
+          {"layer", manifest.pruner.layer},
+          {"visual_tokens", manifest.pruner.visual_tokens},
+          {"keep", manifest.pruner.keep},
+          {"versions", manifest.versions}};
+}
+
+Json memory_of(const Circumstances& known) {
+  const int64_t room = known.bundle.manifest.context_tokens;
+  return {{"measure", "rss"},
+          {"before_load_bytes", or_null(known.memory.before_load)},
+          {"after_load_bytes", or_null(known.memory.after_load)},
+          {"pruned_peak_bytes", or_null(known.memory.pruned_peak)},
+          {"unpruned_peak_bytes", or_null(known.memory.unpruned_peak)},
+          {"kv_cache_allocated_bytes", cache_bytes(known.bundle.manifest, room, room)}};
+}
+
+Json runs_of(const Measurement& measurement) {
+  Json runs = Json::array();
+  for (const Lap& lap : measurement.laps) {
+    const Timings& timings = lap.answer.timings;
+    Json stages = Json::object(), decode = Json::array();
+    for (const auto& [stage, ms] : timings.stages_ms) stages[stage] = rounded(ms);
+    for (const double ms : timings.decode_ms) decode.push_back(rounded(ms));
+    runs.push_back({{"round", lap.round},
+                    {"pruned", lap.prune},
+                    {"stages_ms", stages},
+                    {"ttft_ms", rounded(timings.ttft_ms)},
+                    {"decode_ms", decode}});
+  }
+  return runs;
+}
+
+Json result_of(const Circumstances& known, const Measurement& measurement) {
+  const Ways ways = ways_of(known.bundle.manifest, known.task.prompt, measurement.laps);
+  return {{"bundle", measured_bundle(known.bundle)},
+          {"engine", {{"name", "executorch"}, {"version", EXECUTORCH_VERSION}, {"unit", "cpu"}}},
+          {"images", known.task.prompt.spans.size()},
+          {"prompt_tokens", known.task.prompt.token_ids.size()},
+          {"load_ms", rounded(known.load_ms)},
+          {"unpruned", ways.unpruned},
+          {"pruned", ways.pruned},
+          {"ratios", ways.ratios},
+          {"ceilings", ways.ceilings},
+          {"memory", memory_of(known)},
+          {"runs", runs_of(measurement)}};
+}
+
+}  // namespace
+
+Json record_of(const Circumstances& known, const Measurement& measurement) {
+  return {{"kind", "benchmark"},
+          {"record_version", 1},
+          {"created", now()},
+          {"tool", {{"name", kName}, {"version", VLMPRUNE_VERSION}}},
+          {"device", describe_device(measurement.before, measurement.after)},
+          {"settings", settings_of(known)},
+          {"results", Json::array({result_of(known, measurement)})}};
+}
+
+}  // namespace vlmprune

@@ -1,0 +1,12 @@
+// SHA-256 of a file (FIPS 180-4).
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace vlmprune {
+
+// 64 hexadecimal digits; empty if the file cannot be read.
+std::string file_sha256(const std::filesystem::path& path);
+
+}  // namespace vlmprune

@@ -1,0 +1,128 @@
+#include "ways.h"
+
+#include <functional>
+
+#include "device.h"
+#include "flops.h"
+#include "signature.h"
+
+namespace vlmprune {
+namespace {
+
+using Reading = std::function<double(const Timings&)>;
+using Laps = std::vector<const Lap*>;
+
+// What FLOPs follow from.
+struct Sizes {
+  const Manifest& manifest;
+  int64_t tokens, images;
+
+  StageFlops prefill(bool prune) const { return prefill_flops(manifest, tokens, images, prune); }
+};
+
+// In the order of rounds, for rounds were run in order.
+Laps laps_of(const std::vector<Lap>& laps, bool prune) {
+  Laps found;
+  for (const Lap& lap : laps) {
+    if (lap.prune == prune) found.push_back(&lap);
+  }
+  return found;
+}
+
+Times read(const Laps& laps, const Reading& reading) {
+  Times times;
+  for (const Lap* lap : laps) times.push_back(reading(lap->answer.timings));
+  return times;
+}
+
+Reading stage_reading(const std::string& stage) {
+  return [stage](const Timings& timings) { return timings.stage_ms(stage); };
+}
+
+bool decoded(const Laps& laps) { return !laps.front()->answer.timings.decode_ms.empty(); }
+
+Json flops_of(const Sizes& sizes, bool prune) {
+  const StageFlops flops = sizes.prefill(prune);
+  const Pruner& pruner = sizes.manifest.pruner;
+  const int64_t kept = sizes.tokens - (prune ? sizes.images * (pruner.visual_tokens - pruner.keep) : 0);
+  return {{"vision", or_null(flops.vision)},
+          {"head", flops.head},
+          {"tail", flops.tail},
+          {"decode", decode_flops(sizes.manifest, sizes.tokens, kept)}};
+}
+
+Json way_of(const Sizes& sizes, const Laps& laps, bool prune) {
+  Json stages = Json::object(), per_token, speed;
+  for (const char* stage : kStages) {
+    if (laps.front()->answer.timings.stages_ms.count(stage)) stages[stage] = spread(read(laps, stage_reading(stage)));
+  }
+  if (decoded(laps)) {
+    const Times times = read(laps, &Timings::decode_ms_per_token);
+    per_token = spread(times);
+    speed = rounded(1000 / percentile(times, 50));
+  }
+  const Answer& last = laps.back()->answer;
+  return {{"stages_ms", stages},
+          {"llm_prefill_ms", spread(read(laps, &Timings::llm_prefill_ms))},
+          {"ttft_ms", spread(read(laps, &Timings::ttft_ms))},
+          {"decode_ms_per_token", per_token},
+          {"decode_tokens_per_s", speed},
+          {"flops", flops_of(sizes, prune)},
+          {"kv_cache_filled_bytes", cache_bytes(sizes.manifest, last.head_tokens, last.tail_tokens)}};
+}
+
+Json ratios_of(const Laps& unpruned, const Laps& pruned) {
+  const auto ratio = [&](const Reading& reading) {
+    return paired_ratio(read(unpruned, reading), read(pruned, reading));
+  };
+  return {{"tail", ratio(stage_reading("tail"))},
+          {"llm_prefill", ratio(&Timings::llm_prefill_ms)},
+          {"ttft", ratio(&Timings::ttft_ms)},
+          {"decode", decoded(unpruned) ? ratio(&Timings::decode_ms_per_token) : Json(nullptr)}};
+}
+
+// By FLOPs, and by the unpruned times with only the tail shrunk as its FLOPs do; each with the share that was reached.
+Json ceilings_of(const Sizes& sizes, const Laps& unpruned, const Json& ratios) {
+  const StageFlops slow = sizes.prefill(false), fast = sizes.prefill(true);
+  const auto over = [](int64_t upper, int64_t lower) {
+    return static_cast<double>(upper) / static_cast<double>(lower);
+  };
+  const double shrunk = over(fast.tail, slow.tail), llm = over(slow.llm(), fast.llm());
+  const Reading sooner = [&](const Timings& timings) {
+    return timings.ttft_ms / (timings.ttft_ms - (1 - shrunk) * timings.stage_ms("tail"));
+  };
+  const double by_time = percentile(read(unpruned, sooner), 50);
+  const double got_llm = ratios["llm_prefill"]["median"], got_ttft = ratios["ttft"]["median"];
+  Json ttft, ttft_share;
+  if (slow.vision) {
+    const double most = over(*slow.vision + slow.llm(), *fast.vision + fast.llm());
+    ttft = rounded(most);
+    ttft_share = rounded(got_ttft / most);
+  }
+  return {{"llm_prefill", rounded(llm)},
+          {"llm_prefill_share", rounded(got_llm / llm)},
+          {"ttft", ttft},
+          {"ttft_share", ttft_share},
+          {"ttft_by_time", rounded(by_time)},
+          {"ttft_by_time_share", rounded(got_ttft / by_time)}};
+}
+
+}  // namespace
+
+Ways ways_of(const Manifest& manifest, const Prompt& prompt, const std::vector<Lap>& laps) {
+  const Sizes sizes{manifest, static_cast<int64_t>(prompt.token_ids.size()), static_cast<int64_t>(prompt.spans.size())};
+  const Laps unpruned = laps_of(laps, false), pruned = laps_of(laps, true);
+  const Json ratios = ratios_of(unpruned, pruned);
+  return {way_of(sizes, unpruned, false), way_of(sizes, pruned, true), ratios, ceilings_of(sizes, unpruned, ratios)};
+}
+
+Json cache_bytes(const Manifest& manifest, int64_t head_tokens, int64_t tail_tokens) {
+  const auto &head = manifest.stage("head").cache, &tail = manifest.stage("tail").cache;
+  if (!head || !tail) return nullptr;
+  const auto bytes = [](const Cache& cache, int64_t tokens) {
+    return 2 * cache.layers * cache.kv_heads * cache.head_dim * cache.element_bytes * tokens;
+  };
+  return bytes(*head, head_tokens) + bytes(*tail, tail_tokens);
+}
+
+}  // namespace vlmprune

@@ -1,0 +1,21 @@
+// Laps summed up: both ways, the ratios between them, and what the FLOPs allow.
+#pragma once
+
+#include <vector>
+
+#include "benchmark.h"
+#include "summary.h"
+
+namespace vlmprune {
+
+// Parts of a record's result of these names.
+struct Ways {
+  Json unpruned, pruned, ratios, ceilings;
+};
+
+Ways ways_of(const Manifest& manifest, const Prompt& prompt, const std::vector<Lap>& laps);
+
+// Keys and values of so many tokens in the caches of head and tail; null where the bundle does not describe them.
+Json cache_bytes(const Manifest& manifest, int64_t head_tokens, int64_t tail_tokens);
+
+}  // namespace vlmprune

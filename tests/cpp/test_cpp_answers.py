@@ -1,0 +1,133 @@
+"""The C++ runner against the Python engine: the same tokens, and a record by the same rules."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from running import WAYS, WHY, asked, called, expected, tokens
+
+from vlmprune_runtime.benchmark import record
+from vlmprune_runtime.benchmark.record import BenchmarkRecord, Run, Way
+from vlmprune_runtime.benchmark.summary import paired_ratio, spread
+from vlmprune_runtime.bundle import file_sha256, open_bundle
+from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops
+
+pytest.importorskip("executorch.runtime", reason=WHY)
+
+ROUNDS, TOKENS = 4, 5
+
+
+@pytest.fixture(scope="module")
+def measured(runner: Path, bundle: Path, question: Path) -> str:
+    run = called(
+        [runner], *asked(bundle, question, "--json", "--repetitions", str(ROUNDS), "--max-tokens", str(TOKENS))
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def read(measured: str) -> BenchmarkRecord:
+    return BenchmarkRecord.model_validate_json(measured)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tokens_are_those_of_the_python_engine(runner: Path, bundle: Path, question: Path, way: str) -> None:
+    wanted = expected(question, way)
+    limit = str(wanted["max_tokens"])
+    assert tokens(called([runner], *asked(bundle, question, "--max-tokens", limit, *WAYS[way]))) == wanted["token_ids"]
+
+
+def test_the_expected_tokens_can_tell_right_from_wrong(question: Path) -> None:
+    pruned, unpruned = (expected(question, way)["token_ids"] for way in WAYS)
+    assert len(set(pruned)) > 3
+    assert pruned != unpruned
+
+
+def test_an_answer_ends_before_a_stop_token(runner: Path, broken: Path, question: Path) -> None:
+    ids = expected(question, "pruned")["token_ids"]
+    manifest = json.loads((broken / "bundle.json").read_text())
+    manifest["prompt"]["stop_token_ids"] = [ids[3]]
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    assert tokens(called([runner], *asked(broken, question))) == ids[: ids.index(ids[3])]
+
+
+def test_an_answer_ends_where_the_context_does(runner: Path, bundle: Path, question: Path) -> None:
+    prompt = len(json.loads((question / "prompt_ids.json").read_text())["token_ids"])
+    room = open_bundle(bundle).manifest.context_tokens
+    assert len(tokens(called([runner], *asked(bundle, question, "--max-tokens", "500")))) == room - prompt + 1
+
+
+def test_the_record_fits_the_schema(measured: str) -> None:
+    schema = json.loads(Path(record.__file__).with_name("schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(measured))
+
+
+def test_the_record_says_what_was_measured(read: BenchmarkRecord, bundle: Path, question: Path) -> None:
+    [result] = read.results
+    manifest = open_bundle(bundle).manifest
+    assert (read.tool.name, read.settings.repetitions, read.settings.tokens) == ("vlmprune-runner", ROUNDS, TOKENS)
+    asked_for = json.loads((question / "prompt_ids.json").read_text())
+    assert read.settings.image.model_dump() == asked_for["image"]
+    assert (read.settings.prompt, result.prompt_tokens) == (asked_for["prompt"], len(asked_for["token_ids"]))
+    assert result.bundle.manifest_sha256 == file_sha256(bundle / "bundle.json")
+    assert (result.bundle.verified, result.bundle.versions) == (True, manifest.versions)
+    assert result.engine.version == manifest.versions["executorch"].partition("+")[0]
+
+
+def test_runs_are_interleaved(read: BenchmarkRecord) -> None:
+    order = [(run.round, run.pruned) for run in read.results[0].runs]
+    assert order == [(nth, bool(nth % 2) is first) for nth in range(ROUNDS) for first in (True, False)]
+    for run in read.results[0].runs:
+        assert len(run.decode_ms) == TOKENS - 1
+        assert set(run.stages_ms) == {"vision", "embed", "head", "tail"} | ({"prune"} if run.pruned else set())
+        assert run.ttft_ms >= sum(run.stages_ms.values()) - 0.001
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_ways_sum_up_their_runs(read: BenchmarkRecord, prune: bool) -> None:
+    [result] = read.results
+    way: Way = result.pruned if prune else result.unpruned
+    runs = [run for run in result.runs if run.pruned is prune]
+    close(way.ttft_ms, spread([run.ttft_ms for run in runs]))
+    close(way.llm_prefill_ms, spread([llm_ms(run) for run in runs]))
+    close(way.stages_ms["tail"], spread([run.stages_ms["tail"] for run in runs]))
+    assert way.decode_ms_per_token is not None
+    close(way.decode_ms_per_token, spread([sum(run.decode_ms) / len(run.decode_ms) for run in runs]))
+
+
+def test_ratios_are_those_of_the_pairs(read: BenchmarkRecord) -> None:
+    [result] = read.results
+    slow, fast = ([run for run in result.runs if run.pruned is prune] for prune in (False, True))
+    close(result.ratios.ttft, paired_ratio([run.ttft_ms for run in slow], [run.ttft_ms for run in fast]), 0.01)
+    close(result.ratios.llm_prefill, paired_ratio([llm_ms(run) for run in slow], [llm_ms(run) for run in fast]), 0.01)
+
+
+def test_flops_are_counted_as_in_python(read: BenchmarkRecord, bundle: Path) -> None:
+    [result] = read.results
+    manifest, tokens = open_bundle(bundle).manifest, result.prompt_tokens
+    for way, prune in ((result.unpruned, False), (result.pruned, True)):
+        first = prefill_flops(manifest, tokens, 1, prune=prune)
+        dropped = manifest.pruner.visual_tokens - manifest.pruner.keep if prune else 0
+        then = decode_flops(manifest, tokens, tokens - dropped).llm
+        assert way.flops is not None
+        assert way.flops.model_dump() == {
+            "vision": first.vision,
+            "head": first.head,
+            "tail": first.tail,
+            "decode": then,
+        }
+    most = ceiling(*(prefill_flops(manifest, tokens, 1, prune=prune) for prune in (False, True)))
+    assert result.ceilings is not None
+    assert (result.ceilings.llm_prefill, result.ceilings.ttft) == pytest.approx((most.llm_prefill, most.ttft), abs=1e-4)
+
+
+def llm_ms(run: Run) -> float:
+    return sum(run.stages_ms.get(stage, 0.0) for stage in ("head", "prune", "tail"))
+
+
+def close(found: Any, wanted: Any, relative: float = 1e-3) -> None:
+    """Times in the runs are rounded to four places before they are summed up here."""
+    assert found.model_dump() == pytest.approx(wanted.model_dump(), rel=relative, abs=2e-4)

@@ -1,0 +1,182 @@
+"""What the C++ runner refuses: one line, the exit code of the Python commands, and no crash."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from executorch_bundles import change_manifest, manifest_of
+from running import WHY, asked, called
+
+pytest.importorskip("executorch.runtime", reason=WHY)
+
+
+def refused(runner: Path, arguments: list[str], code: int, message: str) -> None:
+    run = called([runner], *arguments)
+    assert run.returncode == code, run.stderr
+    assert run.stdout == ""
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith("vlmprune-runner: error: ")
+    assert message in run.stderr
+
+
+def truncate(bundle: Path, size: int) -> None:
+    with (bundle / "model.pte").open("r+b") as file:
+        file.truncate(size)
+
+
+def rename_method(bundle: Path) -> None:
+    path = bundle / "model.pte"
+    path.write_bytes(path.read_bytes().replace(b"vision\0", b"vizion\0"))
+
+
+def corrupt(bundle: Path) -> None:
+    content = bytearray((bundle / "model.pte").read_bytes())
+    content[100:4000:7] = b"\xff" * len(content[100:4000:7])
+    (bundle / "model.pte").write_bytes(content)
+
+
+def lead_outside(bundle: Path) -> None:
+    outside = bundle.parent / "outside.pte"
+    shutil.move(bundle / "model.pte", outside)
+    (bundle / "model.pte").symlink_to(outside)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut": (lambda bundle: truncate(bundle, 3000), "model.pte: is truncated: got 3000 bytes"),
+    "cut to nothing": (lambda bundle: truncate(bundle, 0), "model.pte: is truncated: 0 bytes are no .pte"),
+    "other file": (lambda bundle: (bundle / "model.pte").write_bytes(b"x" * 99), "is not a .pte of this version"),
+    "corrupt": (corrupt, "stage 'all' failed: model.pte cannot be loaded"),
+    "no method": (rename_method, "model.pte: stages.vision: has no method 'vision'"),
+    "link": (lead_outside, "bundle: model.pte: leads outside the bundle folder"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_programs_are_refused_even_when_the_manifest_vouches(
+    runner: Path, broken: Path, question: Path, name: str
+) -> None:
+    damage, message = DAMAGES[name]
+    damage(broken)
+    change_manifest(broken)
+    refused(runner, asked(broken, question), 1, message)
+
+
+def set_at(fields: dict[str, Any], path: list[Any], value: object) -> None:
+    *parents, last = path
+    for name in parents:
+        fields = fields[name]
+    fields[last] = value
+
+
+GONE = {"size_bytes": 1, "sha256": "0" * 64}
+LIES: list[tuple[list[Any], object, str]] = [
+    (["schema_version"], 2, "bundle.json: schema_version: got 2, this runtime reads 1"),
+    (["schema_version"], "1", 'bundle.json: schema_version: got "1", this runtime reads 1'),
+    (["context_tokens"], "64", 'bundle.json: context_tokens: should be a whole number, got "64"'),
+    (["pruner", "keep"], 4096, "bundle.json: pruner.keep: is more than visual_tokens"),
+    (["pruner", "keep"], 7, "bundle.json: stages.prune.outputs.kept.shape: is not as expected"),
+    (["stages", "tail", "file"], "../model.pte", 'stages.tail.file: "../model.pte" is not a plain file name'),
+    (["stages", "tail", "file"], "/etc/passwd", 'stages.tail.file: "/etc/passwd" is not a plain file name'),
+    (["stages", "tail", "file"], "other.pte", "bundle.json: no size and hash for other.pte"),
+    (["files", "gone.pte"], GONE, "bundle: gone.pte: is missing"),
+    (["files", "../gone.pte"], GONE, "bundle.json: files: '../gone.pte' is not a plain file name"),
+    (["files", "model.pte", "size_bytes"], 10**9, "model.pte: size_bytes: is truncated"),
+    (["files", "model.pte", "sha256"], "0" * 64, "model.pte: sha256: is not the file that was exported"),
+    (["stages", "head", "inputs", 0, "dtype"], "float64", "stages.head.inputs.0.dtype: this runner takes float32"),
+    (["stages", "prune"], {}, "stages.prune.file: is missing"),
+    (
+        ["stages", "head", "lowering", "operators"],
+        ["aten::dance.out"],
+        "'head' failed: this runner lacks the operators",
+    ),
+    (["stages", "head", "lowering", "delegates"], ["NoBackend"], "this runner lacks the delegates NoBackend"),
+    (["context_tokens"], 95, "model.pte: stages.embed.inputs.token_ids: method has another dtype or shape (96)"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), LIES)
+def test_manifests_that_lie_are_refused(
+    runner: Path, broken: Path, question: Path, path: list[Any], value: object, message: str
+) -> None:
+    manifest = manifest_of(broken)
+    set_at(manifest, path, value)
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    refused(runner, asked(broken, question), 1, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON, at byte 2"),
+        ("[1]", "is not a JSON object but [1]"),
+        ('{"schema_version": 1, "schema_version": 1}', 'field "schema_version" is there twice'),
+        ('{"schema_version": 1e999}', "is not JSON"),
+        ('{"schema_version": 1}', "prompt: is missing"),
+    ],
+)
+def test_manifests_that_are_none_are_refused(
+    runner: Path, broken: Path, question: Path, text: str, message: str
+) -> None:
+    (broken / "bundle.json").write_text(text)
+    refused(runner, asked(broken, question), 1, f"bundle: bundle.json: {message}")
+
+
+def test_a_bundle_of_another_target_is_refused(runner: Path, broken: Path, question: Path) -> None:
+    change_manifest(broken, target="onnx")
+    refused(runner, asked(broken, question), 2, "unknown target for this runner 'onnx'; choose one of: executorch")
+
+
+def test_no_bundle_is_refused(runner: Path, question: Path, tmp_path: Path) -> None:
+    refused(runner, asked(tmp_path / "none", question), 1, "none: no such folder")
+    refused(runner, asked(tmp_path, question), 1, "bundle: bundle.json: is missing")
+
+
+@pytest.fixture
+def spoiled(question: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(question, tmp_path / "question"))
+
+
+def test_missing_and_short_pixels_are_refused(runner: Path, bundle: Path, spoiled: Path) -> None:
+    pixels = spoiled / "pixels.f32"
+    pixels.write_bytes(pixels.read_bytes()[:-4])
+    refused(runner, asked(bundle, spoiled), 2, "pixels.f32: got 37628 bytes, expected 37632")
+    pixels.unlink()
+    refused(runner, asked(bundle, spoiled), 2, "pixels.f32: no such file")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ids: [*ids, 96], "token_ids: got 96, allowed: 0 to 95"),
+        (lambda ids: [*ids, -1], "should be 0 or more, got -1"),
+        (lambda ids: [*ids, 1.5], "should be a whole number, got 1.5"),
+        (lambda ids: [*ids, 3], "token_ids: an image takes 49 tokens in a row, got 1"),
+        (lambda ids: [one for one in ids if one != 3], "token_ids: has no place for an image"),
+        (lambda ids: [*ids, *[5] * 64], "tokens with its image, the context has 96"),
+    ],
+)
+def test_prompts_of_another_bundle_are_refused(
+    runner: Path, bundle: Path, spoiled: Path, change: Callable[[list[int]], list[Any]], message: str
+) -> None:
+    fields = json.loads((spoiled / "prompt_ids.json").read_text())
+    fields["token_ids"] = change(fields["token_ids"])
+    (spoiled / "prompt_ids.json").write_text(json.dumps(fields))
+    refused(runner, asked(bundle, spoiled), 2, message)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--max-tokens", "0"], "--max-tokens: got '0', allowed: 1 or more"),
+        (["--repetitions", "many"], "--repetitions: got 'many', allowed: 1 or more"),
+        (["--max-tokens"], "--max-tokens needs a value"),
+        (["--json", "--no-prune"], "--json measures both ways; it does not go with --no-prune"),
+        (["--json", "--max-tokens", "90"], "tokens, the context has 96"),
+        (["--colour"], "unknown argument '--colour'"),
+    ],
+)
+def test_wrong_wishes_are_refused(runner: Path, bundle: Path, question: Path, more: list[str], message: str) -> None:
+    refused(runner, asked(bundle, question, *more), 2, message)
