@@ -1,6 +1,7 @@
 """Accuracy is measured as `generate` would answer, and a killed measurement goes on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from vlmprune_export.pocket import pocket_checkpoint
 from vlmprune_runtime.errors import VlmPruneError
 from vlmprune_tools.pocket.__main__ import main
-from vlmprune_tools.pocket.evaluate import Asked, Examiner, examine, score
+from vlmprune_tools.pocket.evaluate import Asked, Examiner, Sheet, examine, score
 from vlmprune_tools.pocket.questions import Question
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
 
@@ -65,13 +66,24 @@ def draw(split: str, index: int) -> Drawn:
     return Drawn(scene, np.zeros((336, 336, 3), np.uint8), np.zeros(576, np.int8))
 
 
+SHEET = Sheet(draw, "dev", ["dog", "cat"])
+
+
+def test_the_same_questions_in_other_words() -> None:
+    """Answers stay, words change."""
+    drawn = draw("dev", 0)
+    plain, other = SHEET.questions(0, drawn), replace(SHEET, reworded=True).questions(0, drawn)
+    assert [item[2] for item in plain] == [item[2] for item in other]
+    assert all(a[1] != b[1] for a, b in zip(plain, other, strict=True))
+
+
 def test_a_killed_measurement_goes_on(tmp_path: Path) -> None:
     """Whole lines count, a torn last one is asked again."""
     log, parrot = tmp_path / "log.jsonl", Parrot()
-    whole = examine(parrot, draw, "dev", range(4), ["dog", "cat"], log)  # type: ignore[arg-type]
+    whole = examine(parrot, SHEET, range(4), log)  # type: ignore[arg-type]
     text = log.read_text()
     log.write_text(text[: text.rindex('"asked"')])
-    again = examine(parrot, draw, "dev", range(4), ["dog", "cat"], log)  # type: ignore[arg-type]
+    again = examine(parrot, SHEET, range(4), log)  # type: ignore[arg-type]
     assert again == whole
     assert parrot.pictures == 5
     assert [json.loads(line)["index"] for line in log.read_text().splitlines()] == [0, 1, 2, 3]
@@ -79,7 +91,7 @@ def test_a_killed_measurement_goes_on(tmp_path: Path) -> None:
 
 def test_scores(tmp_path: Path) -> None:
     """Right over asked, with what always giving the most frequent answer would get."""
-    asked = examine(Parrot(), draw, "dev", range(10), ["dog", "cat"], tmp_path / "log")  # type: ignore[arg-type]
+    asked = examine(Parrot(), SHEET, range(10), tmp_path / "log")  # type: ignore[arg-type]
     figures = score(asked)
     assert figures["naming"]["accuracy"] == 1.0
     assert figures["presence"] == {

@@ -1,19 +1,23 @@
 """Scenes are reproducible, splits are apart, and every answer is true of its picture."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vlmprune_runtime.errors import UnknownName
-from vlmprune_tools.pocket.artwork import Artwork
+from vlmprune_tools.pocket.artwork import Artwork, picture
 from vlmprune_tools.pocket.backgrounds import PARTS
-from vlmprune_tools.pocket.questions import FAMILIES, questions
-from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene, draw_scene
+from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES
+from vlmprune_tools.pocket.paraphrases import reworded
+from vlmprune_tools.pocket.questions import FAMILIES, absent, questions
+from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene, concepts_of, draw_scene
 from vlmprune_tools.pocket.smoke import drawn_artwork
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.styles import STYLES
+from vlmprune_tools.pocket.varying import vary
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +52,8 @@ def test_objects_lie_where_the_scene_says(index: int, artwork: Artwork) -> None:
         assert style.min_px <= item.size_px <= style.max_px
         assert min(item.x_px, item.y_px) >= 0
         assert max(item.x_px, item.y_px) + item.size_px <= 336
-    for row in range(len(drawn.scene.objects)):
-        assert (drawn.owner == row).any()
+    for row, item in enumerate(drawn.scene.objects):
+        assert item.size_px < 42 or (drawn.owner == row).any()  # a small one may fill no patch by more than half
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,68 @@ def test_absent_means_absent(seed: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_includes_the_other_is_not_absent(seed: int) -> None:
+    """A taxi is a car, so nobody is asked whether there is one."""
+    scene = Scene("one", (Placed("taxi", 0, 0, 50),))
+    asked = questions(scene, ["taxi", "car", "train"], random.Random(seed))
+    assert [text for family, text, answer in asked if answer == "no"] == ["Is there a train?"]
+
+
+def test_near_duplicates_are_asked_for() -> None:
+    """About half of what is absent is kindred to what is there."""
+    scene, rng = Scene("one", (Placed("cat", 0, 0, 50),)), random.Random(0)
+    names = [absent(scene, CONCEPTS, rng) for _ in range(200)]
+    assert 80 < sum(GROUP_OF[name] == GROUP_OF["cat"] for name in names) < 130
+
+
+def test_a_picture_of_nothing_is_asked_about_all_the_same(artwork: Artwork) -> None:
+    """No object, no count; its colour and what is not there."""
+    asked = questions(Scene("empty", (), "red"), ["dog", "cat"], random.Random(0))
+    assert {family for family, _, _ in asked} == {"presence", "colour"}
+    assert all(answer == "no" for family, _, answer in asked if family == "presence")
+
+
+def test_a_group_is_drawn_from_kindred(artwork: Artwork) -> None:
+    """With `kin` at 1 all objects of a scene are of one group."""
+    style = replace(STYLES["hard"], kin=1.0, most=2)
+    for seed in range(20):
+        first, second = concepts_of("row", style, list(CONCEPTS), random.Random(seed))
+        assert first != second
+        assert GROUP_OF[first] == GROUP_OF[second]
+
+
+def test_varied_artwork_stays_what_it_is(artwork: Artwork) -> None:
+    """Turned and recoloured, with a shape and a visible part."""
+    art = picture(artwork["dog"][0])
+    other = vary(art, random.Random(3))
+    assert other.mode == "RGBA"
+    assert other.getbbox() == (0, 0, *other.size)
+    assert np.asarray(other).shape != np.asarray(art).shape or (np.asarray(other) != np.asarray(art)).any()
+
+
+def test_every_question_can_be_reworded(artwork: Artwork) -> None:
+    """In other words, with the same answer; the words that measure are not those that train."""
+    seen: set[str] = set()
+    for index in range(40):
+        for source_name in ("hard", "sign"):
+            drawn = source(source_name, artwork)("train", index)
+            for item in questions(drawn.scene, list(artwork), random.Random(index)):
+                trained, measured = (reworded(item, random.Random(index), held_out) for held_out in (False, True))
+                assert trained[0] == measured[0] == item[0]
+                assert trained[2] == measured[2] == item[2]
+                assert len({trained[1], measured[1], item[1]}) == 3
+                seen.add(item[0])
+    assert seen == set(FAMILIES) - {"easy-vqa"}
+
+
+def test_there_are_at_least_300_concepts_of_one_token() -> None:
+    """Each with a group, none twice."""
+    assert len(set(CONCEPTS)) == len(CONCEPTS) >= 300
+    assert set(INCLUDES) <= set(CONCEPTS)
+    assert {name for names in INCLUDES.values() for name in names} <= set(CONCEPTS)
+
+
 @pytest.mark.parametrize("index", range(6))
 def test_signs(index: int, artwork: Artwork) -> None:
     """The ink's patches are known and the questions belong to known families."""
@@ -105,7 +171,7 @@ def test_easy_vqa_brings_its_own_questions(artwork: Artwork) -> None:
 
 def test_an_unknown_source_lists_the_choices(artwork: Artwork) -> None:
     """The message is enough to go on."""
-    with pytest.raises(UnknownName, match="drill, easy, easy-vqa, hard, sign"):
+    with pytest.raises(UnknownName, match="crowd, drill, easy, easy-vqa, hard, sign"):
         source("cartoons", artwork)
 
 

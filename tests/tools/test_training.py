@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaModel
 from vlmprune_export.pocket import language
 from vlmprune_export.pocket.trained import merged
 from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
+from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
 from vlmprune_tools.pocket.projector import Projector
@@ -30,7 +31,7 @@ from vlmprune_tools.pocket.smoke import (
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Group, Trainer
 
-NAMES = ["dog", "cat", "banana", "bus", "rocket"]
+NAMES = list(CONCEPTS[:5])
 
 
 class FlatTower(torch.nn.Module):

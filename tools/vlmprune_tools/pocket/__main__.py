@@ -8,6 +8,7 @@ from pathlib import Path
 from vlmprune_export.pocket.trained import TRAINED
 from vlmprune_runtime.errors import VlmPruneError
 from vlmprune_tools.pocket import steps
+from vlmprune_tools.pocket.artwork import PICTURES, TRAINED_ON
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def features_options(command: argparse.ArgumentParser) -> None:
     """Which pictures to draw."""
-    command.add_argument("source", help="easy, hard, drill, sign or easy-vqa")
+    command.add_argument("source", help="easy, hard, drill, crowd, sign or easy-vqa")
     command.add_argument("--split", choices=("train", "dev"), default="train")
     command.add_argument("--count", type=int, default=1000, help="pictures")
 
@@ -61,15 +62,16 @@ def train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--full-from", type=float, default=0.5, help="share of the run after which all are seen")
     command.add_argument("--lora-rate", type=float, default=4e-4)
     command.add_argument("--projector-rate", type=float, default=1e-4)
+    command.add_argument("--compile", action="store_true", help="fuse layers with PyTorch's compiler (needs C++)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, required=True, help="folder of checkpoint and log; gone on from")
 
 
 def sharpen_options(command: argparse.ArgumentParser) -> None:
     """Which projector, on what."""
-    command.add_argument("--source", default="drill")
-    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `pack`")
-    command.add_argument("--steps", type=int, default=300)
+    command.add_argument("--sources", default="crowd,drill,sign", help="cached sources, by commas")
+    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `pack` (and its .json)")
+    command.add_argument("--steps", type=int, default=1500)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file for `train --init`")
 
@@ -96,6 +98,8 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--count", type=int, default=300, help="pictures")
     command.add_argument("--first", type=int, default=0, help="picture to begin with; logs can be joined")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    command.add_argument("--vendors", default=",".join(TRAINED_ON), help=f"whose artwork: {', '.join(PICTURES)}")
+    command.add_argument("--reworded", action="store_true", help="in words that training never sees")
     command.add_argument("--blind", action="store_true", help="show a grey picture instead, for the floor")
     command.add_argument("--log", type=Path, required=True, help="answers so far (JSON lines); gone on from")
 

@@ -1,40 +1,52 @@
-"""Emoji artwork of three vendors, fetched once with the user's own npm and joined by code point."""
+"""Emoji artwork of several vendors, fetched once with the user's own npm and joined by code point.
+
+Three are trained on; Facebook's is only ever measured with.
+"""
 
 import json
 import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
 from vlmprune_export.pocket.ingredients import cache_folder
-from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
+from vlmprune_runtime.errors import BadRequest, UnknownName, VlmPruneError, first_line
 from vlmprune_tools.pocket.concepts import CODE_OF
 
 PACKAGES = {
     "google": "emoji-datasource-google@16.0.0",
     "twitter": "emoji-datasource-twitter@16.0.0",
     "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
+    "facebook": "emoji-datasource-facebook@16.0.0",
     "names": "emojibase-data@17.0.0",
 }
-PICTURES = {"google": "img/google/64/{}.png", "twitter": "img/twitter/64/{}.png", "fluent": "assets/{}.webp"}
+PICTURES = {
+    "google": "img/google/64/{}.png",
+    "twitter": "img/twitter/64/{}.png",
+    "fluent": "assets/{}.webp",
+    "facebook": "img/facebook/64/{}.png",
+}
+TRAINED_ON = ("google", "twitter", "fluent")
 THINGS = (0, 1, 3, 4, 5, 6, 7)  # emojibase's groups without symbols and flags
 LARGEST_PX = 160
 
 Artwork = Mapping[str, tuple[Path, ...]]
 
 
-def fetch_artwork() -> Path:
-    """The folder with the four unpacked packages, fetched when missing."""
+def fetch_artwork(vendors: Iterable[str] = TRAINED_ON) -> Path:
+    """The folder with the unpacked packages of some vendors and of the names, fetched when missing."""
     folder = cache_folder() / "artwork"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, package in PACKAGES.items():
+    for name in (*vendors, "names"):
+        if name not in PACKAGES:
+            raise UnknownName("vendor", name, list(PICTURES))
         if not (folder / name).is_dir():
-            fetch_package(package, folder / name)
+            fetch_package(PACKAGES[name], folder / name)
     return folder
 
 
@@ -54,9 +66,9 @@ def fetch_package(package: str, target: Path) -> None:
         (Path(scratch) / "package").rename(target)
 
 
-def artwork_of(concepts: Iterable[str], vendors: Iterable[str] = tuple(PICTURES)) -> dict[str, tuple[Path, ...]]:
+def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = TRAINED_ON) -> dict[str, tuple[Path, ...]]:
     """Per concept its pictures, one of each vendor that has it."""
-    folder = fetch_artwork()
+    folder = fetch_artwork(vendors)
     codes = codes_by_label(folder / "names" / "en" / "data.json")
     found = {concept: pictures(folder, codes[concept], vendors) for concept in concepts}
     if missing := [concept for concept, paths in found.items() if not paths]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from vlmprune_export.pocket.tower import IMAGE_PX
 from vlmprune_tools.pocket.concepts import COLOURS
@@ -15,12 +15,12 @@ Pixels = npt.NDArray[np.float32]
 
 # Photos that ship with scikit-image and scikit-learn, and the concepts one can see in them.
 PHOTOS = {
-    "astronaut": ("rocket",),
-    "chelsea": ("cat",),
-    "coffee": (),
+    "astronaut": ("rocket", "helmet", "eye", "nose", "mouth", "ear"),
+    "chelsea": ("cat", "eye", "nose", "ear"),
+    "coffee": ("coffee", "tea", "spoon"),
     "rocket": ("rocket",),
-    "china.jpg": ("house", "castle"),
-    "flower.jpg": ("rose", "sunflower"),
+    "china.jpg": ("house", "castle", "hut", "tree", "pine", "mountain"),
+    "flower.jpg": ("rose", "sunflower", "blossom", "lotus", "leaf"),
 }
 # Left half for training; the right half is parted between choosing (dev) and reporting (test).
 PARTS = {"train": (0.0, 0.0, 0.5, 1.0), "dev": (0.5, 0.0, 1.0, 0.5), "test": (0.5, 0.5, 1.0, 1.0)}
@@ -35,8 +35,8 @@ class Background:
     shows: tuple[str, ...] = ()
 
 
-def background(kind: str, split: str, rng: random.Random) -> Background:
-    """One background of a kind: plain, noise, gradient, photo."""
+def background(kind: str, split: str, rng: random.Random, flat: float = 0.0) -> Background:
+    """One background of a kind: plain, noise, gradient, photo; a share of the plain ones is `flat` to the last bit."""
     noise = np.random.default_rng(rng.getrandbits(64))
     if kind == "photo":
         return photo_background(split, rng)
@@ -44,7 +44,20 @@ def background(kind: str, split: str, rng: random.Random) -> Background:
         return Background(gradient(rng) + shape_noise(noise, 8, channels=1))
     colour = rng.choice(list(COLOURS))
     base = np.array(COLOURS[colour], np.float32) + noise.uniform(-12, 12, 3).astype(np.float32)
-    return Background(base + shape_noise(noise, *((40, 3) if kind == "noise" else (12, 1))), colour)
+    amplitude, channels = (40, 3) if kind == "noise" else (0 if rng.random() < flat else 12, 1)
+    return Background(base + shape_noise(noise, amplitude, channels), colour)
+
+
+def strew(image: Image.Image, rng: random.Random) -> None:
+    """Clutter: a few small shapes and strokes of any colour, which no question is about."""
+    canvas = ImageDraw.Draw(image)
+    for _ in range(rng.randint(3, 9)):
+        x, y, wide, high = (rng.randint(low, high) for low, high in ((0, IMAGE_PX), (0, IMAGE_PX), (4, 40), (4, 40)))
+        colour = tuple(rng.randrange(256) for _ in range(3))
+        if rng.random() < 0.5:
+            canvas.line((x, y, x + wide * rng.choice((-1, 1)), y + high), fill=colour, width=rng.randint(1, 4))
+        else:
+            rng.choice((canvas.ellipse, canvas.rectangle))((x, y, x + wide, y + high), fill=colour)
 
 
 def shape_noise(noise: np.random.Generator, amplitude: float, channels: int) -> Pixels:

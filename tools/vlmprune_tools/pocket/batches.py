@@ -11,11 +11,13 @@ from vlmprune_export.pocket.language import END_ID, START_ID
 from vlmprune_export.pocket.tower import GRID
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.questions import FAMILIES, Question
+from vlmprune_tools.pocket.scenes import EDGE
 from vlmprune_tools.pocket.tokens import Tokens
 
 ALL_VISUAL = GRID * GRID
 NOT_ASKED = -100
 PADDING = -1
+FULL_VIEW = 40.0  # sampling weight that the tokens of one object share
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,16 @@ def write_question(batch: Batch, span: Span, at: int, prompt: Sequence[int], seg
     batch.spans.append(span)
 
 
-def keep_visual(owner: Tensor, visual: int, object_weight: float = 2.5) -> Tensor:  # (N,) -> (visual,)
-    """A random subset in image order in which tokens on objects are more frequent; all when `visual` is N."""
+def keep_visual(owner: Tensor, visual: int) -> Tensor:  # (N,) -> (visual,)
+    """A random subset in image order in which tokens on objects are more frequent; all when `visual` is N.
+
+    A small object keeps nearly all of its few tokens, or it would be asked for without being seen.
+    """
     if visual >= len(owner):
         return torch.arange(len(owner))
-    weight = torch.where(owner >= 0, object_weight, 1.0)
+    tokens_of = (owner[owner >= 0].long().bincount(minlength=1)).clamp(min=1)
+    weight = torch.where(owner >= 0, (FULL_VIEW / tokens_of[owner.clamp(min=0).long()]).clamp(min=2.5), 1.0)
+    weight = torch.where(owner == EDGE, 2.0, weight)
     return torch.multinomial(weight, visual, replacement=False).sort().values
 
 

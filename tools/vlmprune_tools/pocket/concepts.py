@@ -1,9 +1,45 @@
 """What the model learns to name; each concept is one token, so the projector can start from its embedding."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CONCEPTS = tuple((HERE / "concepts.txt").read_text(encoding="utf-8").split())
+
+
+def read_kin(lines: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """Groups of kindred concepts, each with the code point of its artwork where that is not filed under its name.
+
+    >>> read_kin(["# a remark", "pets: dog cat=1f408"])
+    {'pets': {'dog': None, 'cat': '1f408'}}
+    """
+    kin: dict[str, dict[str, str | None]] = {}
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            group, _, members = line.partition(":")
+            kin[group] = {name: code or None for name, _, code in (item.partition("=") for item in members.split())}
+    return kin
+
+
+KIN = read_kin((HERE / "concepts.txt").read_text(encoding="utf-8").splitlines())
+CONCEPTS = tuple(name for members in KIN.values() for name in members)
+GROUP_OF = {name: group for group, members in KIN.items() for name in members}
+# Never asked for as absent where one of the second is there.
+INCLUDES = {
+    "car": ("taxi", "ambulance", "van", "truck"),
+    "tree": ("pine", "palm"),
+    "fish": ("shark",),
+    "shoe": ("boot",),
+    "hat": ("cap", "crown", "helmet"),
+    "book": ("notebook",),
+    "money": ("coin",),
+    "clock": ("watch",),
+    "phone": ("telephone",),
+    "leaf": ("clover",),
+    "house": ("castle", "hut", "church"),
+    "ship": ("canoe",),
+    "bread": ("sandwich",),
+    "bulb": ("candle", "flashlight", "lantern"),
+}
 WORDS = tuple((HERE / "words.txt").read_text(encoding="utf-8").split())
 
 COLOURS = {
@@ -22,4 +58,4 @@ SHAPE_COLOURS = ("teal", "brown")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 # Labels whose emoji is filed under another name.
-CODE_OF = {"apple": "1f34e", "tree": "1f333", "umbrella": "2602-fe0f"}
+CODE_OF = {name: code for members in KIN.values() for name, code in members.items() if code}

@@ -17,6 +17,7 @@ from PIL import Image
 
 from vlmprune_export.pocket.language import END_ID
 from vlmprune_tools.pocket.intervals import wilson
+from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.questions import Question, questions
 from vlmprune_tools.pocket.scenes import Drawn
@@ -79,16 +80,29 @@ class Examiner:
         return str(self.processor.decode(said)).strip()
 
 
-def examine(
-    examiner: Examiner, draw: Draw, split: str, indices: Sequence[int], concepts: Sequence[str], log: Path
-) -> list[Asked]:
-    """Ask all questions about pictures of a split; answers in `log` are not asked for again."""
+@dataclass(frozen=True)
+class Sheet:
+    """What is asked: pictures of a split, and the questions about each, as they are or in other words."""
+
+    draw: Draw
+    split: str
+    concepts: Sequence[str]
+    reworded: bool = False
+
+    def questions(self, index: int, drawn: Drawn) -> list[Question]:
+        """The questions about picture `index`."""
+        rng = random.Random(f"{self.split}/questions/{index}")
+        asked = questions(drawn.scene, self.concepts, rng)
+        return [reworded(item, rng, held_out=True) for item in asked] if self.reworded else asked
+
+
+def examine(examiner: Examiner, sheet: Sheet, indices: Sequence[int], log: Path) -> list[Asked]:
+    """Ask all questions about some pictures; answers in `log` are not asked for again."""
     log.parent.mkdir(parents=True, exist_ok=True)
     done = {record["index"]: record["asked"] for record in read_lines(log)}
-    for index in track([index for index in indices if index not in done], f"asking {split}"):
-        drawn = draw(split, index)
-        asked = questions(drawn.scene, concepts, random.Random(f"{split}/questions/{index}"))
-        answers = examiner.ask(picture_of(drawn), asked)
+    for index in track([index for index in indices if index not in done], f"asking {sheet.split}"):
+        drawn = sheet.draw(sheet.split, index)
+        answers = examiner.ask(picture_of(drawn), sheet.questions(index, drawn))
         done[index] = [[item.family, item.question, item.answer, item.said] for item in answers]
         with log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"index": index, "asked": done[index]}) + "\n")

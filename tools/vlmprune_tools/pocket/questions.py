@@ -3,10 +3,13 @@
 import random
 from collections.abc import Sequence
 
-from vlmprune_tools.pocket.concepts import DIGITS
+from vlmprune_tools.pocket.concepts import DIGITS, GROUP_OF, INCLUDES
 from vlmprune_tools.pocket.scenes import Scene
 
 Question = tuple[str, str, str]  # family, question, answer
+
+MOST_COUNTED = 5
+NEAR_DUPLICATES = 0.5  # share of the absent things asked for that are kindred to what is there
 
 FAMILIES = (
     "naming",
@@ -28,17 +31,17 @@ def questions(scene: Scene, concepts: Sequence[str], rng: random.Random, rounds:
     if scene.asked:
         return list(scene.asked)
     asked: list[Question] = []
+    if scene.kind == "empty" and scene.shows:
+        asked.append(("naming", "What is in the picture?", scene.shows[0]))
     if scene.kind == "one":
         asked += [("naming", "What is in the picture?", scene.objects[0].concept)] * rounds
     for _ in range(rounds):
         asked += presence(scene, concepts, rng) + relations(scene, rng)
     if scene.colour:
         asked.append(("colour", "What color is the background?", scene.colour))
-    return [
-        *asked,
-        *sides(scene, rng),
-        ("counting", "How many objects are there?", DIGITS[len(scene.objects)]),
-    ]
+    if 1 <= len(scene.objects) <= MOST_COUNTED:
+        asked.append(("counting", "How many objects are there?", DIGITS[len(scene.objects)]))
+    return [*asked, *sides(scene, rng)]
 
 
 def article(word: str) -> str:
@@ -51,13 +54,23 @@ def article(word: str) -> str:
 
 
 def presence(scene: Scene, concepts: Sequence[str], rng: random.Random) -> list[Question]:
-    """One question to be answered yes and one no; never no for what a background photo shows."""
+    """One question to be answered yes, where anything is there, and one no, where anything is not."""
     there = [item.concept for item in scene.objects]
-    absent = rng.choice([name for name in concepts if name not in there and name not in scene.shows])
-    return [
-        ("presence", f"Is there {article(rng.choice(there))}?", "yes"),
-        ("presence", f"Is there {article(absent)}?", "no"),
-    ]
+    named = [(rng.choice(there), "yes")] if there else []
+    missing = absent(scene, concepts, rng)
+    named += [(missing, "no")] if missing else []
+    return [("presence", f"Is there {article(name)}?", answer) for name, answer in named]
+
+
+def absent(scene: Scene, concepts: Sequence[str], rng: random.Random) -> str | None:
+    """A concept that is neither there nor shown by a background photo; often one kindred to what is there."""
+    there = {item.concept for item in scene.objects}
+    shown = there | set(scene.shows)
+    others = [name for name in concepts if name not in shown and not there & set(INCLUDES.get(name, ()))]
+    groups = {GROUP_OF.get(name) for name in there}
+    kindred = [name for name in others if GROUP_OF.get(name) in groups]
+    few = kindred if kindred and rng.random() < NEAR_DUPLICATES else others
+    return rng.choice(few) if few else None
 
 
 def ordered(scene: Scene) -> tuple[str, str]:

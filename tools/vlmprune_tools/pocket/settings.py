@@ -23,6 +23,7 @@ class Settings:
     lowest_rate: float = 0.03
     warm_up_steps: int = 10
     end_weight: float = 0.05
+    reworded: float = 0.25
     seed: int = 0
     save_every: int = 10
     family_weights: Mapping[str, float] = field(
@@ -32,7 +33,7 @@ class Settings:
             "left-right": 1.5,
             "top-bottom": 1.5,
             "counting": 2.0,
-            "word": 0.3,
-            "digit": 0.5,
+            "word": 1.0,
+            "digit": 1.0,
         }
     )

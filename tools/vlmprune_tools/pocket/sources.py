@@ -42,7 +42,7 @@ def source(name: str, artwork: Artwork) -> Draw:
 def draw_sign(split: str, index: int) -> Drawn:
     """A sign with one word or one digit, on any background."""
     rng = random.Random(f"{split}/sign/{index}")
-    behind = background(pick(STYLES["hard"].backgrounds, rng), split, rng)
+    behind = background(pick(STYLES["hard"].backgrounds, rng), split, rng, STYLES["hard"].flat)
     image = Image.fromarray(behind.pixels.clip(0, 255).astype(np.uint8))
     digit = rng.random() < 0.4
     answer = rng.choice(DIGITS if digit else WORDS)
@@ -80,13 +80,10 @@ def sign_box(name: str, size_px: int, text: str) -> tuple[int, int, int, int]:
 
 @lru_cache(maxsize=512)
 def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
-    """A font of the system, or Pillow's own where it is missing."""
-    try:
-        return ImageFont.truetype(name, size_px)
-    except OSError:
-        fallback = ImageFont.load_default(size_px)
-        assert isinstance(fallback, ImageFont.FreeTypeFont)
-        return fallback
+    """A font that comes with Matplotlib: the same pictures on every machine."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size_px)
 
 
 @lru_cache

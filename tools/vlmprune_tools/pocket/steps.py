@@ -16,8 +16,9 @@ from vlmprune_tools.pocket.artwork import artwork_of
 from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
-from vlmprune_tools.pocket.evaluate import Examiner, examine, score
+from vlmprune_tools.pocket.evaluate import Examiner, Sheet, examine, score
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
+from vlmprune_tools.pocket.labels import LABELS, label_embeddings
 from vlmprune_tools.pocket.loading import checkpoint_of, groups_of, load_pocket, silent, trained_parts
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.quick import quick_score
@@ -59,6 +60,8 @@ def train(chosen: argparse.Namespace) -> None:
     _, processor = load_pocket(None)
     decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
     take_up(load_file(TRAINED if chosen.init == "shipped" else Path(chosen.init)), decoder, projector)
+    if chosen.compile:
+        decoder.compile_layers()
     names = ("steps", "rows", "full_rows", "full_from", "lora_rate", "projector_rate", "seed")
     settings = Settings(**{name: getattr(chosen, name) for name in names})
     trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), settings)
@@ -67,12 +70,23 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def sharpen(chosen: argparse.Namespace) -> None:
-    """Tune the projector alone to the points where the language model expects each concept."""
+    """Tune the projector alone to the points where the language model expects each concept, or a new one."""
     torch.set_num_threads(chosen.threads)
-    tensors = load_file(TRAINED if chosen.init == "shipped" else Path(chosen.init))
-    projector = Projector()
+    start = TRAINED if chosen.init == "shipped" else Path(chosen.init)
+    tensors, projector = load_file(start), Projector()
     take_up_projector(tensors, projector)
-    projector = sharpen_projector(load_examples(chosen.source, "train"), projector, chosen.steps, chosen.seed)
+    _, processor = load_pocket(None)
+    embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
+    known = set(json.loads(start.with_suffix(".json").read_text(encoding="utf-8"))["labels"])
+    examples = [item for name in chosen.sources.split(",") for item in load_examples(name, "train")]
+    projector = sharpen_projector(
+        examples,
+        projector,
+        label_embeddings(embedding, processor.tokenizer),
+        torch.tensor([name in known for name in LABELS]),
+        chosen.steps,
+        chosen.seed,
+    )
     save_file(tensors | packed_projector(projector), chosen.out)
     print(chosen.out)
 
@@ -99,7 +113,7 @@ def pack(chosen: argparse.Namespace) -> None:
         "steps": state["step"],
         "minutes": round(state["seconds"] / 60, 1),
         "settings": state["settings"],
-        "concepts": list(CONCEPTS),
+        "labels": list(LABELS),
         "colours": list(COLOURS),
     }
     chosen.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -110,12 +124,14 @@ def evaluate(chosen: argparse.Namespace) -> None:
     """Ask the real model about pictures it never saw; prints a JSON table of exact-match accuracy."""
     torch.set_num_threads(chosen.threads)
     model, processor = load_pocket(chosen.trained, getattr(torch, chosen.dtype))
-    draw = source(chosen.source, artwork_of(CONCEPTS))
+    draw = source(chosen.source, artwork_of(CONCEPTS, chosen.vendors.split(",")))
     examiner = Examiner(model, processor, chosen.blind)
     indices = range(chosen.first, chosen.first + chosen.count)
-    asked = examine(examiner, draw, chosen.split, indices, CONCEPTS, chosen.log)
-    record = {"source": chosen.source, "split": chosen.split, "pictures": chosen.count, "blind": chosen.blind}
-    print(json.dumps(record | {"dtype": chosen.dtype, "families": score(asked)}, indent=1))
+    sheet = Sheet(draw, chosen.split, CONCEPTS, chosen.reworded)
+    asked = examine(examiner, sheet, indices, chosen.log)
+    names = ("source", "split", "vendors", "reworded", "blind", "dtype")
+    record = {name: getattr(chosen, name) for name in names} | {"pictures": chosen.count}
+    print(json.dumps(record | {"families": score(asked)}, indent=1))
 
 
 def card(chosen: argparse.Namespace) -> None:

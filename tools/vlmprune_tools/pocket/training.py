@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from vlmprune_tools.pocket.batches import ALL_VISUAL, NOT_ASKED, Batch, attention_mask, make_batch, shuffled
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
-from vlmprune_tools.pocket.questions import FAMILIES, questions
+from vlmprune_tools.pocket.questions import FAMILIES, Question, questions
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.tokens import Tokens
 
@@ -88,9 +89,16 @@ class Trainer:
         chosen = rng.choices(groups, [group.weight for group in groups], k=s.full_rows if full else s.rows)
         examples = [rng.choice(group.examples) for group in chosen]
         rounds = s.full_rounds if full else s.rounds
-        asked = [shuffled(questions(example.scene, concepts, rng, rounds), rng) for example in examples]
+        asked = [
+            self.worded(shuffled(questions(example.scene, concepts, rng, rounds), rng), rng) for example in examples
+        ]
         visual, room = (ALL_VISUAL, s.full_question_tokens) if full else (s.sampled_visual, s.question_tokens)
         return make_batch(examples, asked, self.tokens, visual, room)
+
+    def worded(self, asked: list[Question], rng: random.Random) -> list[Question]:
+        """The questions in a random order, a share of them in other words."""
+        share = self.settings.reworded
+        return [reworded(item, rng) if rng.random() < share else item for item in shuffled(asked, rng)]
 
     def hidden(self, batch: Batch) -> Tensor:  # -> (B, T, D)
         """Hidden states of a batch."""
