@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     made.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
     made.add_argument("--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage")
+    made.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
     made.add_argument("--attach", action="store_true", help="write the result into bundle.json")
     made.add_argument("--json", action="store_true", help="print the report as JSON")
     return made
@@ -52,7 +53,9 @@ def run(args: argparse.Namespace) -> None:
         from vlmprune_export.parity import CheckRequest, check_bundle
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
-    request = CheckRequest(args.bundle, args.model, args.image, args.prompt, args.tokens)
+    request = CheckRequest(
+        args.bundle, args.model, args.image, args.prompt, args.tokens, compute_units=args.compute_units
+    )
     with progress_bar(_STEPS) as progress:
         report = check_bundle(_limited(request, args.limit), progress=progress)
     if args.attach:
@@ -99,7 +102,10 @@ def _show(report: "CheckReport") -> None:
         )
         limit = f"{report.limits.tokens_fraction:.0%}, {report.limits.overlap_fraction:.0%}"
         answers.add_row(answer.way, f"{answer.agreed} of {answer.tokens}", kept, limit, _mark(good))
+    console.print(f"{report.method}{f': it shows {report.shows}' if report.shows else ''}")
     console.print(stages, answers)
+    if report.device:
+        _show(report.device)
 
 
 def _mark(good: bool) -> str:

@@ -1,22 +1,25 @@
 """`check_bundle`: the bundle's engine and eager PyTorch side by side, and whether the difference is within limits."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.parity.engines import ENGINE, candidates, check_units
 from vlmprune_export.parity.generation import Agreement, compare_generation
-from vlmprune_export.parity.limits import LIMITS, Limits
+from vlmprune_export.parity.limits import Limits, limits_for
 from vlmprune_export.parity.stages import Difference, compare_stages
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
-from vlmprune_runtime.engines import load_engine
+from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest, ParityError
 from vlmprune_runtime.picture import load_image
 from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import encode_prompt, load_tokenizer
+from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 from vlmprune_runtime.schema import Bundle
 
@@ -25,7 +28,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Which bundle, against which checkpoint (None: the one it was made from), on which image and prompt."""
+    """Which bundle, against which checkpoint (None: the one it was made from), on which image and prompt.
+
+    `compute_units` are Core ML's, for a coreml bundle on macOS; None takes those that the bundle advises.
+    """
 
     bundle: Path
     model: str | None = None
@@ -33,19 +39,26 @@ class CheckRequest:
     prompt: str = SAMPLE_PROMPT
     tokens: int = 32
     limits: Limits | None = None
+    compute_units: str | None = None
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was measured and what was allowed."""
+    """What was measured and what was allowed, by which method and what that shows.
+
+    `device` is the same for Core ML itself, where this is the reference's and the system has Core ML.
+    """
 
     differences: tuple[Difference, ...]
     agreements: tuple[Agreement, ...]
     limits: Limits
+    method: str = ENGINE
+    shows: str | None = None
+    device: "CheckReport | None" = None
 
     def failures(self) -> list[ParityError]:
         """Everything past its limit, empty when the bundle is sound."""
-        return [*self._stage_failures(), *self._answer_failures()]
+        return [*self._stage_failures(), *self._answer_failures(), *(self.device.failures() if self.device else ())]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, as `--json` prints it and `bundle.json` keeps it."""
@@ -82,20 +95,40 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     progress("opening the bundle")
     bundle = open_bundle(request.bundle)
     manifest = bundle.manifest
+    check_units(manifest.target, request.compute_units)
     prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.pruner.visual_tokens, request.prompt)
     _check_room(manifest, len(prompt.token_ids), request.tokens)
     pixels = preprocess(load_image(request.image), manifest.image)
-    reference = _reference(bundle, request.model, progress)
+    question = _Question(_reference(bundle, request.model, progress), prompt, pixels)
+    limits = {half: request.limits or limits_for(manifest.quantisation, half=half) for half in (False, True)}
     progress("loading the engine")
-    engine = load_engine(bundle)
+    reports = []
+    for candidate in candidates(bundle, request.compute_units):
+        found = _compared(question, candidate.engine, request.tokens, progress)
+        reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows))
+    return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What every engine is asked, and the reference it is held against."""
+
+    reference: TorchEngine
+    prompt: EncodedPrompt
+    pixels: npt.NDArray[Any]
+
+
+def _compared(
+    question: _Question, engine: Engine, tokens: int, progress: Progress
+) -> tuple[tuple[Difference, ...], tuple[Agreement, ...]]:
+    asked = (question.reference, engine, question.prompt, question.pixels)
     progress("comparing stages")
-    differences = tuple(compare_stages(reference, engine, prompt, pixels))
+    differences = tuple(compare_stages(*asked))
     agreements = []
     for prune in (True, False):
         progress(f"comparing answers, {'pruned' if prune else 'unpruned'}")
-        agreements.append(compare_generation(reference, engine, prompt, pixels, tokens=request.tokens, prune=prune))
-    limits = request.limits or LIMITS[manifest.quantisation]
-    return CheckReport(differences, tuple(agreements), limits)
+        agreements.append(compare_generation(*asked, tokens=tokens, prune=prune))
+    return differences, tuple(agreements)
 
 
 def _reference(bundle: OpenBundle, model: str | None, progress: Progress) -> TorchEngine:

@@ -19,11 +19,23 @@ class Limits:
     overlap_fraction: float
 
 
-# Unquantised graphs differ by rounding only. Quantised ones are held to what a usable model needs.
+# Unquantised graphs differ by rounding only, "fp16" ones by that of float16. Quantised ones are held to what a usable
+# model needs.
 LIMITS: Mapping[str, Limits] = {
     "none": Limits(relative=1e-3, tokens_fraction=1.0, overlap_fraction=1.0),
     "int8": Limits(relative=0.25, tokens_fraction=0.75, overlap_fraction=0.0),
     "int4": Limits(relative=0.60, tokens_fraction=0.60, overlap_fraction=0.0),
+    "fp16": Limits(relative=0.02, tokens_fraction=0.9, overlap_fraction=0.0),
     "8da8w": Limits(relative=0.25, tokens_fraction=0.75, overlap_fraction=0.0),
     "8da4w": Limits(relative=0.60, tokens_fraction=0.60, overlap_fraction=0.0),
+    "pal4": Limits(relative=0.60, tokens_fraction=0.60, overlap_fraction=0.0),
 }
+
+
+def limits_for(quantisation: str, *, half: bool) -> Limits:
+    """What a bundle is held to; `half`: it computes in float16.
+
+    >>> limits_for("none", half=True) is LIMITS["fp16"]
+    True
+    """
+    return LIMITS["fp16" if half and quantisation == "none" else quantisation]

@@ -7,6 +7,7 @@ from time import perf_counter
 from vlmprune_runtime.benchmark.lap import Lap, Task, run_lap
 from vlmprune_runtime.benchmark.memory import peak_bytes, reset_peak, resident_bytes
 from vlmprune_runtime.benchmark.record import Memory
+from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner, open_runner
 from vlmprune_runtime.prefill import ms_since
@@ -31,6 +32,8 @@ def enter(path: str | PathLike[str], task: Task, threads: int | None, verify: bo
     before = resident_bytes()
     start = perf_counter()
     runner = open_runner(path, verify=verify, threads=threads)
+    if note := reference_note(runner.bundle):
+        raise BadRequest(f"{runner.bundle.folder.name} cannot be timed here: {note}")
     load_ms, loaded = ms_since(start), resident_bytes()
     check_room(runner, task)
     memory = Memory(

@@ -13,6 +13,7 @@ from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.cli.fields import STAGES, result_fields
 from vlmprune_runtime.dump import check_dump, dump
+from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import Finished, RunResult, TextPiece
 from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> None:
     request = request_of(args)
     with status.status("loading the bundle"):
         runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads)
+    if note := reference_note(runner.bundle):
+        status.print(f"note: {note}")
     pruned = (compare if args.compare else answer)(runner, request, args.json, status)
     if args.overlay:
         (found, *_), spec = pruned.pruned, runner.bundle.manifest.image

@@ -34,8 +34,14 @@ def _load_executorch(bundle: OpenBundle, threads: int | None, context_tokens: in
     return ExecutorchEngine(bundle, threads, context_tokens)
 
 
+def _load_coreml(bundle: OpenBundle, threads: int | None, context_tokens: int) -> Engine:
+    from vlmprune_runtime.engines.coreml import CoreMLEngine
+
+    return CoreMLEngine(bundle, threads, context_tokens)
+
+
 Load = Callable[[OpenBundle, int | None, int], Engine]
-ENGINES: dict[str, Load] = {"onnx": _load_onnx, "executorch": _load_executorch}
+ENGINES: dict[str, Load] = {"onnx": _load_onnx, "executorch": _load_executorch, "coreml": _load_coreml}
 
 
 def load_engine(bundle: OpenBundle, *, threads: int | None = None, context_tokens: int | None = None) -> Engine:
@@ -49,6 +55,15 @@ def load_engine(bundle: OpenBundle, *, threads: int | None = None, context_token
     if threads is not None and threads < 1:
         raise BadRequest(f"threads: got {threads}, allowed: 1 or more")
     return ENGINES[target](bundle, threads, check_context(bundle, context_tokens))
+
+
+def reference_note(bundle: OpenBundle) -> str | None:
+    """What to say of the engine that this system has for the bundle, if it is a reference and not a device's own."""
+    if bundle.manifest.target != "coreml":
+        return None
+    from vlmprune_runtime.engines.coreml import REFERENCE_NOTE, has_core_ml
+
+    return None if has_core_ml() else REFERENCE_NOTE
 
 
 def check_context(bundle: OpenBundle, context_tokens: int | None) -> int:

@@ -82,6 +82,14 @@ class Model:
     functions: dict[str, Block]
 
 
+def computes_half(model: Model) -> bool:
+    """Whether products are computed in float16; states and stored weights do not count."""
+    products = {"linear", "matmul", "conv"}
+    blocks = model.functions.values()
+    kinds = (kind for block in blocks for one in block.operations if one.type in products for _, kind in one.outputs)
+    return any(kind.dtype == "float16" for kind in kinds)
+
+
 def parse_model(data: bytes) -> Model:
     """The model in the bytes of a .mlmodel file; `ValueError` for bytes that are none or no ML program."""
     root = message(memoryview(data))

@@ -1,0 +1,95 @@
+"""Which function of a package runs a call, and arrays between the stages' free lengths and its fixed one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmprune_runtime.bundle import OpenBundle
+from vlmprune_runtime.engines.mil.package import arguments_of, read_model
+from vlmprune_runtime.engines.mil.program import Type
+from vlmprune_runtime.errors import BadRequest, BundleError
+from vlmprune_runtime.schema import Function, Stage
+
+Array = npt.NDArray[Any]
+Arguments = dict[str, dict[str, Type]]
+OWN = {"slot", "last"}  # inputs of the packages that no stage has: the engine knows them
+NOT_FED = {"past_tokens"}
+
+
+def check_functions(bundle: OpenBundle, name: str) -> Arguments:
+    """Inputs of every declared function; `BundleError` for one that the package has not, or that takes others."""
+    stage = bundle.manifest.stage(name)
+    model = read_model(bundle.path(stage.file))
+    field = f"stages.{name}.functions"
+    if not stage.functions:
+        raise BundleError("bundle.json", "names no function", field)
+    fed_names = {tensor.name for tensor in stage.inputs} - NOT_FED
+    found = {}
+    for function in stage.functions:
+        if function.name not in model.functions:
+            raise BundleError(stage.file, f"has no function {function.name!r}", field)
+        block = model.functions[function.name]
+        takes, gives = arguments_of(block), {tensor.name for tensor in stage.outputs}
+        if not fed_names <= takes.keys() <= fed_names | OWN or not gives <= set(block.outputs):
+            reason = f"{function.name} takes {', '.join(takes)} and gives {', '.join(block.outputs)}"
+            raise BundleError(stage.file, reason, field)
+        if dynamic := [one for one, kind in takes.items() if kind.shape is None]:
+            raise BundleError(stage.file, f"{function.name} has no fixed shape for {', '.join(dynamic)}", field)
+        found[function.name] = takes
+    return found
+
+
+def function_for(name: str, stage: Stage, inputs: Mapping[str, Array], past: int) -> tuple[Function, int]:
+    """The shortest function that the rows fit and how many rows there are; `BadRequest` if none is long enough."""
+    free = [tensor.name for tensor in stage.inputs if isinstance(tensor.shape[0], str)]
+    rows = len(inputs[free[0]]) if free else 1
+    if not free:
+        return stage.functions[0], rows
+    if past:
+        return next(one for one in stage.functions if one.phase == "decode"), rows
+    fitting = [one for one in stage.functions if one.phase != "decode"] or list(stage.functions)
+    lengths = sorted(one.tokens or rows for one in fitting)
+    long_enough = [one for one in fitting if (one.tokens or rows) >= rows]
+    if not long_enough:
+        raise BadRequest(f"{name}: {rows} tokens fit no function; it has: {', '.join(map(str, lengths))} tokens")
+    return min(long_enough, key=lambda one: one.tokens or rows), rows
+
+
+def fed(inputs: Mapping[str, Array], takes: Mapping[str, Type], past: int, rows: int) -> dict[str, Array]:
+    """The stage's inputs in the function's shapes, padded at the end; `ValueError` for those that do not fit."""
+    own = {"slot": np.array([past]), "last": np.array([rows - 1])}
+    found = {}
+    for name, kind in takes.items():
+        array = inputs[name] if name in inputs else own[name]
+        found[name] = fitted(name, array, kind.shape or ()).astype(kind.dtype)
+    return found
+
+
+def fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """The array with its first axis padded by its last place (positions) or zeros, as `shape` wants it.
+
+    >>> fitted("positions", np.array([4, 5]), (1, 4)).tolist()
+    [[4, 5, 5, 5]]
+    """
+    inner = int(np.prod(array.shape[1:]))
+    wanted, ragged = divmod(int(np.prod(shape)), max(inner, 1))
+    missing = wanted - len(array)
+    if ragged or missing < 0 or not inner:
+        raise ValueError(f"{name}: got shape {array.shape}, allowed: {shape}")
+    if missing:
+        how: Any = {"mode": "edge"} if name == "positions" else {}
+        array = np.pad(array, [(0, missing), *[(0, 0)] * (array.ndim - 1)], **how)
+    return array.reshape(shape)
+
+
+def cut(stage: Stage, outputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """The declared outputs in their ranks and dtypes, without the rows of padding."""
+    found = {}
+    for tensor in stage.outputs:
+        array = outputs[tensor.name]
+        array = array.reshape(array.shape[max(0, array.ndim - len(tensor.shape)) :])
+        array = array[:rows] if isinstance(tensor.shape[0], str) else array
+        found[tensor.name] = array.astype(tensor.dtype)
+    return found
