@@ -65,7 +65,7 @@ def _check_options(request: ExportRequest, backend: Backend) -> None:
     for name, value in request.options.items():
         if name not in allowed:
             raise BadRequest(f"target {request.target!r} has no option {name!r}")
-        if value not in allowed[name]:
+        if allowed[name] and value not in allowed[name]:
             raise UnknownName(name, value, allowed[name])
 
 
@@ -114,17 +114,21 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
         context_tokens=context,
         memory=estimate(folder, stages, adapter.text_model, context),
         versions={"vlmprune": __version__, **backend.versions()},
-        files={path.name: _entry(path) for path in sorted(folder.iterdir())},
+        files={path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)},
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _as_readable_as_the_manifest(folder)
 
 
 def _as_readable_as_the_manifest(folder: Path) -> None:
-    """Some writers of weights give files that only their owner can read."""
+    """Some writers of weights give files and folders that only their owner can read."""
     mode = (folder / MANIFEST).stat().st_mode
-    for path in folder.iterdir():
-        path.chmod(mode)
+    for path in folder.rglob("*"):
+        path.chmod(mode | (mode & 0o444) >> 2 if path.is_dir() else mode)  # to be entered by whom it can be read
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _context(wish: int | None, visual_tokens: int, most: int) -> int:

@@ -14,9 +14,9 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
     An estimate, not a bound. Activations are counted as an engine's arena takes them, which grows in powers of two:
     2.5 times their size, as measured on the default model in ONNX Runtime.
     """
-    files = {stages[name].file for name in stages} | {file for stage in stages.values() for file in stage.data}
+    files = {file for stage in stages.values() for file in stage.files}
     weights = sum((folder / file).stat().st_size for file in files)
-    cache = 2 * text.layers * text.kv_heads * text.head_dim * tokens * _FLOAT_BYTES
+    cache = 2 * text.layers * text.kv_heads * text.head_dim * tokens * _cache_bytes(stages)
     activations = round(_ARENA * _activations(text, tokens))
     return Memory(
         weights_bytes=weights,
@@ -24,6 +24,12 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
         activations_bytes=activations,
         peak_bytes=weights + cache + activations,
     )
+
+
+def _cache_bytes(stages: dict[str, Stage]) -> int:
+    """Of one number in a cache."""
+    dtypes = {stage.cache.dtype for stage in stages.values() if stage.cache}
+    return 2 if dtypes == {"float16"} else _FLOAT_BYTES
 
 
 def _activations(text: TextModel, tokens: int) -> int:

@@ -28,8 +28,8 @@ class OpenBundle:
     manifest: Bundle
 
     def path(self, name: str) -> Path:
-        """Where the listed file `name` lies."""
-        if name not in self.manifest.files:
+        """Where the listed file or package `name` lies."""
+        if name not in {*self.manifest.files, *_packages(self.manifest)}:
             raise BundleError(MANIFEST, f"{name!r} is not listed", "files")
         return self.folder / name
 
@@ -42,6 +42,8 @@ def open_bundle(path: str | PathLike[str], *, verify: bool = True) -> OpenBundle
     manifest = parse_manifest(_read_manifest(folder / MANIFEST))
     for name, entry in manifest.files.items():
         _check_file(folder, name, entry, verify)
+    for package in _packages(manifest):
+        _check_package(folder, package, manifest)
     return OpenBundle(folder, manifest)
 
 
@@ -139,7 +141,7 @@ def _shown(value: object) -> str:
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
     path = folder / name
     try:
-        _check_place(folder, path)
+        _check_place(folder, name)
         size = path.stat().st_size
         if size != entry.size_bytes:
             what = "truncated" if size < entry.size_bytes else "too long"
@@ -150,12 +152,26 @@ def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None
         raise BundleError(name, f"cannot be read: {error.strerror}") from None
 
 
-def _check_place(folder: Path, path: Path) -> None:
+def _packages(manifest: Bundle) -> set[str]:
+    return {name.split("/")[0] for name in manifest.files if "/" in name}
+
+
+def _check_package(folder: Path, package: str, manifest: Bundle) -> None:
+    """A package is read as a whole: nothing may lie in it that is not listed."""
+    for path in (folder / package).rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if name not in manifest.files and (path.is_symlink() or not path.is_dir()):
+            raise BundleError(name, "is in the package, but not listed", "files")
+
+
+def _check_place(folder: Path, name: str) -> None:
     try:
-        real = path.resolve(strict=True)
-    except (FileNotFoundError, RuntimeError):
-        raise BundleError(path.name, "is missing") from None
+        real = (folder / name).resolve(strict=True)
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):
+        raise BundleError(name, "is missing") from None
     if not real.is_relative_to(folder.resolve()):
-        raise BundleError(path.name, "leads outside the bundle folder")
+        raise BundleError(name, "leads outside the bundle folder")
+    if "/" in name and real != folder.resolve() / name:
+        raise BundleError(name, "is a link, or lies behind one")
     if not stat.S_ISREG(real.stat().st_mode):
-        raise BundleError(path.name, "is not a file")
+        raise BundleError(name, "is not a file")

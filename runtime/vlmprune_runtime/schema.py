@@ -9,10 +9,12 @@ from vlmprune_runtime.errors import UnknownName
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
+PACKAGE_SUFFIX = ".mlpackage"
 STAGES = ("vision", "embed", "head", "prune", "tail")
 
 Dtype = Literal["float32", "float16", "int64", "int32", "uint8", "int8"]
-Quantisation = Literal["none", "int8", "int4", "8da8w", "8da4w"]
+Quantisation = Literal["none", "int8", "int4", "pal4", "8da8w", "8da4w"]
+ComputeUnits = Literal["ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY"]
 Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Std = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -34,7 +36,31 @@ def plain_name(name: str) -> str:
     return name
 
 
+def listed_name(name: str) -> str:
+    """`name` itself when it is a plain file name, or the path of a file inside a `.mlpackage` folder.
+
+    >>> listed_name("head.mlpackage/Data/com.apple.CoreML/weights/weight.bin")
+    'head.mlpackage/Data/com.apple.CoreML/weights/weight.bin'
+    >>> listed_name("head.mlpackage/../secret")
+    Traceback (most recent call last):
+    ...
+    ValueError: '..' is not a plain file name
+    """
+    package, *inside = name.split("/")
+    if not inside or not is_package(package):
+        return plain_name(name)
+    for part in (package, *inside):
+        plain_name(part)
+    return name
+
+
+def is_package(name: str) -> bool:
+    """Whether a stage's file is a folder of files, as Core ML has it."""
+    return name.endswith(PACKAGE_SUFFIX)
+
+
 FileName = Annotated[str, AfterValidator(plain_name)]
+ListedName = Annotated[str, AfterValidator(listed_name)]
 
 
 class Record(BaseModel):
@@ -101,16 +127,30 @@ class Stage(Record):
     """One graph: its file, further weight files it reads, its tensors and its cache.
 
     A target with one file for all stages has a method of the stage's name in it, and keeps the caches inside.
+    A Core ML package is a folder, all of whose files are in `data`; `compute_units` is advice, and why.
     """
 
     file: FileName
-    data: tuple[FileName, ...] = ()
+    data: tuple[ListedName, ...] = ()
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     cache: Cache | None = None
     quantisation: Quantisation = "none"
     lowering: Lowering | None = None
     functions: tuple[Function, ...] = ()
+    compute_units: ComputeUnits | None = None
+    compute_units_reason: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file of the stage."""
+        return self.data if is_package(self.file) else (self.file, *self.data)
+
+    @model_validator(mode="after")
+    def _packages_have_files(self) -> "Stage":
+        if is_package(self.file) and f"{self.file}/Manifest.json" not in self.data:
+            raise ValueError(f"data has no {self.file}/Manifest.json")
+        return self
 
 
 class Resize(Record):
@@ -250,7 +290,7 @@ class Bundle(Record):
     context_tokens: Positive
     memory: Memory
     versions: dict[str, str]
-    files: dict[FileName, FileEntry]
+    files: dict[ListedName, FileEntry]
     parity: dict[str, Any] | None = None
     accuracy: dict[str, Any] | None = None
 
@@ -265,7 +305,7 @@ class Bundle(Record):
     def _files_are_listed(self) -> "Bundle":
         wanted = {self.tokenizer}
         for stage in self.stages.values():
-            wanted |= {stage.file, *stage.data}
+            wanted |= set(stage.files)
         missing = sorted(wanted - set(self.files))
         if missing:
             raise ValueError(f"no size and hash for {', '.join(missing)}")

@@ -14,6 +14,7 @@ Report = Callable[[str], None]
 TARGETS: Mapping[str, str] = {
     "onnx": "vlmprune_export.backends.onnx",
     "executorch": "vlmprune_export.backends.executorch",
+    "coreml": "vlmprune_export.backends.coreml",
 }
 
 
@@ -28,7 +29,8 @@ class Backend(Protocol):
     ) -> dict[str, Stage]:  # fmt: skip
         """Write every stage into `folder`; `report` is told each stage as it begins.
 
-        `options` are the target's own: its module lists their names and choices in `OPTIONS`, if it has any.
+        `options` are the target's own: its module lists their names and choices in `OPTIONS`, if it has any; where
+        there are no choices, the text is its own to read.
         """
         ...
 

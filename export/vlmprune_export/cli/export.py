@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vlmprune_export.cli.lowered import lowering_lines
+from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra
+from vlmprune_runtime.schema import MANIFEST
 
 EXAMPLES = """\
   vlmprune-export --target onnx --keep 64 --out pocket-onnx
   vlmprune-export llava-hf/llava-1.5-7b-hf --target onnx --rate 0.889 --quant int4 --out llava-int4
   vlmprune-export --target executorch --keep 64 --quant 8da4w --backend xnnpack --out pocket-executorch
+  vlmprune-export --target coreml --keep 64 --quant int8 --text-tokens 64,256 --out pocket-coreml
   vlmprune-export ./my-llava --target onnx --keep 64 --layer 2 --set threshold=0.7 --set batch=1 --out B
 """
+_OPTIONS = ("backend", "stock", "prune_form", "text_tokens", "precision", "deployment")
 _STEPS = 8  # loading, reading, five stages, manifest: for the progress bar
 
 
@@ -31,17 +36,35 @@ def parser() -> argparse.ArgumentParser:
         "model", nargs="?", default="pocket", metavar="MODEL",
         help="local Hugging Face checkpoint folder or hub id; default: pocket, made from packages",
     )  # fmt: skip
-    made.add_argument("--target", required=True, metavar="TARGET", help="onnx or executorch")
+    made.add_argument("--target", required=True, metavar="TARGET", help="onnx, executorch or coreml")
     made.add_argument("--out", required=True, type=Path, metavar="DIR", help="bundle folder; must not exist")
     made.add_argument("--force", action="store_true", help="replace a bundle that is already there")
     made.add_argument("--json", action="store_true", help="print the manifest to stdout")
     _add_pruning(made)
     made.add_argument(
-        "--quant", default="none", metavar="KIND", help="none (default); onnx: int8, int4; executorch: 8da8w, 8da4w"
+        "--quant",
+        default="none",
+        metavar="KIND",
+        help="none (default); onnx: int8, int4; executorch: 8da8w, 8da4w; coreml: int8, int4, pal4",
     )
     made.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable or vulkan")
+    made.add_argument(
+        "--stock",
+        action="store_const",
+        const="yes",
+        help="executorch: also stock.pte, unpruned, for ExecuTorch's own runner",
+    )
+    _add_coreml(made)
     made.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return made
+
+
+def _add_coreml(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("coreml")
+    group.add_argument("--prune-form", metavar="FORM", help="loop (default), or unrolled: the selection without loop")
+    group.add_argument("--text-tokens", metavar="N,N", help="text lengths that prefills are made for, default 64,256")
+    group.add_argument("--precision", metavar="KIND", help="fp16 (default) or fp32: inside; caches are fp16")
+    group.add_argument("--deployment", metavar="OS", help="ios18 (default; also macOS 15): oldest that will run it")
 
 
 def _add_pruning(made: argparse.ArgumentParser) -> None:
@@ -67,11 +90,12 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
     prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)
-    options = {} if args.backend is None else {"backend": args.backend}
+    options = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     request = ExportRequest(args.out, args.model, args.target, prune, args.quant, args.context, args.force, options)
     with progress_bar(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)
-    print((folder / "bundle.json").read_text(encoding="utf-8") if args.json else folder)
+    manifest = (folder / MANIFEST).read_text(encoding="utf-8")
+    print(manifest if args.json else "\n".join([str(folder), *lowering_lines(parse_manifest(manifest))]))
 
 
 def _setting(text: str) -> tuple[str, Any]:

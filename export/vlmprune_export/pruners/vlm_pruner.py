@@ -1,5 +1,7 @@
 """VLM-Pruner (arXiv 2512.02700): centrifugal selection of exactly K visual tokens, without weights."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ class VlmPruner(Pruner):
         self.grid = Grid(*grid)
         self.keep = keep
         self.settings = settings
+        self.select: Callable[[Tensor, Tensor], Tensor] | None = None  # a backend's own form of `Selection`
 
     def forward(
         self, hidden: Tensor, keys: Tensor
@@ -35,7 +38,7 @@ class VlmPruner(Pruner):
             return everything, hidden.clone(), everything.clone()
         unit = unit_features(hidden, self.settings.channels, self.loop)
         pivots = pick_pivots(keys, min(self.settings.pivots, self.keep))
-        select = Selection(self.grid, self.keep, self.settings, self.loop)
+        select = self.select or Selection(self.grid, self.keep, self.settings, self.loop)
         chosen = select(unit, pivots)
         order = ascending(chosen, self.loop)
         kept = chosen.index_select(0, order)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from vlmprune_runtime.schema import Bundle, ImageSpec, Stage, Tensor
+from vlmprune_runtime.schema import Bundle, ImageSpec, Stage, Tensor, is_package
 
 MIB = 2**20
 
@@ -47,8 +47,8 @@ def stages_table(bundle: Bundle) -> Table:
     for name in ("stage", "files", "size", "inputs", "outputs", "cache", "weights"):
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
     for name, stage in bundle.stages.items():
-        files = (stage.file, *stage.data)
-        size = mib(sum(bundle.files[file].size_bytes for file in files))
+        files = (stage.file,) if is_package(stage.file) else stage.files
+        size = mib(sum(bundle.files[file].size_bytes for file in stage.files))
         sides = ("\n".join(map(tensor_line, side)) for side in (stage.inputs, stage.outputs))
         table.add_row(name, "\n".join(files), size, *sides, cache_line(stage), stage.quantisation)
     return table

@@ -1,0 +1,125 @@
+"""Attention over caches that Core ML keeps as states: one for all keys of a stage, one for all values.
+
+Each is read once and written once per call: a layer attends over its own slice of what was read, with the new rows put
+in, and the new rows of all layers are written together at the end. States are fp16; Core ML has no others.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from vlmprune_export.stages import HeadStage, TailStage
+from vlmprune_runtime.schema import TextModel
+
+STEP_TOKENS = 32
+"""The Neural Engine refuses caches whose length is no multiple of it."""
+
+
+class PrefillCache:
+    """A prompt from row 0 on: its tokens see each other, padding at the end is seen by padding only."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Tensor, Tensor]] = []
+        self.new_keys: Tensor | None = None
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
+        """Note the rows to be written."""
+        self.new_keys = keys
+        self.rows.append((keys, values))
+        return keys, values
+
+    def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+        """(1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
+        tokens, group = query.shape[2], query.shape[1] // keys.shape[1]
+        places = torch.arange(tokens, dtype=torch.int32)
+        mask = (places[None] <= places[:, None])[None, None]
+        keys, values = (part.repeat_interleave(group, 1) for part in (keys, values))
+        return _attention(query, keys, values, mask, scaling).transpose(1, 2)
+
+
+class DecodeCache:
+    """One token, into row `slot` of the states; it sees rows 0 to `slot`."""
+
+    def __init__(self, keys: Tensor, values: Tensor, slot: Tensor, first_layer: int) -> None:
+        """States (layers, kv_heads, capacity, head_dim) and slot (1,) int32."""
+        self.states, self.slot, self.first_layer = (keys, values), slot, first_layer
+        self.rows: list[tuple[Tensor, Tensor]] = []
+        self.new_keys: Tensor | None = None
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
+        """The layer's rows so far with the new one put in."""
+        self.new_keys = keys
+        self.rows.append((keys, values))
+        at = layer_idx - self.first_layer
+        past_keys, past_values = (state[at : at + 1] for state in self.states)
+        return self._with_row(past_keys, keys), self._with_row(past_values, values)
+
+    def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+        """(1, Hq, 1, dh), 2 x (1, Hkv, C, dh) -> (1, 1, Hq, dh). Query heads stand as rows beside their key head."""
+        _, heads, _, width = query.shape
+        rows = torch.arange(keys.shape[2], dtype=torch.int32)[None]
+        mask = (rows <= self.slot[:, None])[None, None]
+        grouped = query.reshape(1, keys.shape[1], heads // keys.shape[1], width)
+        return _attention(grouped, keys, values, mask, scaling).reshape(1, 1, heads, width)
+
+    def _with_row(self, past: Tensor, row: Tensor) -> Tensor:
+        written: Tensor = torch.ops.aten.index_put(past, [None, None, self.slot], row)
+        return written
+
+
+def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling: float) -> Tensor:
+    """With the usual scale left unsaid, which alone becomes Core ML's fused operator."""
+    usual = query.shape[-1] ** -0.5
+    if abs(scaling - usual) > 1e-6 * usual:
+        query = query * (scaling / usual)
+    return scaled_dot_product_attention(query, keys, values, mask)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The two states of `head` or `tail`, `k_NAME` and `v_NAME`, each (layers, kv_heads, capacity, head_dim)."""
+
+    name: str
+    layers: range
+    kv_heads: int
+    capacity_tokens: int
+    head_dim: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of either state."""
+        return len(self.layers), self.kv_heads, self.capacity_tokens, self.head_dim
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of keys and values."""
+        return f"k_{self.name}", f"v_{self.name}"
+
+    def add_to(self, module: nn.Module) -> None:
+        """Give a module the states, empty."""
+        for name in self.names:
+            module.register_buffer(name, torch.zeros(self.shape), persistent=False)
+
+    def decode_cache(self, module: nn.Module, slot: Tensor) -> DecodeCache:
+        """For one token, on the states of a module."""
+        keys, values = map(module.get_buffer, self.names)
+        return DecodeCache(keys, values, slot, self.layers[0])
+
+    def write(self, module: nn.Module, rows: list[tuple[Tensor, Tensor]], slot: Tensor | None = None) -> None:
+        """New rows of all layers into the states of a module, from row 0 on or into row `slot`."""
+        for name, new in zip(self.names, zip(*rows, strict=True), strict=True):
+            state = module.get_buffer(name)
+            together = torch.cat(new)
+            if slot is None:
+                state[:, :, : together.shape[2]] = together
+            else:
+                state[:, :, slot] = together
+
+
+def layout_of(name: str, stage: HeadStage | TailStage, text: TextModel, context_tokens: int) -> Layout:
+    """With room for the context, rounded up to whole steps."""
+    capacity = -(-context_tokens // STEP_TOKENS) * STEP_TOKENS
+    return Layout(name, stage.decoder.layer_indices, text.kv_heads, capacity, text.head_dim)

@@ -1,0 +1,88 @@
+"""A captured function to a Core ML model in memory."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import partialmethod
+from typing import Any
+
+import numpy as np
+import torch
+
+from vlmprune_export.backends.coreml.capture import Captured
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The converter logs, warns and draws bars about itself; our progress says what happens."""
+    from tqdm import tqdm
+
+    before, drawing = logging.root.manager.disable, tqdm.__init__
+    logging.disable(logging.ERROR)
+    tqdm.__init__ = partialmethod(drawing, disable=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        tqdm.__init__ = drawing
+        logging.disable(before)
+
+
+with quiet():  # it says at once what it cannot do outside macOS
+    import coremltools as ct
+    from coremltools.converters.mil.mil import Program
+
+    import vlmprune_export.backends.coreml.loop  # noqa: F401 - registers vlmprune::select
+
+Model = Any  # coremltools' MLModel; the package has no types
+TARGETS: Mapping[str, Any] = {"ios18": ct.target.iOS18}
+INTEGERS = ("kept", "order")
+_DTYPES = {torch.float32: np.float32, torch.int32: np.int32}
+
+
+def convert(captured: Captured, *, half: bool, deployment: str) -> Model:
+    """The function as `main`: fp32 and int32 at its edges, inside fp16 or fp32, states in fp16.
+
+    Indices stay int32: the pass that makes them int16 is left out.
+    """
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes({"common::add_int16_cast"})
+    states = [_state(name, shape) for name, shape in captured.states.items()]
+    with quiet(), loops_allowed():
+        return ct.convert(
+            captured.program,
+            inputs=[_tensor(name, value) for name, value in captured.inputs.items()],
+            outputs=[ct.TensorType(name, dtype=np.int32 if name in INTEGERS else np.float32) for name in captured.outputs],
+            states=states or None,
+            minimum_deployment_target=TARGETS[deployment],
+            compute_precision=_precision(half),
+            pass_pipeline=pipeline,
+            skip_model_load=True,
+        )  # fmt: skip
+
+
+def _precision(half: bool) -> Any:
+    from vlmprune_export.backends.coreml.precision import may_be_half
+
+    return ct.transform.FP16ComputePrecision(op_selector=may_be_half) if half else ct.precision.FLOAT32
+
+
+def _tensor(name: str, value: torch.Tensor) -> Any:
+    return ct.TensorType(name, tuple(value.shape), dtype=_DTYPES[value.dtype])
+
+
+def _state(name: str, shape: tuple[int, ...]) -> Any:
+    return ct.StateType(ct.TensorType(shape=shape, dtype=np.float16), name=name)
+
+
+@contextlib.contextmanager
+def loops_allowed() -> Iterator[None]:
+    """After converting and when saving, coremltools makes a table for debuggers, and cannot when there is a loop."""
+    before = Program.construct_debug_handle_to_ops_mapping
+    Program.construct_debug_handle_to_ops_mapping = lambda self: {}
+    try:
+        yield
+    finally:
+        Program.construct_debug_handle_to_ops_mapping = before

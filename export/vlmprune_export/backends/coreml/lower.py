@@ -1,0 +1,105 @@
+"""Stages to packages: capture, convert, compress, join, describe, check."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from vlmprune_export.backends import Report
+from vlmprune_export.backends.coreml.cache import Layout, layout_of
+from vlmprune_export.backends.coreml.capture import capture
+from vlmprune_export.backends.coreml.convert import TARGETS, convert, quiet
+from vlmprune_export.backends.coreml.describe import describe
+from vlmprune_export.backends.coreml.lengths import functions_of, text_lengths
+from vlmprune_export.backends.coreml.package import join, name_items, save_function
+from vlmprune_export.staged import StagedModel
+from vlmprune_runtime.errors import LoweringError, VlmPruneError
+from vlmprune_runtime.schema import STAGES, Stage
+
+QUANTISATIONS = ("none",)
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "prune_form": ("loop", "unrolled"),
+    "text_tokens": (),
+    "precision": ("fp16", "fp32"),
+    "deployment": tuple(TARGETS),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a bundle's stages are made; `texts` are the text lengths that prefills have room for."""
+
+    context_tokens: int
+    texts: tuple[int, ...]
+    half: bool
+    unrolled: bool
+    deployment: str
+
+
+def lower(
+    staged: StagedModel,
+    folder: Path,
+    *,
+    quantisation: str,
+    context_tokens: int,
+    report: Report,
+    prune_form: str = "loop",
+    text_tokens: str | None = None,
+    precision: str = "fp16",
+    deployment: str = "ios18",
+) -> dict[str, Stage]:
+    """Write a package per stage into `folder`, caches for `context_tokens` rounded up to whole steps."""
+    texts = text_lengths(text_tokens, _visual_tokens(staged), context_tokens)
+    settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment)
+    stages = {}
+    for name in STAGES:
+        report(name)
+        stages[name] = _lower_stage(staged, name, folder, settings)
+    return stages
+
+
+def versions() -> dict[str, str]:
+    """Exporter packages; the runtime is the device's own."""
+    return {name: version(name) for name in ("torch", "transformers", "coremltools")}
+
+
+def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings) -> Stage:
+    functions = functions_of(name, _visual_tokens(staged), staged.keep, settings.texts)
+    layout = _layout(staged, name, settings.context_tokens)
+    package = folder / f"{name}.mlpackage"
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".functions-") as scratch:
+        saved = {function.name: Path(scratch) / f"{function.name}.mlpackage" for function in functions}
+        for function in functions:
+            with quiet():
+                captured = capture(staged, name, function.tokens, layout=layout, unrolled=settings.unrolled)
+            with _lowering(name):
+                model = convert(captured, half=settings.half and name != "prune", deployment=settings.deployment)
+                save_function(model, saved[function.name])
+        with _lowering(name):
+            join(saved, package)
+            name_items(package)
+    return describe(staged, package, functions, "none", layout)
+
+
+def _layout(staged: StagedModel, name: str, context_tokens: int) -> Layout | None:
+    if name not in ("head", "tail"):
+        return None
+    stage = staged.head if name == "head" else staged.tail
+    return layout_of(name, stage, staged.adapter.text_model, context_tokens)
+
+
+def _visual_tokens(staged: StagedModel) -> int:
+    height, width = staged.adapter.grid
+    return height * width
+
+
+@contextlib.contextmanager
+def _lowering(stage: str) -> Iterator[None]:
+    try:
+        yield
+    except VlmPruneError:
+        raise
+    except Exception as cause:
+        raise LoweringError(stage, "coreml", cause) from cause
