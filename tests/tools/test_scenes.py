@@ -9,7 +9,7 @@ import pytest
 
 from vlmprune_runtime.errors import UnknownName
 from vlmprune_tools.pocket.artwork import Artwork, picture
-from vlmprune_tools.pocket.backgrounds import PARTS
+from vlmprune_tools.pocket.backgrounds import PARTS, PHOTOS
 from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES
 from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.questions import FAMILIES, absent, questions
@@ -142,7 +142,7 @@ def test_every_question_can_be_reworded(artwork: Artwork) -> None:
                 assert trained[2] == measured[2] == item[2]
                 assert len({trained[1], measured[1], item[1]}) == 3
                 seen.add(item[0])
-    assert seen == set(FAMILIES) - {"easy-vqa"}
+    assert seen == set(FAMILIES) - {"easy-vqa", "photo"}
 
 
 def test_there_are_at_least_300_concepts_of_one_token() -> None:
@@ -169,9 +169,15 @@ def test_easy_vqa_brings_its_own_questions(artwork: Artwork) -> None:
     assert same(draw("dev", 0), draw("train", 3500))
 
 
+def test_photos_are_asked_for_what_they_show(artwork: Artwork) -> None:
+    """A concept that the table of photos names."""
+    draw = source("photo", artwork)
+    assert [draw("test", index).scene.asked[0][2] for index in range(6)] == [shows[0] for shows in PHOTOS.values()]
+
+
 def test_an_unknown_source_lists_the_choices(artwork: Artwork) -> None:
     """The message is enough to go on."""
-    with pytest.raises(UnknownName, match="crowd, drill, easy, easy-vqa, hard, sign"):
+    with pytest.raises(UnknownName, match="crowd, drill, easy, easy-vqa, hard, photo, sign"):
         source("cartoons", artwork)
 
 

@@ -23,6 +23,7 @@ FAMILIES = (
     "easy-vqa",
     "word",
     "digit",
+    "photo",
 )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vlmprune_export.pocket.tower import IMAGE_PX
+from vlmprune_export.pocket.tower import GRID, IMAGE_PX
 from vlmprune_runtime.errors import UnknownName
 from vlmprune_tools.pocket.artwork import Artwork
-from vlmprune_tools.pocket.backgrounds import background
+from vlmprune_tools.pocket.backgrounds import PHOTOS, background, photo_pixels
 from vlmprune_tools.pocket.concepts import COLOURS, DIGITS, SHAPE_COLOURS, SHAPES, WORDS
 from vlmprune_tools.pocket.scenes import Drawn, Scene, draw_scene, owners, patch_share
 from vlmprune_tools.pocket.styles import STYLES, pick
@@ -33,7 +33,7 @@ def source(name: str, artwork: Artwork) -> Draw:
     """The function (split, index) -> drawn picture of a source."""
     if name in STYLES:
         return lambda split, index: draw_scene(split, name, index, artwork)
-    others: dict[str, Draw] = {"sign": draw_sign, "easy-vqa": draw_easy_vqa}
+    others: dict[str, Draw] = {"sign": draw_sign, "easy-vqa": draw_easy_vqa, "photo": draw_photo}
     if name not in others:
         raise UnknownName("source", name, [*STYLES, *others])
     return others[name]
@@ -96,6 +96,19 @@ def easy_vqa_questions(part: str) -> dict[int, list[tuple[str, str]]]:
     for question, answer, picture in zip(asked, answers, pictures, strict=True):
         by_picture.setdefault(picture, []).append((question[0].upper() + question[1:], answer))
     return by_picture
+
+
+def draw_photo(split: str, index: int) -> Drawn:
+    """A whole sample photo of which a known concept can be seen; training saw its left half, behind other things."""
+    shown = [name for name, concepts in PHOTOS.items() if concepts]
+    name = shown[index % len(shown)]
+    pixels = Image.fromarray(photo_pixels(name)).convert("RGB").resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC)
+    asked = ("photo", "What is in the picture?", PHOTOS[name][0])
+    return Drawn(
+        Scene("photo", shows=PHOTOS[name], asked=(asked,)),
+        np.asarray(pixels),
+        owners(np.zeros((0, GRID * GRID), np.float32)),
+    )
 
 
 def draw_easy_vqa(split: str, index: int) -> Drawn:
