@@ -10,17 +10,21 @@ def aggregate(hidden: Tensor, unit: Tensor, kept: Tensor, beta: float) -> Tensor
     A kept token that got none, or whose similarities do not add up to more than zero, stays as it is.
     """
     weights = shares(unit, kept)
-    total = weights.sum(0)
-    weights = weights / total.clamp(min=1e-8)
+    total = weights.sum(1)
+    weights = weights / total.clamp(min=1e-8)[:, None]
     # A product, not a sum into rows: ONNX Runtime 1.31 adds rows from several threads without a lock.
-    gathered = torch.bmm(weights[None].mT, hidden[None])[0]
-    own = hidden.index_select(0, kept)
-    return torch.where(total[:, None] > 0, beta * own + (1 - beta) * gathered, own)
+    gathered = torch.bmm(weights.view(1, *weights.shape), hidden.view(1, *hidden.shape)).view(-1, hidden.shape[1])
+    own, rows = hidden.index_select(0, kept), torch.arange(kept.shape[0])
+    # Whole rows are taken from one or the other, see `unit_features`.
+    places = torch.where(total > 0, rows, rows + kept.shape[0])
+    return torch.cat([beta * own + (1 - beta) * gathered, own]).index_select(0, places)
 
 
-def shares(unit: Tensor, kept: Tensor) -> Tensor:  # (N, q), (K,) -> (N, K)
+def shares(unit: Tensor, kept: Tensor) -> Tensor:  # (N, q), (K,) -> (K, N)
     """Each discarded token's similarity to the kept token nearest to it (ties: the first), zero elsewhere."""
-    left = torch.ones(unit.shape[0], dtype=torch.bool).index_fill(0, kept, False)
-    similar = torch.bmm(unit[None], unit.index_select(0, kept)[None].mT)[0]
-    nearest = similar.argmax(1, keepdim=True) == torch.arange(kept.shape[0])
-    return torch.where(torch.logical_and(nearest, left[:, None]), similar, 0.0)
+    tokens = unit.shape[0]
+    left = torch.ones(tokens, dtype=torch.bool).index_fill(0, kept, False)
+    similar = torch.bmm(unit.index_select(0, kept).view(1, -1, unit.shape[1]), unit.view(1, *unit.shape).mT)
+    similar = similar.view(-1, tokens)
+    nearest, largest = similar.argmax(0, keepdim=True), similar.amax(0, keepdim=True)
+    return torch.zeros_like(similar).scatter(0, nearest, torch.where(left, largest, 0.0))

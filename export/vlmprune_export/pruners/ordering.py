@@ -9,30 +9,34 @@ from vlmprune_export.pruners.loops import LoopForm
 def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
     """Indices of the values, lowest first. No NaN allowed.
 
-    PyTorch's stable sort has no ONNX translation, and its `topk` promises nothing about equal values. ONNX's
-    TopK promises the lower index, so the form for ONNX uses it; the others compare the values in pairs.
+    PyTorch's stable sort has no translation to ONNX or ExecuTorch, and `topk` promises nothing about equal values.
+    ONNX's TopK promises the lower index, so the form for ONNX uses it alone; the others put equal values in order.
     """
     if not torch.compiler.is_exporting():
         return torch.sort(values, stable=True).indices
     if form == "while":
-        return torch.topk(values, values.shape[0], largest=False, sorted=True).indices
-    index = torch.arange(values.shape[0])
-    rank = precedes(values).sum(1)
-    return torch.zeros_like(index).scatter(0, rank, index)
+        return _lowest(values).indices
+    return _sort_in_runs(values)[1]
 
 
 def sort_ascending(values: Tensor, form: LoopForm) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
     """The values, lowest first, and their indices; see `ascending`."""
-    if torch.compiler.is_exporting() and form == "while":
-        lowest = torch.topk(values, values.shape[0], largest=False, sorted=True)
-        return lowest.values, lowest.indices
-    order = ascending(values, form)
-    return values.index_select(0, order), order
+    if not torch.compiler.is_exporting():
+        lowest, order = torch.sort(values, stable=True)
+        return lowest, order
+    if form == "while":
+        return _lowest(values)
+    return _sort_in_runs(values)
 
 
-def precedes(values: Tensor) -> Tensor:  # (N,) -> (N, N)
-    """Whether, for value i, value j comes before it."""
-    index = torch.arange(values.shape[0])
-    lower = values[None] < values[:, None]
-    equal = torch.logical_and(values[None] == values[:, None], index[None] < index[:, None])
-    return torch.logical_or(lower, equal)
+def _lowest(values: Tensor) -> torch.return_types.topk:
+    return torch.topk(values, values.shape[0], largest=False, sorted=True)
+
+
+def _sort_in_runs(values: Tensor) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
+    """Sorted twice: by value, then by the number of the run of equal values and by index, which are never equal."""
+    count = values.shape[0]
+    lowest, order = _lowest(values)
+    rises = (lowest[1:] != lowest[:-1]).to(torch.int64)
+    run = torch.cat([torch.zeros(1, dtype=torch.int64), rises]).cumsum(0) * count
+    return lowest, _lowest(run + order).values - run

@@ -23,6 +23,10 @@ TAKEN = 1e9
 """Stands for the similarity and the score of a chosen token: above every threshold."""
 
 
+Tables = tuple[Tensor, Tensor | None]
+"""Unit vectors (1, N, q) alone, or similarities and squared distances of all pairs, both (N, N)."""
+
+
 class Progress(NamedTuple):
     """What one step hands to the next; `near` and `spread` carry all that was chosen so far."""
 
@@ -54,15 +58,23 @@ class Selection(nn.Module):
     def forward(self, unit: Tensor, pivots: Tensor) -> Tensor:  # (N, q), (P,) -> (K,)
         """The chosen tokens in the order chosen."""
         steps = self.keep - pivots.shape[0] + rounds(self.settings)
-        step = partial(self.step, unit[None], pivots[:1])
-        start = self.start(unit[None], pivots)
+        tables = self.tables(unit.view(1, *unit.shape))
+        step = partial(self.step, tables, pivots[:1])
+        start = self.start(tables, pivots)
         last = repeat(step, self.unfinished, start, steps=steps, form=self.form)
         return Progress(*last).order[: self.keep]
 
-    def start(self, unit: Tensor, pivots: Tensor) -> State:  # (1, N, q), (P,)
+    def tables(self, unit: Tensor) -> Tables:  # (1, N, q)
+        """What `choose` looks up: the vectors, or the products of all, where a step is dear and a product is not."""
+        if self.form != "scan" or not torch.compiler.is_exporting():
+            return unit, None
+        pairs = (self.grid.tokens, self.grid.tokens)
+        return torch.bmm(unit, unit.mT).view(pairs), torch.bmm(self.grid.left, self.grid.right).view(pairs)
+
+    def start(self, tables: Tables, pivots: Tensor) -> State:  # (P,)
         """The pivots chosen, and the first round open."""
         blank = torch.full((self.grid.tokens,), TAKEN)
-        near, spread = self.choose(unit, -blank, blank, pivots)
+        near, spread = self.choose(tables, -blank, blank, pivots)
         # The last batch may be taken beyond K, its highest scores last; a form that goes on may do so once more.
         rest = torch.zeros(self.keep + 2 * self.batch - pivots.shape[0], dtype=torch.int64)
         return Progress(
@@ -79,7 +91,7 @@ class Selection(nn.Module):
         """Whether fewer than K tokens are chosen."""
         return Progress(*state).room > 0
 
-    def step(self, unit: Tensor, anchor: Tensor, state: State) -> State:  # (1, N, q), (1,)
+    def step(self, tables: Tables, anchor: Tensor, state: State) -> State:  # (1,)
         """Take from the first batch that has a token to take; if there is none, open the next round.
 
         Without a token to take, the anchor, a pivot, is chosen once more, which changes nothing.
@@ -87,7 +99,7 @@ class Selection(nn.Module):
         now = Progress(*state)
         scores = now.near * now.spread
         start, tokens, fits = self.first_batch(now, scores)
-        near, spread = self.choose(unit, now.near, now.spread, torch.where(fits, tokens, anchor))
+        near, spread = self.choose(tables, now.near, now.spread, torch.where(fits, tokens, anchor))
         taken = fits.sum()
         ranking, cursor, threshold = self.walk_on(now, scores, start + self.batch, taken > 0)
         order = now.order.scatter(0, self.lanes + self.keep - now.room, tokens)
@@ -117,14 +129,21 @@ class Selection(nn.Module):
         return ranking, torch.where(found, after, 0), torch.where(found, now.threshold, raised)
 
     def choose(
-        self, unit: Tensor, near: Tensor, spread: Tensor, tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:  # (1, N, q), (N,), (N,), (B,) -> (N,), (N,)
+        self, tables: Tables, near: Tensor, spread: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:  # (N,), (N,), (B,) -> (N,), (N,)
         """`near` and `spread` once these tokens are chosen too."""
-        similar = torch.bmm(unit, unit.index_select(1, tokens).mT).amax((0, 2))
-        squares = self.grid.squared_distance(tokens)
+        similar, squares = self.look_up(tables, tokens)
         weight = self.settings.distance_weight / self.grid.diagonal
         near = torch.where(squares > 0, torch.maximum(near, similar), TAKEN)
         return near, torch.minimum(spread, 1 + squares.sqrt() * weight)
+
+    def look_up(self, tables: Tables, tokens: Tensor) -> tuple[Tensor, Tensor]:  # (B,) -> (N,), (N,)
+        """Each token's largest similarity and least squared distance to the given ones."""
+        unit, squares = tables
+        if squares is not None:
+            return unit.index_select(0, tokens).amax(0), squares.index_select(0, tokens).amin(0)
+        similar = torch.bmm(unit, unit.index_select(1, tokens).mT).amax((0, 2))
+        return similar, self.grid.squared_distance(tokens)
 
     @property
     def ragged(self) -> bool:

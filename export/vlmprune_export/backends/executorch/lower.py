@@ -11,24 +11,26 @@ from typing import Any
 
 from executorch.exir import (
     EdgeCompileConfig,
-    EdgeProgramManager,
     ExecutorchBackendConfig,
     ExecutorchProgramManager,
     to_edge_transform_and_lower,
 )
 from executorch.exir.passes import MemoryPlanningPass
+from torch.export import ExportedProgram
 
 from vlmprune_export.backends import Report
 from vlmprune_export.backends.executorch.capture import Captured, capture
 from vlmprune_export.backends.executorch.constants import constant_methods
-from vlmprune_export.backends.executorch.partition import BACKENDS, delegated_fraction
+from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, backend_kind, delegated_fraction
 from vlmprune_export.backends.executorch.quantise import PLANS, quantised
+from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
+from vlmprune_export.backends.executorch.stock import capture_stock
 from vlmprune_export.staged import StagedModel
-from vlmprune_runtime.errors import BadRequest, LoweringError
+from vlmprune_runtime.errors import LoweringError
 from vlmprune_runtime.schema import STAGES, Lowering, Stage
 
 QUANTISATIONS = tuple(PLANS)
-OPTIONS: Mapping[str, tuple[str, ...]] = {"backend": tuple(BACKENDS)}
+OPTIONS: Mapping[str, tuple[str, ...]] = {"backend": (*BACKENDS, *REFUSED), "stock": ("no", "yes")}
 FILE = "model.pte"
 
 
@@ -40,27 +42,30 @@ def lower(
     context_tokens: int,
     report: Report,
     backend: str = "xnnpack",
+    stock: str = "no",
 ) -> dict[str, Stage]:
-    """Write `model.pte` with a method per stage and room for `context_tokens` in every cache."""
-    kind, plan = BACKENDS[backend], PLANS[quantisation]
-    if plan and not kind.quantised:
-        takers = ", ".join(name for name, one in BACKENDS.items() if one.quantised)
-        raise BadRequest(f"backend {backend!r} does not take quantised weights here; allowed: {takers}")
+    """Write `model.pte` with a method per stage and room for `context_tokens` in every cache.
+
+    With `stock` "yes" also `stock.pte`, see `vlmprune_export.backends.executorch.stock`.
+    """
+    kind, plan = backend_kind(backend, quantised=bool(PLANS[quantisation])), PLANS[quantisation]
     captured = {}
     for name in STAGES:
         report(name)
         with quantised(staged, name, plan.get(name)), _quiet():
             captured[name] = capture(staged, name, context_tokens)
     report(f"all stages to {backend}")
-    with _lowering(backend):
-        edge = _partition(captured, kind.for_stages(), constant_methods(staged, context_tokens))
-        shares = {name: delegated_fraction(edge.exported_program(name).graph_module) for name in STAGES}
-        program = edge.to_executorch(_backend_config())
-        with (folder / FILE).open("wb") as file:
-            program.write_to_file(file)
-    for name, share in shares.items():
-        report(f"{name}: {share:.0%} of its operators went to {backend}")
-    return {name: _stage(name, captured[name], program, backend, shares[name], plan) for name in STAGES}
+    constants = constant_methods(staged, context_tokens)
+    programs = {name: stage.program for name, stage in captured.items()}
+    program, shares = _lower(programs, kind.for_stages(), constants, backend, folder / FILE)
+    stages = {name: _stage(name, captured[name], program, backend, shares[name], plan) for name in STAGES}
+    if stock == "yes":
+        report(f"the stock layout to {backend}")
+        with _quiet():
+            whole = capture_stock(staged, plan, context_tokens)
+        partitioners = {name: kind.partitioners() for name in whole}
+        _lower(whole, partitioners, constants, backend, folder / STOCK_FILE)
+    return stages
 
 
 def versions() -> dict[str, str]:
@@ -68,16 +73,27 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "torchao", "executorch")}
 
 
-def _partition(
-    captured: dict[str, Captured], partitioners: dict[str, list[Any]], constants: dict[str, Any]
-) -> EdgeProgramManager:
-    return to_edge_transform_and_lower(
-        {name: stage.program for name, stage in captured.items()},
-        partitioner=partitioners,
-        constant_methods=constants,
-        # llama:: operators are not in the core set that validity means.
-        compile_config=EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True),
-    )
+def _lower(
+    programs: dict[str, ExportedProgram],
+    partitioners: dict[str, list[Any]],
+    constants: dict[str, Any],
+    backend: str,
+    path: Path,
+) -> tuple[ExecutorchProgramManager, dict[str, float]]:
+    """Written to `path`: the lowered program, and of each method the share that delegates took."""
+    with _lowering(backend):
+        edge = to_edge_transform_and_lower(
+            programs,
+            partitioner=partitioners,
+            constant_methods=constants,
+            # llama:: operators are not in the core set that validity means.
+            compile_config=EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True),
+        )
+        shares = {name: delegated_fraction(edge.exported_program(name).graph_module) for name in programs}
+        program = edge.to_executorch(_backend_config())
+        with path.open("wb") as file:
+            program.write_to_file(file)
+    return program, shares
 
 
 def _backend_config() -> ExecutorchBackendConfig:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch.fx import GraphModule, Node
 
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import STAGES
 
 
@@ -12,8 +13,7 @@ class DelegateKind(NamedTuple):
     """How a backend is asked, whether what comes out can be run here, and what it takes.
 
     `loops`: it copes with the loop of the prune stage. Vulkan's partitioner tags constants that the loop body uses
-    and then refuses them. Core ML's is not here: it refuses the lengths that our dynamic methods hand between
-    partitions ("Placeholder val must be a tensor"), and would share weights between methods by position only.
+    and then refuses them.
     """
 
     partitioners: Callable[[], list[Any]]
@@ -46,6 +46,24 @@ BACKENDS: Mapping[str, DelegateKind] = {
     "portable": DelegateKind(list, runnable=True),
     "vulkan": DelegateKind(_vulkan, runnable=False, loops=False),
 }
+
+
+# What cannot be had, and why.
+REFUSED: Mapping[str, str] = {
+    "coreml": "its partitioner refuses the dynamic lengths that head and tail hand between partitions "
+    "('Placeholder val must be a tensor'); for Core ML export with --target coreml",
+}
+
+
+def backend_kind(name: str, *, quantised: bool) -> DelegateKind:
+    """The backend of that name; `BadRequest` with the reason where it cannot take such a model."""
+    if name in REFUSED:
+        raise BadRequest(f"backend {name!r} of ExecuTorch cannot take this model: {REFUSED[name]}")
+    kind = BACKENDS[name]
+    if quantised and not kind.quantised:
+        takers = ", ".join(other for other, one in BACKENDS.items() if one.quantised)
+        raise BadRequest(f"backend {name!r} does not take quantised weights here; allowed: {takers}")
+    return kind
 
 
 def delegated_fraction(graph: GraphModule) -> float:

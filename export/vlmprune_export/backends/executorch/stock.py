@@ -1,0 +1,87 @@
+"""The unpruned model in the layout that ExecuTorch's own multimodal runner loads: the baseline from outside.
+
+Methods `vision_encoder` (1, 3, H, W) -> (1, N, D), `token_embedding` (1, S) -> (1, S, D) and
+`text_decoder` (1, S, D), cache_position (1,) -> (1, V): logits of the last token, positions counted on from
+`cache_position`, one cache for all layers. Operators, quantisation and delegates are those of the stages.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from vlmprune_export.backends.executorch.cache import CachedStage
+from vlmprune_export.backends.executorch.quantise import quantised
+from vlmprune_export.backends.executorch.tower import tower_attention
+from vlmprune_export.staged import StagedModel
+from vlmprune_export.stages import TailStage
+from vlmprune_runtime.errors import CaptureError
+
+FILE = "stock.pte"
+METHODS = ("vision_encoder", "token_embedding", "text_decoder")
+_EXAMPLE_TOKENS = 6  # any length but 0 and 1
+
+
+class Batched(nn.Module):
+    """A stage with a batch of one around it."""
+
+    def __init__(self, stage: nn.Module, *, inputs: bool) -> None:
+        """`inputs`: the stage's input has no batch either."""
+        super().__init__()
+        self.stage, self.inputs = stage, inputs
+
+    def forward(self, values: Tensor) -> Tensor:  # (1, ...) -> (1, ...)
+        """The stage's output."""
+        output: Tensor = self.stage(values[0] if self.inputs else values)
+        return output[None]
+
+
+class StockDecoder(nn.Module):
+    """All decoder layers, norm and language-model head over one cache."""
+
+    def __init__(self, staged: StagedModel, context_tokens: int) -> None:
+        super().__init__()
+        whole = TailStage(staged.adapter, 0)
+        whole.lm_head = staged.tail.lm_head  # quantised or not, as the stage has it
+        self.cached = CachedStage(whole, staged.adapter.text_model, context_tokens)
+
+    def forward(self, embeddings: Tensor, cache_position: Tensor) -> Tensor:  # (1, S, D), (1,) -> (1, V)
+        """Logits of the last token."""
+        positions = torch.arange(embeddings.shape[1]) + cache_position
+        logits: Tensor = self.cached(embeddings[0], positions, cache_position)
+        return logits[None]
+
+
+def capture_stock(staged: StagedModel, plan: Mapping[str, str], context_tokens: int) -> dict[str, ExportedProgram]:
+    """The three methods by name; errors are `CaptureError`."""
+    text = staged.adapter.text_model
+    pixels = torch.zeros(1, 3, *staged.adapter.image_size_px)
+    token_ids = torch.zeros(1, _EXAMPLE_TOKENS, dtype=torch.int64)
+    embeddings = torch.zeros(1, _EXAMPLE_TOKENS, text.hidden_size)
+    tokens = {1: Dim("tokens", min=1, max=context_tokens)}
+    with _quantised(staged, plan), torch.no_grad():
+        with tower_attention(staged.adapter.model):
+            vision = _export("vision_encoder", Batched(staged.vision, inputs=False), (pixels,), None)
+        embed = _export("token_embedding", Batched(staged.embed, inputs=True), (token_ids,), (tokens,))
+        decoder = StockDecoder(staged, context_tokens)
+        start = torch.zeros(1, dtype=torch.int64)
+        text_decoder = _export("text_decoder", decoder, (embeddings, start), (tokens, None))
+    return dict(zip(METHODS, (vision, embed, text_decoder), strict=True))
+
+
+@contextmanager
+def _quantised(staged: StagedModel, plan: Mapping[str, str]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, kind in plan.items():
+            stack.enter_context(quantised(staged, name, kind))
+        yield
+
+
+def _export(name: str, module: nn.Module, inputs: tuple[Tensor, ...], dynamic: Any) -> ExportedProgram:
+    try:
+        return torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic, strict=False)
+    except Exception as cause:
+        raise CaptureError(name, cause) from cause
