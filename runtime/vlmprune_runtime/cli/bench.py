@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vlmprune_runtime.atomic import check_place, save_text
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure, steps_of
+from vlmprune_runtime.benchmark.profile import profile
+from vlmprune_runtime.benchmark.profile_table import profile_table
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.table import closing_lines, result_table, setting_line
 from vlmprune_runtime.cli.face import command_parser, run_command
@@ -19,6 +21,7 @@ EXAMPLES = """\
   vlmprune-bench BUNDLE
   vlmprune-bench BUNDLE BUNDLE2 --repetitions 20 --threads 2 --json bench.json
   vlmprune-bench BUNDLE --image cat.jpg --prompt "What is in the picture?" --tokens 32
+  vlmprune-bench BUNDLE --profile --json profile.json
 """
 WIDTH_CHARS = 116
 DEFAULTS = BenchmarkRequest()
@@ -45,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     for name, about in numbers:
         made.add_argument(f"--{name}", type=int, default=getattr(DEFAULTS, name), metavar="N", help=about)
     made.add_argument("--json", type=Path, metavar="OUT.json", help="write the record, which vlmprune-report reads")
+    made.add_argument(
+        "--profile", action="store_true", help="executorch: the costliest operators of every stage instead, pruned"
+    )
     made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundles' files")
     return made
 
@@ -55,6 +61,9 @@ def run(args: argparse.Namespace) -> None:
     request = BenchmarkRequest(**{name: getattr(args, name) for name in names}, verify=not args.no_verify)
     if args.json:
         check_place(args.json)
+    if args.profile:
+        run_profile(args, request)
+        return
     with progress_bar(steps_of(len(args.bundles), request)) as progress:
         record = measure(args.bundles, request, progress=progress)
     if args.json:
@@ -62,11 +71,25 @@ def run(args: argparse.Namespace) -> None:
     show(record)
 
 
-def show(record: BenchmarkRecord) -> None:
-    """Tables on stdout, as wide as they need where no terminal says how wide it is."""
+def run_profile(args: argparse.Namespace, request: BenchmarkRequest) -> None:
+    """One profile of every bundle; the record is written before the tables are printed."""
+    with progress_bar(len(args.bundles) * (1 + request.warmups + request.repetitions)) as progress:
+        record = profile(args.bundles, request, progress=progress)
+    if args.json:
+        save_text(record.model_dump_json(indent=1) + "\n", args.json)
+    for one in record.profiles:
+        wide_console().print(profile_table(one))
+
+
+def wide_console() -> Console:
+    """Stdout, as wide as tables need where no terminal says how wide it is."""
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=WIDTH_CHARS)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_CHARS)
+
+
+def show(record: BenchmarkRecord) -> None:
+    """Tables on stdout."""
+    console = wide_console()
     for result in record.results:
         console.print(result_table(result))
         for line in closing_lines(result):

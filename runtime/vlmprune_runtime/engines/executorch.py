@@ -6,6 +6,7 @@ Weights are mapped from the file. XNNPACK packs what it takes once more, per met
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,17 @@ class ExecutorchEngine:
     before it is called.
     """
 
-    def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int) -> None:
-        """Load all methods; `BundleError` if they are not what the manifest says, else `EngineError`."""
+    def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int, *, traced: bool = False) -> None:
+        """Load all methods; `BundleError` if they are not what the manifest says, else `EngineError`.
+
+        `traced`: the runtime records what every operator takes, for `write_trace`.
+        """
         self._manifest, self.context_tokens = bundle.manifest, context_tokens
         check_signatures(bundle.manifest)
         self._packages = load_packages(threads)
         check_runtime(bundle.manifest, self._packages.runtime)
         # Kept: a method reads its weights from its program.
-        self._programs = {file: _load(bundle, file, self._packages) for file in _files(bundle)}
+        self._programs = {file: _load(bundle, file, self._packages, traced) for file in _files(bundle)}
         self._methods = {name: self._method(name) for name in STAGES}
 
     def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
@@ -50,6 +54,14 @@ class ExecutorchEngine:
         except (RuntimeError, ValueError) as error:
             raise EngineError(stage, error) from None
         return {tensor.name: value.numpy() for tensor, value in zip(declared.outputs, outputs, strict=True)}
+
+    def write_trace(self, path: Path) -> None:
+        """The runtime's record (ETDump) of all calls so far; `EngineError` if it has none."""
+        try:
+            for program in self._programs.values():
+                program.write_etdump_result_to_file(str(path), str(path.with_suffix(".debug")))
+        except RuntimeError as error:
+            raise EngineError("all", error) from None
 
     def _method(self, name: str) -> Any:
         stage = self._manifest.stage(name)
@@ -104,10 +116,10 @@ def _files(bundle: OpenBundle) -> set[str]:
     return {stage.file for stage in bundle.manifest.stages.values()}
 
 
-def _load(bundle: OpenBundle, file: str, packages: Packages) -> Any:
+def _load(bundle: OpenBundle, file: str, packages: Packages, traced: bool) -> Any:
     path = bundle.path(file)
     check_file(path)
     try:
-        return packages.runtime.load_program(path)
+        return packages.runtime.load_program(path, enable_etdump=traced)
     except RuntimeError as error:
         raise EngineError("all", f"{file} cannot be loaded: {error}") from None
