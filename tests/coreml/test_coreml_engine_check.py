@@ -1,0 +1,95 @@
+"""`vlmprune-check` on a coreml bundle: a sound one passes, damaged ones do not, and it says what it shows."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; the Core ML check is NOT tested")
+
+from coreml_bundles import PROMPT, checked, exported, manifest_of, signed
+from mil_edits import drop, edited, operations
+
+from vlmprune_export.cli import check
+from vlmprune_runtime.errors import BadRequest
+
+
+@pytest.fixture
+def broken(bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "broken"))
+
+
+def test_a_float32_bundle_passes(bundle: Path) -> None:
+    report = checked(bundle)
+    assert report.failures() == []
+    assert [(answer.way, answer.agreed) for answer in report.agreements] == [("pruned", 6), ("unpruned", 6)]
+    assert all(gap.equal for gap in report.differences if gap.equal is not None)
+    before = [gap.relative for gap in report.differences if "decode" not in gap.stage and gap.equal is None]
+    assert max(before) < 1e-5
+    assert report.method == "MIL reference check, device unverified"
+    assert report.device is None
+
+
+def test_a_float16_bundle_passes_its_limits_and_selects_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    report = checked(exported(checkpoint, tmp_path / "half"))
+    assert report.failures() == []
+    assert all(gap.equal for gap in report.differences if gap.equal is not None)
+    halves = {gap.stage: gap.relative for gap in report.differences if gap.output in ("visual", "hidden", "logits")}
+    assert all(1e-5 < halves[stage] < 2e-2 for stage in ("vision", "head", "tail, pruned", "tail, decode"))
+    assert report.limits.relative < 0.05
+
+
+@pytest.mark.parametrize(("stage", "function"), [("head", "decode"), ("tail", "prefill_pruned"), ("tail", "decode")])
+def test_a_dropped_state_write_fails_the_check(broken: Path, stage: str, function: str) -> None:
+    with edited(broken / f"{stage}.mlpackage") as model:
+        drop(operations(model, function), "write_state", 0)
+    signed(broken)
+    assert checked(broken).failures()
+
+
+def test_a_swapped_weight_fails_the_check(broken: Path) -> None:
+    with edited(broken / "tail.mlpackage") as model:
+        for function in model.mlProgram.functions:
+            weights = [
+                one.attributes["val"].blobFileValue
+                for one in operations(model, function)
+                if one.type == "const" and one.attributes["val"].HasField("blobFileValue")
+                and [size.constant.size for size in one.outputs[0].type.tensorType.dimensions] == [48, 48]
+            ]  # fmt: skip
+            weights[0].offset, weights[-1].offset = weights[-1].offset, weights[0].offset
+    signed(broken)
+    assert any("tail" in str(failure) for failure in checked(broken).failures())
+
+
+def test_the_command_says_what_it_shows(bundle: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wishes = [str(bundle), "--prompt", PROMPT, "--tokens", "2"]
+    assert check.main(wishes) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "MIL reference check, device unverified" in shown
+    assert "not Apple's runtime" in shown
+    assert check.main([*wishes, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["passed"], report["method"]) == (True, "MIL reference check, device unverified")
+    assert "not Apple's runtime" in report["shows"]
+
+
+def test_an_altered_bundle_is_one_line(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = next((broken / "tail.mlpackage").rglob("weight.bin"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert check.main([str(broken), "--prompt", PROMPT]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "weight.bin" in line]
+    assert "sha256" in line
+
+
+@pytest.mark.parametrize(("units", "message"), [("NPU", "unknown compute units 'NPU'"), ("ALL", "has no Core ML")])
+def test_compute_units_are_for_macos(bundle: Path, units: str, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        checked(bundle, compute_units=units)
+
+
+def test_compute_units_are_for_coreml(bundle: Path, broken: Path) -> None:
+    manifest = manifest_of(broken)
+    signed(broken, target="onnx", stages=manifest["stages"])
+    with pytest.raises(BadRequest, match="this bundle is for onnx, which has none"):
+        checked(broken, compute_units="ALL")
