@@ -39,13 +39,17 @@ class State:
 
 def prefill(engine: Engine, prompt: EncodedPrompt, pixels: Array, *, prune: bool = True) -> State:
     """The state after the whole prompt; pixels (images, 3, H, W), one image per span of the prompt."""
-    steps = prefill_steps(engine, prompt, pixels, prune=prune)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            state: State = stop.value
-            return state
+    state: State = _finished(prefill_steps(engine, prompt, pixels, prune=prune))
+    return state
+
+
+def select(engine: Engine, prompt: EncodedPrompt, pixels: Array) -> tuple[Selection, ...]:
+    """What the pruner keeps of each image: prefill as far as `prune`."""
+    positions = np.arange(len(prompt.token_ids), dtype=np.int64)
+    embeddings = _finished(_embed(engine, prompt, pixels))
+    head = engine.run("head", _step_inputs("embeddings", embeddings, positions, 0))
+    selections: tuple[Selection, ...] = _finished(_prune(engine, prompt.spans, head))
+    return selections
 
 
 def prefill_steps(
@@ -123,6 +127,15 @@ def _check_kept(kept: npt.NDArray[np.int64], visual_tokens: int) -> None:
 
 def _step_inputs(name: str, rows: Array, positions: npt.NDArray[np.int64], past_tokens: int) -> Tensors:
     return {name: rows, "positions": positions, "past_tokens": np.array([past_tokens], dtype=np.int32)}
+
+
+def _finished(steps: Steps) -> Any:
+    """What the steps give at their end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 def _timed(engine: Engine, stage: str, inputs: Tensors) -> Steps:

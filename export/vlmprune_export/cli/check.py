@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     made.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
     made.add_argument("--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage")
+    made.add_argument("--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all pictures there too")
     made.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
     made.add_argument("--attach", action="store_true", help="write the result into bundle.json")
     made.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -54,8 +55,9 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
     request = CheckRequest(
-        args.bundle, args.model, args.image, args.prompt, args.tokens, compute_units=args.compute_units
-    )
+        args.bundle, args.model, args.image, args.prompt, args.tokens,
+        compute_units=args.compute_units, pictures=args.pictures,
+    )  # fmt: skip
     with progress_bar(_STEPS) as progress:
         report = check_bundle(_limited(request, args.limit), progress=progress)
     if args.attach:
@@ -104,6 +106,10 @@ def _show(report: "CheckReport") -> None:
         answers.add_row(answer.way, f"{answer.agreed} of {answer.tokens}", kept, limit, _mark(good))
     console.print(f"{report.method}{f': it shows {report.shows}' if report.shows else ''}")
     console.print(stages, answers)
+    if report.kept:
+        many, keep, least = len(report.kept.in_common), report.kept.keep, min(report.kept.in_common)
+        mean = keep * report.kept.mean_fraction
+        console.print(f"kept in common on {many} pictures: {mean:.1f} of {keep} on average, {least} at least")
     if report.device:
         _show(report.device)
 

@@ -1,7 +1,7 @@
 """`check_bundle`: the bundle's engine and eager PyTorch side by side, and whether the difference is within limits."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,16 @@ import numpy.typing as npt
 
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
-from vlmprune_export.parity.engines import ENGINE, candidates, check_units
+from vlmprune_export.parity.engines import candidates, check_units
 from vlmprune_export.parity.generation import Agreement, compare_generation
 from vlmprune_export.parity.limits import Limits, limits_for
+from vlmprune_export.parity.overlap import compare_kept, pictures_in
+from vlmprune_export.parity.report import CheckReport
 from vlmprune_export.parity.stages import Difference, compare_stages
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
-from vlmprune_runtime.errors import BadRequest, ParityError
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.picture import load_image
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
@@ -31,6 +33,7 @@ class CheckRequest:
     """Which bundle, against which checkpoint (None: the one it was made from), on which image and prompt.
 
     `compute_units` are Core ML's, for a coreml bundle on macOS; None takes those that the bundle advises.
+    `pictures` is a folder on all of whose pictures the kept sets are compared too.
     """
 
     bundle: Path
@@ -40,51 +43,7 @@ class CheckRequest:
     tokens: int = 32
     limits: Limits | None = None
     compute_units: str | None = None
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What was measured and what was allowed, by which method and what that shows.
-
-    `device` is the same for Core ML itself, where this is the reference's and the system has Core ML.
-    """
-
-    differences: tuple[Difference, ...]
-    agreements: tuple[Agreement, ...]
-    limits: Limits
-    method: str = ENGINE
-    shows: str | None = None
-    device: "CheckReport | None" = None
-
-    def failures(self) -> list[ParityError]:
-        """Everything past its limit, empty when the bundle is sound."""
-        return [*self._stage_failures(), *self._answer_failures(), *(self.device.failures() if self.device else ())]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data, as `--json` prints it and `bundle.json` keeps it."""
-        failures = [str(failure) for failure in self.failures()]
-        return {"passed": not failures, "failures": failures, **asdict(self)}
-
-    def _stage_failures(self) -> list[ParityError]:
-        found = []
-        for gap in self.differences:
-            what = f"{gap.stage}: {gap.output}"
-            if gap.equal is False:
-                found.append(ParityError(f"{what} is not equal", 1.0, 0.0))
-            elif gap.relative > self.limits.relative:
-                found.append(ParityError(what, gap.relative, self.limits.relative))
-        return found
-
-    def _answer_failures(self) -> list[ParityError]:
-        found = []
-        for answer in self.agreements:
-            if answer.tokens_fraction < self.limits.tokens_fraction:
-                found.append(ParityError(f"tokens, {answer.way}", answer.tokens_fraction, self.limits.tokens_fraction))
-            if answer.overlap_fraction < self.limits.overlap_fraction:
-                found.append(
-                    ParityError(f"kept overlap, {answer.way}", answer.overlap_fraction, self.limits.overlap_fraction)
-                )
-        return found
+    pictures: Path | None = None
 
 
 def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: None) -> CheckReport:
@@ -96,6 +55,7 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     bundle = open_bundle(request.bundle)
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
+    pictures = pictures_in(request.pictures) if request.pictures else ()
     prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.pruner.visual_tokens, request.prompt)
     _check_room(manifest, len(prompt.token_ids), request.tokens)
     pixels = preprocess(load_image(request.image), manifest.image)
@@ -105,7 +65,9 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     reports = []
     for candidate in candidates(bundle, request.compute_units):
         found = _compared(question, candidate.engine, request.tokens, progress)
-        reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows))
+        both = (question.reference, candidate.engine)
+        kept = compare_kept(both, prompt, manifest.image, pictures, progress) if pictures else None
+        reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows, kept))
     return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
 
 

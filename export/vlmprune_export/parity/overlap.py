@@ -1,0 +1,58 @@
+"""Kept sets on many pictures: how often rounding or compression before the pruner changes what it keeps."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmprune_runtime.engines import Engine
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.prefill import select
+from vlmprune_runtime.preprocess import preprocess
+from vlmprune_runtime.prompt import EncodedPrompt
+from vlmprune_runtime.schema import ImageSpec
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Of `keep` tokens, how many both kept on each picture, each engine after its own vision and head stages."""
+
+    keep: int
+    in_common: tuple[int, ...]
+
+    @property
+    def mean_fraction(self) -> float:
+        """Average share of kept tokens in common.
+
+        >>> Overlap(4, (4, 2)).mean_fraction
+        0.75
+        """
+        return sum(self.in_common) / (self.keep * len(self.in_common))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder by name; `BadRequest` if there are none."""
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise BadRequest(f"pictures: got {folder}, which has none; allowed: a folder of {', '.join(SUFFIXES)} files")
+    return found
+
+
+def compare_kept(
+    engines: tuple[Engine, Engine],
+    prompt: EncodedPrompt,
+    spec: ImageSpec,
+    pictures: Iterable[Path],
+    progress: Callable[[str], None],
+) -> Overlap:
+    """Both engines' kept tokens of each picture, the tail never run."""
+    common, keep = [], 0
+    for nth, picture in enumerate(pictures, start=1):
+        progress(f"comparing kept tokens, picture {nth}")
+        pixels = preprocess(load_image(picture), spec)
+        first, second = (set(select(engine, prompt, pixels)[0].kept.tolist()) for engine in engines)
+        keep = len(first)
+        common.append(len(first & second))
+    return Overlap(keep, tuple(common))
