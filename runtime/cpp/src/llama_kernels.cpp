@@ -46,30 +46,51 @@ bool fits(const Tensor& rows, const Tensor& cache, int64_t start) {
          start + rows.size(1) <= cache.size(1);
 }
 
-// What all blocks of one call share; the widths are numbers from one token to the next.
+// What all blocks of one call share. A head's queries are `rows` rows, `row_width` numbers apart, each of which sees
+// `row_step` keys more than the one before it; heads are `head_width` apart and tokens of the cache `cache_width`.
 struct Attention {
   const float *query, *keys, *values;
   float* mixed;
-  int64_t rows, heads, heads_per_group, head_dim, start, row_width, cache_width;
+  int64_t rows, row_width, row_step, heads, head_width, heads_per_group, head_dim, start, cache_width;
   float scale;
 
-  int64_t blocks() const { return heads * ((rows + kBlockRows - 1) / kBlockRows); }
+  int64_t blocks_per_head() const { return (rows + kBlockRows - 1) / kBlockRows; }
 
-  // Rows of one head: scores of all keys up to the last row's, softmax of each row's own part, weighted values.
+  // Head by head, so that threads get as many of the late, long rows as of the early, short ones.
   void run(int64_t block, std::vector<float>& scores) const {
-    const int64_t head = block % heads, first = block / heads * kBlockRows;
-    const int64_t count = std::min(kBlockRows, rows - first), attended = start + first + count;
-    const int64_t own = first * row_width + head * head_dim, shared = head / heads_per_group * head_dim;
+    const int64_t head = block / blocks_per_head(), first = block % blocks_per_head() * kBlockRows;
+    const int64_t count = std::min(kBlockRows, rows - first), seen = start + 1 + first * row_step;
+    const int64_t attended = seen + (count - 1) * row_step;
+    const int64_t own = first * row_width + head * head_width, shared = head / heads_per_group * head_dim;
     scores.resize(static_cast<size_t>(count * attended));
     gemm(TransposeType::Transpose, TransposeType::NoTranspose, attended, count, head_dim, scale, keys + shared,
          cache_width, query + own, row_width, 0, scores.data(), attended);
     for (int64_t row = 0; row < count; ++row) {
-      softmax(scores.data() + row * attended, start + first + row + 1, attended);
+      softmax(scores.data() + row * attended, seen + row * row_step, attended);
     }
     gemm(TransposeType::NoTranspose, TransposeType::NoTranspose, head_dim, count, attended, 1, values + shared,
          cache_width, scores.data(), attended, 0, mixed + own, row_width);
   }
 };
+
+// One token's heads that share keys are taken as rows of one head: a matrix product instead of many with a vector.
+Attention attention_of(const Tensor& query, const Tensor& keys, const Tensor& values, int64_t start, Tensor& out) {
+  const int64_t heads = query.size(2), groups = keys.size(2), head_dim = query.size(3), shares = heads / groups;
+  Attention attention{};
+  attention.query = query.const_data_ptr<float>();
+  attention.keys = keys.const_data_ptr<float>();
+  attention.values = values.const_data_ptr<float>();
+  attention.mixed = out.mutable_data_ptr<float>();
+  attention.head_dim = head_dim, attention.start = start, attention.cache_width = groups * head_dim;
+  const bool single = query.size(1) == 1;
+  attention.rows = single ? shares : query.size(1);
+  attention.row_width = single ? head_dim : heads * head_dim;
+  attention.row_step = single ? 0 : 1;
+  attention.heads = single ? groups : heads;
+  attention.head_width = single ? shares * head_dim : head_dim;
+  attention.heads_per_group = single ? 1 : shares;
+  return attention;
+}
 
 Tensor& update_cache_out(KernelRuntimeContext& context, const Tensor& rows, Tensor& cache, int64_t start, Tensor& out) {
   ET_KERNEL_CHECK_MSG(context, fits(rows, cache, start) && rows.size(2) == cache.size(2), InvalidArgument, out,
@@ -89,20 +110,10 @@ Tensor& custom_sdpa_out(KernelRuntimeContext& context, const Tensor& query, cons
   ET_KERNEL_CHECK_MSG(context, shaped, InvalidArgument, out, "custom_sdpa: queries, keys and values do not fit");
   ET_KERNEL_CHECK_MSG(context, executorch::runtime::resize_tensor(out, query.sizes()) == executorch::runtime::Error::Ok,
                       InvalidArgument, out, "custom_sdpa: the output cannot be resized");
-  const int64_t heads = query.size(2), groups = keys.size(2), head_dim = query.size(3);
-  const Attention attention{query.const_data_ptr<float>(),
-                            keys.const_data_ptr<float>(),
-                            values.const_data_ptr<float>(),
-                            out.mutable_data_ptr<float>(),
-                            query.size(1),
-                            heads,
-                            heads / groups,
-                            head_dim,
-                            start,
-                            heads * head_dim,
-                            groups * head_dim,
-                            static_cast<float>(scale.value_or(1 / std::sqrt(static_cast<double>(head_dim))))};
-  executorch::extension::parallel_for(0, attention.blocks(), 1, [&](int64_t begin, int64_t end) {
+  Attention attention = attention_of(query, keys, values, start, out);
+  attention.scale = static_cast<float>(scale.value_or(1 / std::sqrt(static_cast<double>(attention.head_dim))));
+  const int64_t blocks = attention.heads * attention.blocks_per_head();
+  executorch::extension::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scores;
     for (int64_t block = begin; block < end; ++block) attention.run(block, scores);
   });
