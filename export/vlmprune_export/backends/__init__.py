@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vlmprune_export.staged import StagedModel
-from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.errors import MissingExtra, UnknownName
 from vlmprune_runtime.schema import Stage
 
 Report = Callable[[str], None]
@@ -43,5 +43,8 @@ def backend_for(target: str) -> Backend:
     """The module of a target, imported only when wanted."""
     if target not in TARGETS:
         raise UnknownName("target", target, TARGETS)
-    backend: Backend = import_module(TARGETS[target])
+    try:
+        backend: Backend = import_module(TARGETS[target])
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or target, "export" if target == "onnx" else target) from missing
     return backend

@@ -64,7 +64,9 @@ def _add_coreml(made: argparse.ArgumentParser) -> None:
     group.add_argument("--prune-form", metavar="FORM", help="loop (default), or unrolled: the selection without loop")
     group.add_argument("--text-tokens", metavar="N,N", help="text lengths that prefills are made for, default 64,256")
     group.add_argument("--precision", metavar="KIND", help="fp16 (default) or fp32: inside; caches are fp16")
-    group.add_argument("--deployment", metavar="OS", help="ios18 (default; also macOS 15): oldest that will run it")
+    group.add_argument(
+        "--deployment", metavar="OS", help="ios18 (default) or macos15, which are one: oldest that will run it"
+    )
 
 
 def _add_pruning(made: argparse.ArgumentParser) -> None:

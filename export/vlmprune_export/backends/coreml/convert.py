@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vlmprune_export.backends.coreml.capture import Captured
+from vlmprune_export.backends.coreml.precision import may_be_half
 
 
 @contextlib.contextmanager
@@ -33,11 +34,14 @@ def quiet() -> Iterator[None]:
 with quiet():  # it says at once what it cannot do outside macOS
     import coremltools as ct
     from coremltools.converters.mil.mil import Program
+    from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
     import vlmprune_export.backends.coreml.loop  # noqa: F401 - registers vlmprune::select
 
+__all__ = ["TARGETS", "Model", "SSAOpRegistry", "convert", "ct", "loops_allowed", "quiet"]
+
 Model = Any  # coremltools' MLModel; the package has no types
-TARGETS: Mapping[str, Any] = {"ios18": ct.target.iOS18}
+TARGETS: Mapping[str, Any] = {"ios18": ct.target.iOS18, "macos15": ct.target.macOS15}
 INTEGERS = ("kept", "order")
 _DTYPES = {torch.float32: np.float32, torch.int32: np.int32}
 
@@ -54,23 +58,25 @@ def convert(captured: Captured, *, half: bool, deployment: str) -> Model:
         return ct.convert(
             captured.program,
             inputs=[_tensor(name, value) for name, value in captured.inputs.items()],
-            outputs=[ct.TensorType(name, dtype=np.int32 if name in INTEGERS else np.float32) for name in captured.outputs],
+            outputs=[_output(name) for name in captured.outputs],
             states=states or None,
             minimum_deployment_target=TARGETS[deployment],
             compute_precision=_precision(half),
             pass_pipeline=pipeline,
             skip_model_load=True,
-        )  # fmt: skip
+        )
 
 
 def _precision(half: bool) -> Any:
-    from vlmprune_export.backends.coreml.precision import may_be_half
-
     return ct.transform.FP16ComputePrecision(op_selector=may_be_half) if half else ct.precision.FLOAT32
 
 
 def _tensor(name: str, value: torch.Tensor) -> Any:
     return ct.TensorType(name, tuple(value.shape), dtype=_DTYPES[value.dtype])
+
+
+def _output(name: str) -> Any:
+    return ct.TensorType(name, dtype=np.int32 if name in INTEGERS else np.float32)
 
 
 def _state(name: str, shape: tuple[int, ...]) -> Any:

@@ -69,6 +69,11 @@ def signature(staged: StagedModel, name: str) -> tuple[tuple[Tensor, ...], tuple
     return table[name]
 
 
+def _files(package: Path) -> tuple[str, ...]:
+    inside = (path for path in package.rglob("*") if path.is_file())
+    return tuple(sorted(path.relative_to(package.parent).as_posix() for path in inside))
+
+
 def _cache(layout: Layout) -> Cache:
     """Rows of the two states, which are (layers, kv_heads, capacity, head_dim)."""
     names = tuple(f"{state}.{row}" for row in range(len(layout.layers)) for state in layout.names)

@@ -188,7 +188,9 @@ def _variable(value: Var) -> Var:
     return mb.identity(x=value) if isinstance(value, np.ndarray) else value
 
 
-@register_torch_op(torch_alias=["vlmprune.select", "vlmprune::select"], override=True)
+@register_torch_op(  # type: ignore[untyped-decorator]
+    torch_alias=["vlmprune.select", "vlmprune::select"], override=True
+)
 def vlmprune_select(context: Any, node: Any) -> None:
     """The converter's translation of the operator."""
     unit, pivots, *rest = _get_inputs(context, node, expected=9)

@@ -10,15 +10,18 @@ from pathlib import Path
 from vlmprune_export.backends import Report
 from vlmprune_export.backends.coreml.cache import Layout, layout_of
 from vlmprune_export.backends.coreml.capture import capture
+from vlmprune_export.backends.coreml.compress import PLANS, compress
 from vlmprune_export.backends.coreml.convert import TARGETS, convert, quiet
 from vlmprune_export.backends.coreml.describe import describe
 from vlmprune_export.backends.coreml.lengths import functions_of, text_lengths
+from vlmprune_export.backends.coreml.lint import lint
+from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError, VlmPruneError
 from vlmprune_runtime.schema import STAGES, Stage
 
-QUANTISATIONS = ("none",)
+QUANTISATIONS = tuple(PLANS)
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "prune_form": ("loop", "unrolled"),
     "text_tokens": (),
@@ -36,6 +39,7 @@ class Settings:
     half: bool
     unrolled: bool
     deployment: str
+    plan: Mapping[str, str]
 
 
 def lower(
@@ -52,7 +56,9 @@ def lower(
 ) -> dict[str, Stage]:
     """Write a package per stage into `folder`, caches for `context_tokens` rounded up to whole steps."""
     texts = text_lengths(text_tokens, _visual_tokens(staged), context_tokens)
-    settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment)
+    settings = Settings(
+        context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, PLANS[quantisation]
+    )
     stages = {}
     for name in STAGES:
         report(name)
@@ -76,11 +82,14 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
                 captured = capture(staged, name, function.tokens, layout=layout, unrolled=settings.unrolled)
             with _lowering(name):
                 model = convert(captured, half=settings.half and name != "prune", deployment=settings.deployment)
-                save_function(model, saved[function.name])
+                save_function(compress(model, name, settings.plan.get(name)), saved[function.name])
         with _lowering(name):
             join(saved, package)
             name_items(package)
-    return describe(staged, package, functions, "none", layout)
+            lint(package)
+    stage = describe(staged, package, functions, settings.plan.get(name, "none"), layout)
+    annotate(package, stage, staged, settings.context_tokens)
+    return stage
 
 
 def _layout(staged: StagedModel, name: str, context_tokens: int) -> Layout | None:

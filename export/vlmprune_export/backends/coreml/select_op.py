@@ -31,7 +31,8 @@ def select(
     settings = VlmPrunerSettings(
         batch=batch, distance_weight=distance_weight, threshold=threshold, threshold_step=threshold_step
     )
-    return Selection(Grid(height, width), keep, settings, "while")(unit, pivots).clone()  # type: ignore[no-any-return]
+    chosen: Tensor = Selection(Grid(height, width), keep, settings, "while")(unit, pivots)
+    return chosen.clone()
 
 
 @select.register_fake
@@ -60,7 +61,8 @@ def selecting_at_once(pruner: Pruner, *, grid: tuple[int, int], unrolled: bool) 
 
     def composite(unit: Tensor, pivots: Tensor) -> Tensor:
         numbers = (settings.distance_weight, settings.threshold, settings.threshold_step)
-        return select(unit, pivots, list(grid), keep, batch, *map(float, numbers), unrolled)
+        chosen: Tensor = select(unit, pivots, list(grid), keep, batch, *map(float, numbers), unrolled)
+        return chosen
 
     pruner.select = composite
     try:

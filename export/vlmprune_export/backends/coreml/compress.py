@@ -1,0 +1,77 @@
+"""Weights of a converted function in fewer bits: linear layers and the embedding table, by kind of operation.
+
+Never everything at once: that would take masks, rotary tables and the pruner's distances too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed, quiet
+from vlmprune_export.backends.coreml.palette import palette
+
+BLOCK = 32  # inputs that share a scale at int4
+GROUP = 16  # output channels that share a palette at pal4
+
+# Before pruning 8 bits: fewer move the features that the pruner chooses by.
+PLANS: Mapping[str, Mapping[str, str]] = {
+    "none": {},
+    "int8": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "int8"},
+    "int4": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "int4"},
+    "pal4": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "pal4"},
+}
+
+
+def compress(model: Model, stage: str, kind: str | None) -> Model:
+    """The model with the weights of its linear layers (of `embed`: its table) as `kind` says.
+
+    The language-model head, the tail's last linear layer, keeps 8 bits.
+    """
+    if kind is None:
+        return model
+    with quiet(), loops_allowed():
+        if stage == "embed":
+            return _quantised(model, {"gather": _int8()}, {})
+        if kind == "int8" or stage != "tail":
+            return _quantised(model, {"linear": _int8()}, {})
+        return _four_bits(model, kind)
+
+
+def _four_bits(model: Model, kind: str) -> Model:
+    last = _linear_layers(model)[-1]
+    if kind == "int4":
+        return _quantised(model, {"linear": _int4()}, {last: _int8()})
+    config = ct.optimize.coreml.OptimizationConfig(op_type_configs={"linear": _pal4()}, op_name_configs={last: None})
+    model = ct.optimize.coreml.palettize_weights(model, config)
+    return _quantised(model, {}, {last: _int8()})
+
+
+def _quantised(model: Model, kinds: dict[str, Any], names: dict[str, Any]) -> Model:
+    config = ct.optimize.coreml.OptimizationConfig(op_type_configs=kinds, op_name_configs=names)
+    return ct.optimize.coreml.linear_quantize_weights(model, config)
+
+
+def _linear_layers(model: Model) -> list[str]:
+    return [operation.name for operation in model._mil_program.functions["main"].operations if _is_linear(operation)]
+
+
+def _is_linear(operation: Any) -> bool:
+    return bool(operation.op_type == "linear")
+
+
+def _int8() -> Any:
+    """A scale per output channel, or per row of a table."""
+    return ct.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", granularity="per_channel")
+
+
+def _int4() -> Any:
+    """A scale per output channel and block of inputs."""
+    return ct.optimize.coreml.OpLinearQuantizerConfig(
+        mode="linear_symmetric", dtype="int4", granularity="per_block", block_size=BLOCK
+    )
+
+
+def _pal4() -> Any:
+    """A palette of 16 values per group of output channels."""
+    return ct.optimize.coreml.OpPalettizerConfig(
+        mode="custom", lut_function=palette, granularity="per_grouped_channel", group_size=GROUP
+    )

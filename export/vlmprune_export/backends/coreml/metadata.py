@@ -1,0 +1,87 @@
+"""What a package says of itself to who opens it in Xcode: descriptions, and the stage as `bundle.json` has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vlmprune_export.backends.coreml.convert import ct
+from vlmprune_export.backends.coreml.package import SPEC
+from vlmprune_export.staged import StagedModel
+from vlmprune_runtime.schema import Function, Stage
+
+STAGES = {
+    "vision": "Pixels to visual embeddings: tower and projector.",
+    "embed": "Token ids to embeddings.",
+    "head": "Decoder layers before pruning, with their KV cache as states.",
+    "prune": "Which visual tokens stay, chosen in fp32, and their rows with the others' mixed in.",
+    "tail": "Decoder layers after pruning, final norm and language-model head, with their KV cache as states.",
+}
+TENSORS = {
+    "pixels": "One image, channels first, scaled and normalised as bundle.json says.",
+    "visual": "Embeddings of the image's patches, row by row over the grid.",
+    "token_ids": "Token ids, padded with 0 at the end.",
+    "embeddings": "Rows of the text model's input, padded at the end.",
+    "positions": "Place of each token in the unpruned sequence; any valid place for padding.",
+    "last": "Index of the last real token.",
+    "slot": "Tokens in the cache; the new one is written behind them.",
+    "hidden": "Rows of the residual stream.",
+    "keys": "Keys after rotary embedding of the last layer before pruning, all heads side by side.",
+    "kept": "Visual tokens that stay, ascending.",
+    "fused": "Their rows after aggregation.",
+    "order": "For each of them, the place at which it was chosen.",
+    "logits": "Scores of the next token.",
+}
+
+
+def annotate(package: Path, stage: Stage, staged: StagedModel, context_tokens: int) -> None:
+    """Write descriptions and metadata into a saved package."""
+    name = package.stem
+    model = ct.proto.Model_pb2.Model()
+    model.ParseFromString((package / SPEC).read_bytes())
+    told = model.description
+    told.metadata.shortDescription = describe_functions(name, stage.functions)
+    for side in (told, *told.functions):
+        for tensor in (*side.input, *side.output):
+            tensor.shortDescription = TENSORS[tensor.name]
+        for state in side.state:
+            state.shortDescription = f"{'Keys' if state.name.startswith('k') else 'Values'} of all layers."
+    told.metadata.userDefined.clear()
+    for key, value in user_defined(name, stage, staged, context_tokens).items():
+        told.metadata.userDefined[f"vlmprune.{key}"] = value
+    (package / SPEC).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def describe_functions(name: str, functions: tuple[Function, ...]) -> str:
+    """The stage in one sentence, and one for each function.
+
+    >>> describe_functions("embed", (Function(name="decode", phase="decode", tokens=1),))
+    'Token ids to embeddings. decode: one token.'
+    """
+    return " ".join([STAGES[name], *map(_sentence, functions)])
+
+
+def _sentence(function: Function) -> str:
+    if function.phase == "any":
+        return f"{function.name}: the only function."
+    if function.phase == "decode":
+        return f"{function.name}: one token."
+    return f"{function.name}: a prompt of up to {function.tokens} tokens, padded at the end."
+
+
+def user_defined(name: str, stage: Stage, staged: StagedModel, context_tokens: int) -> dict[str, str]:
+    """What `bundle.json` says of the stage, of the pruner and of the context, as JSON texts."""
+    height, width = staged.adapter.grid
+    options = staged.options
+    pruner: dict[str, Any] = {
+        "method": options.method,
+        "layer": options.layer,
+        "visual_tokens": height * width,
+        "keep": staged.keep,
+        "settings": staged.pruner_settings(),
+    }
+    return {
+        "name": name,
+        "stage": stage.model_dump_json(exclude={"data"}),
+        "pruner": json.dumps(pruner),
+        "context_tokens": str(context_tokens),
+    }
