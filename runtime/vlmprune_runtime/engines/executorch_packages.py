@@ -1,5 +1,6 @@
 """The executorch wheel, imported only when an engine is made."""
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ class Packages:
 
 
 def load_packages(threads: int | None) -> Packages:
-    """The runtime with all kernels of its wheel registered; `threads` None leaves its pool as it is."""
+    """The runtime with all kernels of its wheel registered; `threads` None is its own choice, if it has the cores."""
     if not _installed():
         raise MissingExtra("executorch", "executorch")
     try:
@@ -33,8 +34,9 @@ def load_packages(threads: int | None) -> Packages:
         torch = import_module("torch")
         for pattern in KERNEL_LIBRARIES.values():
             torch.ops.load_library(_library(Path(str(module.__file__)).parents[1], pattern))
-        if threads is not None:
-            import_module("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(threads)
+        count = cores_at_most() if threads is None else threads
+        if count is not None:
+            import_module("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(count)
     except (ImportError, OSError, RuntimeError) as error:
         raise EngineError("all", f"the executorch wheel cannot be loaded: {error}") from None
     return Packages(runtime, torch)
@@ -46,6 +48,15 @@ def _installed() -> bool:
         return find_spec("executorch.runtime") is not None
     except ModuleNotFoundError:
         return False
+
+
+def cores_at_most() -> int | None:
+    """Cores that this process is confined to, None if it is not.
+
+    The runtime counts those of the machine, and threads that wait for each other on one core take many times as long.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return usable if usable != os.cpu_count() else None
 
 
 def _library(root: Path, pattern: str) -> Path:

@@ -4,7 +4,7 @@
 they were written.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.executorch import ExecutorchEngine
 from vlmprune_runtime.errors import EngineError
+from vlmprune_runtime.schema import STAGES, Stage
 
 _KERNEL = "native_call_"
 _NS_PER_MS = 1e6
@@ -44,7 +45,7 @@ class TracedEngine:
     def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int) -> None:
         """Load all methods; errors are those of `ExecutorchEngine`."""
         self._engine = ExecutorchEngine(bundle, threads, context_tokens, traced=True)
-        self._calls: list[str] = []
+        self._manifest, self._calls = bundle.manifest, list[str]()
 
     def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
         """Outputs of the stage by name."""
@@ -61,7 +62,11 @@ class TracedEngine:
             blocks = _blocks(path)
         if len(blocks) != len(self._calls):
             raise EngineError("all", f"the runtime recorded {len(blocks)} of {len(self._calls)} calls")
-        return [_trace(stage, events) for stage, events in zip(self._calls, blocks, strict=True)]
+        kernels = {name: _unnamed(self._manifest.stage(name)) for name in STAGES}
+        return [
+            _trace(stage, events, kernels[stage.partition(",")[0]])
+            for stage, events in zip(self._calls, blocks, strict=True)
+        ]
 
 
 def _blocks(path: Path) -> list[list[Any]]:
@@ -75,20 +80,30 @@ def _blocks(path: Path) -> list[list[Any]]:
     return [block for block in events if any(event.name == "Method::execute" for event in block)]
 
 
-def _trace(stage: str, events: Iterable[Any]) -> StageTrace:
+def _trace(stage: str, events: Iterable[Any], unnamed: str) -> StageTrace:
+    """`unnamed`: what kernels are called that do not record their names."""
     whole, uses = 0.0, dict[tuple[str, bool], list[float]]()
+    calls, named = dict[tuple[int, int], list[float]](), set[tuple[int, int]]()
     for event in events:
-        ms = (event.end_time - event.start_time) / _NS_PER_MS
-        whole += ms if event.name == "Method::execute" else 0
-        for key in _operator(event):
-            uses.setdefault(key, []).append(ms)
+        ms, place = (event.end_time - event.start_time) / _NS_PER_MS, (event.chain_index, event.instruction_id)
+        if event.name == "Method::execute":
+            whole = ms
+        elif event.delegate_debug_id_str:
+            name = event.delegate_debug_id_str
+            uses.setdefault((name.rpartition(" #")[0] or name, True), []).append(ms)
+        elif event.name == "OPERATOR_CALL":
+            calls.setdefault(place, []).append(ms)
+        elif event.name and event.name.startswith(_KERNEL):
+            uses.setdefault((event.name.removeprefix(_KERNEL), False), []).append(ms)
+            named.add(place)
+    if rest := [ms for place, times in calls.items() if place not in named for ms in times]:
+        uses[unnamed, False] = rest
     operators = (OperatorTime(*key, len(times), sum(times)) for key, times in uses.items())
     return StageTrace(stage, whole, tuple(operators))
 
 
-def _operator(event: Any) -> Iterator[tuple[str, bool]]:
-    """Name of the operator that an event times, and whether a delegate ran it; nothing for what only surrounds one."""
-    if event.delegate_debug_id_str:
-        yield event.delegate_debug_id_str.rpartition(" #")[0] or event.delegate_debug_id_str, True
-    elif event.name and event.name.startswith(_KERNEL):
-        yield event.name.removeprefix(_KERNEL), False
+def _unnamed(stage: Stage) -> str:
+    """The kernels outside PyTorch's own set that a stage calls, such as its attention: they record no names."""
+    operators = stage.lowering.operators if stage.lowering else ()
+    own = [name for name in operators if not name.startswith(("aten::", "executorch_prim::", "dim_order_ops::"))]
+    return ", ".join(own) or "executorch_prim"

@@ -57,14 +57,14 @@ def lower(
     report(f"all stages to {backend}")
     constants = constant_methods(staged, context_tokens)
     programs = {name: stage.program for name, stage in captured.items()}
-    program, shares = _lower(programs, kind.for_stages(), constants, backend, folder / FILE)
+    program, shares = lower_programs(programs, kind.for_stages(), constants, backend, folder / FILE)
     stages = {name: _stage(name, captured[name], program, backend, shares[name], plan) for name in STAGES}
     if stock == "yes":
         report(f"the stock layout to {backend}")
         with _quiet():
             whole = capture_stock(staged, plan, context_tokens)
         partitioners = {name: kind.partitioners() for name in whole}
-        _lower(whole, partitioners, constants, backend, folder / STOCK_FILE)
+        lower_programs(whole, partitioners, constants, backend, folder / STOCK_FILE)
     return stages
 
 
@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "torchao", "executorch")}
 
 
-def _lower(
+def lower_programs(
     programs: dict[str, ExportedProgram],
     partitioners: dict[str, list[Any]],
     constants: dict[str, Any],
