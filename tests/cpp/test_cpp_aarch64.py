@@ -1,4 +1,4 @@
-"""The runner for 64-bit ARM under qemu: the same tokens as on this machine. Never a timing: some 500 times slower."""
+"""The runner for 64-bit ARM under qemu: the same tokens as on this machine. Never a timing."""
 
 import shutil
 from pathlib import Path
