@@ -11,6 +11,7 @@ from vlmprune_export.backends.coreml.cache import Layout, PrefillCache
 from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
 from vlmprune_export.backends.coreml.rotary import from_table
 from vlmprune_export.backends.coreml.select_op import selecting_at_once
+from vlmprune_export.pruners import Pruner
 from vlmprune_export.staged import StagedModel
 from vlmprune_export.stages import HeadStage, TailStage
 from vlmprune_runtime.errors import CaptureError
@@ -132,13 +133,17 @@ def _vision(staged: StagedModel) -> Captured:
 
 
 def _prune(staged: StagedModel, unrolled: bool) -> Captured:
-    """N tokens in, K out."""
-    text, (height, width) = staged.adapter.text_model, staged.adapter.grid
+    text = staged.adapter.text_model
+    widths = (text.hidden_size, text.kv_heads * text.head_dim)
+    return capture_pruner(staged.prune, staged.adapter.grid, widths, unrolled=unrolled)
+
+
+def capture_pruner(pruner: Pruner, grid: tuple[int, int], widths: tuple[int, int], *, unrolled: bool) -> Captured:
+    """N tokens in, K out; `widths` are those of hidden states and keys."""
     generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(height * width, text.hidden_size, generator=generator)
-    keys = torch.randn(height * width, text.kv_heads * text.head_dim, generator=generator)
-    with selecting_at_once(staged.prune, grid=(height, width), unrolled=unrolled):
-        return _program(staged.prune, {"hidden": hidden, "keys": keys}, ("kept", "fused", "order"))
+    hidden, keys = (torch.randn(grid[0] * grid[1], width, generator=generator) for width in widths)
+    with selecting_at_once(pruner, grid=grid, unrolled=unrolled):
+        return _program(pruner, {"hidden": hidden, "keys": keys}, ("kept", "fused", "order"))
 
 
 def _decoder(staged: StagedModel, name: str, tokens: int, layout: Layout) -> Captured:

@@ -24,7 +24,7 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 def compress(model: Model, stage: str, kind: str | None) -> Model:
     """The model with the weights of its linear layers (of `embed`: its table) as `kind` says.
 
-    The language-model head, the tail's last linear layer, keeps 8 bits.
+    At 4 bits the language-model head, the tail's last linear layer, has 8.
     """
     if kind is None:
         return model
@@ -37,25 +37,25 @@ def compress(model: Model, stage: str, kind: str | None) -> Model:
 
 
 def _four_bits(model: Model, kind: str) -> Model:
-    last = _linear_layers(model)[-1]
+    eight = dict.fromkeys(_eight_bit_layers(model, kind), _int8())
     if kind == "int4":
-        return _quantised(model, {"linear": _int4()}, {last: _int8()})
-    config = ct.optimize.coreml.OptimizationConfig(op_type_configs={"linear": _pal4()}, op_name_configs={last: None})
-    model = ct.optimize.coreml.palettize_weights(model, config)
-    return _quantised(model, {}, {last: _int8()})
+        return _quantised(model, {"linear": _int4()}, eight)
+    four = ct.optimize.coreml.OptimizationConfig(
+        op_type_configs={"linear": _pal4()}, op_name_configs=dict.fromkeys(eight)
+    )
+    return _quantised(ct.optimize.coreml.palettize_weights(model, four), {}, eight)
+
+
+def _eight_bit_layers(model: Model, kind: str) -> list[str]:
+    """The language-model head, and layers whose width no whole number of blocks makes."""
+    layers = [layer for layer in model._mil_program.functions["main"].operations if layer.op_type == "linear"]
+    side, step = (1, BLOCK) if kind == "int4" else (0, GROUP)
+    return [layer.name for layer in layers if layer is layers[-1] or layer.weight.shape[side] % step]
 
 
 def _quantised(model: Model, kinds: dict[str, Any], names: dict[str, Any]) -> Model:
     config = ct.optimize.coreml.OptimizationConfig(op_type_configs=kinds, op_name_configs=names)
     return ct.optimize.coreml.linear_quantize_weights(model, config)
-
-
-def _linear_layers(model: Model) -> list[str]:
-    return [operation.name for operation in model._mil_program.functions["main"].operations if _is_linear(operation)]
-
-
-def _is_linear(operation: Any) -> bool:
-    return bool(operation.op_type == "linear")
 
 
 def _int8() -> Any:

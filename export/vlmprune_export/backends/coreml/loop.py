@@ -1,143 +1,15 @@
-"""`vlmprune::select` in MIL: the steps of `vlmprune_export.pruners.selection`, one by one, in a while_loop.
+"""`vlmprune::select` to MIL: as a loop that ends when all tokens are chosen, or written out."""
 
-Ranks, places and tokens are int32 throughout; sorting is counting how many values come before each, so that equal
-values keep their order whatever the device.
-"""
-
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from coremltools.converters.mil import Builder as mb  # noqa: N813 - the name its users know
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import register_torch_op
 
+from vlmprune_export.backends.coreml.steps import Progress, Selecting, Var, one
 from vlmprune_export.pruners import VlmPrunerSettings
-from vlmprune_export.pruners.grid import Grid
-from vlmprune_export.pruners.selection import TAKEN, rounds
-
-Var = Any  # coremltools' Var; the package has no types
-
-
-class Progress(NamedTuple):
-    """What one step hands to the next; see the class of this name in `pruners.selection`."""
-
-    near: Var  # (N,)
-    spread: Var  # (N,)
-    ranking: Var  # (N,) int32
-    cursor: Var  # (1,) int32
-    threshold: Var  # (1,)
-    order: Var  # (K + 2B,) int32
-    room: Var  # (1,) int32
-
-
-@dataclass(frozen=True)
-class Selecting:
-    """One selection being written: what every step reads."""
-
-    unit: Var  # (N, q)
-    pivots: Var  # (P,) int32
-    grid: tuple[int, int]
-    keep: int
-    settings: VlmPrunerSettings
-
-    @cached_property
-    def cells(self) -> Grid:
-        """The grid with its distance tables."""
-        return Grid(*self.grid)
-
-    @property
-    def tokens(self) -> int:
-        """N."""
-        return self.cells.tokens
-
-    @cached_property
-    def starts(self) -> "np.ndarray[Any, np.dtype[np.int32]]":
-        """For each place in a ranking, where its batch starts."""
-        places = np.arange(self.tokens, dtype=np.int32)
-        return places // self.settings.batch * self.settings.batch
-
-    @property
-    def lanes(self) -> "np.ndarray[Any, np.dtype[np.int32]]":
-        """Places within a batch."""
-        return np.arange(self.settings.batch, dtype=np.int32)
-
-    def start(self) -> Progress:
-        """The pivots chosen, and the first round open."""
-        blank = np.full(self.tokens, TAKEN, np.float32)
-        near, spread = self.choose(-blank, blank, self.pivots)
-        pivots, rest = self.pivots.shape[0], self.keep + 2 * self.settings.batch - self.pivots.shape[0]
-        order = mb.concat(values=[self.pivots, np.zeros(rest, np.int32)], axis=0)
-        ranking = ascending(mb.mul(x=near, y=spread))
-        threshold = np.array([self.settings.threshold], np.float32)
-        return Progress(near, spread, ranking, _one(0), threshold, order, _one(self.keep - pivots))
-
-    def unfinished(self, *state: Var) -> Var:
-        """() bool: whether fewer than K tokens are chosen."""
-        return mb.squeeze(x=mb.greater(x=Progress(*state).room, y=_one(0)))
-
-    def step(self, *state: Var, branch: bool) -> Progress:
-        """Take from the first batch that has a token to take; if there is none, open the next round."""
-        now = Progress(*state)
-        scores = mb.mul(x=now.near, y=now.spread)
-        start, tokens, fits = self.first_batch(now, scores)
-        anchor = mb.tile(x=mb.slice_by_size(x=self.pivots, begin=[0], size=[1]), reps=[self.settings.batch])
-        near, spread = self.choose(now.near, now.spread, mb.select(cond=fits, a=tokens, b=anchor))
-        taken = mb.reduce_sum(x=mb.cast(x=fits, dtype="int32"), axes=[0], keep_dims=True)
-        found = mb.greater(x=taken, y=_one(0))
-        ranking = self.ranking(now, scores, found, branch)
-        cursor = mb.select(cond=found, a=mb.add(x=start, y=_one(self.settings.batch)), b=_one(0))
-        raised = mb.add(x=now.threshold, y=np.array([self.settings.threshold_step], np.float32))
-        threshold = mb.select(cond=found, a=now.threshold, b=raised)
-        places = mb.add(x=mb.sub(x=self.lanes, y=now.room), y=_one(self.keep))
-        order = mb.scatter(data=now.order, indices=places, updates=tokens, axis=0, mode="update")
-        return Progress(near, spread, ranking, cursor, threshold, order, mb.sub(x=now.room, y=taken))
-
-    def first_batch(self, now: Progress, scores: Var) -> tuple[Var, Var, Var]:  # -> (1,), (B,), (B,)
-        """Where the first batch with a token to take starts, its tokens by score, and which are taken."""
-        ranked = _pick(scores, now.ranking)
-        below = mb.less(x=ranked, y=now.threshold)
-        takeable = mb.logical_and(x=below, y=mb.greater_equal(x=self.starts, y=now.cursor))
-        ranked = mb.select(cond=takeable, a=ranked, b=np.full(self.tokens, TAKEN, np.float32))
-        last = np.full(self.tokens, self.starts[-1], np.int32)
-        start = mb.reduce_min(x=mb.select(cond=takeable, a=self.starts, b=last), axes=[0], keep_dims=True)
-        places = mb.add(x=self.lanes, y=start)
-        inside = mb.minimum(x=places, y=_one(self.tokens - 1))
-        batch = _pick(ranked, inside)
-        if self.tokens % self.settings.batch:
-            beyond = np.full(self.settings.batch, TAKEN, np.float32)
-            batch = mb.select(cond=mb.less(x=places, y=_one(self.tokens)), a=batch, b=beyond)
-        lanes = ascending(batch)
-        fits = mb.less(x=_pick(batch, lanes), y=np.array([TAKEN], np.float32))
-        return start, _pick(_pick(now.ranking, inside), lanes), fits
-
-    def ranking(self, now: Progress, scores: Var, found: Var, branch: bool) -> Var:
-        """The ranking as it is, or that of a new round if nothing was found."""
-        if not branch:
-            every = mb.tile(x=found, reps=[self.tokens])
-            return mb.select(cond=every, a=now.ranking, b=ascending(scores))
-        return mb.cond(
-            pred=mb.squeeze(x=found),
-            _true_fn=lambda: mb.identity(x=now.ranking),
-            _false_fn=lambda: ascending(scores),
-        )
-
-    def choose(self, near: Var, spread: Var, tokens: Var) -> tuple[Var, Var]:  # (N,), (N,), (B,) -> (N,), (N,)
-        """`near` and `spread` once these tokens are chosen too."""
-        rows = _pick(self.unit, tokens)
-        similar = mb.reduce_max(x=mb.matmul(x=self.unit, y=rows, transpose_y=True), axes=[1], keep_dims=False)
-        corner = _pick(self.cells.left[0].numpy(), tokens)
-        squares = mb.reduce_min(x=mb.matmul(x=corner, y=self.cells.right[0].numpy()), axes=[0], keep_dims=False)
-        apart = mb.greater(x=squares, y=np.zeros(1, np.float32))
-        near = mb.select(cond=apart, a=mb.maximum(x=near, y=similar), b=np.full(self.tokens, TAKEN, np.float32))
-        weight = np.array([self.settings.distance_weight / self.cells.diagonal], np.float32)
-        away = mb.add(x=mb.mul(x=mb.sqrt(x=squares), y=weight), y=np.ones(1, np.float32))
-        return near, mb.minimum(x=spread, y=away)
-
-    def chosen(self, order: Var) -> Var:  # (K + 2B,) -> (K,)
-        """What means anything of it."""
-        return mb.slice_by_size(x=order, begin=[0], size=[self.keep])
+from vlmprune_export.pruners.selection import rounds
 
 
 def looped(selecting: Selecting) -> Var:  # -> (K,)
@@ -154,34 +26,16 @@ def unrolled(selecting: Selecting) -> Var:  # -> (K,)
     """The chosen tokens without control flow: every step that could be needed, the last ones without effect."""
     state = Progress(*(_variable(value) for value in selecting.start()))
     for _ in range(selecting.keep - selecting.pivots.shape[0] + rounds(selecting.settings)):
-        going = mb.greater(x=state.room, y=_one(0))
+        going = mb.greater(x=state.room, y=one(0))
         after = selecting.step(*state, branch=False)
         state = Progress(*(_if(going, new, old) for new, old in zip(after, state, strict=True)))
     return selecting.chosen(state.order)
-
-
-def ascending(values: Var) -> Var:  # (n,) -> (n,) int32
-    """Indices of the values, lowest first, equal ones by index."""
-    index = np.arange(values.shape[0], dtype=np.int32)
-    row, column = mb.expand_dims(x=values, axes=[0]), mb.expand_dims(x=values, axes=[1])
-    tie = mb.logical_and(x=mb.equal(x=row, y=column), y=index[None] < index[:, None])
-    before = mb.cast(x=mb.logical_or(x=mb.less(x=row, y=column), y=tie), dtype="int32")
-    rank = mb.reduce_sum(x=before, axes=[1], keep_dims=False)
-    return mb.scatter(data=np.zeros_like(index), indices=rank, updates=index, axis=0, mode="update")
-
-
-def _pick(values: Var, indices: Var) -> Var:
-    return mb.gather(x=values, indices=indices, axis=0, validate_indices=False)
 
 
 def _if(condition: Var, new: Var, old: Var) -> Var:
     size = new.shape[0]
     every = mb.tile(x=condition, reps=[size]) if size > 1 else condition
     return mb.select(cond=every, a=new, b=old)
-
-
-def _one(value: int) -> "np.ndarray[Any, np.dtype[np.int32]]":
-    return np.array([value], np.int32)
 
 
 def _variable(value: Var) -> Var:
@@ -194,7 +48,7 @@ def _variable(value: Var) -> Var:
 def vlmprune_select(context: Any, node: Any) -> None:
     """The converter's translation of the operator."""
     unit, pivots, *rest = _get_inputs(context, node, expected=9)
-    grid, keep, batch, distance_weight, threshold, threshold_step, plain = (_value(one) for one in rest)
+    grid, keep, batch, distance_weight, threshold, threshold_step, plain = (_value(argument) for argument in rest)
     settings = VlmPrunerSettings(
         batch=int(batch),
         distance_weight=float(distance_weight),

@@ -61,23 +61,24 @@ def lower(
     )
     stages = {}
     for name in STAGES:
-        report(name)
-        stages[name] = _lower_stage(staged, name, folder, settings)
+        stages[name] = _lower_stage(staged, name, folder, settings, report)
     return stages
 
 
 def versions() -> dict[str, str]:
-    """Exporter packages; the runtime is the device's own."""
-    return {name: version(name) for name in ("torch", "transformers", "coremltools")}
+    """Exporter packages, and the oldest systems that will run the packages."""
+    made = {name: version(name) for name in ("torch", "transformers", "coremltools")}
+    return made | {"ios": "18", "macos": "15"}
 
 
-def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings) -> Stage:
+def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings, report: Report) -> Stage:
     functions = functions_of(name, _visual_tokens(staged), staged.keep, settings.texts)
     layout = _layout(staged, name, settings.context_tokens)
     package = folder / f"{name}.mlpackage"
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".functions-") as scratch:
         saved = {function.name: Path(scratch) / f"{function.name}.mlpackage" for function in functions}
         for function in functions:
+            report(name if len(functions) == 1 else f"{name}: {function.name}")
             with quiet():
                 captured = capture(staged, name, function.tokens, layout=layout, unrolled=settings.unrolled)
             with _lowering(name):
