@@ -13,6 +13,7 @@ from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import Placed, Scene
 from vlmprune_tools.pocket.sharpen import moved, points_of, projected_by, sharpen_projector
 from vlmprune_tools.pocket.smoke import VOCABULARY, WordTokenizer
+from vlmprune_tools.pocket.tokens import Tokens
 
 SHOWN, NEW = CONCEPTS[:6], CONCEPTS[4:6]
 KNOWN = torch.tensor([name not in NEW for name in LABELS])
@@ -42,7 +43,7 @@ def examples() -> list[Example]:
 def embeddings() -> Tensor:
     """Any."""
     torch.manual_seed(1)
-    return label_embeddings(torch.randn(VOCABULARY, 576), WordTokenizer())
+    return label_embeddings(torch.randn(VOCABULARY, 576), Tokens(WordTokenizer()))
 
 
 def right(projector: Projector, before: Projector, examples: list[Example], embeddings: Tensor) -> dict[bool, float]:
@@ -50,7 +51,7 @@ def right(projector: Projector, before: Projector, examples: list[Example], embe
     patches = labelled_patches(examples)
     points = points_of(projected_by(before, patches.on), patches, embeddings, KNOWN)
     shown = torch.tensor([NUMBER[name] for name in SHOWN])
-    near = shown[points.scores(projected_by(projector, patches.on))[:, shown].argmax(1)] == patches.label
+    near = shown[points.scores(projected_by(projector, patches.on), patches.place)[:, shown].argmax(1)] == patches.label
     known = KNOWN[patches.label]
     return {True: float(near[known].float().mean()), False: float(near[~known].float().mean())}
 

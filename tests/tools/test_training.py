@@ -1,6 +1,7 @@
 """Training computes what HF's model computes, goes on where it stopped, and learns."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visua
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
+from vlmprune_tools.pocket.labels import LABELS
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import Question
 from vlmprune_tools.pocket.scenes import draw_scene
@@ -115,6 +117,29 @@ def test_sampled_visual_tokens_keep_their_positions(examples: list[Example]) -> 
     assert (batch.positions[:, 101] == 1 + ALL_VISUAL).all()
     for row, example in enumerate(examples[:2]):
         assert torch.equal(batch.features[row], example.features()[positions[row] - 1])
+
+
+def test_each_visual_token_knows_what_it_shows(examples: list[Example]) -> None:
+    """Also where only some are sampled; without an object there is nothing to name."""
+    batch = make_batch(examples, [[]] * len(examples), Tokens(WordTokenizer()), 100, 16)
+    for row, example in enumerate(examples):
+        names = [item.concept for item in example.scene.objects]
+        owners = example.owner[batch.positions[row, 1:101] - 1].tolist()
+        assert [LABELS[number] if number >= 0 else None for number in batch.shown[row].tolist()] == [
+            names[owner] if owner >= 0 else None for owner in owners
+        ]
+    assert (batch.shown >= 0).any()
+
+
+def test_seeing_is_learned_from_every_visual_token(weights: dict[str, Tensor], examples: list[Example]) -> None:
+    """The loss falls when a token's output points at its label's word; no object, no loss."""
+    trainer = Trainer(Decoder(weights, dtype=torch.float32), Projector(), Tokens(WordTokenizer()), SETTINGS)
+    batch = make_batch(examples, [[]] * len(examples), trainer.tokens, ALL_VISUAL, 16)
+    hidden = torch.zeros(len(examples), batch.ids.shape[1], language.CONFIG["hidden_size"])
+    chance = trainer.seeing_loss(hidden, batch)
+    hidden[:, 1 : 1 + ALL_VISUAL] = 50 * trainer.label_words[batch.shown.clamp(min=0)]
+    assert trainer.seeing_loss(hidden, batch) < 0.5 * chance
+    assert trainer.seeing_loss(hidden, replace(batch, shown=torch.full_like(batch.shown, -1))) == 0
 
 
 def test_all_visual_tokens_are_all() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from vlmprune_export.pocket.language import END_ID, START_ID
 from vlmprune_export.pocket.tower import GRID
 from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.labels import shown_by
 from vlmprune_tools.pocket.questions import FAMILIES, Question
 from vlmprune_tools.pocket.scenes import EDGE
 from vlmprune_tools.pocket.tokens import Tokens
@@ -30,6 +31,7 @@ class Batch:
     positions: Tensor  # (B, T)
     segments: Tensor  # (B, T)
     features: Tensor  # (B, visual, F)
+    shown: Tensor  # (B, visual): number of the label of the object a visual token is mostly on, or PADDING
     spans: list["Span"] = field(default_factory=list)
 
 
@@ -53,7 +55,8 @@ def make_batch(
     """`visual` of the visual tokens of each example (true positions), and as many questions as fit."""
     kept = [keep_visual(example.owner, visual) for example in examples]
     features = torch.stack([example.features()[index] for example, index in zip(examples, kept, strict=True)])
-    batch = empty_batch(torch.stack(kept), question_tokens, features)
+    shown = torch.stack([shown_by(example)[index] for example, index in zip(examples, kept, strict=True)])
+    batch = empty_batch(torch.stack(kept), question_tokens, features, shown)
     for row, questions in enumerate(asked):
         at, segment = 1 + visual, 1
         for question in questions:
@@ -65,7 +68,7 @@ def make_batch(
     return batch
 
 
-def empty_batch(kept: Tensor, question_tokens: int, features: Tensor) -> Batch:
+def empty_batch(kept: Tensor, question_tokens: int, features: Tensor, shown: Tensor) -> Batch:
     """Rows with their visual tokens and no question yet."""
     rows, visual = kept.shape
     shape = (rows, 1 + visual + question_tokens)
@@ -75,7 +78,7 @@ def empty_batch(kept: Tensor, question_tokens: int, features: Tensor) -> Batch:
     positions[:, 1 : 1 + visual] = kept + 1
     segments[:, : 1 + visual] = 0
     labels, families = torch.full(shape, NOT_ASKED), torch.full(shape, PADDING)
-    return Batch(ids, labels, families, positions, segments, features)
+    return Batch(ids, labels, families, positions, segments, features, shown)
 
 
 def write_question(batch: Batch, span: Span, at: int, prompt: Sequence[int], segment: int) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlmprune_tools.pocket.artwork import TRAINED_ON
+
 START, STOP = "<!-- figures: start -->", "<!-- figures: stop -->"
 
 
@@ -32,15 +34,30 @@ def table(measured: Mapping[str, Any]) -> str:
     | naming | 9 of 10 | 0.900 | 0.600 - 0.980 | 0.200 |
     <BLANKLINE>
     """
-    blind = ", blind: a grey picture is shown" if measured["blind"] else ""
-    head = f"**{measured['source']}, {measured['split']}, {measured['pictures']} pictures"
-    rows = [f"{head} ({measured['dtype']}{blind})**", ""]
+    rows = [
+        f"**{measured['source']}, {measured['split']}, {measured['pictures']} pictures ({circumstances(measured)})**",
+        "",
+    ]
     rows += [
         "| questions | right | accuracy | 95 % interval | always the most frequent answer |",
         "|---|---|---|---|---|",
     ]
     rows += [table_row(family, figures) for family, figures in measured["families"].items()]
     return "\n".join([*rows, ""])
+
+
+def circumstances(measured: Mapping[str, Any]) -> str:
+    """What is unlike the usual evaluation.
+
+    >>> circumstances({"dtype": "bfloat16", "blind": True, "reworded": True, "vendors": "facebook"})
+    'bfloat16, artwork of facebook, in words never trained on, blind: a grey picture is shown'
+    """
+    vendors = measured.get("vendors", ",".join(TRAINED_ON))
+    told = [measured["dtype"]]
+    told += [f"artwork of {vendors}"] if vendors != ",".join(TRAINED_ON) else []
+    told += ["in words never trained on"] if measured.get("reworded") else []
+    told += ["blind: a grey picture is shown"] if measured["blind"] else []
+    return ", ".join(told)
 
 
 def table_row(family: str, figures: Mapping[str, Any]) -> str:

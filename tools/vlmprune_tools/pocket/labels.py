@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from vlmprune_export.pocket.tower import GRID
 from vlmprune_tools.pocket.concepts import CONCEPTS, DIGITS, WORDS
 from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.tokens import Tokens
 
 LABELS = tuple(dict.fromkeys((*CONCEPTS, *WORDS, *DIGITS)))
 NUMBER = {name: number for number, name in enumerate(LABELS)}
@@ -34,13 +34,16 @@ def labelled_patches(examples: Sequence[Example]) -> Patches:
 
 def patches_of(example: Example) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The labelled patches of one picture."""
-    features, owner = example.features(), example.owner.long()
-    labels = torch.tensor([NUMBER.get(name, -1) for name in labels_of(example)], dtype=torch.long)
-    at = (owner >= 0).nonzero()[:, 0]
-    label = labels[owner[at]]
-    at, label = at[label >= 0], label[label >= 0]
-    rest = features[owner < 0]
-    return features[at], label, places(at), rest[torch.randperm(len(rest))[:OTHERS]]
+    features, label = example.features(), shown_by(example)
+    at = (label >= 0).nonzero()[:, 0]
+    rest = features[example.owner < 0]
+    return features[at], label[at], places(at), rest[torch.randperm(len(rest))[:OTHERS]]
+
+
+def shown_by(example: Example) -> Tensor:  # -> (N,)
+    """Number of the label of the object that a patch is mostly on, or -1."""
+    numbers = torch.tensor([*(NUMBER.get(name, -1) for name in labels_of(example)), -1])  # the last: no object
+    return numbers[example.owner.long().clamp(min=-1, max=len(numbers) - 1)]
 
 
 def labels_of(example: Example) -> list[str]:
@@ -54,7 +57,6 @@ def places(at: Tensor) -> Tensor:  # (P,) -> (P, 2)
     return torch.stack([at % GRID, at // GRID], -1) / (GRID - 1) * 2 - 1
 
 
-def label_embeddings(embedding: Tensor, tokenizer: Any) -> Tensor:  # (V, D) -> (labels, D)
+def label_embeddings(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (labels, D)
     """The language model's input embedding of each label; the mean where one is several tokens."""
-    ids = [tokenizer.encode(f" {name}", add_special_tokens=False) for name in LABELS]
-    return torch.stack([embedding[tokens].float().mean(0) for tokens in ids])
+    return torch.stack([embedding[list(tokens.answer(name)[:-1])].float().mean(0) for name in LABELS])

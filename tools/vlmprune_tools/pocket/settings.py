@@ -24,6 +24,7 @@ class Settings:
     warm_up_steps: int = 10
     end_weight: float = 0.05
     reworded: float = 0.25
+    seeing_weight: float = 0.5
     seed: int = 0
     save_every: int = 10
     family_weights: Mapping[str, float] = field(

@@ -20,7 +20,7 @@ from vlmprune_tools.pocket.labels import Patches, labelled_patches
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 
-ROWS, RATE, TEMPERATURE, HOLD = 1024, 3e-3, 20.0, 0.25
+ROWS, RATE, TEMPERATURE, HOLD = 1024, 3e-3, 20.0, 0.5
 CARRIED = 1.15  # new points lie a little farther out than the known ones' means, which small objects pull inwards
 
 
@@ -33,10 +33,10 @@ class Points:
     spread: Tensor  # mean squared distance of a patch from the middle
     shift: Tensor  # (2, D): what one step to the right, one step down adds
 
-    def scores(self, projected: Tensor) -> Tensor:  # (P, D) -> (P, labels)
-        """Cosine to each label's point, sharpened."""
-        near = F.normalize(projected - self.middle, dim=1) @ F.normalize(self.centres - self.middle, dim=1).t()
-        return near * TEMPERATURE
+    def scores(self, projected: Tensor, place: Tensor) -> Tensor:  # (P, D), (P, 2) -> (P, labels)
+        """Cosine to each label's point, sharpened; what the place adds is taken off, so that it is not unlearned."""
+        label = projected - place @ self.shift - self.middle
+        return F.normalize(label, dim=1) @ F.normalize(self.centres - self.middle, dim=1).t() * TEMPERATURE
 
     def target(self, label: Tensor, place: Tensor) -> Tensor:  # (P,), (P, 2) -> (P, D)
         """The label's point, moved by the place."""
@@ -81,14 +81,16 @@ def sharpen_projector(
 def sharpening_loss(before: Projector, after: Projector, patches: Patches, points: Points, known: Tensor) -> Tensor:
     """Cross-entropy over the labels; distance from where a patch was, or where a new label's belongs."""
     chosen, other = torch.randint(0, len(patches.label), (ROWS,)), torch.randint(0, len(patches.off), (ROWS // 2,))
-    on, label, old = patches.on[chosen], patches.label[chosen], known[patches.label[chosen]]
+    on, label, place = patches.on[chosen], patches.label[chosen], patches.place[chosen]
+    old = known[label]
     with torch.autocast("cpu", torch.bfloat16):
         projected = after(on.float()).float()
-    aim = torch.where(old[:, None], projected_by(before, on), points.target(label, patches.place[chosen]))
+    aim = torch.where(old[:, None], projected_by(before, on), points.target(label, place))
     distance = ((projected - aim).pow(2).sum(1) * torch.where(old, 1.0, 0.5)).mean()
-    entropy = F.cross_entropy(points.scores(projected), label, label_smoothing=0.05)
+    entropy = F.cross_entropy(points.scores(projected, place), label, label_smoothing=0.05)
     held = 4 * moved(before, after, patches.off[other])
-    return entropy + HOLD * (distance + held) / points.spread
+    loss: Tensor = entropy + HOLD * (distance + held) / points.spread
+    return loss
 
 
 @torch.no_grad()

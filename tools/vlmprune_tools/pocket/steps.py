@@ -82,7 +82,7 @@ def sharpen(chosen: argparse.Namespace) -> None:
     projector = sharpen_projector(
         examples,
         projector,
-        label_embeddings(embedding, processor.tokenizer),
+        label_embeddings(embedding, Tokens(processor.tokenizer)),
         torch.tensor([name in known for name in LABELS]),
         chosen.steps,
         chosen.seed,

@@ -36,6 +36,7 @@ class Style:
 STYLES = {
     "easy": Style(64, 130, 100, most=4, kin=0.0, clutter=0.0, flat=0.0, backgrounds={"plain": 1.0}),
     "hard": Style(),
+    "single": Style(kinds={"one": 1.0}),
     "drill": Style(
         small_bias=1.4,
         varied=0.5,

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vlmprune_tools.pocket.batches import ALL_VISUAL, NOT_ASKED, Batch, attention_mask, make_batch, shuffled
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.labels import label_embeddings
 from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
@@ -45,6 +46,7 @@ class Trainer:
         self.decoder, self.projector, self.tokens, self.settings = decoder, projector, tokens, settings
         groups = [{"params": list(decoder.lora.parameters())}, {"params": list(projector.parameters())}]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.lora_rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.label_words = label_embeddings(decoder.embedding, tokens).to(decoder.dtype)
         self.step = 0
         self.seconds = 0.0
 
@@ -110,8 +112,8 @@ class Trainer:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """Weighted cross-entropy of the answers, and per family its loss."""
-        asked = batch.labels != NOT_ASKED
-        logits = self.decoder.logits(self.hidden(batch)[asked]).float()
+        asked, hidden = batch.labels != NOT_ASKED, self.hidden(batch)
+        logits = self.decoder.logits(hidden[asked]).float()
         each = F.cross_entropy(logits, batch.labels[asked], reduction="none")
         family = batch.families[asked]
         weights = torch.tensor([self.settings.family_weights.get(name, 1.0) for name in FAMILIES])
@@ -121,7 +123,16 @@ class Trainer:
             FAMILIES[index]: round(each[family == index].mean().item(), 4)
             for index in sorted(set(family.tolist()) - {-1})
         }
-        return words + self.settings.end_weight * each[family < 0].mean(), figures
+        seen = self.seeing_loss(hidden, batch)
+        figures["seeing"] = round(seen.item(), 4)
+        return words + self.settings.end_weight * each[family < 0].mean() + self.settings.seeing_weight * seen, figures
+
+    def seeing_loss(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of naming, at each visual token, what it is mostly on: an answer at no further cost."""
+        shown = batch.shown
+        at = hidden[:, 1 : 1 + shown.shape[1]][shown >= 0]
+        loss: Tensor = F.cross_entropy((at @ self.label_words.t()).float(), shown[shown >= 0])
+        return loss if len(at) else hidden.sum() * 0
 
     def set_rates(self, step: int) -> None:
         """Warm-up, then a cosine down to a small rest."""
