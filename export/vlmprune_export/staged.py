@@ -88,6 +88,12 @@ class TorchEngine:
         outputs = getattr(self, f"_{stage}")(**tensors)
         return {name: value.numpy() for name, value in outputs.items()}
 
+    def cached(self, stage: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Keys and values of a stage so far, each (layers, kv_heads, tokens, head_dim)."""
+        layers = self._caches[stage].layers
+        keys, values = (torch.cat([layers[index][side] for index in sorted(layers)]).numpy() for side in (0, 1))
+        return keys, values
+
     def _vision(self, pixels: Tensor) -> dict[str, Tensor]:
         return {"visual": self.staged.vision(pixels)}
 

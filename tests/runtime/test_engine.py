@@ -15,7 +15,7 @@ from handmade_graphs import D, K, N, weights
 from numpy_model import attend
 
 from vlmprune_runtime.bundle import open_bundle
-from vlmprune_runtime.engines import load_engine
+from vlmprune_runtime.engines import ENGINES, load_engine
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName
 from vlmprune_runtime.generate import Runner
 
@@ -203,8 +203,9 @@ def test_file_that_is_no_graph(copied_folder: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_target_without_an_engine(copied_folder: Path) -> None:
+def test_target_without_an_engine(copied_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rewrite(copied_folder, lambda fields: fields.update(target="coreml"))
+    monkeypatch.delitem(ENGINES, "coreml")
     with pytest.raises(UnknownName, match="onnx"):
         load_engine(open_bundle(copied_folder))
 

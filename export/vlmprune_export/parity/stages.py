@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from vlmprune_runtime.prefill import keep_rows
 from vlmprune_runtime.prompt import EncodedPrompt
 
 Array = npt.NDArray[Any]
+DECODE_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,16 @@ class Difference:
     equal: bool | None = None
 
 
+@runtime_checkable
+class ShowsCache(Protocol):
+    """An engine whose KV cache can be looked at."""
+
+    def cached(self, stage: str) -> tuple[Array, Array] | None:
+        """Keys and values of head or tail, each (layers, kv_heads, tokens or more, head_dim)."""
+
+
 def compare_stages(reference: Engine, engine: Engine, prompt: EncodedPrompt, pixels: Array) -> Iterator[Difference]:
-    """Every stage fed with the reference's own intermediate results: one image, prefill and one decode step."""
+    """Every stage fed with the reference's own intermediate results: one image, prefill and decode."""
     span, positions = prompt.spans[0], np.arange(len(prompt.token_ids), dtype=np.int64)
     token_ids = prompt.token_ids.copy()
     token_ids[span.start : span.stop] = 0
@@ -56,15 +65,31 @@ def _tail(reference: Engine, engine: Engine, name: str, hidden: Array, positions
 
 
 def _decode(reference: Engine, engine: Engine, token_id: int, length: int, tail_length: int) -> Iterator[Difference]:
-    """One token on the caches that prefill left."""
-    embedded = reference.run("embed", {"token_ids": np.array([token_id])})["embeddings"]
-    position = np.array([length])
-    head = yield from _both(
-        reference, engine, "head", "head, decode", _inputs("embeddings", embedded, position, length)
-    )
-    yield from _both(
-        reference, engine, "tail", "tail, decode", _inputs("hidden", head["hidden"], position, tail_length)
-    )
+    """Tokens one by one on the caches that prefill left; only the later ones read what decode itself has cached."""
+    for step in range(DECODE_STEPS):
+        name = "decode" if step == 0 else f"decode {step + 1}"
+        embedded = reference.run("embed", {"token_ids": np.array([token_id])})["embeddings"]
+        position = np.array([length + step])
+        inputs = _inputs("embeddings", embedded, position, length + step)
+        head = yield from _both(reference, engine, "head", f"head, {name}", inputs)
+        inputs = _inputs("hidden", head["hidden"], position, tail_length + step)
+        tail = yield from _both(reference, engine, "tail", f"tail, {name}", inputs)
+        token_id = int(tail["logits"].argmax())
+    yield from _caches(reference, engine, {"head": length + DECODE_STEPS, "tail": tail_length + DECODE_STEPS})
+
+
+def _caches(reference: Engine, engine: Engine, lengths: Mapping[str, int]) -> Iterator[Difference]:
+    """What prefill and decode left in the caches of engines that show them.
+
+    The worst token counts: one that was never written hides in the outputs where attention hardly looks at it.
+    """
+    for stage, tokens in lengths.items():
+        expected, measured = (one.cached(stage) if isinstance(one, ShowsCache) else None for one in (reference, engine))
+        if expected is None or measured is None:
+            continue
+        for name, ours, theirs in zip(("keys", "values"), measured, expected, strict=True):
+            rows = (difference(f"{stage}, cache", name, ours[:, :, nth], theirs[:, :, nth]) for nth in range(tokens))
+            yield max(rows, key=lambda row: row.relative)
 
 
 def _inputs(name: str, rows: Array, positions: Array, past_tokens: int) -> Tensors:

@@ -64,10 +64,15 @@ class CoreMLEngine:
             raise EngineError(stage, f"got inputs {', '.join(inputs)}; it has: {', '.join(sorted(declared))}")
         past = int(inputs["past_tokens"][0]) if "past_tokens" in inputs else 0
         rows = len(inputs["positions"]) if "positions" in inputs else 1
-        self._check_room(stage, past, rows)
+        self._check_values(stage, inputs, past, rows)
         if past and rows > 1:
             return self._row_by_row(stage, inputs, past, rows)
         return self._call(stage, inputs, past)
+
+    def cached(self, stage: str) -> tuple[Array, Array] | None:
+        """The states of a stage, keys and values, each (layers, kv_heads, capacity, head_dim); None on Core ML."""
+        package = self._packages[stage]
+        return (package.states[f"k_{stage}"], package.states[f"v_{stage}"]) if isinstance(package, MilPackage) else None
 
     @property
     def half(self) -> bool:
@@ -100,8 +105,14 @@ class CoreMLEngine:
         found = {name: np.concatenate([one[name] for one in parts]) for name in parts[0] if name != "logits"}
         return found or parts[-1]
 
-    def _check_room(self, stage: str, past: int, rows: int) -> None:
+    def _check_values(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> None:
+        """What Core ML would not refuse: rows beyond the cache, places outside a table."""
         if past < 0:
             raise EngineError(stage, f"past_tokens: got {past}, allowed: 0 or more")
         if past + rows > self.context_tokens:
             raise BadRequest(f"{stage}: {past + rows} tokens do not fit the context of {self.context_tokens}")
+        sizes = {"token_ids": self._manifest.text_model.vocab_size, "positions": self._manifest.context_tokens}
+        for name, size in sizes.items():
+            found = inputs.get(name)
+            if found is not None and found.size and not (found.min() >= 0 and found.max() < size):
+                raise EngineError(stage, f"{name}: got {found.min()} to {found.max()}, allowed: 0 to {size - 1}")

@@ -38,22 +38,28 @@ def check_functions(bundle: OpenBundle, name: str) -> Arguments:
         if dynamic := [one for one, kind in takes.items() if kind.shape is None]:
             raise BundleError(stage.file, f"{function.name} has no fixed shape for {', '.join(dynamic)}", field)
         found[function.name] = takes
+    if wanted := {"prefill", "decode"} - {one.phase for one in stage.functions} if stage.cache else None:
+        raise BundleError("bundle.json", f"names no {' and no '.join(sorted(wanted))} function", field)
     return found
 
 
 def function_for(name: str, stage: Stage, inputs: Mapping[str, Array], past: int) -> tuple[Function, int]:
-    """The shortest function that the rows fit and how many rows there are; `BadRequest` if none is long enough."""
+    """The shortest function that the rows fit and how many rows there are; `BadRequest` if none is long enough.
+
+    A stage without a cache may take the one-token function from the start, the others write a prefill first.
+    """
     free = [tensor.name for tensor in stage.inputs if isinstance(tensor.shape[0], str)]
     rows = len(inputs[free[0]]) if free else 1
     if not free:
         return stage.functions[0], rows
     if past:
-        return next(one for one in stage.functions if one.phase == "decode"), rows
-    fitting = [one for one in stage.functions if one.phase != "decode"] or list(stage.functions)
+        return stage.functions[[one.phase for one in stage.functions].index("decode")], rows
+    cached = "past_tokens" in inputs
+    fitting = [one for one in stage.functions if not cached or one.phase != "decode"]
     lengths = sorted(one.tokens or rows for one in fitting)
     long_enough = [one for one in fitting if (one.tokens or rows) >= rows]
     if not long_enough:
-        raise BadRequest(f"{name}: {rows} tokens fit no function; it has: {', '.join(map(str, lengths))} tokens")
+        raise BadRequest(f"{name}: {rows} tokens fit no function; it has room for: {', '.join(map(str, lengths))}")
     return min(long_enough, key=lambda one: one.tokens or rows), rows
 
 
