@@ -12,6 +12,7 @@ from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
 from vlmprune_export.backends.coreml.rotary import from_table
 from vlmprune_export.backends.coreml.select_op import selecting_at_once
 from vlmprune_export.pruners import Pruner
+from vlmprune_export.pruners.fixed import FixedPruner
 from vlmprune_export.staged import StagedModel
 from vlmprune_export.stages import HeadStage, TailStage
 from vlmprune_runtime.errors import CaptureError
@@ -142,6 +143,8 @@ def capture_pruner(pruner: Pruner, grid: tuple[int, int], widths: tuple[int, int
     """N tokens in, K out; `widths` are those of hidden states and keys."""
     generator = torch.Generator().manual_seed(0)
     hidden, keys = (torch.randn(grid[0] * grid[1], width, generator=generator) for width in widths)
+    if grid[0] * grid[1] <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
+        pruner = FixedPruner(range(grid[0] * grid[1]), pruner.settings)
     with selecting_at_once(pruner, grid=grid, unrolled=unrolled):
         return _program(pruner, {"hidden": hidden, "keys": keys}, ("kept", "fused", "order"))
 
