@@ -12,6 +12,8 @@ from vlmprune_runtime.bundle import file_sha256
 
 WHY = "executorch is not installed: pip install 'vlmprune[executorch]'; its target and engine are NOT tested"
 CONTEXT_TOKENS = 96
+QUICK = PruneOptions("grid", keep=8)
+"""For bundles that are not about the selection: lowering its loop takes longer than all the rest."""
 
 
 def exported(checkpoint: Path, out: Path, **wishes: Any) -> Path:

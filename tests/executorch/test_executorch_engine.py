@@ -169,3 +169,14 @@ def test_a_missing_wheel_is_told_with_its_pip_line(bundle: Path, monkeypatch: py
     monkeypatch.setattr("vlmprune_runtime.engines.executorch_packages.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'vlmprune\[executorch\]'"):
         load_engine(open_bundle(bundle))
+
+
+@pytest.mark.parametrize(("usable", "expected"), [({1}, 1), ({0, 1, 2, 3}, None)])
+def test_no_more_threads_than_cores_to_run_on(
+    usable: set[int], expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vlmprune_runtime.engines import executorch_packages
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: usable)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert executorch_packages.cores_at_most() == expected
