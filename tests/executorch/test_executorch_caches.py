@@ -12,6 +12,7 @@ import pytest
 from executorch_bundles import CONTEXT_TOKENS, QUICK, WHY
 from transformers import LlavaForConditionalGeneration
 
+from vlmprune_runtime.benchmark.loading import cache_bytes
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.schema import STAGES
@@ -70,6 +71,11 @@ def test_every_cache_buffer_has_one_owner(bundle: Path) -> None:
     assert {stage for stage, found in owners.items() if found} == {"head", "tail"}
     assert set(owners) >= set(STAGES)
     assert len(names) == len(set(names)) == 2 * 4
+
+
+def test_the_benchmark_counts_caches_inside_the_methods(bundle: Path) -> None:
+    """2 layers before the cut and 2 after it, 2 key heads of 8 numbers."""
+    assert cache_bytes(open_bundle(bundle).manifest, 10, 4) == 2 * (2 * 10 + 2 * 4) * 2 * 8 * 4
 
 
 def test_without_shared_memory_planning_a_cache_is_overwritten(

@@ -57,12 +57,19 @@ def check_room(runner: Runner, task: Task) -> None:
 
 def cache_bytes(bundle: Bundle, head_tokens: int, tail_tokens: int) -> int:
     """Keys and values of so many tokens in the caches of head and tail."""
-    total = 0
-    for name, tokens in (("head", head_tokens), ("tail", tail_tokens)):
-        cache = bundle.stage(name).cache
-        if cache:
-            total += 2 * cache.layers * cache.kv_heads * cache.head_dim * tokens * DTYPE_BYTES[cache.dtype]
-    return total
+    return head_tokens * _row_bytes(bundle, "head") + tail_tokens * _row_bytes(bundle, "tail")
+
+
+def _row_bytes(bundle: Bundle, name: str) -> int:
+    """Keys and values of one token in all layers of a stage."""
+    cache, text = bundle.stage(name).cache, bundle.text_model
+    if cache:
+        return 2 * cache.layers * cache.kv_heads * cache.head_dim * DTYPE_BYTES[cache.dtype]
+    if bundle.target != "executorch":
+        return 0
+    # Inside its methods, in fp32, as the exporter makes them.
+    layers = bundle.pruner.layer if name == "head" else text.layers - bundle.pruner.layer
+    return 2 * layers * text.kv_heads * text.head_dim * DTYPE_BYTES["float32"]
 
 
 def _peak_of_first_run(runner: Runner, task: Task, *, prune: bool) -> int | None:
