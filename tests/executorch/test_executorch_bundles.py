@@ -33,12 +33,6 @@ def test_another_family_passes_the_check_on_portable_kernels(portable_bundle: Pa
     assert {one["delegated_fraction"] for one in lowerings} == {0.0}
 
 
-def test_the_third_family_passes_the_check(tmp_path: Path) -> None:
-    """With these three, every text model and every tower that the tiny checkpoints know."""
-    checkpoint = write_checkpoint(tmp_path / "checkpoint", "mistral", "dinov2")
-    passes(exported(checkpoint, tmp_path / "bundle", options={"backend": "portable"}, prune=QUICK))
-
-
 @pytest.mark.parametrize("quantisation", ["8da8w", "8da4w"])
 def test_quantised_bundles_pass_their_limits(
     quantisation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
