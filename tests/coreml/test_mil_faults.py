@@ -13,7 +13,7 @@ from mil_edits import INNER, WEIGHTS, copied, drop, edited, operations  # noqa: 
 from mil_toys import HEADS, WIDTH, Block, Cached, convert, save  # noqa: E402
 
 from vlmprune_runtime.engines.mil import MilPackage  # noqa: E402
-from vlmprune_runtime.errors import BundleError, EngineError, UnknownName  # noqa: E402
+from vlmprune_runtime.errors import BundleError, EngineError, UnknownName, VlmPruneError  # noqa: E402
 
 COLUMNS = HEADS * WIDTH
 PIXELS = np.linspace(-1, 1, 3 * 16 * 16, dtype=np.float32).reshape(1, 3, 16, 16)
@@ -168,3 +168,19 @@ def test_a_broken_model_file(broken: Path, content: bytes) -> None:
 def test_no_package(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"is no \.mlpackage"):
         MilPackage(tmp_path)
+
+
+def test_bytes_that_flip_are_never_a_traceback(decoder: Path, tmp_path: Path) -> None:
+    damaged = copied(decoder, tmp_path / "decode.mlpackage")
+    file, dice = damaged / INNER / "model.mlmodel", np.random.default_rng(0)
+    sound, refused = file.read_bytes(), 0
+    for _ in range(100):
+        flipped = bytearray(sound)
+        flipped[dice.integers(len(sound))] = dice.integers(256)
+        file.write_bytes(flipped)
+        try:
+            decoded(damaged, 1)
+        except VlmPruneError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 50

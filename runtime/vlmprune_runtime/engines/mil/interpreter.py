@@ -38,7 +38,7 @@ def run_block(block: Steps, frame: Frame) -> list[Array]:
         try:
             for (name, kind), value in zip(step.outputs, _run(step, frame), strict=True):
                 frame.values[name] = rounded(value, kind, exact=step.type in MOVES)
-        except (ValueError, IndexError, KeyError, TypeError, MemoryError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
             where = f" {step.outputs[0][0]!r}" if step.outputs else ""
             raise StepFailed(f"{step.type}{where}: {error}") from None
         for name in step.frees:

@@ -48,7 +48,7 @@ class MilPackage:
             frame = Frame(_taken(block, inputs), self.states)
             with np.errstate(all="ignore"):
                 results = run_block(self._steps(function), frame)
-        except (StepFailed, ValueError) as failure:
+        except (StepFailed, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as failure:
             raise EngineError(stage, failure) from None
         return {name: np.array(value) for name, value in zip(block.outputs, results, strict=True)}
 

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 
+_WORD = 2**64 - 1
 Field = int | memoryview
 Message = dict[int, list[Field]]
 
@@ -101,11 +102,13 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
         place += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, place
+            return value & _WORD, place
         shift += 7
 
 
 def floats(parent: Message, number: int, kind: str) -> list[float]:
     """A repeated float ("f") or double ("d") field, packed or not."""
     raw = b"".join(bytes(view(value)) for value in parent.get(number, []))
+    if len(raw) % struct.calcsize(kind):
+        raise ValueError(f"field {number} ends inside a number")
     return list(struct.unpack(f"<{len(raw) // struct.calcsize(kind)}{kind}", raw))
