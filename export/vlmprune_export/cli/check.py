@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   vlmprune-check BUNDLE
   vlmprune-check BUNDLE --tokens 64 --json
+  vlmprune-check BUNDLE --pictures ./photos --compute-units CPU_AND_NE
   vlmprune-check BUNDLE --model ./moved-checkpoint --image cat.jpg --prompt "What is it?" --attach
 """
 _STEPS = 6
