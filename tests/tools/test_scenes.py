@@ -1,5 +1,6 @@
 """Scenes are reproducible, splits are apart, and every answer is true of its picture."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from vlmprune_runtime.errors import UnknownName
 from vlmprune_tools.pocket.artwork import Artwork, picture
 from vlmprune_tools.pocket.backgrounds import PARTS, PHOTOS
-from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES
+from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES, known_concepts
 from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.questions import FAMILIES, absent, questions
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene, concepts_of, draw_scene
@@ -185,3 +186,12 @@ def test_artwork_has_its_size(artwork: Artwork) -> None:
     """Five concepts, one picture each, on disk."""
     assert all(isinstance(path, Path) and path.is_file() for paths in artwork.values() for path in paths)
     assert len(artwork) == 5
+
+
+def test_what_weights_know_stands_beside_them(tmp_path: Path) -> None:
+    """The shipped ones know some of the concepts; others say theirs; words and digits are not concepts."""
+    shipped = known_concepts()
+    assert len(shipped) >= 100
+    assert set(shipped) <= set(CONCEPTS)
+    (tmp_path / "mine.json").write_text(json.dumps({"labels": ["cat", "dog", "stop", "seven"]}))
+    assert known_concepts(tmp_path / "mine.safetensors") == ("dog", "cat")

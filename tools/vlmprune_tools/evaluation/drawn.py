@@ -91,9 +91,10 @@ def collected(indices: Iterable[int], ask: Callable[[int], list[Item]], limit: i
 def _source(name: str) -> Source:
     try:
         from vlmprune_tools.pocket.artwork import artwork_of
-        from vlmprune_tools.pocket.concepts import CONCEPTS
+        from vlmprune_tools.pocket.concepts import known_concepts
         from vlmprune_tools.pocket.sources import source
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "scikit-image", "tools") from missing
-    artwork = {} if name in ("sign", "easy-vqa") else artwork_of(CONCEPTS)
-    return Source(source(name, artwork), CONCEPTS)
+    concepts = known_concepts()
+    artwork = {} if name in ("sign", "easy-vqa") else artwork_of(concepts)
+    return Source(source(name, artwork), concepts)

@@ -1,7 +1,10 @@
 """What the model learns to name; each concept is one token, so the projector can start from its embedding."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+
+from vlmprune_export.pocket.trained import TRAINED
 
 HERE = Path(__file__).parent
 
@@ -59,3 +62,9 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 # Labels whose emoji is filed under another name.
 CODE_OF = {name: code for members in KIN.values() for name, code in members.items() if code}
+
+
+def known_concepts(weights: Path | None = None) -> tuple[str, ...]:
+    """The concepts that packed weights were trained on, by the record beside them; default: the shipped ones."""
+    record = json.loads((weights or TRAINED).with_suffix(".json").read_text(encoding="utf-8"))
+    return tuple(name for name in CONCEPTS if name in set(record["labels"]))

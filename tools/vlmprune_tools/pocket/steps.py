@@ -14,7 +14,7 @@ from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.trained import LORA_SCALE, TRAINED
 from vlmprune_tools.pocket.artwork import artwork_of
 from vlmprune_tools.pocket.card import publish_figures
-from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
+from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS, known_concepts
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.evaluate import Examiner, Sheet, examine, score
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
@@ -124,13 +124,15 @@ def evaluate(chosen: argparse.Namespace) -> None:
     """Ask the real model about pictures it never saw; prints a JSON table of exact-match accuracy."""
     torch.set_num_threads(chosen.threads)
     model, processor = load_pocket(chosen.trained, getattr(torch, chosen.dtype))
-    draw = source(chosen.source, artwork_of(CONCEPTS, chosen.vendors.split(",")))
+    concepts = known_concepts(chosen.trained)
+    draw = source(chosen.source, artwork_of(concepts, chosen.vendors.split(",")))
     examiner = Examiner(model, processor, chosen.blind)
     indices = range(chosen.first, chosen.first + chosen.count)
-    sheet = Sheet(draw, chosen.split, CONCEPTS, chosen.reworded)
+    sheet = Sheet(draw, chosen.split, concepts, chosen.reworded)
     asked = examine(examiner, sheet, indices, chosen.log)
     names = ("source", "split", "vendors", "reworded", "blind", "dtype")
     record = {name: getattr(chosen, name) for name in names} | {"pictures": chosen.count}
+    record["concepts"] = len(concepts)
     print(json.dumps(record | {"families": score(asked)}, indent=1))
 
 
