@@ -5,14 +5,23 @@ BIN := $(VENV)/bin
 SAMPLE := runtime/vlmprune_runtime/sample.jpg
 BUNDLE := bundles/pocket-onnx
 
-.PHONY: demo test check format cpp-runner clean
+TARGET_TESTS := tests/coreml tests/cpp tests/executorch
+PYTEST ?=  # more options for pytest
+
+.PHONY: demo test test-targets test-rest check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
 	$(BIN)/vlmprune-run $(BUNDLE) --image $(SAMPLE) --prompt "Is the dog left of the bus?" --compare --overlay bundles/kept.png
 
-test: $(VENV)/dev.stamp  ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp  ## all tests: those that lower to targets and the rest, side by side
+	$(MAKE) -j2 test-targets test-rest
+
+test-targets: $(VENV)/dev.stamp  ## Core ML, ExecuTorch, the C++ runner
+	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS)
+
+test-rest: $(VENV)/dev.stamp  ## everything else
+	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS:%=--ignore=%)
 
 check: $(VENV)/dev.stamp  ## style, types, layering
 	$(BIN)/ruff check export runtime tools tests
