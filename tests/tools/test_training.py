@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaModel
 
 from vlmprune_export.pocket import language
 from vlmprune_export.pocket.trained import merged
+from vlmprune_tools.pocket import warm
 from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
@@ -19,7 +20,7 @@ from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
 from vlmprune_tools.pocket.labels import LABELS
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import Question
-from vlmprune_tools.pocket.scenes import draw_scene
+from vlmprune_tools.pocket.scenes import CLEAN, Scene, draw_scene
 from vlmprune_tools.pocket.shipping import shipped, take_up
 from vlmprune_tools.pocket.smoke import (
     LAYERS,
@@ -187,3 +188,16 @@ def test_smoke(tmp_path: Path) -> None:
     figures = smoke_run(tmp_path)
     assert figures["losses"][1] < figures["losses"][0]
     assert figures["packed_tensors"] == 4 + LAYERS * 7 * 2
+
+
+def test_a_picture_of_nothing_warms_the_projector_with_its_colour() -> None:
+    """No object, some patches of the background, numbered as its colour."""
+
+    class Blank(Example):
+        def features(self) -> Tensor:
+            return torch.zeros(ALL_VISUAL, 768)
+
+    _, label, place = warm.patches_of(Blank(Scene("empty", colour="red"), torch.full((ALL_VISUAL,), CLEAN), Path(), 0))
+    assert label.dtype == torch.long
+    assert {warm.LABELS[number] for number in label.tolist()} == {"red"}
+    assert len(label) == len(place) == 8

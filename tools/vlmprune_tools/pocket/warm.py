@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlmprune_export.pocket.tower import GRID
-from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS
+from vlmprune_tools.pocket.concepts import COLOURS
 from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.labels import LABELS as NAMES
+from vlmprune_tools.pocket.labels import places, shown_by
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import CLEAN
 
-LABELS = (*CONCEPTS, *COLOURS)
+LABELS = (*NAMES, *COLOURS)
 ROWS, RATE, TEMPERATURE = 2048, 2e-3, 20.0
 
 
@@ -41,16 +42,13 @@ def labelled_patches(examples: Iterable[Example]) -> Patches:
 
 def patches_of(example: Example) -> tuple[Tensor, Tensor, Tensor]:
     """The labelled patches of one picture."""
-    on = (example.owner >= 0).nonzero()[:, 0]
-    names = torch.tensor([LABELS.index(item.concept) for item in example.scene.objects])
-    label = names[example.owner[on].long()]
+    label = shown_by(example)
     if example.scene.colour:
         behind = (example.owner == CLEAN).nonzero()[:, 0]
-        behind = behind[torch.randperm(len(behind))[: max(8, len(on) // 2)]]
-        on = torch.cat([on, behind])
-        label = torch.cat([label, torch.full((len(behind),), LABELS.index(example.scene.colour))])
-    place = torch.stack([on % GRID, on // GRID], -1) / (GRID - 1) * 2 - 1
-    return example.features()[on], label, place
+        some = behind[torch.randperm(len(behind))[: max(8, int((label >= 0).sum()) // 2)]]
+        label[some] = LABELS.index(example.scene.colour)
+    on = (label >= 0).nonzero()[:, 0]
+    return example.features()[on], label[on], places(on)
 
 
 class Aims:
