@@ -1,6 +1,5 @@
 """Making, damaging and checking tiny Core ML bundles."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckReport, CheckRequest, check_bundle
 from vlmprune_export.staged import PruneOptions
-from vlmprune_runtime.bundle import file_sha256
 
 CONTEXT_TOKENS = 96
 PROMPT = "what is in the picture ?"
@@ -21,17 +19,3 @@ def exported(checkpoint: Path, out: Path, **wishes: Any) -> Path:
 
 def checked(bundle: Path, **wishes: Any) -> CheckReport:
     return check_bundle(replace(CheckRequest(bundle, prompt=PROMPT, tokens=6), **wishes))
-
-
-def signed(bundle: Path, **fields: Any) -> None:
-    """Bring sizes and hashes up to date, as a careless tool would, and set fields."""
-    path = bundle / "bundle.json"
-    manifest = json.loads(path.read_text())
-    for name, entry in manifest["files"].items():
-        entry |= {"size_bytes": (bundle / name).stat().st_size, "sha256": file_sha256(bundle / name)}
-    path.write_text(json.dumps(manifest | fields))
-
-
-def manifest_of(bundle: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((bundle / "bundle.json").read_text())
-    return found

@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; the Core ML engine is NOT tested")
 
-from coreml_bundles import CONTEXT_TOKENS, PROMPT, manifest_of, signed
+from coreml_bundles import CONTEXT_TOKENS, PROMPT
 from mil_edits import INNER, edited
 
+from manifests import change_manifest, manifest_of
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.cli import bench, run
 from vlmprune_runtime.engines import Engine, load_engine, reference_note
@@ -95,7 +96,7 @@ def test_a_text_that_is_too_long_names_the_lengths(broken: Path) -> None:
     manifest = manifest_of(broken)
     tail = manifest["stages"]["tail"]
     tail["functions"] = [one for one in tail["functions"] if one["tokens"] < 60]
-    signed(broken, stages=manifest["stages"])
+    change_manifest(broken, stages=manifest["stages"])
     with pytest.raises(BadRequest, match=r"tail: 90 tokens fit no function; it has room for: \d+"):
         load_engine(open_bundle(broken)).run("tail", tail_inputs(90))
 
@@ -140,7 +141,7 @@ def test_a_package_that_was_altered_after_export(broken: Path) -> None:
 def test_a_function_that_is_missing(broken: Path) -> None:
     with edited(broken / "head.mlpackage") as model:
         del model.mlProgram.functions["decode"]
-    signed(broken)
+    change_manifest(broken)
     with pytest.raises(BundleError, match=r"head\.mlpackage: stages\.head\.functions: has no function 'decode'"):
         load_engine(open_bundle(broken))
 
@@ -149,7 +150,7 @@ def test_a_function_that_the_manifest_does_not_name(broken: Path) -> None:
     manifest = manifest_of(broken)
     head = manifest["stages"]["head"]
     head["functions"] = [one for one in head["functions"] if one["phase"] != "decode"]
-    signed(broken, stages=manifest["stages"])
+    change_manifest(broken, stages=manifest["stages"])
     with pytest.raises(BundleError, match=r"stages\.head\.functions: names no decode function"):
         load_engine(open_bundle(broken))
 
@@ -157,14 +158,14 @@ def test_a_function_that_the_manifest_does_not_name(broken: Path) -> None:
 def test_another_specification_is_refused(broken: Path) -> None:
     with edited(broken / "vision.mlpackage") as model:
         model.specificationVersion = 10
-    signed(broken)
+    change_manifest(broken)
     with pytest.raises(BundleError, match="got specification version 10, this reference reads 9"):
         load_engine(open_bundle(broken))
 
 
 def test_a_file_that_is_no_model(broken: Path) -> None:
     (broken / "prune.mlpackage" / INNER / "model.mlmodel").write_bytes(b"nothing")
-    signed(broken)
+    change_manifest(broken)
     with pytest.raises(BundleError, match=r"prune\.mlpackage: model\.mlmodel cannot be read"):
         load_engine(open_bundle(broken))
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; the Core ML check is NOT tested")
 
-from coreml_bundles import PROMPT, checked, exported, manifest_of, signed
+from coreml_bundles import PROMPT, checked, exported
 from mil_edits import drop, edited, operations
 
+from manifests import change_manifest, manifest_of
 from vlmprune_export.cli import check
 from vlmprune_runtime.errors import BadRequest
 
@@ -49,7 +50,7 @@ def test_a_float16_bundle_passes_its_limits_and_selects_the_same(checkpoint: Pat
 def test_a_dropped_state_write_fails_the_check(broken: Path, stage: str, function: str) -> None:
     with edited(broken / f"{stage}.mlpackage") as model:
         drop(operations(model, function), "write_state", 0)
-    signed(broken)
+    change_manifest(broken)
     failures = checked(broken).failures()
     assert any(f"{stage}, cache: keys" in str(failure) for failure in failures)
 
@@ -75,7 +76,7 @@ def test_a_swapped_weight_fails_the_check(broken: Path) -> None:
                 and [size.constant.size for size in one.outputs[0].type.tensorType.dimensions] == [48, 48]
             ]  # fmt: skip
             weights[0].offset, weights[-1].offset = weights[-1].offset, weights[0].offset
-    signed(broken)
+    change_manifest(broken)
     assert any("tail" in str(failure) for failure in checked(broken).failures())
 
 
@@ -107,6 +108,6 @@ def test_compute_units_are_for_macos(bundle: Path, units: str, message: str) -> 
 
 def test_compute_units_are_for_coreml(bundle: Path, broken: Path) -> None:
     manifest = manifest_of(broken)
-    signed(broken, target="onnx", stages=manifest["stages"])
+    change_manifest(broken, target="onnx", stages=manifest["stages"])
     with pytest.raises(BadRequest, match="this bundle is for onnx, which has none"):
         checked(broken, compute_units="ALL")

@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; the Core ML target is NOT tested")
 
-from coreml_bundles import CONTEXT_TOKENS, checked, exported, manifest_of
+from coreml_bundles import CONTEXT_TOKENS, checked, exported
 from coremltools.proto import MIL_pb2, Model_pb2
 from mil_edits import INNER, WEIGHTS, operations
 
 import tiny
+from manifests import manifest_of
 from tiny import write_checkpoint
 from vlmprune_export.backends.coreml.lengths import text_lengths
 from vlmprune_export.backends.coreml.lint import count_operations

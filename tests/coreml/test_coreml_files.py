@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; bundles with packages are NOT tested")
 
-from coreml_bundles import manifest_of
 from mil_edits import WEIGHTS
 
+from manifests import manifest_of
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BundleError
 

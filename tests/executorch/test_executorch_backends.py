@@ -5,8 +5,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from executorch_bundles import QUICK, WHY, exported, manifest_of
+from executorch_bundles import QUICK, WHY, exported
 
+from manifests import manifest_of
 from vlmprune_export.cli.lowered import lowering_lines
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.errors import BadRequest, LoweringError, UnknownName

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from executorch_bundles import QUICK, WHY, checked, exported, manifest_of
+from executorch_bundles import QUICK, WHY, checked, exported
 
 import tiny
+from manifests import manifest_of
 from tiny import write_checkpoint
 from vlmprune_export.parity import LIMITS
 from vlmprune_runtime.bundle import open_bundle

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from executorch_bundles import CONTEXT_TOKENS, WHY, change_manifest, manifest_of
+from executorch_bundles import CONTEXT_TOKENS, WHY
 
+from manifests import change_manifest, manifest_of
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, MissingExtra, UnknownName

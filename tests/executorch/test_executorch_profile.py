@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from executorch_bundles import WHY, manifest_of
+from executorch_bundles import WHY
 
+from manifests import manifest_of
 from vlmprune_runtime.benchmark.profile import OPERATORS, ProfileRecord, costs
 from vlmprune_runtime.cli import bench
 from vlmprune_runtime.engines.executorch_trace import OperatorTime, StageTrace

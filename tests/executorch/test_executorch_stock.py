@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from executorch_bundles import CONTEXT_TOKENS, WHY, manifest_of
+from executorch_bundles import CONTEXT_TOKENS, WHY
 from transformers import LlavaForConditionalGeneration
 
+from manifests import manifest_of
 from tiny import IMAGE_TOKEN_ID
 from vlmprune_export.backends.executorch.stock import METHODS
 from vlmprune_runtime.bundle import open_bundle
