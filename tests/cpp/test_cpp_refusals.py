@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executorch_bundles import change_manifest, manifest_of
 from running import WHY, asked, called
+
+from manifests import change_manifest, manifest_of
 
 pytest.importorskip("executorch.runtime", reason=WHY)
 
