@@ -5,9 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.backends import Backend, backend_for
+from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
+from vlmprune_export.fitting import fitted
 from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import image_spec, prompt_spec
@@ -92,12 +96,18 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
     image = image_spec(checkpoint.processor.image_processor, adapter)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model)
-    stages = backend.lower(
-        staged, folder, quantisation=request.quantisation, context_tokens=context,
-        report=lambda stage: progress(f"lowering {stage}"), **request.options,
-    )  # fmt: skip
+    with fitted(
+        staged,
+        getattr(backend, "FITTED", {}).get(request.quantisation),
+        lambda: sample_calibration(_tokenizer(checkpoint), prompt, image, visual_tokens),
+        progress,
+    ):
+        stages = backend.lower(
+            staged, folder, quantisation=request.quantisation, context_tokens=context,
+            report=lambda stage: progress(f"lowering {stage}"), **request.options,
+        )  # fmt: skip
     progress("writing the manifest")
-    _write_tokenizer(checkpoint, folder)
+    _tokenizer(checkpoint).save(str(folder / "tokenizer.json"))
     manifest = Bundle(
         schema_version=1,
         name=checkpoint.name,
@@ -154,11 +164,11 @@ def _pruner(staged: StagedModel, visual_tokens: int) -> Pruner:
     )
 
 
-def _write_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
-    backend = getattr(checkpoint.processor.tokenizer, "backend_tokenizer", None)
+def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    backend: Tokenizer | None = getattr(checkpoint.processor.tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise BadRequest("the checkpoint's tokenizer has no tokenizer.json form (a fast tokenizer)")
-    backend.save(str(folder / "tokenizer.json"))
+    return backend
 
 
 def _entry(path: Path) -> FileEntry:

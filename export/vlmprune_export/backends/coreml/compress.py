@@ -8,6 +8,7 @@ from typing import Any
 
 from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed, quiet
 from vlmprune_export.backends.coreml.palette import palette
+from vlmprune_export.gptq import Blocks, Levels, Palettes
 
 BLOCK = 32  # inputs that share a scale at int4
 GROUP = 16  # output channels that share a palette at pal4
@@ -19,6 +20,9 @@ PLANS: Mapping[str, Mapping[str, str]] = {
     "int4": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "int4"},
     "pal4": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "pal4"},
 }
+
+# The tail's weights are on such values when it is converted, but those of the language-model head.
+FITTED: Mapping[str, Levels] = {"int4": Blocks(BLOCK), "pal4": Palettes(GROUP)}
 
 
 def compress(model: Model, stage: str, kind: str | None) -> Model:
@@ -47,10 +51,9 @@ def _four_bits(model: Model, kind: str) -> Model:
 
 
 def _eight_bit_layers(model: Model, kind: str) -> list[str]:
-    """The language-model head, and layers whose width no whole number of blocks makes."""
+    """The language-model head, and layers that no whole number of blocks makes."""
     layers = [layer for layer in model._mil_program.functions["main"].operations if layer.op_type == "linear"]
-    side, step = (1, BLOCK) if kind == "int4" else (0, GROUP)
-    return [layer.name for layer in layers if layer is layers[-1] or layer.weight.shape[side] % step]
+    return [layer.name for layer in layers if layer is layers[-1] or not FITTED[kind].fits(layer.weight.shape)]
 
 
 def _quantised(model: Model, kinds: dict[str, Any], names: dict[str, Any]) -> Model:

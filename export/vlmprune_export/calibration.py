@@ -1,0 +1,92 @@
+"""Questions about pictures, so that a compression can be fitted to what the layers see.
+
+The pictures are parts and mirror images of the package's sample, the questions none that a check asks.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from vlmprune_export.staged import StagedModel, TorchEngine
+from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.prefill import prefill
+from vlmprune_runtime.preprocess import preprocess
+from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
+from vlmprune_runtime.sample import SAMPLE_IMAGE
+from vlmprune_runtime.schema import ImageSpec, PromptSpec
+
+VISUAL_WEIGHT = 0.1  # of a visual row against a text row: there are many, and answers are read off the others
+
+
+class Rows(NamedTuple):
+    """What a layer is given, with the rows' positions, and how much each row counts."""
+
+    hidden: Tensor  # (S, D)
+    positions: Tensor  # (S,)
+    weights: Tensor  # (S,)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Encoded questions, each with its pixels (1, 3, H, W)."""
+
+    questions: tuple[tuple[EncodedPrompt, NDArray[np.float32]], ...]
+
+    def tail_rows(self, staged: StagedModel) -> Iterator[Rows]:
+        """What the tail is given, of each question pruned and unpruned."""
+        for prompt, pixels in self.questions:
+            for prune in (True, False):
+                engine = _Noting(staged)
+                prefill(engine, prompt, pixels, prune=prune)
+                visual = sum((engine.positions >= start) & (engine.positions < stop) for start, stop in prompt.spans)
+                weights = torch.where(torch.as_tensor(visual).bool(), VISUAL_WEIGHT, 1.0)
+                yield Rows(engine.hidden, engine.positions, weights)
+
+
+def sample_calibration(tokenizer: Tokenizer, prompt: PromptSpec, image: ImageSpec, visual_tokens: int) -> Calibration:
+    """Four questions about four views of the sample picture."""
+    return Calibration(
+        tuple(
+            (encode_prompt(tokenizer, prompt, visual_tokens, question), preprocess(view, image))
+            for question, view in zip(_QUESTIONS, _views(load_image(SAMPLE_IMAGE)), strict=True)
+        )
+    )
+
+
+_QUESTIONS = (
+    "What is in the picture?",
+    "How many objects are there?",
+    "What color is the background? Answer in one word.",
+    "Describe what can be seen here, and where it is.",
+)
+
+
+def _views(picture: Image.Image) -> tuple[Image.Image, ...]:
+    width, height = picture.size
+    return (
+        ImageOps.mirror(picture),
+        picture.crop((0, 0, width // 2, height)),
+        ImageOps.mirror(picture.crop((width // 2, 0, width, height))),
+        ImageOps.flip(picture.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))),
+    )
+
+
+class _Noting(TorchEngine):
+    """Notes what the tail would be given instead of running it."""
+
+    hidden: Tensor
+    positions: Tensor
+
+    def run(self, stage: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Outputs of one stage; of the tail none that mean anything."""
+        if stage != "tail":
+            return super().run(stage, inputs)
+        self.hidden, self.positions = (torch.from_numpy(inputs[name]) for name in ("hidden", "positions"))
+        return {"logits": np.zeros(1, np.float32)}

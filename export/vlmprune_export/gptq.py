@@ -1,0 +1,128 @@
+"""GPTQ: weights rounded one input after the other; what a rounding breaks, the inputs still to come make good.
+
+Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
+arXiv 2210.17323, algorithm 1. The values that a weight may take are fitted beforehand (`Blocks`, `Palettes`) and lie
+so that a converter's own quantiser, which reads its scales off the largest weight, finds them again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+DAMPING = 0.01  # of the mean moment, added to every input's own
+LEVELS = 7  # of a symmetric 4-bit whole number, each side of zero
+COLOURS = 16
+_COLUMNS = 64  # rounded before the columns that follow are told
+_SHRINKS = torch.linspace(0.5, 1.0, 26)  # of the scale that would just hold a block's largest weight
+_ROUNDS = 20
+
+Round = Callable[[int, Tensor], Tensor]  # column, (O,) -> (O,)
+
+
+class Levels(Protocol):
+    """The values that weights may take."""
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether a weight (outputs, inputs) divides into whole groups."""
+        ...
+
+    def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
+        """How to round a column, once scales or palettes are fitted to errors weighed by `importance`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Symmetric 4-bit numbers with a scale per output and block of inputs."""
+
+    inputs: int = 32
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether the inputs divide into blocks."""
+        return shape[1] % self.inputs == 0
+
+    def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
+        """Scales by search; each block's largest weight stays at the end of the range."""
+        blocks = weight.unflatten(1, (-1, self.inputs))
+        most = blocks.abs().amax(2).clamp(min=1e-12)
+        weights = importance.view(1, -1, self.inputs)
+        tried = torch.stack([most * shrink / LEVELS for shrink in _SHRINKS])
+        errors = torch.stack([((_levels(blocks, scale) - blocks) ** 2 * weights).sum(2) for scale in tried])
+        scales = tried.gather(0, errors.argmin(0)[None])[0]
+        largest = blocks.abs().argmax(2)
+
+        def rounded(column: int, values: Tensor) -> Tensor:
+            block, place = divmod(column, self.inputs)
+            scale = scales[:, block]
+            levels = (values / scale).round().clamp(-LEVELS, LEVELS)
+            return torch.where(largest[:, block] == place, values.sign() * LEVELS, levels) * scale
+
+        return rounded
+
+
+@dataclass(frozen=True)
+class Palettes:
+    """Sixteen values per group of outputs."""
+
+    outputs: int = 16
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether the outputs divide into groups."""
+        return shape[0] % self.outputs == 0
+
+    def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
+        """Palettes by weighed k-means in one dimension."""
+        groups = weight.reshape(-1, self.outputs * weight.shape[1])
+        colours = _centres(groups, importance.repeat(self.outputs).expand_as(groups))
+        edges = _edges(colours)
+
+        def rounded(column: int, values: Tensor) -> Tensor:
+            shared = values.reshape(-1, self.outputs)
+            return colours.gather(1, torch.searchsorted(edges, shared)).flatten()
+
+        return rounded
+
+
+def rounded_weight(weight: Tensor, moments: Tensor, levels: Levels) -> Tensor:  # (O, I), (I, I) -> (O, I)
+    """The weight with every value one of `levels`, so that the layer's outputs move least.
+
+    `moments` is the sum of x x^T over the inputs x that the layer sees.
+    """
+    damped = moments + DAMPING * moments.diagonal().mean().clamp(min=1e-12) * torch.eye(len(moments))
+    rounding = levels.fit(weight, damped.diagonal())
+    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    rest, done = weight.clone(), torch.empty_like(weight)
+    for start in range(0, weight.shape[1], _COLUMNS):
+        stop = min(start + _COLUMNS, weight.shape[1])
+        errors = torch.zeros(len(weight), stop - start)
+        for column in range(start, stop):
+            done[:, column] = rounding(column, rest[:, column].contiguous())
+            error = (rest[:, column] - done[:, column]) / inverse[column, column]
+            errors[:, column - start] = error
+            rest[:, column + 1 : stop] -= torch.outer(error, inverse[column, column + 1 : stop])
+        rest[:, stop:] -= errors @ inverse[start:stop, stop:]
+    return done
+
+
+def _levels(blocks: Tensor, scales: Tensor) -> Tensor:
+    return (blocks / scales[..., None]).round().clamp(-LEVELS, LEVELS) * scales[..., None]
+
+
+def _centres(groups: Tensor, importance: Tensor) -> Tensor:  # (G, n), (G, n) -> (G, 16), ascending
+    """Lloyd's rounds from equal shares of all values on."""
+    ascending = groups.sort(1).values
+    shares = ((torch.arange(COLOURS) + 0.5) / COLOURS * groups.shape[1]).long()
+    colours = ascending[:, shares]
+    for _ in range(_ROUNDS):
+        places = torch.searchsorted(_edges(colours), groups)
+        amount = torch.zeros_like(colours).scatter_add(1, places, importance)
+        total = torch.zeros_like(colours).scatter_add(1, places, groups * importance)
+        colours = torch.where(amount > 0, total / amount.clamp(min=1e-30), colours).sort(1).values
+    return colours
+
+
+def _edges(colours: Tensor) -> Tensor:
+    return ((colours[:, 1:] + colours[:, :-1]) / 2).contiguous()
