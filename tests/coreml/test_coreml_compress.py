@@ -23,12 +23,9 @@ def test_fitted_weights_are_stored_without_loss(kind: str, tmp_path: Path) -> No
     layers[0].weight.data = rounded_weight(torch.randn(32, 64), torch.eye(64), FITTED[kind])
     layers[1].weight.data = torch.eye(32)  # the last is in 8 bits, which hold it exactly
     rows = torch.eye(64)
-    plain = convert(layers, [rows], tmp_path / "plain.mlpackage")
+    packages = [convert(layers, [rows], tmp_path / "plain.mlpackage"), tmp_path / "small.mlpackage"]
     program = torch.export.export(layers.eval(), (rows,)).run_decompositions({})
     small = converted(Captured(program, {"x0": rows}, ("y0",)), half=True, deployment="ios18")
-    compress(small, "tail", kind).save(str(tmp_path / "small.mlpackage"))
-    outputs = [
-        MilPackage(tmp_path / f"{name}.mlpackage").run("main", {"x0": rows.numpy()})["y0"]
-        for name in ("plain", "small")
-    ]
+    compress(small, "tail", kind).save(str(packages[1]))
+    outputs = [MilPackage(package).run("main", {"x0": rows.numpy()})["y0"] for package in packages]
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=2e-3, atol=1e-6)  # float16 of a scale
