@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 DAMPING = 0.01  # of the mean moment, added to every input's own
-LEVELS = 7  # of a symmetric 4-bit whole number, each side of zero
+LEVELS = 7  # of a symmetric 4-bit number, each side of zero
 COLOURS = 16
 _COLUMNS = 64  # rounded before the columns that follow are told
 _SHRINKS = torch.linspace(0.5, 1.0, 26)  # of the scale that would just hold a block's largest weight
@@ -36,31 +36,59 @@ class Levels(Protocol):
 
 @dataclass(frozen=True)
 class Blocks:
-    """Symmetric 4-bit numbers with a scale per output and block of inputs."""
+    """4-bit numbers with a scale per output and block of inputs, and a zero point unless they are symmetric."""
 
     inputs: int = 32
+    symmetric: bool = True
 
     def fits(self, shape: tuple[int, int]) -> bool:
         """Whether the inputs divide into blocks."""
         return shape[1] % self.inputs == 0
 
     def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
-        """Scales by search; each block's largest weight stays at the end of the range."""
+        """Scales by search; each block's outermost weights stay at the ends of the range."""
         blocks = weight.unflatten(1, (-1, self.inputs))
-        most = blocks.abs().amax(2).clamp(min=1e-12)
+        lowest, highest = self._range(blocks)
+        most = (highest - lowest).clamp(min=1e-12) / self.top
+        zero = (-lowest / most).round()
         weights = importance.view(1, -1, self.inputs)
-        tried = torch.stack([most * shrink / LEVELS for shrink in _SHRINKS])
-        errors = torch.stack([((_levels(blocks, scale) - blocks) ** 2 * weights).sum(2) for scale in tried])
+        tried = torch.stack([most * shrink for shrink in _SHRINKS])
+        nearest = (_values(self._level(blocks, scale, zero), scale, zero) for scale in tried)
+        errors = torch.stack([((found - blocks) ** 2 * weights).sum(2) for found in nearest])
         scales = tried.gather(0, errors.argmin(0)[None])[0]
-        largest = blocks.abs().argmax(2)
+        pins = self._pins(blocks)
 
         def rounded(column: int, values: Tensor) -> Tensor:
             block, place = divmod(column, self.inputs)
-            scale = scales[:, block]
-            levels = (values / scale).round().clamp(-LEVELS, LEVELS)
-            return torch.where(largest[:, block] == place, values.sign() * LEVELS, levels) * scale
+            scale, shift, pin = scales[:, block], zero[:, block], pins[:, block, place, None]
+            level = self._level(values[:, None], scale, shift)
+            return _values(torch.where(pin >= 0, pin, level), scale, shift)[:, 0]
 
         return rounded
+
+    @property
+    def top(self) -> int:
+        """The highest level; the lowest is 0."""
+        return 2 * LEVELS if self.symmetric else 2 * LEVELS + 1
+
+    def _range(self, blocks: Tensor) -> tuple[Tensor, Tensor]:  # (O, blocks, inputs) -> (O, blocks) twice
+        if self.symmetric:
+            most = blocks.abs().amax(2)
+            return -most, most
+        return blocks.amin(2).clamp(max=0), blocks.amax(2).clamp(min=0)
+
+    def _level(self, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+        return ((values / scale[..., None]).round() + zero[..., None]).clamp(0, self.top)
+
+    def _pins(self, blocks: Tensor) -> Tensor:
+        """The level at which a weight has to stay so that a quantiser finds the scale; elsewhere -1."""
+        pins = torch.full_like(blocks, -1)
+        if self.symmetric:
+            largest = blocks.abs().argmax(2, keepdim=True)
+            return pins.scatter(2, largest, (blocks.gather(2, largest) > 0) * float(self.top))
+        high, low = blocks.argmax(2, keepdim=True), blocks.argmin(2, keepdim=True)
+        pins = pins.scatter(2, high, torch.where(blocks.gather(2, high) > 0, float(self.top), -1.0))
+        return pins.scatter(2, low, torch.where(blocks.gather(2, low) < 0, 0.0, pins.gather(2, low)))
 
 
 @dataclass(frozen=True)
@@ -107,8 +135,8 @@ def rounded_weight(weight: Tensor, moments: Tensor, levels: Levels) -> Tensor:  
     return done
 
 
-def _levels(blocks: Tensor, scales: Tensor) -> Tensor:
-    return (blocks / scales[..., None]).round().clamp(-LEVELS, LEVELS) * scales[..., None]
+def _values(levels: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    return (levels - zero[..., None]) * scale[..., None]
 
 
 def _centres(groups: Tensor, importance: Tensor) -> Tensor:  # (G, n), (G, n) -> (G, 16), ascending

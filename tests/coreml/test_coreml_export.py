@@ -139,6 +139,14 @@ def test_four_bits_stay_in_the_tail_and_out_of_its_last_matrix(
     assert [stages[name]["quantisation"] for name in STAGES] == ["int8", "int8", "int8", "none", kind]
 
 
+def test_the_head_can_stay_as_it_is_when_the_rest_is_quantised(checkpoint: Path, tmp_path: Path) -> None:
+    made = exported(checkpoint, tmp_path / "bundle", quantisation="int8", options={"head_bits": "16"})
+    assert not _compressed(model_of(made, "head"), "decode")
+    assert _compressed(model_of(made, "tail"), "decode")
+    stages = manifest_of(made)["stages"]
+    assert [stages[name]["quantisation"] for name in STAGES] == ["int8", "int8", "none", "none", "int8"]
+
+
 def weight_types(model: Any, function: str) -> list[str]:
     """How the weights of linear layers are stored, in order."""
     made = {one.outputs[0].name: one for one in operations(model, function) if one.outputs}

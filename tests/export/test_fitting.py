@@ -16,7 +16,7 @@ from vlmprune_export.fitting import fitted
 from vlmprune_export.gptq import LEVELS, Blocks, Levels, Palettes, rounded_weight
 from vlmprune_export.staged import PruneOptions, StagedModel
 
-LEVELS_OF = {"int4": Blocks(16), "pal4": Palettes(8)}
+LEVELS_OF = {"symmetric": Blocks(16), "shifted": Blocks(16, symmetric=False), "palettes": Palettes(8)}
 
 
 def layer_and_inputs() -> tuple[Tensor, Tensor]:
@@ -44,6 +44,15 @@ def test_a_block_has_whole_numbers_of_a_scale_that_its_largest_tells() -> None:
     steps = blocks / (blocks.abs().amax(2, keepdim=True) / LEVELS)
     assert torch.allclose(steps, steps.round(), atol=1e-4)
     assert len(steps.round().unique()) == 2 * LEVELS + 1
+
+
+def test_a_block_with_a_zero_point_has_it_and_its_scale_told_by_its_ends() -> None:
+    weight, inputs = layer_and_inputs()
+    blocks = rounded_weight(weight + 0.5, inputs.t() @ inputs, Blocks(16, symmetric=False)).unflatten(1, (-1, 16))
+    scales = (blocks.amax(2, keepdim=True).clamp(min=0) - blocks.amin(2, keepdim=True).clamp(max=0)) / 15
+    steps = blocks / scales
+    assert torch.allclose(steps, steps.round(), atol=1e-4)
+    assert (steps.round().amax(2) - steps.round().amin(2) == 15).float().mean() > 0.9
 
 
 def test_a_group_has_at_most_sixteen_values() -> None:

@@ -19,7 +19,7 @@ EXAMPLES = """\
   vlmprune-export --target coreml --keep 64 --quant int8 --text-tokens 64,256 --out pocket-coreml
   vlmprune-export ./my-llava --target onnx --keep 64 --layer 2 --set threshold=0.7 --set batch=1 --out B
 """
-_OPTIONS = ("backend", "stock", "prune_form", "text_tokens", "precision", "deployment")
+_OPTIONS = ("backend", "stock", "prune_form", "text_tokens", "precision", "head_bits", "deployment")
 _STEPS = 8  # loading, reading, five stages, manifest: for the progress bar
 
 
@@ -64,6 +64,7 @@ def _add_coreml(made: argparse.ArgumentParser) -> None:
     group.add_argument("--prune-form", metavar="FORM", help="loop (default), or unrolled: the selection without loop")
     group.add_argument("--text-tokens", metavar="N,N", help="text lengths that prefills are made for, default 64,256")
     group.add_argument("--precision", metavar="KIND", help="fp16 (default) or fp32: inside; caches are fp16")
+    group.add_argument("--head-bits", metavar="N", help="of head when quantised: 8 (default), or 16: keeps more alike")
     group.add_argument(
         "--deployment", metavar="OS", help="ios18 (default) or macos15, which are one: oldest that will run it"
     )

@@ -26,6 +26,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "prune_form": ("loop", "unrolled"),
     "text_tokens": (),
     "precision": ("fp16", "fp32"),
+    "head_bits": ("8", "16"),
     "deployment": tuple(TARGETS),
 }
 
@@ -52,12 +53,17 @@ def lower(
     prune_form: str = "loop",
     text_tokens: str | None = None,
     precision: str = "fp16",
+    head_bits: str = "8",
     deployment: str = "ios18",
 ) -> dict[str, Stage]:
-    """Write a package per stage into `folder`, caches for `context_tokens` rounded up to whole steps."""
+    """Write a package per stage into `folder`, caches for `context_tokens` rounded up to whole steps.
+
+    `head_bits` "16" leaves the weights of `head` as they are when the others are quantised.
+    """
+    plan = {name: kind for name, kind in PLANS[quantisation].items() if name != "head" or head_bits == "8"}
     texts = text_lengths(text_tokens, _visual_tokens(staged), context_tokens)
     settings = Settings(
-        context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, PLANS[quantisation]
+        context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan
     )
     stages = {}
     for name in STAGES:
