@@ -8,6 +8,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from vlmprune_export.backends.onnx.rows import scale_rows
+from vlmprune_export.gptq import Blocks, Levels
 
 # What each choice does to each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
 # stay at 8 bits: with 4 bits there the kept set moves.
@@ -17,6 +18,9 @@ PLANS: Mapping[str, Mapping[str, str]] = {
     "int4": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "int4"},
 }
 _BLOCK = 32
+
+# The tail's weights are on such values when it is captured, and the quantiser finds them.
+FITTED: Mapping[str, Levels] = {"int4": Blocks(_BLOCK, symmetric=False)}
 
 
 def quantise(source: Path, target: Path, kind: str) -> None:

@@ -1,0 +1,31 @@
+"""Fitted weights, found again by ONNX Runtime's own quantiser."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from vlmprune_export.backends.onnx.quantise import FITTED, quantise
+from vlmprune_export.gptq import rounded_weight
+
+
+def test_fitted_weights_are_stored_without_loss(tmp_path: Path) -> None:
+    inputs = torch.randn(400, 64)
+    weight = rounded_weight(torch.randn(48, 64) + 0.2, inputs.t() @ inputs, FITTED["int4"]).numpy()
+    rows = onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["n", 64])
+    out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["n", 48])
+    matrix = onnx.numpy_helper.from_array(np.ascontiguousarray(weight.T), "matrix")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["rows", "matrix"], ["out"])], "g", [rows], [out], [matrix]
+    )
+    onnx.save_model(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10),
+        str(tmp_path / "plain.onnx"),
+    )
+    quantise(tmp_path / "plain.onnx", tmp_path / "small.onnx", "int4")
+    assert [node.op_type for node in onnx.load(str(tmp_path / "small.onnx")).graph.node] == ["MatMulNBits"]
+    session = ort.InferenceSession(str(tmp_path / "small.onnx"))
+    [found] = session.run(None, {"rows": np.eye(64, dtype=np.float32)})
+    np.testing.assert_allclose(found, weight.T, atol=1e-5)
