@@ -20,7 +20,7 @@ EXAMPLES = """\
   vlmprune-export ./my-llava --target onnx --keep 64 --layer 2 --set threshold=0.7 --set batch=1 --out B
 """
 _OPTIONS = ("backend", "stock", "prune_form", "text_tokens", "precision", "head_bits", "deployment")
-_STEPS = 8  # loading, reading, five stages, manifest: for the progress bar
+_STEPS = 8  # loading, reading or fitting, five stages, manifest: for the progress bar
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,11 +17,20 @@ def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=steps)
-        begun = 0
+        begun: list[str] = []
 
         def begin(line: str) -> None:
-            nonlocal begun
-            bar.update(task, description=line, completed=min(begun, steps))
-            begun += 1
+            if _step(line) not in begun:
+                begun.append(_step(line))
+            bar.update(task, description=line, completed=min(len(begun) - 1, steps))
 
         yield begin
+
+
+def _step(line: str) -> str:
+    """What the parts of one step have in common.
+
+    >>> _step("lowering tail: decode"), _step("fitting layer 3 of 30")
+    ('lowering tail', 'fitting layer')
+    """
+    return " ".join(line.replace(":", " ").split()[:2])
