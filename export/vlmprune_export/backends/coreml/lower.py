@@ -62,9 +62,7 @@ def lower(
     """
     plan = {name: kind for name, kind in PLANS[quantisation].items() if name != "head" or head_bits == "8"}
     texts = text_lengths(text_tokens, _visual_tokens(staged), context_tokens)
-    settings = Settings(
-        context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan
-    )
+    settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan)
     stages = {}
     for name in STAGES:
         stages[name] = _lower_stage(staged, name, folder, settings, report)
