@@ -20,7 +20,8 @@ test: $(VENV)/dev.stamp  ## all tests: those that lower to targets and the rest,
 test-targets: $(VENV)/dev.stamp  ## Core ML, ExecuTorch, the C++ runner
 	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS)
 
-test-rest: $(VENV)/dev.stamp  ## everything else
+test-rest: $(VENV)/dev.stamp  ## everything else, and the examples in docstrings
+	$(BIN)/python -m pytest $(PYTEST) --doctest-modules export runtime/vlmprune_runtime tools
 	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS:%=--ignore=%)
 
 check: $(VENV)/dev.stamp  ## style, types, layering
