@@ -5,16 +5,17 @@ from torch import Tensor
 
 from vlmprune_export.pruners.loops import LoopForm
 from vlmprune_export.pruners.ordering import ascending
+from vlmprune_export.pruners.sums import largest_size, row_means
 
 
-def in_square_range(values: Tensor) -> Tensor:  # (N, D) -> (N, D)
+def in_square_range(values: Tensor, form: LoopForm) -> Tensor:  # (N, D) -> (N, D)
     """The values in fp32, times a power of two where their squares would leave the range of fp32.
 
     Neither the selection nor a cosine depends on a common factor, and a power of two costs no precision.
     """
     values = values.float()
-    largest = values.abs().amax((0, 1))
-    small = torch.where(largest < 2.0**-48, 2.0**96, 1.0)
+    largest, times = largest_size(values, form)
+    small = torch.where(largest < 2.0**-48 * times, 2.0**96, 1.0)
     return values * torch.where(largest > 2.0**48, 2.0**-80, small)
 
 
@@ -24,7 +25,7 @@ def unit_features(hidden: Tensor, channels: int, form: LoopForm) -> Tensor:  # (
     A zero vector stays zero; so does one that holds a NaN or an infinity.
     """
     # Channels as rows: picking columns one number at a time takes ten times as long in ONNX Runtime.
-    values = in_square_range(hidden).mT.contiguous()
+    values = in_square_range(hidden, form).mT.contiguous()
     if channels < values.shape[0]:
         values = values.index_select(0, varying_channels(values, channels, form))
     squares = (values * values).sum(0, keepdim=True)
@@ -38,7 +39,15 @@ def unit_features(hidden: Tensor, channels: int, form: LoopForm) -> Tensor:  # (
 
 def varying_channels(values: Tensor, channels: int, form: LoopForm) -> Tensor:  # (D, N) -> (q,)
     """Indices of the rows with the largest variance; ties to the lowest index."""
-    centred = values - values.mean(1, keepdim=True)
-    variance = (centred * centred).mean(1)
+    centred = values - row_means(values, form).view(-1, 1)
+    variance = row_means(centred * centred, form)
     # A comparison with NaN is false: a channel with a non-finite value comes last.
     return ascending(torch.where(variance >= 0, -variance, 1.0), form)[:channels]
+
+
+def all_similarities(unit: Tensor, form: LoopForm) -> Tensor | None:  # (N, q) -> (N, N)
+    """Of every pair, where one large product costs less than a small one in every step; else None."""
+    if form != "scan" or not torch.compiler.is_exporting():
+        return None
+    rows = unit.view(1, *unit.shape)
+    return torch.bmm(rows, rows.mT).view(unit.shape[0], -1)

@@ -4,20 +4,22 @@ import torch
 from torch import Tensor
 
 from vlmprune_export.pruners.features import in_square_range
+from vlmprune_export.pruners.loops import LoopForm
+from vlmprune_export.pruners.sums import row_sums
 
 
-def pick_pivots(keys: Tensor, count: int) -> Tensor:  # (N, Dk) -> (P,)
+def pick_pivots(keys: Tensor, count: int, form: LoopForm) -> Tensor:  # (N, Dk) -> (P,)
     """Indices of the pivots in the order chosen: the largest L1 norm, then the farthest from all chosen.
 
     Ties go to the lowest index; none is chosen twice. Needs `count` <= N.
     """
-    keys = in_square_range(keys)
+    keys = in_square_range(keys, form)
     tokens = torch.arange(keys.shape[0])
-    pivots = [_known(keys.abs().sum(1)).argmax(0, keepdim=True)]
+    pivots = [_known(row_sums(keys.abs(), form)).argmax(0, keepdim=True)]
     nearest = torch.full((keys.shape[0],), 3e38)
     for _ in range(count - 1):
         away = keys - keys.index_select(0, pivots[-1])
-        nearest = torch.minimum(nearest, _known((away * away).sum(1)))
+        nearest = torch.minimum(nearest, _known(row_sums(away * away, form)))
         nearest = torch.where(tokens == pivots[-1], -1.0, nearest)
         pivots.append(nearest.argmax(0, keepdim=True))
     return torch.cat(pivots)

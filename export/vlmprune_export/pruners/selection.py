@@ -15,16 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from vlmprune_export.pruners.grid import Grid
+from vlmprune_export.pruners.lookup import Tables, look_up, look_up_first, look_up_tables
 from vlmprune_export.pruners.loops import LoopForm, State, repeat, value_or
 from vlmprune_export.pruners.ordering import ascending, sort_ascending
 from vlmprune_export.pruners.settings import VlmPrunerSettings
 
 TAKEN = 1e9
 """Stands for the similarity and the score of a chosen token: above every threshold."""
-
-
-Tables = tuple[Tensor, Tensor | None]
-"""Unit vectors (1, N, q) alone, or similarities and squared distances of all pairs, both (N, N)."""
 
 
 class Progress(NamedTuple):
@@ -42,39 +39,33 @@ class Progress(NamedTuple):
 class Selection(nn.Module):
     """Chooses K tokens, starting from the pivots."""
 
-    lanes: Tensor
     starts: Tensor
+    lanes: Tensor
 
     def __init__(self, grid: Grid, keep: int, settings: VlmPrunerSettings, form: LoopForm) -> None:
         """A selection on that grid; `form` says how its step is repeated while exporting."""
         super().__init__()
         self.grid, self.keep, self.settings, self.form = grid, keep, settings, form
         self.batch = min(settings.batch, grid.tokens)
-        places = torch.arange(grid.tokens)
-        # For each place in a ranking, where its batch starts; and the places within a batch.
-        self.register_buffer("starts", places // self.batch * self.batch, persistent=False)
+        # Where the batches of a ranking start, and the places within a batch.
+        self.register_buffer("starts", torch.arange(0, grid.tokens, self.batch), persistent=False)
         self.register_buffer("lanes", torch.arange(self.batch), persistent=False)
 
-    def forward(self, unit: Tensor, pivots: Tensor) -> Tensor:  # (N, q), (P,) -> (K,)
-        """The chosen tokens in the order chosen."""
+    def forward(
+        self, unit: Tensor, pivots: Tensor, pairs: Tensor | None = None
+    ) -> Tensor:  # (N, q), (P,), (N, N) -> (K,)
+        """The chosen tokens in the order chosen; `pairs` are the similarities of all, if they were computed."""
         steps = self.keep - pivots.shape[0] + rounds(self.settings)
-        tables = self.tables(unit.view(1, *unit.shape))
+        tables = look_up_tables(self.grid, unit, pairs)
         step = partial(self.step, tables, pivots[:1])
         start = self.start(tables, pivots)
         last = repeat(step, self.unfinished, start, steps=steps, form=self.form)
         return Progress(*last).order[: self.keep]
 
-    def tables(self, unit: Tensor) -> Tables:  # (1, N, q)
-        """What `choose` looks up: the vectors, or the products of all, where a step is dear and a product is not."""
-        if self.form != "scan" or not torch.compiler.is_exporting():
-            return unit, None
-        pairs = (self.grid.tokens, self.grid.tokens)
-        return torch.bmm(unit, unit.mT).view(pairs), torch.bmm(self.grid.left, self.grid.right).view(pairs)
-
     def start(self, tables: Tables, pivots: Tensor) -> State:  # (P,)
         """The pivots chosen, and the first round open."""
         blank = torch.full((self.grid.tokens,), TAKEN)
-        near, spread = self.choose(tables, -blank, blank, pivots)
+        near, spread = self.choose(look_up(self.grid, tables, pivots), -blank, blank, pivots)
         # The last batch may be taken beyond K, its highest scores last; a form that goes on may do so once more.
         rest = torch.zeros(self.keep + 2 * self.batch - pivots.shape[0], dtype=torch.int64)
         return Progress(
@@ -99,8 +90,9 @@ class Selection(nn.Module):
         now = Progress(*state)
         scores = now.near * now.spread
         start, tokens, fits = self.first_batch(now, scores)
-        near, spread = self.choose(tables, now.near, now.spread, torch.where(fits, tokens, anchor))
-        taken = fits.sum()
+        taken, chosen = fits.sum(), torch.where(fits, tokens, anchor)
+        looked_up = look_up_first(self.grid, tables, chosen, taken)
+        near, spread = self.choose(looked_up, now.near, now.spread, chosen)
         ranking, cursor, threshold = self.walk_on(now, scores, start + self.batch, taken > 0)
         order = now.order.scatter(0, self.lanes + self.keep - now.room, tokens)
         return Progress(near, spread, ranking, cursor, threshold, order, now.room - taken)
@@ -108,16 +100,22 @@ class Selection(nn.Module):
     def first_batch(self, now: Progress, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (N,) -> (), (B,), (B,)
         """Where the first batch with a token to take starts, its tokens by score, and which are taken."""
         ranked = scores.gather(0, now.ranking)
-        takeable = torch.logical_and(ranked < now.threshold, self.starts >= now.cursor)
-        ranked = torch.where(takeable, ranked, TAKEN)
+        lowest = self.whole_batches(ranked).view(-1, self.batch).amin(1)
+        takeable = torch.logical_and(lowest < now.threshold, self.starts >= now.cursor)
         start = torch.where(takeable, self.starts, self.starts[-1]).amin(0)
         places = start + self.lanes
         inside = places.clamp(max=self.grid.tokens - 1) if self.ragged else places
         batch = ranked.gather(0, inside)
+        takeable = torch.logical_and(batch < now.threshold, start >= now.cursor)
         if self.ragged:
-            batch = torch.where(places < self.grid.tokens, batch, TAKEN)
-        batch, lanes = sort_ascending(batch, self.form)
+            takeable = torch.logical_and(takeable, places < self.grid.tokens)
+        batch, lanes = sort_ascending(torch.where(takeable, batch, TAKEN), self.form)
         return start, now.ranking.gather(0, inside).gather(0, lanes), batch < TAKEN
+
+    def whole_batches(self, ranked: Tensor) -> Tensor:  # (N,) -> (batches * B,)
+        """With the last batch filled up."""
+        missing = self.starts.shape[0] * self.batch - self.grid.tokens
+        return torch.cat([ranked, torch.full((missing,), TAKEN)]) if missing else ranked
 
     def walk_on(
         self, now: Progress, scores: Tensor, after: Tensor, found: Tensor
@@ -129,21 +127,12 @@ class Selection(nn.Module):
         return ranking, torch.where(found, after, 0), torch.where(found, now.threshold, raised)
 
     def choose(
-        self, tables: Tables, near: Tensor, spread: Tensor, tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:  # (N,), (N,), (B,) -> (N,), (N,)
+        self, looked_up: tuple[Tensor, Tensor], near: Tensor, spread: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:  # (N,) twice, (N,), (N,), (B,) -> (N,), (N,)
         """`near` and `spread` once these tokens are chosen too."""
-        similar, squares = self.look_up(tables, tokens)
-        weight = self.settings.distance_weight / self.grid.diagonal
-        near = torch.where(squares > 0, torch.maximum(near, similar), TAKEN)
-        return near, torch.minimum(spread, 1 + squares.sqrt() * weight)
-
-    def look_up(self, tables: Tables, tokens: Tensor) -> tuple[Tensor, Tensor]:  # (B,) -> (N,), (N,)
-        """Each token's largest similarity and least squared distance to the given ones."""
-        unit, squares = tables
-        if squares is not None:
-            return unit.index_select(0, tokens).amax(0), squares.index_select(0, tokens).amin(0)
-        similar = torch.bmm(unit, unit.index_select(1, tokens).mT).amax((0, 2))
-        return similar, self.grid.squared_distance(tokens)
+        similar, squares = looked_up
+        near = torch.maximum(near, similar).scatter(0, tokens, torch.full(tokens.shape, TAKEN))
+        return near, torch.minimum(spread, 1 + squares.sqrt() * (self.settings.distance_weight / self.grid.diagonal))
 
     @property
     def ragged(self) -> bool:

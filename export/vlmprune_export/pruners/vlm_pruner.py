@@ -1,12 +1,13 @@
 """VLM-Pruner (arXiv 2512.02700): centrifugal selection of exactly K visual tokens, without weights."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from vlmprune_export.pruners.aggregation import aggregate
-from vlmprune_export.pruners.features import unit_features
+from vlmprune_export.pruners.aggregation import aggregate, similarities
+from vlmprune_export.pruners.features import all_similarities, unit_features
 from vlmprune_export.pruners.grid import Grid
 from vlmprune_export.pruners.ordering import ascending
 from vlmprune_export.pruners.pivots import pick_pivots
@@ -37,12 +38,13 @@ class VlmPruner(Pruner):
             everything = torch.arange(self.grid.tokens)
             return everything, hidden.clone(), everything.clone()
         unit = unit_features(hidden, self.settings.channels, self.loop)
-        pivots = pick_pivots(keys, min(self.settings.pivots, self.keep))
-        select = self.select or Selection(self.grid, self.keep, self.settings, self.loop)
+        pairs = all_similarities(unit, self.loop)
+        pivots = pick_pivots(keys, min(self.settings.pivots, self.keep), self.loop)
+        select = self.select or partial(Selection(self.grid, self.keep, self.settings, self.loop), pairs=pairs)
         chosen = select(unit, pivots)
         order = ascending(chosen, self.loop)
         kept = chosen.index_select(0, order)
         if not self.settings.aggregate:
             return kept, hidden.index_select(0, kept), order
-        fused = aggregate(hidden.float(), unit, kept, self.settings.beta)
+        fused = aggregate(hidden.float(), similarities(unit, kept, pairs), kept, self.settings.beta)
         return kept, fused.to(hidden.dtype), order
