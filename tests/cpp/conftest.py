@@ -1,15 +1,12 @@
-"""The runner, built once, and one tiny bundle with a question for it; a build that lacks a tool skips, and says so."""
+"""The runner, built once, and tiny bundles with a question for each; a build that lacks a tool skips, and says so."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from running import built
+from running import built, dumped
 
 from tiny import write_checkpoint
-
-# More tokens with its image than one block of query rows in the attention kernel.
-PROMPT, TOKENS = "what is in the picture ? " * 3, 24
 
 
 @pytest.fixture(scope="session")
@@ -18,24 +15,33 @@ def runner() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not tied: with tied random weights a token's likeliest successor is itself, and all answers are alike."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from executorch_bundles import exported
 
-    checkpoint = write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
     return exported(checkpoint, tmp_path_factory.mktemp("bundles") / "untied")
 
 
 @pytest.fixture(scope="session")
 def question(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `vlmprune-run --dump` writes, with the answers of the Python engine."""
-    from vlmprune_runtime.cli import run
-    from vlmprune_runtime.sample import SAMPLE_IMAGE
+    return dumped(bundle, tmp_path_factory.mktemp("questions") / "sample")
 
-    out = tmp_path_factory.mktemp("questions") / "sample"
-    asked = ["--image", str(SAMPLE_IMAGE), "--prompt", PROMPT, "--max-tokens", str(TOKENS)]
-    assert run.main([str(bundle), *asked, "--dump", str(out)]) == 0
-    return out
+
+@pytest.fixture(scope="session")
+def quantised(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from executorch_bundles import QUICK, exported
+
+    return exported(checkpoint, tmp_path_factory.mktemp("bundles") / "8da8w", quantisation="8da8w", prune=QUICK)
+
+
+@pytest.fixture(scope="session")
+def quantised_question(quantised: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dumped(quantised, tmp_path_factory.mktemp("questions") / "8da8w")
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from vlmprune_runtime.dump import EXPECTED, PIXELS, PROMPT_IDS
 
 BUILD = Path(__file__).parents[2] / "runtime" / "cpp" / "build_runner.py"
 WHY = "executorch is not installed: pip install 'vlmprune[executorch]'; the C++ runner is NOT tested"
+# More tokens with its image than one block of query rows in the attention kernel.
+PROMPT, TOKENS = "what is in the picture ? " * 3, 24
 WAYS = {"pruned": (), "unpruned": ("--no-prune",)}
 
 
@@ -23,6 +25,16 @@ def built(target: str) -> Path:
         pytest.skip(f"the C++ runner ({target}) is NOT tested: {run.stderr.splitlines()[-1]}")
     assert run.returncode == 0, run.stderr
     return Path(run.stdout.splitlines()[-1])
+
+
+def dumped(bundle: Path, out: Path) -> Path:
+    """What `vlmprune-run --dump` writes, with the answers of the Python engine."""
+    from vlmprune_runtime.cli import run
+    from vlmprune_runtime.sample import SAMPLE_IMAGE
+
+    asked = ["--image", str(SAMPLE_IMAGE), "--prompt", PROMPT, "--max-tokens", str(TOKENS)]
+    assert run.main([str(bundle), *asked, "--dump", str(out)]) == 0
+    return out
 
 
 def asked(bundle: Path, question: Path, *more: str) -> list[str]:

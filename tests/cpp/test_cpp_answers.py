@@ -40,6 +40,21 @@ def test_tokens_are_those_of_the_python_engine(runner: Path, bundle: Path, quest
     assert tokens(called([runner], *asked(bundle, question, "--max-tokens", limit, *WAYS[way]))) == wanted["token_ids"]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_tokens_of_a_quantised_bundle_are_too(
+    runner: Path, quantised: Path, quantised_question: Path, way: str
+) -> None:
+    wanted = expected(quantised_question, way)
+    run = called([runner], *asked(quantised, quantised_question, "--max-tokens", str(wanted["max_tokens"]), *WAYS[way]))
+    assert tokens(run) == wanted["token_ids"]
+
+
+def test_the_tokens_of_a_quantised_bundle_can_tell_right_from_wrong(quantised_question: Path) -> None:
+    pruned, unpruned = (expected(quantised_question, way)["token_ids"] for way in WAYS)
+    assert len(set(pruned)) > 3
+    assert pruned != unpruned
+
+
 def test_the_expected_tokens_can_tell_right_from_wrong(question: Path) -> None:
     pruned, unpruned = (expected(question, way)["token_ids"] for way in WAYS)
     assert len(set(pruned)) > 3

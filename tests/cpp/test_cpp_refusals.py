@@ -39,6 +39,12 @@ def corrupt(bundle: Path) -> None:
     (bundle / "model.pte").write_bytes(content)
 
 
+def overwrite(bundle: Path, offset: int, content: bytes) -> None:
+    with (bundle / "model.pte").open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
 def lead_outside(bundle: Path) -> None:
     outside = bundle.parent / "outside.pte"
     shutil.move(bundle / "model.pte", outside)
@@ -49,6 +55,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda bundle: truncate(bundle, 3000), "model.pte: is truncated: got 3000 bytes"),
     "cut to nothing": (lambda bundle: truncate(bundle, 0), "model.pte: is truncated: 0 bytes are no .pte"),
     "other file": (lambda bundle: (bundle / "model.pte").write_bytes(b"x" * 99), "is not a .pte of this version"),
+    "other version": (lambda bundle: overwrite(bundle, 4, b"ET11"), "is not a .pte of this version: expected 'ET12'"),
+    "old header": (lambda bundle: overwrite(bundle, 8, b"xx"), "model.pte: has no extended header"),
     "corrupt": (corrupt, "stage 'all' failed: model.pte cannot be loaded"),
     "no method": (rename_method, "model.pte: stages.vision: has no method 'vision'"),
     "link": (lead_outside, "bundle: model.pte: leads outside the bundle folder"),
