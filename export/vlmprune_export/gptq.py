@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 DAMPING = 0.01  # of the mean moment, added to every input's own
-LEVELS = 7  # of a symmetric 4-bit number, each side of zero
 COLOURS = 16
 _COLUMNS = 64  # rounded before the columns that follow are told
 _SHRINKS = torch.linspace(0.5, 1.0, 26)  # of the scale that would just hold a block's largest weight
@@ -36,10 +35,15 @@ class Levels(Protocol):
 
 @dataclass(frozen=True)
 class Blocks:
-    """4-bit numbers with a scale per output and block of inputs, and a zero point unless they are symmetric."""
+    """Whole numbers from `lowest` to `highest` times a scale per output and block of inputs.
+
+    With `zero_point` each block has its own zero among as many numbers.
+    """
 
     inputs: int = 32
-    symmetric: bool = True
+    lowest: int = -7
+    highest: int = 7
+    zero_point: bool = False
 
     def fits(self, shape: tuple[int, int]) -> bool:
         """Whether the inputs divide into blocks."""
@@ -48,9 +52,7 @@ class Blocks:
     def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
         """Scales by search; each block's outermost weights stay at the ends of the range."""
         blocks = weight.unflatten(1, (-1, self.inputs))
-        lowest, highest = self._range(blocks)
-        most = (highest - lowest).clamp(min=1e-12) / self.top
-        zero = (-lowest / most).round()
+        most, zero = self._widest(blocks)
         weights = importance.view(1, -1, self.inputs)
         tried = torch.stack([most * shrink for shrink in _SHRINKS])
         nearest = (_values(self._level(blocks, scale, zero), scale, zero) for scale in tried)
@@ -69,26 +71,30 @@ class Blocks:
     @property
     def top(self) -> int:
         """The highest level; the lowest is 0."""
-        return 2 * LEVELS if self.symmetric else 2 * LEVELS + 1
+        return self.highest - self.lowest
 
-    def _range(self, blocks: Tensor) -> tuple[Tensor, Tensor]:  # (O, blocks, inputs) -> (O, blocks) twice
-        if self.symmetric:
-            most = blocks.abs().amax(2)
-            return -most, most
-        return blocks.amin(2).clamp(max=0), blocks.amax(2).clamp(min=0)
+    def _widest(self, blocks: Tensor) -> tuple[Tensor, Tensor]:  # (O, blocks, inputs) -> (O, blocks) twice
+        """Scale and zero level with which nothing is out of range."""
+        low, high = blocks.amin(2).clamp(max=0), blocks.amax(2).clamp(min=0)
+        if self.zero_point:
+            scale = ((high - low) / self.top).clamp(min=1e-12)
+            return scale, (-low / scale).round()
+        scale = torch.maximum(low / self.lowest, high / self.highest).clamp(min=1e-12)
+        return scale, torch.full_like(scale, -self.lowest)
 
     def _level(self, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
         return ((values / scale[..., None]).round() + zero[..., None]).clamp(0, self.top)
 
     def _pins(self, blocks: Tensor) -> Tensor:
         """The level at which a weight has to stay so that a quantiser finds the scale; elsewhere -1."""
+        (low, lowest), (high, highest) = blocks.min(2, keepdim=True), blocks.max(2, keepdim=True)
+        needs_low, needs_high = low < 0, high > 0
+        if not self.zero_point:
+            wider = low / self.lowest > high / self.highest
+            needs_low, needs_high = needs_low & wider, needs_high & ~wider
         pins = torch.full_like(blocks, -1)
-        if self.symmetric:
-            largest = blocks.abs().argmax(2, keepdim=True)
-            return pins.scatter(2, largest, (blocks.gather(2, largest) > 0) * float(self.top))
-        high, low = blocks.argmax(2, keepdim=True), blocks.argmin(2, keepdim=True)
-        pins = pins.scatter(2, high, torch.where(blocks.gather(2, high) > 0, float(self.top), -1.0))
-        return pins.scatter(2, low, torch.where(blocks.gather(2, low) < 0, 0.0, pins.gather(2, low)))
+        pins = pins.scatter(2, highest, torch.where(needs_high, float(self.top), -1.0))
+        return pins.scatter(2, lowest, torch.where(needs_low, 0.0, pins.gather(2, lowest)))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from tiny import tiny_llava
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.calibration import VISUAL_WEIGHT, Calibration
 from vlmprune_export.fitting import fitted
-from vlmprune_export.gptq import LEVELS, Blocks, Levels, Palettes, rounded_weight
+from vlmprune_export.gptq import Blocks, Levels, Palettes, rounded_weight
 from vlmprune_export.staged import PruneOptions, StagedModel
 
-LEVELS_OF = {"symmetric": Blocks(16), "shifted": Blocks(16, symmetric=False), "palettes": Palettes(8)}
+SHIFTED = Blocks(16, lowest=0, highest=15, zero_point=True)
+LEVELS_OF = {"symmetric": Blocks(16), "full": Blocks(16, lowest=-8), "shifted": SHIFTED, "palettes": Palettes(8)}
 
 
 def layer_and_inputs() -> tuple[Tensor, Tensor]:
@@ -41,14 +42,14 @@ def test_outputs_move_less_than_half_as_much_as_by_plain_rounding(kind: str) -> 
 def test_a_block_has_whole_numbers_of_a_scale_that_its_largest_tells() -> None:
     weight, inputs = layer_and_inputs()
     blocks = rounded_weight(weight, inputs.t() @ inputs, Blocks(16)).unflatten(1, (-1, 16))
-    steps = blocks / (blocks.abs().amax(2, keepdim=True) / LEVELS)
+    steps = blocks / (blocks.abs().amax(2, keepdim=True) / 7)
     assert torch.allclose(steps, steps.round(), atol=1e-4)
-    assert len(steps.round().unique()) == 2 * LEVELS + 1
+    assert len(steps.round().unique()) == 15
 
 
 def test_a_block_with_a_zero_point_has_it_and_its_scale_told_by_its_ends() -> None:
     weight, inputs = layer_and_inputs()
-    blocks = rounded_weight(weight + 0.5, inputs.t() @ inputs, Blocks(16, symmetric=False)).unflatten(1, (-1, 16))
+    blocks = rounded_weight(weight + 0.5, inputs.t() @ inputs, SHIFTED).unflatten(1, (-1, 16))
     scales = (blocks.amax(2, keepdim=True).clamp(min=0) - blocks.amin(2, keepdim=True).clamp(max=0)) / 15
     steps = blocks / scales
     assert torch.allclose(steps, steps.round(), atol=1e-4)

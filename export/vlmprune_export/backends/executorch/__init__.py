@@ -5,5 +5,6 @@ no shared memory arenas, no second weight file, nothing but tensors.
 """
 
 from vlmprune_export.backends.executorch.lower import OPTIONS, QUANTISATIONS, lower, versions
+from vlmprune_export.backends.executorch.quantise import FITTED
 
-__all__ = ["OPTIONS", "QUANTISATIONS", "lower", "versions"]
+__all__ = ["FITTED", "OPTIONS", "QUANTISATIONS", "lower", "versions"]

@@ -1,8 +1,7 @@
 """Weights of linear layers and of the embedding, quantised with torchao's schemes for the time of a capture.
 
 8da8w: 8-bit activations (per token, at run time) times 8-bit weights (per output channel). 8da4w: 4-bit weights in
-groups of 32 inputs, their scales fitted by HQQ: on pocket's sample question 27 and 28 of 32 next tokens are then
-eager's (pruned, unpruned), with scales from the largest weight 16 and 19. The checkpoint's own modules are put back
+groups of 32 inputs, fitted before (`FITTED`); torchao finds their scales. The checkpoint's own modules are put back
 afterwards.
 """
 
@@ -14,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torchao.quantization import quantize_
 from torchao.quantization.granularity import PerAxis, PerGroup
-from torchao.quantization.quant_api import Int8DynamicActivationIntxWeightConfig, IntxChooseQParamsAlgorithm
+from torchao.quantization.quant_api import Int8DynamicActivationIntxWeightConfig
+from torchao.quantization.quant_primitives import MappingType
 from torchao.utils import unwrap_tensor_subclass
 
+from vlmprune_export.gptq import Blocks, Levels
 from vlmprune_export.staged import StagedModel
 
 GROUP = 32  # XNNPACK's block must be a multiple of it; 64 and 128 do not divide a width of 576 or 960
@@ -29,6 +30,10 @@ PLANS: Mapping[str, Mapping[str, str]] = {
     "8da8w": {"vision": "8da8w", "embed": "8da8w", "head": "8da8w", "tail": "8da8w"},
     "8da4w": {"vision": "8da8w", "embed": "8da8w", "head": "8da8w", "tail": "8da4w"},
 }
+
+
+# The tail's weights are on such values when it is captured.
+FITTED: Mapping[str, Levels] = {"8da4w": Blocks(GROUP, lowest=-8)}
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def _config(inputs: int, kind: str | None) -> Int8DynamicActivationIntxWeightCon
         return Int8DynamicActivationIntxWeightConfig(
             weight_dtype=_INT4,
             weight_granularity=PerGroup(GROUP),
-            intx_choose_qparams_algorithm=IntxChooseQParamsAlgorithm.HQQ_SCALE_ONLY,
+            weight_mapping_type=MappingType.SYMMETRIC_NO_CLIPPING_ERR,
         )
     return Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int8, weight_granularity=PerAxis(0))
 

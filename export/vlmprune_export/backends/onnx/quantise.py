@@ -20,7 +20,7 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 _BLOCK = 32
 
 # The tail's weights are on such values when it is captured, and the quantiser finds them.
-FITTED: Mapping[str, Levels] = {"int4": Blocks(_BLOCK, symmetric=False)}
+FITTED: Mapping[str, Levels] = {"int4": Blocks(_BLOCK, lowest=0, highest=15, zero_point=True)}
 
 
 def quantise(source: Path, target: Path, kind: str) -> None:
