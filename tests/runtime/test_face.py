@@ -1,7 +1,11 @@
 """What every command shares."""
 
 import argparse
+import os
+import signal
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +48,18 @@ def test_our_own_faults_are_one_line_too(capsys: pytest.CaptureFixture, monkeypa
     monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
     with pytest.raises(KeyError):
         called(raising(KeyError("x")))
+
+
+def test_a_command_that_is_ended_tidies_up(tmp_path: Path) -> None:
+    def body(args: argparse.Namespace) -> None:
+        with tempfile.TemporaryDirectory(dir=tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert called(body) == 143
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_ok(capsys: pytest.CaptureFixture) -> None:

@@ -2,25 +2,29 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from vlmprune_runtime.errors import VlmPruneError, first_line
 
-INTERRUPTED, PIPE_CLOSED, FAILED = 130, 141, 1
+INTERRUPTED, PIPE_CLOSED, TERMINATED, FAILED = 130, 141, 143, 1
 TRACEBACK_VARIABLE = "VLMPRUNE_TRACEBACK"
 
 Body = Callable[[argparse.Namespace], None]
 
 
 def run_command(parser: argparse.ArgumentParser, body: Body, argv: Sequence[str] | None = None) -> int:
-    """The exit code of `body` on the parsed arguments: 0 ok, 1 failed, 2 bad request, 130 interrupted.
+    """The exit code of `body` on the parsed arguments: 0 ok, 1 failed, 2 bad request, 130 interrupted, 143 ended.
 
     A body returns nothing; it raises a `VlmPruneError` to fail.
     """
     try:
         _never_fail_to_print()
-        body(parser.parse_args(argv))
+        with _tidy_when_ended():
+            body(parser.parse_args(argv))
         sys.stdout.flush()
         return 0
     except SystemExit as stop:  # argparse: --help or wrong arguments
@@ -53,6 +57,19 @@ def command_parser(prog: str, description: str, examples: str) -> argparse.Argum
 def _told(prog: str, message: str, code: int) -> int:
     print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def _tidy_when_ended() -> Iterator[None]:
+    """SIGTERM unwinds what is under way, so that no half-written folder is left behind."""
+    if threading.current_thread() is not threading.main_thread():  # only it may say what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _never_fail_to_print() -> None:
