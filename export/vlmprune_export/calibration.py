@@ -45,8 +45,9 @@ class Calibration:
             for prune in (True, False):
                 engine = _Noting(staged)
                 prefill(engine, prompt, pixels, prune=prune)
-                visual = sum((engine.positions >= start) & (engine.positions < stop) for start, stop in prompt.spans)
-                weights = torch.where(torch.as_tensor(visual).bool(), VISUAL_WEIGHT, 1.0)
+                weights = torch.ones(len(engine.positions))
+                for start, stop in prompt.spans:
+                    weights[(engine.positions >= start) & (engine.positions < stop)] = VISUAL_WEIGHT
                 yield Rows(engine.hidden, engine.positions, weights)
 
 

@@ -11,7 +11,7 @@ from vlmprune_export.adapters import build_adapter
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
-from vlmprune_export.fitting import fitted
+from vlmprune_export.fitting import fit_tail
 from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import image_spec, prompt_spec
@@ -96,16 +96,13 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
     image = image_spec(checkpoint.processor.image_processor, adapter)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model)
-    with fitted(
-        staged,
-        getattr(backend, "FITTED", {}).get(request.quantisation),
-        lambda: sample_calibration(_tokenizer(checkpoint), prompt, image, visual_tokens),
-        progress,
-    ):
-        stages = backend.lower(
-            staged, folder, quantisation=request.quantisation, context_tokens=context,
-            report=lambda stage: progress(f"lowering {stage}"), **request.options,
-        )  # fmt: skip
+    levels = getattr(backend, "FITTED", {}).get(request.quantisation)
+    if levels is not None:
+        fit_tail(staged, levels, sample_calibration(_tokenizer(checkpoint), prompt, image, visual_tokens), progress)
+    stages = backend.lower(
+        staged, folder, quantisation=request.quantisation, context_tokens=context,
+        report=lambda stage: progress(f"lowering {stage}"), **request.options,
+    )  # fmt: skip
     progress("writing the manifest")
     _tokenizer(checkpoint).save(str(folder / "tokenizer.json"))
     manifest = Bundle(

@@ -1,7 +1,7 @@
-"""The tail's linear layers on few values, fitted layer by layer to what each sees, for the time of an export."""
+"""The tail's linear layers brought to few values, layer after layer, each fitted to what it sees by then."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -14,32 +14,17 @@ from vlmprune_export.staged import StagedModel
 from vlmprune_export.stages import DecoderStage
 
 
-@contextmanager
-def fitted(
-    staged: StagedModel, levels: Levels | None, calibration: Callable[[], Calibration], report: Callable[[str], None]
-) -> Iterator[None]:
-    """Within, every linear layer of the tail's decoder that `levels` fits has its values only; None leaves all.
+def fit_tail(staged: StagedModel, levels: Levels, calibration: Calibration, report: Callable[[str], None]) -> None:
+    """Change every linear layer of the tail's decoder that `levels` fits, in place, to weights with its values only.
 
-    The language-model head is left as it is.
+    The language-model head is left as it is. `report` is told each layer as it begins.
     """
-    if levels is None:
-        yield
-        return
-    adapter = staged.adapter
-    before: dict[nn.Linear, Tensor] = {}
-    rows = list(calibration().tail_rows(staged))
-    try:
-        for index in staged.tail.decoder.layer_indices:
-            report(f"fitting layer {index + 1} of {len(adapter.layers)}")
-            stage = DecoderStage(adapter, index, index + 1)
-            layers = _linear_layers(stage, levels)
-            before |= {layer: layer.weight.data for layer in layers}
-            _fit(stage, rows, layers, levels)
-            rows = [_after(stage, row) for row in rows]
-        yield
-    finally:
-        for layer, weight in before.items():
-            layer.weight.data = weight
+    adapter, rows = staged.adapter, list(calibration.tail_rows(staged))
+    for index in staged.tail.decoder.layer_indices:
+        report(f"fitting layer {index + 1} of {len(adapter.layers)}")
+        stage = DecoderStage(adapter, index, index + 1)
+        _fit(stage, rows, _linear_layers(stage, levels), levels)
+        rows = [_after(stage, row) for row in rows]
 
 
 def _linear_layers(stage: DecoderStage, levels: Levels) -> list[nn.Linear]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 DAMPING = 0.01  # of the mean moment, added to every input's own
-COLOURS = 16
+PALETTE_SIZE = 16
 _COLUMNS = 64  # rounded before the columns that follow are told
 _SHRINKS = torch.linspace(0.5, 1.0, 26)  # of the scale that would just hold a block's largest weight
 _ROUNDS = 20
@@ -148,7 +148,7 @@ def _values(levels: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
 def _centres(groups: Tensor, importance: Tensor) -> Tensor:  # (G, n), (G, n) -> (G, 16), ascending
     """Lloyd's rounds from equal shares of all values on."""
     ascending = groups.sort(1).values
-    shares = ((torch.arange(COLOURS) + 0.5) / COLOURS * groups.shape[1]).long()
+    shares = ((torch.arange(PALETTE_SIZE) + 0.5) / PALETTE_SIZE * groups.shape[1]).long()
     colours = ascending[:, shares]
     for _ in range(_ROUNDS):
         places = torch.searchsorted(_edges(colours), groups)

@@ -14,6 +14,7 @@ from coreml_bundles import CONTEXT_TOKENS, PROMPT
 from mil_edits import INNER, edited
 
 from manifests import change_manifest, manifest_of
+from stage_inputs import WIDTH, head_inputs
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.cli import bench, run
 from vlmprune_runtime.engines import Engine, load_engine, reference_note
@@ -22,7 +23,7 @@ from vlmprune_runtime.engines.coreml_native import NativePackage, check_macos
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, MissingExtra, UnknownName
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 
-WIDTH, VOCABULARY = 48, 96
+VOCABULARY = 96
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,6 @@ def engine(bundle: Path) -> Engine:
 @pytest.fixture
 def broken(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "broken"))
-
-
-def head_inputs(tokens: int = 9, past: int = 0) -> dict[str, Any]:
-    rows = np.random.default_rng(0).standard_normal((tokens, WIDTH)).astype(np.float32)
-    return {"embeddings": rows, "positions": np.arange(past, past + tokens), "past_tokens": np.array([past], np.int32)}
 
 
 def tail_inputs(tokens: int, past: int = 0) -> dict[str, Any]:

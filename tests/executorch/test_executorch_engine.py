@@ -10,13 +10,12 @@ import pytest
 from executorch_bundles import CONTEXT_TOKENS, WHY
 
 from manifests import change_manifest, manifest_of
+from stage_inputs import WIDTH, head_inputs
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, MissingExtra, UnknownName
 
 pytest.importorskip("executorch.runtime", reason=WHY)
-
-WIDTH = 48
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +26,6 @@ def engine(bundle: Path) -> Engine:
 @pytest.fixture
 def broken(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "broken"))
-
-
-def head_inputs(tokens: int = 9, past: int = 0) -> dict[str, Any]:
-    rows = np.random.default_rng(0).standard_normal((tokens, WIDTH)).astype(np.float32)
-    return {"embeddings": rows, "positions": np.arange(past, past + tokens), "past_tokens": np.array([past], np.int32)}
 
 
 def test_outputs_are_the_callers(engine: Engine) -> None:
