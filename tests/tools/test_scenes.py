@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.pocket.artwork import Artwork, picture
 from vlmprune_tools.pocket.backgrounds import PARTS, PHOTOS
 from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES, known_concepts
@@ -174,6 +174,8 @@ def test_photos_are_asked_for_what_they_show(artwork: Artwork) -> None:
     """A concept that the table of photos names."""
     draw = source("photo", artwork)
     assert [draw("test", index).scene.asked[0][2] for index in range(6)] == [shows[0] for shows in PHOTOS.values()]
+    with pytest.raises(BadRequest, match="got picture 6; allowed: 0 to 5"):
+        draw("test", 6)
 
 
 def test_an_unknown_source_lists_the_choices(artwork: Artwork) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmprune_export.pocket.tower import GRID, IMAGE_PX
-from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.pocket.artwork import Artwork
 from vlmprune_tools.pocket.backgrounds import PHOTOS, background, photo_pixels
 from vlmprune_tools.pocket.concepts import COLOURS, DIGITS, SHAPE_COLOURS, SHAPES, WORDS
@@ -99,9 +99,14 @@ def easy_vqa_questions(part: str) -> dict[int, list[tuple[str, str]]]:
 
 
 def draw_photo(split: str, index: int) -> Drawn:
-    """A whole sample photo of which a known concept can be seen; training saw its left half, behind other things."""
+    """A whole sample photo of which a known concept can be seen; training saw its left half, behind other things.
+
+    There are few: `BadRequest` beyond the last, so that none counts twice.
+    """
     shown = [name for name, concepts in PHOTOS.items() if concepts]
-    name = shown[index % len(shown)]
+    if index >= len(shown):
+        raise BadRequest(f"photo: got picture {index}; allowed: 0 to {len(shown) - 1}, one each")
+    name = shown[index]
     pixels = Image.fromarray(photo_pixels(name)).convert("RGB").resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC)
     asked = ("photo", "What is in the picture?", PHOTOS[name][0])
     return Drawn(
