@@ -1,13 +1,18 @@
 """Data sets that are drawn: held out, deterministic, balanced over tasks."""
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from vlmprune_runtime.errors import MissingExtra
 from vlmprune_tools.evaluation.drawn import FEWEST_PICTURES, Source, drawn_data
 from vlmprune_tools.evaluation.items import Data, Wishes
+from vlmprune_tools.pocket.backgrounds import photo_pixels
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
+from vlmprune_tools.pocket.sources import font, source
 
 CONCEPTS = ("dog", "cat", "bus")
 
@@ -82,3 +87,21 @@ def test_easy_vqa_is_the_published_test_part_and_asks_blind() -> None:
     }
     assert {(item.picture, item.question.lower(), item.answers[0]) for item in data.items} <= published
     assert data.blind and len(data.items) == 5
+
+
+@pytest.mark.parametrize(
+    ("package", "wanted"),
+    [
+        ("skimage.data", lambda: photo_pixels("chelsea")),
+        ("sklearn.datasets", lambda: photo_pixels("china.jpg")),
+        ("easy_vqa", lambda: source("easy-vqa", {})("test", 0)),
+        ("matplotlib", lambda: source("sign", {})("test", 0)),
+    ],
+)
+def test_a_missing_package_says_how_to_get_it(
+    package: str, wanted: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    font.cache_clear()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"{package} is not installed; run: pip install 'vlmprune\[tools\]'"):
+        wanted()

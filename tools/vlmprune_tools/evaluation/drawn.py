@@ -12,6 +12,7 @@ from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest, MissingExtra
 from vlmprune_tools.evaluation.items import MEAN_OF, Data, Item, Wishes, balanced
+from vlmprune_tools.extra import tools_package
 
 SPLIT = "test"
 SEED_STRIDE = 1_000_000  # scenes of one seed are not those of another
@@ -47,11 +48,7 @@ def open_drawn(name: str, source_name: str, wishes: Wishes) -> Data:
 def open_easy_vqa(name: str, wishes: Wishes) -> Data:
     """The published test part of easy-VQA, in an order that the seed gives."""
     pictured = _source("easy-vqa")
-    try:
-        import easy_vqa
-    except ModuleNotFoundError as missing:
-        raise MissingExtra(missing.name or "easy-vqa", "tools") from missing
-    pictures = len(easy_vqa.get_test_image_paths())
+    pictures = len(tools_package("easy_vqa").get_test_image_paths())
     order = random.Random(f"easy-vqa/{wishes.seed}").sample(range(pictures), pictures)
     return drawn_data(name, pictured, order, wishes, blind=True)
 

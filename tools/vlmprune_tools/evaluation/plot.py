@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmprune_runtime.atomic import save_png
-from vlmprune_runtime.errors import BadRequest, MissingExtra
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_tools.extra import tools_package
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "osD^vPX"
@@ -20,10 +21,7 @@ def check_plot(out: Path) -> None:
     """Refuse before anything is asked what could not be drawn in the end."""
     if out.suffix.lower() != ".png":
         raise BadRequest(f"{out}: the plot is a picture; give a name that ends in .png")
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError as missing:
-        raise MissingExtra("matplotlib", "tools") from missing
+    tools_package("matplotlib")
 
 
 def save_plot(record: Mapping[str, Any], out: Path) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from vlmprune_export.pocket.tower import IMAGE_PX
+from vlmprune_tools.extra import tools_package
 from vlmprune_tools.pocket.concepts import COLOURS
 
 Pixels = npt.NDArray[np.float32]
@@ -95,9 +96,5 @@ def photo_part(name: str, split: str) -> Image.Image:
 def photo_pixels(name: str) -> npt.NDArray[np.uint8]:
     """A sample photo of an installed package."""
     if name.endswith(".jpg"):
-        from sklearn.datasets import load_sample_image
-
-        return np.asarray(load_sample_image(name))
-    from skimage import data
-
-    return np.asarray(getattr(data, name)())
+        return np.asarray(tools_package("sklearn.datasets").load_sample_image(name))
+    return np.asarray(getattr(tools_package("skimage.data"), name)())

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vlmprune_export.pocket.tower import GRID, IMAGE_PX
 from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_tools.extra import tools_package
 from vlmprune_tools.pocket.artwork import Artwork
 from vlmprune_tools.pocket.backgrounds import PHOTOS, background, photo_pixels
 from vlmprune_tools.pocket.concepts import COLOURS, DIGITS, SHAPE_COLOURS, SHAPES, WORDS
@@ -81,17 +82,13 @@ def sign_box(name: str, size_px: int, text: str) -> tuple[int, int, int, int]:
 @lru_cache(maxsize=512)
 def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
     """A font that comes with Matplotlib: the same pictures on every machine."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size_px)
+    return ImageFont.truetype(Path(tools_package("matplotlib").get_data_path()) / "fonts" / "ttf" / name, size_px)
 
 
 @lru_cache
 def easy_vqa_questions(part: str) -> dict[int, list[tuple[str, str]]]:
     """(question, answer) pairs by picture of the published train or test part."""
-    import easy_vqa
-
-    asked, answers, pictures = getattr(easy_vqa, f"get_{part}_questions")()
+    asked, answers, pictures = getattr(tools_package("easy_vqa"), f"get_{part}_questions")()
     by_picture: dict[int, list[tuple[str, str]]] = {}
     for question, answer, picture in zip(asked, answers, pictures, strict=True):
         by_picture.setdefault(picture, []).append((question[0].upper() + question[1:], answer))
@@ -118,11 +115,10 @@ def draw_photo(split: str, index: int) -> Drawn:
 
 def draw_easy_vqa(split: str, index: int) -> Drawn:
     """Picture `index` of easy-VQA; dev is the end of the published train part."""
-    import easy_vqa
-
     part = "test" if split == "test" else "train"
     number = index + 3500 if split == "dev" else index
-    image = Image.open(Path(getattr(easy_vqa, f"get_{part}_image_paths")()[number])).convert("RGB")
+    paths = getattr(tools_package("easy_vqa"), f"get_{part}_image_paths")()
+    image = Image.open(Path(paths[number])).convert("RGB")
     asked = tuple(("easy-vqa", question, answer) for question, answer in easy_vqa_questions(part)[number])
     large = np.asarray(image.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC))
     cover = patch_share(np.abs(large.astype(np.int32) - large[0, 0]).sum(-1) > 40, 0, 0)[None]
