@@ -16,6 +16,7 @@ from vlmprune_tools.pocket import warm
 from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
 from vlmprune_tools.pocket.labels import LABELS
 from vlmprune_tools.pocket.projector import Projector
@@ -32,7 +33,7 @@ from vlmprune_tools.pocket.smoke import (
     smoke_run,
 )
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.training import Group, Trainer
+from vlmprune_tools.pocket.training import Trainer
 
 NAMES = list(CONCEPTS[:5])
 

@@ -59,6 +59,9 @@ def train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, default=300)
     command.add_argument("--rows", type=int, default=16, help="pictures per step with sampled visual tokens")
     command.add_argument("--full-rows", type=int, default=6, help="pictures per step with all visual tokens")
+    command.add_argument(
+        "--dense-until", type=float, default=0.0, help="share of the run that sees collages, many and small"
+    )
     command.add_argument("--full-from", type=float, default=0.5, help="share of the run after which all are seen")
     command.add_argument("--lora-rate", type=float, default=4e-4)
     command.add_argument("--projector-rate", type=float, default=1e-4)
@@ -69,8 +72,8 @@ def train_options(command: argparse.ArgumentParser) -> None:
 
 def sharpen_options(command: argparse.ArgumentParser) -> None:
     """Which projector, on what."""
-    command.add_argument("--sources", default="crowd,drill,sign", help="cached sources, by commas")
-    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `pack` (and its .json)")
+    command.add_argument("--sources", default="crowd,drill,hard,sign", help="cached sources, by commas")
+    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `pack`")
     command.add_argument("--steps", type=int, default=1500)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file for `train --init`")

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from vlmprune_export.pocket.language import END_ID, START_ID
 from vlmprune_export.pocket.tower import GRID
-from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.features import Seen
 from vlmprune_tools.pocket.labels import shown_by
 from vlmprune_tools.pocket.questions import FAMILIES, Question
-from vlmprune_tools.pocket.scenes import EDGE
+from vlmprune_tools.pocket.scenes import EDGE, GONE
 from vlmprune_tools.pocket.tokens import Tokens
 
 ALL_VISUAL = GRID * GRID
@@ -46,7 +46,7 @@ class Span:
 
 
 def make_batch(
-    examples: Sequence[Example],
+    examples: Sequence[Seen],
     asked: Sequence[Sequence[Question]],
     tokens: Tokens,
     visual: int,
@@ -103,6 +103,7 @@ def keep_visual(owner: Tensor, visual: int) -> Tensor:  # (N,) -> (visual,)
     tokens_of = (owner[owner >= 0].long().bincount(minlength=1)).clamp(min=1)
     weight = torch.where(owner >= 0, (FULL_VIEW / tokens_of[owner.clamp(min=0).long()]).clamp(min=2.5), 1.0)
     weight = torch.where(owner == EDGE, 2.0, weight)
+    weight = torch.where(owner == GONE, 0.0, weight)
     return torch.multinomial(weight, visual, replacement=False).sort().values
 
 

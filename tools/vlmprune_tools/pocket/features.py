@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,24 @@ from vlmprune_tools.pocket.sources import Draw
 SHARD, BATCH = 200, 20
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+
+class Seen(Protocol):
+    """What training sees of a picture."""
+
+    @property
+    def scene(self) -> Scene:
+        """What is where."""
+        ...
+
+    @property
+    def owner(self) -> Tensor:  # (N,)
+        """What each visual token is on."""
+        ...
+
+    def features(self) -> Tensor:  # -> (N, F)
+        """Features of all visual tokens, bf16."""
+        ...
 
 
 @dataclass(frozen=True)

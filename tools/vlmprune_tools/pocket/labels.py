@@ -8,45 +8,54 @@ from torch import Tensor
 
 from vlmprune_export.pocket.tower import GRID
 from vlmprune_tools.pocket.concepts import CONCEPTS, DIGITS, WORDS
-from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.features import Seen
+from vlmprune_tools.pocket.placing import within
+from vlmprune_tools.pocket.scenes import CLEAN, EDGE
 from vlmprune_tools.pocket.tokens import Tokens
 
 LABELS = tuple(dict.fromkeys((*CONCEPTS, *WORDS, *DIGITS)))
 NUMBER = {name: number for number, name in enumerate(LABELS)}
 OTHERS = 30  # patches without an object, per picture
+ON_EDGE = 0.3  # what a patch counts that an object covers by less than half
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Features on objects (P, F), numbers of their labels (P,), places in -1..1 (P, 2), features elsewhere (Q, F)."""
+    """What projectors are tuned on without the language model."""
 
-    on: Tensor
-    label: Tensor
-    place: Tensor
-    off: Tensor
+    on: Tensor  # (P, F): features on objects
+    label: Tensor  # (P,): number of the label
+    place: Tensor  # (P, 2): in -1..1
+    weight: Tensor  # (P,): less on an edge
+    off: Tensor  # (Q, F): features on nothing
 
 
-def labelled_patches(examples: Sequence[Example]) -> Patches:
-    """All patches on objects, and some without, of many pictures."""
+def labelled_patches(examples: Sequence[Seen]) -> Patches:
+    """All patches on objects and on their edges, and some without, of many pictures."""
     found = [patches_of(example) for example in examples]
     return Patches(*(torch.cat(part) for part in zip(*found, strict=True)))
 
 
-def patches_of(example: Example) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The labelled patches of one picture."""
+def patches_of(example: Seen) -> tuple[Tensor, ...]:
+    """The labelled patches of one picture: the fields of `Patches`."""
     features, label = example.features(), shown_by(example)
+    whole = label >= 0
+    for item in example.scene.objects:
+        edge = (example.owner == EDGE) & within(item.square)
+        label = torch.where(edge, NUMBER.get(item.concept, -1), label)
     at = (label >= 0).nonzero()[:, 0]
-    rest = features[example.owner < 0]
-    return features[at], label[at], places(at), rest[torch.randperm(len(rest))[:OTHERS]]
+    rest = features[example.owner == CLEAN]
+    weight = torch.where(whole[at], 1.0, ON_EDGE)
+    return features[at], label[at], places(at), weight, rest[torch.randperm(len(rest))[:OTHERS]]
 
 
-def shown_by(example: Example) -> Tensor:  # -> (N,)
+def shown_by(example: Seen) -> Tensor:  # -> (N,)
     """Number of the label of the object that a patch is mostly on, or -1."""
     numbers = torch.tensor([*(NUMBER.get(name, -1) for name in labels_of(example)), -1])  # the last: no object
     return numbers[example.owner.long().clamp(min=-1, max=len(numbers) - 1)]
 
 
-def labels_of(example: Example) -> list[str]:
+def labels_of(example: Seen) -> list[str]:
     """What each owner number stands for."""
     scene = example.scene
     return [item.concept for item in scene.objects] if scene.objects else list(scene.labels)[:1]

@@ -13,10 +13,10 @@ from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.trained import trained_weights
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import load_examples
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.shipping import take_up
-from vlmprune_tools.pocket.training import Group
 
 
 def silent(line: str) -> None:

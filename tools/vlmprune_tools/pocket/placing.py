@@ -2,7 +2,10 @@
 
 import random
 
-from vlmprune_export.pocket.tower import IMAGE_PX
+import torch
+from torch import Tensor
+
+from vlmprune_export.pocket.tower import GRID, IMAGE_PX, PATCH_PX
 from vlmprune_tools.pocket.styles import Style
 
 Square = tuple[int, int, int]  # left, top, side
@@ -49,3 +52,15 @@ def far_enough(kind: str, squares: list[Square]) -> bool:
     axis = ("row", "column").index(kind)
     first, second = (square[axis] + square[2] / 2 for square in squares[:2])
     return abs(first - second) >= APART_PX
+
+
+def within(square: Square) -> Tensor:  # -> (N,)
+    """The patches that a square touches.
+
+    >>> within((15, 0, 14)).nonzero()[:, 0].tolist()
+    [1, 2]
+    """
+    x, y, side = square
+    at = torch.arange(GRID) * PATCH_PX
+    across, down = ((at + PATCH_PX > start) & (at < start + side) for start in (x, y))
+    return (down[:, None] & across[None]).reshape(-1)

@@ -14,11 +14,12 @@ from vlmprune_export.pocket.tower import GRID, IMAGE_PX, PATCH_PX
 from vlmprune_tools.pocket.artwork import Artwork, picture
 from vlmprune_tools.pocket.backgrounds import background, strew
 from vlmprune_tools.pocket.concepts import GROUP_OF
-from vlmprune_tools.pocket.placing import place
+from vlmprune_tools.pocket.placing import Square, place
 from vlmprune_tools.pocket.styles import STYLES, Style, pick
 from vlmprune_tools.pocket.varying import vary
 
 CLEAN, EDGE = -1, -2  # patches without an object, and those mostly but not wholly without
+GONE = -3  # patches that a collage does not have
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Placed:
     def centre(self) -> tuple[float, float]:
         """Middle of the square, (x, y)."""
         return self.x_px + self.size_px / 2, self.y_px + self.size_px / 2
+
+    @property
+    def square(self) -> Square:
+        """The square it fills at most."""
+        return self.x_px, self.y_px, self.size_px
 
 
 @dataclass(frozen=True)

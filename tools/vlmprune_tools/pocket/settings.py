@@ -9,6 +9,10 @@ class Settings:
     """All that a run depends on besides its data."""
 
     steps: int = 300
+    dense_until: float = 0.0
+    dense_rows: int = 24
+    dense_visual: int = 40
+    dense_question_tokens: int = 36
     full_from: float = 0.5
     full_fraction: float = 0.2
     rows: int = 16

@@ -1,10 +1,9 @@
-"""The projector alone, tuned to the words the language model has already learned to read off it.
+"""The projector alone, made into a good classifier whose classes are the language model's own words.
 
-Each label's patches are projected to around one point, moved by their place in the picture. A patch on a small or
-half-hidden object lands between points; here it is drawn to its own label's. The point of a label that the start
-does not know yet is carried over from the known ones: their middle, and from there in the direction in which the
-label's own embedding lies. What the start knows, and patches without an object, are held where they were. Minutes
-of work that spare the language model's hours.
+A patch on an object is drawn to the direction of its label's input embedding, against all other labels; what the
+start adds for the place of a patch is kept, and patches without an object are held where they were, so that what
+the language model has learned to do with them still holds. Minutes of work that spare the language model's hours:
+it then only has to copy words.
 """
 
 import copy
@@ -20,57 +19,57 @@ from vlmprune_tools.pocket.labels import Patches, labelled_patches
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 
-ROWS, RATE, TEMPERATURE, HOLD = 1024, 3e-3, 20.0, 0.5
-CARRIED = 1.15  # new points lie a little farther out than the known ones' means, which small objects pull inwards
+ROWS, RATE, DECAY, TEMPERATURE, PULL, SMOOTHING = 2048, 2e-3, 0.05, 30.0, 0.1, 0.02
 
 
 @dataclass(frozen=True)
-class Points:
+class Aims:
     """Where each label's patches belong."""
 
-    centres: Tensor  # (labels, D)
-    middle: Tensor  # (D,)
-    spread: Tensor  # mean squared distance of a patch from the middle
+    labels: Tensor  # (labels, D): input embeddings
     shift: Tensor  # (2, D): what one step to the right, one step down adds
 
+    @property
+    def middle(self) -> Tensor:
+        """Mean of all labels (D,)."""
+        return self.labels.mean(0)
+
+    @property
+    def spread(self) -> Tensor:
+        """Mean squared distance of a label from the middle."""
+        return (self.labels - self.middle).pow(2).sum(1).mean()
+
     def scores(self, projected: Tensor, place: Tensor) -> Tensor:  # (P, D), (P, 2) -> (P, labels)
-        """Cosine to each label's point, sharpened; what the place adds is taken off, so that it is not unlearned."""
+        """Cosine to each label, sharpened; what the place adds is taken off, so that it is not unlearned."""
         label = projected - place @ self.shift - self.middle
-        return F.normalize(label, dim=1) @ F.normalize(self.centres - self.middle, dim=1).t() * TEMPERATURE
+        return F.normalize(label, dim=1) @ F.normalize(self.labels - self.middle, dim=1).t() * TEMPERATURE
 
     def target(self, label: Tensor, place: Tensor) -> Tensor:  # (P,), (P, 2) -> (P, D)
-        """The label's point, moved by the place."""
-        moved_there: Tensor = self.centres[label] + place @ self.shift
+        """The label's embedding, moved by the place."""
+        moved_there: Tensor = self.labels[label] + place @ self.shift
         return moved_there
 
 
-def points_of(projected: Tensor, patches: Patches, embeddings: Tensor, known: Tensor) -> Points:
-    """Points of all labels from projected patches (P, D), label embeddings (labels, D), which are `known` (labels,)."""
-    count = patches.label.bincount(minlength=len(embeddings))
-    centres = torch.zeros(len(embeddings), projected.shape[1]).index_add_(0, patches.label, projected)
-    centres /= count.clamp(min=1)[:, None]
-    known = known & (count > 0)
-    middle, average = centres[known].mean(0), embeddings[known].mean(0)
-    out, length = centres[known] - middle, embeddings[known] - average
-    share = (out * length).sum() / (length * length).sum()
-    centres[~known] = middle + CARRIED * share * (embeddings[~known] - average)
-    old = known[patches.label]
-    shift = torch.linalg.lstsq(patches.place[old], projected[old] - centres[patches.label[old]]).solution
-    return Points(centres, centres.mean(0), (projected - middle).pow(2).sum(1).mean(), shift)
+def shift_of(projected: Tensor, patches: Patches, labels: int) -> Tensor:  # (P, D) -> (2, D)
+    """What the place of a patch adds to its projection, beside the mean of its label."""
+    count = patches.label.bincount(minlength=labels).clamp(min=1)
+    means = torch.zeros(labels, projected.shape[1]).index_add_(0, patches.label, projected) / count[:, None]
+    shift: Tensor = torch.linalg.lstsq(patches.place, projected - means[patches.label]).solution
+    return shift
 
 
 def sharpen_projector(
-    examples: Sequence[Example], projector: Projector, embeddings: Tensor, known: Tensor, steps: int, seed: int = 0
+    examples: Sequence[Example], projector: Projector, embeddings: Tensor, steps: int, seed: int = 0
 ) -> Projector:
-    """A projector whose patches lie nearer to their labels' points."""
+    """A projector that tells the labels apart; `embeddings` (labels, D) are the language model's."""
     torch.manual_seed(seed)
     patches = labelled_patches(examples)
     before, after = projector, copy.deepcopy(projector)
-    points = points_of(projected_by(before, patches.on), patches, embeddings, known)
-    optimiser = torch.optim.AdamW(after.parameters(), lr=RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)
+    aims = Aims(embeddings, shift_of(projected_by(before, patches.on), patches, len(embeddings)))
+    optimiser = torch.optim.AdamW(after.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     for _ in track(range(steps), "sharpening"):
-        loss = sharpening_loss(before, after, patches, points, known)
+        loss = sharpening_loss(before, after, patches, aims)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -78,18 +77,16 @@ def sharpen_projector(
     return after
 
 
-def sharpening_loss(before: Projector, after: Projector, patches: Patches, points: Points, known: Tensor) -> Tensor:
-    """Cross-entropy over the labels; distance from where a patch was, or where a new label's belongs."""
-    chosen, other = torch.randint(0, len(patches.label), (ROWS,)), torch.randint(0, len(patches.off), (ROWS // 2,))
-    on, label, place = patches.on[chosen], patches.label[chosen], patches.place[chosen]
-    old = known[label]
+def sharpening_loss(before: Projector, after: Projector, patches: Patches, aims: Aims) -> Tensor:
+    """Cross-entropy over the labels, a weak pull to the label's embedding; patches on nothing stay."""
+    chosen, other = torch.randint(0, len(patches.label), (ROWS,)), torch.randint(0, len(patches.off), (ROWS // 4,))
+    label, place, weight = patches.label[chosen], patches.place[chosen], patches.weight[chosen]
     with torch.autocast("cpu", torch.bfloat16):
-        projected = after(on.float()).float()
-    aim = torch.where(old[:, None], projected_by(before, on), points.target(label, place))
-    distance = ((projected - aim).pow(2).sum(1) * torch.where(old, 1.0, 0.5)).mean()
-    entropy = F.cross_entropy(points.scores(projected, place), label, label_smoothing=0.05)
-    held = 4 * moved(before, after, patches.off[other])
-    loss: Tensor = entropy + HOLD * (distance + held) / points.spread
+        projected = after(patches.on[chosen].float()).float()
+    entropy = F.cross_entropy(aims.scores(projected, place), label, label_smoothing=SMOOTHING, reduction="none")
+    distance = (projected - aims.target(label, place)).pow(2).sum(1)
+    held = moved(before, after, patches.off[other])
+    loss: Tensor = (weight * (entropy + PULL * distance / aims.spread)).mean() + held / aims.spread
     return loss
 
 

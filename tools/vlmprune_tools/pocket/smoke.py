@@ -12,17 +12,18 @@ from vlmprune_export.pocket import language, tower
 from vlmprune_tools.pocket.artwork import LARGEST_PX, Artwork
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import build_features, shard_examples
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import draw_scene
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.shipping import shipped, take_up
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.training import Group, Trainer
+from vlmprune_tools.pocket.training import Trainer
 from vlmprune_tools.pocket.warm import warm_projector
 
 PICTURES, VOCABULARY, RESERVED, LAYERS = 10, 512, 17, 2
-SETTINGS = Settings(steps=8, rows=3, full_rows=2, warm_up_steps=2, lora_rate=2e-3, save_every=4)
+SETTINGS = Settings(steps=8, dense_until=0.25, rows=3, full_rows=2, warm_up_steps=2, lora_rate=2e-3, save_every=4)
 
 
 class WordTokenizer:

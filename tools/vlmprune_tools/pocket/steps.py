@@ -62,7 +62,7 @@ def train(chosen: argparse.Namespace) -> None:
     take_up(load_file(TRAINED if chosen.init == "shipped" else Path(chosen.init)), decoder, projector)
     if chosen.compile:
         decoder.compile_layers()
-    names = ("steps", "rows", "full_rows", "full_from", "lora_rate", "projector_rate", "seed")
+    names = ("steps", "rows", "full_rows", "dense_until", "full_from", "lora_rate", "projector_rate", "seed")
     settings = Settings(**{name: getattr(chosen, name) for name in names})
     trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), settings)
     trainer.fit(groups_of(chosen.mix), CONCEPTS, chosen.out)
@@ -70,20 +70,18 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def sharpen(chosen: argparse.Namespace) -> None:
-    """Tune the projector alone to the points where the language model expects each concept, or a new one."""
+    """Make the projector alone tell all labels apart, in the language model's own words."""
     torch.set_num_threads(chosen.threads)
     start = TRAINED if chosen.init == "shipped" else Path(chosen.init)
     tensors, projector = load_file(start), Projector()
     take_up_projector(tensors, projector)
     _, processor = load_pocket(None)
     embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
-    known = set(json.loads(start.with_suffix(".json").read_text(encoding="utf-8"))["labels"])
     examples = [item for name in chosen.sources.split(",") for item in load_examples(name, "train")]
     projector = sharpen_projector(
         examples,
         projector,
         label_embeddings(embedding, Tokens(processor.tokenizer)),
-        torch.tensor([name in known for name in LABELS]),
         chosen.steps,
         chosen.seed,
     )

@@ -1,7 +1,7 @@
 """Training of projector and low-rank update on cached features: seeded, checkpointed, resumable.
 
-Most steps see a sample of the visual tokens (cheap); from `full_from` on every step sees all of them, and
-none ever sees the pruner.
+First come collages of few tokens, up to `dense_until`; then most steps see a sample of the visual tokens (cheap);
+from `full_from` on every step sees all of them, and none ever sees the pruner.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlmprune_tools.pocket.batches import ALL_VISUAL, NOT_ASKED, Batch, attention_mask, make_batch, shuffled
+from vlmprune_tools.pocket.batches import ALL_VISUAL, NOT_ASKED, Batch, attention_mask, make_batch
 from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.drawing import Drawer, Group
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.labels import label_embeddings
-from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
-from vlmprune_tools.pocket.questions import FAMILIES, Question, questions
+from vlmprune_tools.pocket.questions import FAMILIES, questions
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.tokens import Tokens
-
-
-@dataclass(frozen=True)
-class Group:
-    """Examples of one source, and how often they are drawn."""
-
-    weight: float
-    examples: Sequence[Example]
 
 
 class Trainer:
@@ -54,22 +46,22 @@ class Trainer:
         """Run to the last step; a checkpoint in `folder` is gone on from."""
         folder.mkdir(parents=True, exist_ok=True)
         self.resume(folder / "checkpoint.pt")
+        drawer = Drawer(groups, concepts, self.tokens, self.settings)
         for step in track(range(self.step, self.settings.steps), "training"):
             began = time.monotonic()
-            figures = self.one_step(step, groups, concepts)
+            figures = self.one_step(step, drawer)
             self.step, self.seconds = step + 1, self.seconds + time.monotonic() - began
             with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"step": step, "seconds": round(self.seconds, 1), **figures}) + "\n")
             if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
                 self.save(folder / "checkpoint.pt")
 
-    def one_step(self, step: int, groups: Sequence[Group], concepts: Sequence[str]) -> dict[str, Any]:
+    def one_step(self, step: int, drawer: Drawer) -> dict[str, Any]:
         """One update; which pictures and questions it sees depends on seed and step only."""
         rng = random.Random(f"{self.settings.seed}/{step}")
         torch.manual_seed(rng.getrandbits(60))
         self.set_rates(step)
-        batch = self.draw_batch(step, groups, concepts, rng)
-        loss, figures = self.loss(batch)
+        loss, figures = self.loss(drawer.batch(step, rng))
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
@@ -83,24 +75,6 @@ class Trainer:
         asked = [questions(example.scene, concepts, rng) for example in examples]
         batch = make_batch(examples, asked, self.tokens, ALL_VISUAL, self.settings.full_question_tokens)
         return round(float(self.loss(batch)[0]), 4)
-
-    def draw_batch(self, step: int, groups: Sequence[Group], concepts: Sequence[str], rng: random.Random) -> Batch:
-        """Pictures with their questions for one step."""
-        s = self.settings
-        full = step >= s.full_from * s.steps or rng.random() < s.full_fraction
-        chosen = rng.choices(groups, [group.weight for group in groups], k=s.full_rows if full else s.rows)
-        examples = [rng.choice(group.examples) for group in chosen]
-        rounds = s.full_rounds if full else s.rounds
-        asked = [
-            self.worded(shuffled(questions(example.scene, concepts, rng, rounds), rng), rng) for example in examples
-        ]
-        visual, room = (ALL_VISUAL, s.full_question_tokens) if full else (s.sampled_visual, s.question_tokens)
-        return make_batch(examples, asked, self.tokens, visual, room)
-
-    def worded(self, asked: list[Question], rng: random.Random) -> list[Question]:
-        """The questions in a random order, a share of them in other words."""
-        share = self.settings.reworded
-        return [reworded(item, rng) if rng.random() < share else item for item in shuffled(asked, rng)]
 
     def hidden(self, batch: Batch) -> Tensor:  # -> (B, T, D)
         """Hidden states of a batch."""
