@@ -85,11 +85,11 @@ def pocket_config() -> "LlavaConfig":
 
 
 def pocket_model(gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"]) -> "LlavaForConditionalGeneration":
-    """The model in fp32, with the low-rank update merged."""
+    """The model in fp32, with the low-rank updates merged."""
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
     model = LlavaForConditionalGeneration(pocket_config())
-    model.model.vision_tower.load_state_dict(tower.tower_weights(onnx_file))
+    model.model.vision_tower.load_state_dict(merged(tower.tower_weights(onnx_file), trained, "vision_tower"))
     model.model.language_model.load_state_dict(merged(language.language_weights(gguf_file), trained))
     projector = projector_weights(trained)
     model.model.load_state_dict(projector, strict=False)

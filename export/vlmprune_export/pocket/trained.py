@@ -1,4 +1,4 @@
-"""What we trained and ship: the projector, and a low-rank update (LoRA) of the language model's linears."""
+"""What we trained and ship: the projector, and low-rank updates (LoRA) of linears of tower and language model."""
 
 import json
 from pathlib import Path
@@ -30,12 +30,12 @@ def projector_weights(trained: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.float() for name, value in trained.items() if name.startswith("multi_modal_projector.")}
 
 
-def merged(language: dict[str, Tensor], trained: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`language` with W + scale * B A in place of each W that was trained."""
-    out = dict(language)
+def merged(weights: dict[str, Tensor], trained: dict[str, Tensor], part: str = "language_model") -> dict[str, Tensor]:
+    """`weights` of one part of the model, with W + scale * B A in place of each W that was trained."""
+    out = dict(weights)
     for name, lora_a in trained.items():  # (R, in)
-        if name.endswith(".lora_A.weight"):
+        if name.startswith(f"{part}.") and name.endswith(".lora_A.weight"):
             lora_b = trained[name.replace("lora_A", "lora_B")]  # (out, R)
-            target = name.removeprefix("language_model.").replace(".lora_A", "")
-            out[target] = language[target] + LORA_SCALE * lora_b.float() @ lora_a.float()
+            target = name.removeprefix(f"{part}.").replace(".lora_A", "")
+            out[target] = weights[target] + LORA_SCALE * lora_b.float() @ lora_a.float()
     return out

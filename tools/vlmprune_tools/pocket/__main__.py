@@ -42,6 +42,7 @@ def features_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", help="easy, hard, single, drill, crowd, sign, photo or easy-vqa")
     command.add_argument("--split", choices=("train", "dev"), default="train")
     command.add_argument("--count", type=int, default=1000, help="pictures")
+    command.add_argument("--trained", type=Path, help="a packed file whose tower is used; default: the shipped one")
 
 
 def warm_options(command: argparse.ArgumentParser) -> None:
@@ -79,6 +80,15 @@ def sharpen_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file for `train --init`")
 
 
+def tune_options(command: argparse.ArgumentParser) -> None:
+    """From where, on what, for how long."""
+    command.add_argument("--mix", default="crowd=5,drill=2.5,hard=1.3,sign=1.2", help="cached sources, source=weight")
+    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `sharpen`")
+    command.add_argument("--steps", type=int, default=1500)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, required=True, help="folder of checkpoint and result; gone on from")
+
+
 def look_options(command: argparse.ArgumentParser) -> None:
     """What to look at."""
     command.add_argument("trained", type=Path, nargs="?", help="a run's folder or a packed file; default: shipped")
@@ -89,6 +99,7 @@ def look_options(command: argparse.ArgumentParser) -> None:
 def pack_options(command: argparse.ArgumentParser) -> None:
     """From where to where."""
     command.add_argument("run_folder", type=Path, help="the --out of `train`")
+    command.add_argument("--tower", type=Path, help="the file of `tune` whose tower belongs to the run")
     command.add_argument("--started-from", default="nothing", help="sha256 or name of what `train` started from")
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file; a .json is put beside it")
 
@@ -124,6 +135,7 @@ OPTIONS = {
     "warm": warm_options,
     "train": train_options,
     "sharpen": sharpen_options,
+    "tune": tune_options,
     "look": look_options,
     "pack": pack_options,
     "evaluate": evaluate_options,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,10 +86,14 @@ def write_shard(path: Path, drawn: list[Drawn], tower: nn.Module) -> None:
 @torch.inference_mode()
 def vision_features(tower: nn.Module, drawn: list[Drawn]) -> Tensor:  # -> (B, N, F)
     """The layers that the projector reads, side by side, without CLS."""
-    pixels = torch.from_numpy(np.stack([item.pixels for item in drawn])).permute(0, 3, 1, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        states = tower((pixels.float() / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
+        states = tower((pixels_of(drawn) / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
     return torch.cat([states[layer][:, 1:] for layer in FEATURE_LAYERS], -1).bfloat16().contiguous()
+
+
+def pixels_of(drawn: Sequence[Drawn]) -> Tensor:  # -> (B, 3, H, W)
+    """Pixels of some pictures, 0 to 255."""
+    return torch.from_numpy(np.stack([item.pixels for item in drawn])).permute(0, 3, 1, 2).float()
 
 
 def load_examples(source: str, split: str, limit: int | None = None) -> list[Example]:

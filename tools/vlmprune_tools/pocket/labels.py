@@ -38,15 +38,21 @@ def labelled_patches(examples: Sequence[Seen]) -> Patches:
 
 def patches_of(example: Seen) -> tuple[Tensor, ...]:
     """The labelled patches of one picture: the fields of `Patches`."""
-    features, label = example.features(), shown_by(example)
-    whole = label >= 0
+    features, (label, weight) = example.features(), grid_labels(example)
+    at = (label >= 0).nonzero()[:, 0]
+    rest = features[example.owner == CLEAN]
+    return features[at], label[at], places(at), weight[at], rest[torch.randperm(len(rest))[:OTHERS]]
+
+
+def grid_labels(example: Seen) -> tuple[Tensor, Tensor]:  # -> (N,), (N,)
+    """Number of the label of each patch, or -1, and what it counts: edges less."""
+    label = shown_by(example)
+    weight = (label >= 0).float()
     for item in example.scene.objects:
         edge = (example.owner == EDGE) & within(item.square)
         label = torch.where(edge, NUMBER.get(item.concept, -1), label)
-    at = (label >= 0).nonzero()[:, 0]
-    rest = features[example.owner == CLEAN]
-    weight = torch.where(whole[at], 1.0, ON_EDGE)
-    return features[at], label[at], places(at), weight, rest[torch.randperm(len(rest))[:OTHERS]]
+        weight = torch.where(edge, ON_EDGE, weight)
+    return label, weight
 
 
 def shown_by(example: Seen) -> Tensor:  # -> (N,)

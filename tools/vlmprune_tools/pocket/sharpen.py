@@ -28,6 +28,7 @@ class Aims:
 
     labels: Tensor  # (labels, D): input embeddings
     shift: Tensor  # (2, D): what one step to the right, one step down adds
+    temperature: float = TEMPERATURE
 
     @property
     def middle(self) -> Tensor:
@@ -42,7 +43,7 @@ class Aims:
     def scores(self, projected: Tensor, place: Tensor) -> Tensor:  # (P, D), (P, 2) -> (P, labels)
         """Cosine to each label, sharpened; what the place adds is taken off, so that it is not unlearned."""
         label = projected - place @ self.shift - self.middle
-        return F.normalize(label, dim=1) @ F.normalize(self.labels - self.middle, dim=1).t() * TEMPERATURE
+        return F.normalize(label, dim=1) @ F.normalize(self.labels - self.middle, dim=1).t() * self.temperature
 
     def target(self, label: Tensor, place: Tensor) -> Tensor:  # (P,), (P, 2) -> (P, D)
         """The label's embedding, moved by the place."""

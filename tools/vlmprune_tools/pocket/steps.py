@@ -17,40 +17,18 @@ from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS, known_concepts
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.evaluate import Examiner, Sheet, examine, score
-from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
-from vlmprune_tools.pocket.labels import LABELS, label_embeddings
+from vlmprune_tools.pocket.features import load_examples
+from vlmprune_tools.pocket.labels import LABELS
 from vlmprune_tools.pocket.loading import checkpoint_of, groups_of, load_pocket, silent, trained_parts
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.quick import quick_score
 from vlmprune_tools.pocket.settings import Settings
-from vlmprune_tools.pocket.sharpen import sharpen_projector
-from vlmprune_tools.pocket.shipping import packed_projector, shipped, take_up, take_up_projector
+from vlmprune_tools.pocket.shipping import shipped, take_up
 from vlmprune_tools.pocket.smoke import smoke_run
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Trainer
-from vlmprune_tools.pocket.warm import warm_projector
-
-
-def features(chosen: argparse.Namespace) -> None:
-    """Draw pictures of a source and keep their vision features."""
-    torch.set_num_threads(chosen.threads)
-    model, _ = load_pocket(None)
-    folder = features_folder(chosen.source, chosen.split)
-    draw = source(chosen.source, artwork_of(CONCEPTS))
-    build_features(draw, chosen.split, chosen.count, folder, model.model.vision_tower.eval())
-    print(folder)
-
-
-def warm(chosen: argparse.Namespace) -> None:
-    """Start a projector from nothing, without the language model: patches onto their labels' embeddings."""
-    torch.set_num_threads(chosen.threads)
-    _, processor = load_pocket(None)
-    embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
-    examples = load_examples(chosen.source, "train")
-    projector = warm_projector(examples, embedding, processor.tokenizer, chosen.steps, chosen.seed)
-    save_file(packed_projector(projector), chosen.out)
-    print(chosen.out)
+from vlmprune_tools.pocket.vision_steps import features, sharpen, tune, warm
 
 
 def train(chosen: argparse.Namespace) -> None:
@@ -69,26 +47,6 @@ def train(chosen: argparse.Namespace) -> None:
     print(chosen.out)
 
 
-def sharpen(chosen: argparse.Namespace) -> None:
-    """Make the projector alone tell all labels apart, in the language model's own words."""
-    torch.set_num_threads(chosen.threads)
-    start = TRAINED if chosen.init == "shipped" else Path(chosen.init)
-    tensors, projector = load_file(start), Projector()
-    take_up_projector(tensors, projector)
-    _, processor = load_pocket(None)
-    embedding = language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
-    examples = [item for name in chosen.sources.split(",") for item in load_examples(name, "train")]
-    projector = sharpen_projector(
-        examples,
-        projector,
-        label_embeddings(embedding, Tokens(processor.tokenizer)),
-        chosen.steps,
-        chosen.seed,
-    )
-    save_file(tensors | packed_projector(projector), chosen.out)
-    print(chosen.out)
-
-
 def look(chosen: argparse.Namespace) -> None:
     """Take a quick look at a run, or at what is shipped, on cached dev features."""
     torch.set_num_threads(chosen.threads)
@@ -103,7 +61,9 @@ def pack(chosen: argparse.Namespace) -> None:
     """Write the trained part in its shipped form, with its sha256 and how it came about."""
     state = checkpoint_of(chosen.run_folder)
     decoder, projector = trained_parts(chosen.run_folder)
-    save_file(shipped(decoder, projector), chosen.out)
+    tower = load_file(chosen.tower) if chosen.tower else {}
+    updates = {name: value for name, value in tower.items() if name.startswith("vision_tower.")}
+    save_file(shipped(decoder, projector) | updates, chosen.out)
     record = {
         "sha256": hashlib.sha256(chosen.out.read_bytes()).hexdigest(),
         "lora": {"rank": 16, "scale": LORA_SCALE},
@@ -150,6 +110,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "warm": warm,
     "train": train,
     "sharpen": sharpen,
+    "tune": tune,
     "look": look,
     "pack": pack,
     "evaluate": evaluate,

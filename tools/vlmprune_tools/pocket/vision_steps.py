@@ -1,0 +1,94 @@
+"""The steps before the language model comes in: features, projector, vision tower."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
+from vlmprune_export.pocket.language import language_weights
+from vlmprune_export.pocket.trained import TRAINED
+from vlmprune_tools.pocket.artwork import artwork_of
+from vlmprune_tools.pocket.concepts import CONCEPTS
+from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
+from vlmprune_tools.pocket.labels import label_embeddings, labelled_patches
+from vlmprune_tools.pocket.loading import groups_of, load_pocket, silent
+from vlmprune_tools.pocket.lowrank import packed_tower, upper_layers
+from vlmprune_tools.pocket.projector import Projector
+from vlmprune_tools.pocket.sharpen import Aims, projected_by, sharpen_projector, shift_of
+from vlmprune_tools.pocket.shipping import packed_projector, take_up_projector
+from vlmprune_tools.pocket.sources import source
+from vlmprune_tools.pocket.tokens import Tokens
+from vlmprune_tools.pocket.tuning import TEMPERATURE, Start, mean_class_token, tune_tower
+from vlmprune_tools.pocket.warm import warm_projector
+
+SHIFT_FROM = 400  # pictures of each source from which `tune` learns what the place of a patch adds
+
+
+def word_embeddings() -> Tensor:
+    """The language model's input embeddings (V, D)."""
+    return language_weights(ingredient_file(LANGUAGE, silent))["embed_tokens.weight"]
+
+
+def started(init: str) -> tuple[dict[str, Tensor], Projector]:
+    """What a step starts with: the tensors of `init`, a file or "shipped", and their projector."""
+    tensors, projector = load_file(TRAINED if init == "shipped" else Path(init)), Projector()
+    take_up_projector(tensors, projector)
+    return tensors, projector
+
+
+def features(chosen: argparse.Namespace) -> None:
+    """Draw pictures of a source and keep their vision features."""
+    torch.set_num_threads(chosen.threads)
+    model, _ = load_pocket(chosen.trained)
+    folder = features_folder(chosen.source, chosen.split)
+    draw = source(chosen.source, artwork_of(CONCEPTS))
+    build_features(draw, chosen.split, chosen.count, folder, model.model.vision_tower.eval())
+    print(folder)
+
+
+def warm(chosen: argparse.Namespace) -> None:
+    """Start a projector from nothing, without the language model: patches onto their labels' embeddings."""
+    torch.set_num_threads(chosen.threads)
+    _, processor = load_pocket(None)
+    examples = load_examples(chosen.source, "train")
+    projector = warm_projector(examples, word_embeddings(), processor.tokenizer, chosen.steps, chosen.seed)
+    save_file(packed_projector(projector), chosen.out)
+    print(chosen.out)
+
+
+def sharpen(chosen: argparse.Namespace) -> None:
+    """Make the projector alone tell all labels apart, in the language model's own words."""
+    torch.set_num_threads(chosen.threads)
+    tensors, projector = started(chosen.init)
+    _, processor = load_pocket(None)
+    examples = [item for name in chosen.sources.split(",") for item in load_examples(name, "train")]
+    projector = sharpen_projector(
+        examples,
+        projector,
+        label_embeddings(word_embeddings(), Tokens(processor.tokenizer)),
+        chosen.steps,
+        chosen.seed,
+    )
+    save_file(tensors | packed_projector(projector), chosen.out)
+    print(chosen.out)
+
+
+def tune(chosen: argparse.Namespace) -> None:
+    """Tune the vision tower's upper layers and the projector, so that patches lie at their labels' embeddings."""
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(chosen.seed)
+    (tensors, before), (_, projector) = started(chosen.init), started(chosen.init)
+    model, processor = load_pocket(None)
+    tower, groups = model.model.vision_tower.eval(), groups_of(chosen.mix)
+    draw = source(chosen.mix.partition("=")[0], artwork_of(CONCEPTS))
+    class_token = mean_class_token(tower, [draw("train", index) for index in range(16)])
+    patches = labelled_patches([item for group in groups for item in group.examples[:SHIFT_FROM]])
+    labels = label_embeddings(word_embeddings(), Tokens(processor.tokenizer))
+    aims = Aims(labels, shift_of(projected_by(before, patches.on), patches, len(labels)), TEMPERATURE)
+    start = Start(upper_layers(tower), projector, before, aims, class_token)
+    tune_tower(start, groups, chosen.steps, chosen.out)
+    save_file(tensors | packed_projector(projector) | packed_tower(start.layers), chosen.out / "tuned.safetensors")
+    print(chosen.out / "tuned.safetensors")
