@@ -188,7 +188,7 @@ def test_smoke(tmp_path: Path) -> None:
     random.seed(0)
     figures = smoke_run(tmp_path)
     assert figures["losses"][1] < figures["losses"][0]
-    assert figures["packed_tensors"] == 4 + LAYERS * 7 * 2
+    assert figures["packed_tensors"] == 4 + LAYERS * 7 * 2 + 6 * 6 * 2
 
 
 def test_a_picture_of_nothing_warms_the_projector_with_its_colour() -> None:

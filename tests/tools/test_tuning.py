@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlmprune_export.pocket.trained import merged
+from vlmprune_tools.pocket.__main__ import main
 from vlmprune_tools.pocket.drawing import Group
-from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
+from vlmprune_tools.pocket.features import Example, features_folder, shard_examples, write_shard
 from vlmprune_tools.pocket.labels import LABELS
-from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, updates, upper_layers
+from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, updates, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import Drawn, draw_scene
 from vlmprune_tools.pocket.sharpen import Aims
+from vlmprune_tools.pocket.shipping import packed_projector
 from vlmprune_tools.pocket.smoke import drawn_artwork, random_tower
 from vlmprune_tools.pocket.tuning import Start, balanced, mean_class_token, projected_through, tune_tower, tuning_loss
 
@@ -131,3 +134,21 @@ def test_a_large_object_does_not_drown_a_small_one(examples: list[Example]) -> N
         mine = weight[label == number]
         plain = torch.where(mine == mine.max(), 1.0, 0.3).sum()
         assert mine.sum() == pytest.approx(float(plain.clamp(min=1).sqrt()), rel=0.02)
+
+
+def test_features_are_told_apart_by_their_tower(tower: nn.Module) -> None:
+    """No tag without an update; another one with other values."""
+    layers = randomised(upper_layers(copy.deepcopy(tower)))
+    first = tower_tag(packed_tower(layers))
+    assert tower_tag({"multi_modal_projector.linear_1.weight": torch.ones(2)}) == ""
+    assert features_folder("hard", "dev", first).name == f"hard-dev-{first}"
+    assert first == tower_tag(packed_tower(layers)) != tower_tag(packed_tower(randomised(layers)))
+
+
+def test_a_tuned_tower_is_not_tuned_again(tower: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its features would be those of another tower."""
+    packed = packed_projector(Projector()) | packed_tower(upper_layers(copy.deepcopy(tower)))
+    save_file(packed, tmp_path / "tuned.safetensors")
+    assert main(["tune", "--init", str(tmp_path / "tuned.safetensors"), "--out", str(tmp_path / "run")]) == 2
+    assert "tuned already" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

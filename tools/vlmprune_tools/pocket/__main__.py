@@ -42,7 +42,9 @@ def features_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", help="easy, hard, single, drill, crowd, sign, photo or easy-vqa")
     command.add_argument("--split", choices=("train", "dev"), default="train")
     command.add_argument("--count", type=int, default=1000, help="pictures")
-    command.add_argument("--trained", type=Path, help="a packed file whose tower is used; default: the shipped one")
+    command.add_argument(
+        "--tower", default="shipped", help="whose features: shipped, plain (untuned, for sharpen and tune), or a file"
+    )
 
 
 def warm_options(command: argparse.ArgumentParser) -> None:
@@ -99,7 +101,6 @@ def look_options(command: argparse.ArgumentParser) -> None:
 def pack_options(command: argparse.ArgumentParser) -> None:
     """From where to where."""
     command.add_argument("run_folder", type=Path, help="the --out of `train`")
-    command.add_argument("--tower", type=Path, help="the file of `tune` whose tower belongs to the run")
     command.add_argument("--started-from", default="nothing", help="sha256 or name of what `train` started from")
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file; a .json is put beside it")
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vlmprune_export.pocket.ingredients import cache_folder
 from vlmprune_export.pocket.tower import FEATURE_LAYERS
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
 from vlmprune_tools.pocket.sources import Draw
@@ -58,9 +59,9 @@ class Example:
         return features
 
 
-def features_folder(source: str, split: str) -> Path:
-    """Where the shards of a source and split lie."""
-    return cache_folder() / "pocket-training" / "features" / f"{source}-{split}"
+def features_folder(source: str, split: str, tag: str = "") -> Path:
+    """Where the shards of a source and split lie; `tag` is that of the tower that made them."""
+    return cache_folder() / "pocket-training" / "features" / "-".join(filter(None, (source, split, tag)))
 
 
 def build_features(draw: Draw, split: str, count: int, folder: Path, tower: nn.Module) -> None:
@@ -96,13 +97,16 @@ def pixels_of(drawn: Sequence[Drawn]) -> Tensor:  # -> (B, 3, H, W)
     return torch.from_numpy(np.stack([item.pixels for item in drawn])).permute(0, 3, 1, 2).float()
 
 
-def load_examples(source: str, split: str, limit: int | None = None) -> list[Example]:
-    """The first `limit` examples of a source and split that lie in the cache."""
+def load_examples(source: str, split: str, limit: int | None = None, tag: str = "") -> list[Example]:
+    """The first `limit` examples of a source and split that lie in the cache; `BadRequest` where there are none."""
     found: list[Example] = []
-    for path in sorted(features_folder(source, split).glob("*.safetensors")):
+    folder = features_folder(source, split, tag)
+    for path in sorted(folder.glob("*.safetensors")):
         found += shard_examples(path)
         if limit is not None and len(found) >= limit:
             break
+    if not found:
+        raise BadRequest(f"no features in {folder}; run the step: features {source} --split {split} (see --tower)")
     return found[:limit]
 
 

@@ -5,18 +5,23 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from vlmprune_export.pocket import pocket_checkpoint
 from vlmprune_export.pocket.checkpoint import pocket_model
 from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
 from vlmprune_export.pocket.language import language_weights
-from vlmprune_export.pocket.trained import trained_weights
+from vlmprune_export.pocket.tower import CONFIG, tower_weights
+from vlmprune_export.pocket.trained import merged, trained_weights
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import load_examples
+from vlmprune_tools.pocket.lowrank import tower_updates
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.shipping import take_up
+
+TOWER_FILE = "tower.safetensors"  # what a run's folder keeps of the tower that its features come from
 
 
 def silent(line: str) -> None:
@@ -36,16 +41,26 @@ def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tup
     return model.half().to(dtype), processor
 
 
-def groups_of(mix: str) -> list[Group]:
+def tensors_of(which: str | Path) -> dict[str, Tensor]:
+    """Trained tensors by the name that a step is given: "shipped", "plain" (none), or a packed file."""
+    if which == "plain":
+        return {}
+    return trained_weights() if which == "shipped" else load_file(which)
+
+
+def load_tower(tensors: dict[str, Tensor]) -> Any:
+    """The vision tower with its update merged, where `tensors` have one."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    model: Any = Dinov2Model(Dinov2Config(**CONFIG))
+    model.load_state_dict(merged(tower_weights(ingredient_file(TOWER, silent)), tensors, "vision_tower"))
+    return model.eval()
+
+
+def groups_of(mix: str, tag: str = "") -> list[Group]:
     """`drill=6,sign=1` as groups of cached examples."""
-    groups = []
-    for part in mix.split(","):
-        name, _, weight = part.partition("=")
-        examples = load_examples(name, "train")
-        if not examples:
-            raise BadRequest(f"no features of {name!r} in the cache; run the step: features {name}")
-        groups.append(Group(float(weight or 1), examples))
-    return groups
+    parts = (part.partition("=") for part in mix.split(","))
+    return [Group(float(weight or 1), load_examples(name, "train", tag=tag)) for name, _, weight in parts]
 
 
 def trained_parts(trained: Path | None) -> tuple[Decoder, Projector]:
@@ -67,3 +82,11 @@ def checkpoint_of(run_folder: Path) -> dict[str, Any]:
         raise BadRequest(f"no checkpoint in {run_folder}; run the step: train")
     state: dict[str, Any] = torch.load(path, weights_only=True)
     return state
+
+
+def tower_of(trained: Path | None) -> dict[str, Tensor]:
+    """The tower's update of a run's folder, of a packed file, or as shipped."""
+    if trained is not None and trained.is_dir():
+        trained = trained / TOWER_FILE
+        return load_file(trained) if trained.is_file() else {}
+    return tower_updates(tensors_of(trained or "shipped"))

@@ -1,5 +1,6 @@
 """A low-rank update of a vision tower's upper layers: what is trained of them, and its shipped form."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from vlmprune_export.pocket.trained import LORA_SCALE
 RANK = 32
 LINEARS = {"attention": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("fc1", "fc2")}
 TOWER = "vision_tower.encoder.layer"
+TAG_LENGTH = 8
 
 
 class LowRank(nn.Module):
@@ -66,3 +68,16 @@ def take_up_tower(tensors: Mapping[str, Tensor], layers: nn.ModuleList) -> None:
         if f"{name}.lora_A.weight" in tensors:
             update.lora_a.copy_(tensors[f"{name}.lora_A.weight"])
             update.lora_b.copy_(tensors[f"{name}.lora_B.weight"])
+
+
+def tower_updates(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of shipped tensors that belong to the tower."""
+    return {name: value for name, value in tensors.items() if name.startswith(TOWER)}
+
+
+def tower_tag(tensors: Mapping[str, Tensor]) -> str:
+    """A few hex digits that tell towers apart, for features are good for one only; none for the untuned one."""
+    digest = hashlib.sha256()
+    for name, value in sorted(found := tower_updates(tensors).items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:TAG_LENGTH] if found else ""

@@ -4,14 +4,13 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
-from vlmprune_export.pocket.trained import LORA_SCALE, TRAINED
+from vlmprune_export.pocket.trained import LORA_SCALE
 from vlmprune_tools.pocket.artwork import artwork_of
 from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS, known_concepts
@@ -19,7 +18,17 @@ from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.evaluate import Examiner, Sheet, examine, score
 from vlmprune_tools.pocket.features import load_examples
 from vlmprune_tools.pocket.labels import LABELS
-from vlmprune_tools.pocket.loading import checkpoint_of, groups_of, load_pocket, silent, trained_parts
+from vlmprune_tools.pocket.loading import (
+    TOWER_FILE,
+    checkpoint_of,
+    groups_of,
+    load_pocket,
+    silent,
+    tensors_of,
+    tower_of,
+    trained_parts,
+)
+from vlmprune_tools.pocket.lowrank import tower_tag, tower_updates
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.quick import quick_score
 from vlmprune_tools.pocket.settings import Settings
@@ -37,13 +46,17 @@ def train(chosen: argparse.Namespace) -> None:
     torch.manual_seed(chosen.seed)
     _, processor = load_pocket(None)
     decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
-    take_up(load_file(TRAINED if chosen.init == "shipped" else Path(chosen.init)), decoder, projector)
+    tensors = tensors_of(chosen.init)
+    take_up(tensors, decoder, projector)
     if chosen.compile:
         decoder.compile_layers()
     names = ("steps", "rows", "full_rows", "dense_until", "full_from", "lora_rate", "projector_rate", "seed")
     settings = Settings(**{name: getattr(chosen, name) for name in names})
     trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), settings)
-    trainer.fit(groups_of(chosen.mix), CONCEPTS, chosen.out)
+    groups = groups_of(chosen.mix, tower_tag(tensors))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    save_file(tower_updates(tensors), chosen.out / TOWER_FILE)
+    trainer.fit(groups, CONCEPTS, chosen.out)
     print(chosen.out)
 
 
@@ -53,7 +66,7 @@ def look(chosen: argparse.Namespace) -> None:
     _, processor = load_pocket(None)
     decoder, projector = trained_parts(chosen.trained)
     trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), Settings())
-    examples = load_examples(chosen.source, "dev", chosen.count)
+    examples = load_examples(chosen.source, "dev", chosen.count, tower_tag(tower_of(chosen.trained)))
     print(json.dumps(quick_score(trainer, examples, CONCEPTS), indent=1))
 
 
@@ -61,9 +74,7 @@ def pack(chosen: argparse.Namespace) -> None:
     """Write the trained part in its shipped form, with its sha256 and how it came about."""
     state = checkpoint_of(chosen.run_folder)
     decoder, projector = trained_parts(chosen.run_folder)
-    tower = load_file(chosen.tower) if chosen.tower else {}
-    updates = {name: value for name, value in tower.items() if name.startswith("vision_tower.")}
-    save_file(shipped(decoder, projector) | updates, chosen.out)
+    save_file(shipped(decoder, projector) | tower_of(chosen.run_folder), chosen.out)
     record = {
         "sha256": hashlib.sha256(chosen.out.read_bytes()).hexdigest(),
         "lora": {"rank": 16, "scale": LORA_SCALE},

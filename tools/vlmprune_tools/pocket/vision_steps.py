@@ -1,21 +1,20 @@
 """The steps before the language model comes in: features, projector, vision tower."""
 
 import argparse
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
-from vlmprune_export.pocket.trained import TRAINED
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.artwork import artwork_of
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
 from vlmprune_tools.pocket.labels import label_embeddings, labelled_patches
-from vlmprune_tools.pocket.loading import groups_of, load_pocket, silent
-from vlmprune_tools.pocket.lowrank import packed_tower, upper_layers
+from vlmprune_tools.pocket.loading import groups_of, load_pocket, load_tower, silent, tensors_of
+from vlmprune_tools.pocket.lowrank import packed_tower, tower_tag, tower_updates, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.sharpen import Aims, projected_by, sharpen_projector, shift_of
 from vlmprune_tools.pocket.shipping import packed_projector, take_up_projector
@@ -34,7 +33,7 @@ def word_embeddings() -> Tensor:
 
 def started(init: str) -> tuple[dict[str, Tensor], Projector]:
     """What a step starts with: the tensors of `init`, a file or "shipped", and their projector."""
-    tensors, projector = load_file(TRAINED if init == "shipped" else Path(init)), Projector()
+    tensors, projector = tensors_of(init), Projector()
     take_up_projector(tensors, projector)
     return tensors, projector
 
@@ -42,10 +41,10 @@ def started(init: str) -> tuple[dict[str, Tensor], Projector]:
 def features(chosen: argparse.Namespace) -> None:
     """Draw pictures of a source and keep their vision features."""
     torch.set_num_threads(chosen.threads)
-    model, _ = load_pocket(chosen.trained)
-    folder = features_folder(chosen.source, chosen.split)
+    tensors = tensors_of(chosen.tower)
+    folder = features_folder(chosen.source, chosen.split, tower_tag(tensors))
     draw = source(chosen.source, artwork_of(CONCEPTS))
-    build_features(draw, chosen.split, chosen.count, folder, model.model.vision_tower.eval())
+    build_features(draw, chosen.split, chosen.count, folder, load_tower(tensors))
     print(folder)
 
 
@@ -64,7 +63,8 @@ def sharpen(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
     tensors, projector = started(chosen.init)
     _, processor = load_pocket(None)
-    examples = [item for name in chosen.sources.split(",") for item in load_examples(name, "train")]
+    tag = tower_tag(tensors)
+    examples = [item for name in chosen.sources.split(",") for item in load_examples(name, "train", tag=tag)]
     projector = sharpen_projector(
         examples,
         projector,
@@ -81,8 +81,10 @@ def tune(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
     (tensors, before), (_, projector) = started(chosen.init), started(chosen.init)
-    model, processor = load_pocket(None)
-    tower, groups = model.model.vision_tower.eval(), groups_of(chosen.mix)
+    if tower_updates(tensors):
+        raise BadRequest(f"--init {chosen.init}: its tower is tuned already; allowed: files of warm or sharpen")
+    _, processor = load_pocket(None)
+    tower, groups = load_tower({}), groups_of(chosen.mix)
     draw = source(chosen.mix.partition("=")[0], artwork_of(CONCEPTS))
     class_token = mean_class_token(tower, [draw("train", index) for index in range(16)])
     patches = labelled_patches([item for group in groups for item in group.examples[:SHIFT_FROM]])
