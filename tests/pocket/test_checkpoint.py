@@ -70,7 +70,7 @@ def test_language_model_equals_transformers_own_gguf_reading(pocket: tuple[Any, 
     model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     trained, layers = trained_weights(), dict(model.model.named_parameters())
     with torch.no_grad():
-        for name in [name for name in trained if name.endswith("lora_A.weight")]:
+        for name in [name for name in trained if name.startswith("language_") and name.endswith("lora_A.weight")]:
             target = layers[name.removeprefix("language_model.").replace(".lora_A", "")]
             update = trained[name.replace("lora_A", "lora_B")].float() @ trained[name].float()
             target.add_(update, alpha=2.0)
@@ -98,6 +98,21 @@ def test_tower_equals_the_onnx_graph(tmp_path: Path) -> None:
     with torch.inference_mode():
         got = model(pixels, output_hidden_states=True).hidden_states[10]
     assert np.abs(got.numpy() - want).max() < 1e-3
+
+
+def test_the_tower_is_the_packages_with_what_was_tuned_added(pocket: tuple[Any, Any]) -> None:
+    plain, trained = tower.tower_weights(ingredient_file(TOWER, silent)), trained_weights()
+    found = pocket[0].model.vision_tower.state_dict()
+    tuned = {name.removeprefix("vision_tower.") for name in trained if name.startswith("vision_tower.")}
+    assert len(tuned) == 72
+    for name, value in plain.items():
+        stem = name.removesuffix(".weight")
+        if f"{stem}.lora_A.weight" in tuned:
+            lora_a, lora_b = (trained[f"vision_tower.{stem}.lora_{part}.weight"].float() for part in "AB")
+            assert (found[name] - value - 2.0 * lora_b @ lora_a).abs().max() < 2e-3  # the checkpoint is fp16
+            assert (found[name] - value).abs().max() > 2e-3
+        else:
+            assert (found[name] - value).abs().max() < 6e-3 * value.abs().max().clamp(min=1e-3)
 
 
 def test_positions_are_what_hf_would_interpolate(pocket: tuple[Any, Any]) -> None:
