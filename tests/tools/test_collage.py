@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.batches import keep_visual
 from vlmprune_tools.pocket.collage import BACKGROUND, Collages, Piece, apart, assemble
 from vlmprune_tools.pocket.features import Example
@@ -72,6 +73,12 @@ def test_a_seed_gives_one_collage() -> None:
     first, again, *others = (collages.draw(random.Random(seed)) for seed in (1, 1, 2, 3))
     assert torch.equal(first.features(), again.features())
     assert any(not torch.equal(first.features(), other.features()) for other in others)
+
+
+def test_too_few_objects_are_refused() -> None:
+    """One concept makes no row."""
+    with pytest.raises(BadRequest, match="two concepts"):
+        Collages([EXAMPLES[0], EXAMPLES[3]])
 
 
 def test_a_sign_is_thinned() -> None:

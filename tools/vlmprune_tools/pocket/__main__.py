@@ -85,7 +85,7 @@ def sharpen_options(command: argparse.ArgumentParser) -> None:
 def tune_options(command: argparse.ArgumentParser) -> None:
     """From where, on what, for how long."""
     command.add_argument("--mix", default="crowd=5,drill=2.5,hard=1.3,sign=1.2", help="cached sources, source=weight")
-    command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `sharpen`")
+    command.add_argument("--init", required=True, help="a .safetensors file of `sharpen` or `warm`")
     command.add_argument("--steps", type=int, default=1500)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, required=True, help="folder of checkpoint and result; gone on from")

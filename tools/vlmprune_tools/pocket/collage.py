@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.placing import Square, clear, far_enough, within
 from vlmprune_tools.pocket.scenes import CLEAN, EDGE, GONE, Placed, Scene, concepts_of
@@ -62,7 +63,7 @@ class Collages:
     """Draws collages out of many examples."""
 
     def __init__(self, examples: Iterable[Example]) -> None:
-        """Sort all objects of some examples by what they are."""
+        """Sort all objects of some examples by what they are; `BadRequest` when too few for any scene."""
         self.pieces: dict[str, list[Piece]] = {}
         self.behind: list[Example] = []
         self.signs: list[Example] = []
@@ -73,6 +74,10 @@ class Collages:
                 self.pieces.setdefault(item.concept, []).append(Piece(example, number))
             if example.scene.kind in KINDS and (example.owner == CLEAN).sum() >= 4 * BACKGROUND:
                 self.behind.append(example)
+        if len(self.pieces) < STYLE.fewest or not self.behind:
+            raise BadRequest(
+                "collages need pictures of two concepts or more, and free space; add drill or hard to --mix"
+            )
 
     def draw(self, rng: random.Random) -> Collage:
         """A new scene; which, depends on the state of `rng` only."""

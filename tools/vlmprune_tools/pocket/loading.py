@@ -67,7 +67,7 @@ def trained_parts(trained: Path | None) -> tuple[Decoder, Projector]:
     """Decoder and projector of a run's folder, of a packed file, or as shipped."""
     decoder, projector = Decoder(language_weights(ingredient_file(LANGUAGE, silent))), Projector()
     if trained is None or trained.is_file():
-        take_up(load_file(trained) if trained else trained_weights(), decoder, projector)
+        take_up(tensors_of(trained or "shipped"), decoder, projector)
     else:
         state = checkpoint_of(trained)
         projector.load_state_dict(state["projector"])

@@ -5,8 +5,6 @@ from `full_from` on every step sees all of them, and none ever sees the pruner.
 """
 
 import json
-import math
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from vlmprune_tools.pocket.labels import label_embeddings
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import FAMILIES, questions
+from vlmprune_tools.pocket.runs import rate_share, save_whole
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.tokens import Tokens
 
@@ -111,8 +110,7 @@ class Trainer:
     def set_rates(self, step: int) -> None:
         """Warm-up, then a cosine down to a small rest."""
         s = self.settings
-        share = max(s.lowest_rate, 0.5 * (1 + math.cos(math.pi * step / s.steps)))
-        share *= min(1.0, (step + 1) / s.warm_up_steps)
+        share = rate_share(step, s.steps, s.warm_up_steps, s.lowest_rate)
         for group, rate in zip(self.optimiser.param_groups, (s.lora_rate, s.projector_rate), strict=True):
             group["lr"] = rate * share
 
@@ -126,9 +124,7 @@ class Trainer:
             "seconds": self.seconds,
             "settings": asdict(self.settings),
         }
-        scratch = path.with_suffix(f".{os.getpid()}")
-        torch.save(state, scratch)
-        scratch.replace(path)
+        save_whole(state, path)
 
     def resume(self, path: Path) -> None:
         """Take up a checkpoint when there is one."""

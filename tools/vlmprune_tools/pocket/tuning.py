@@ -6,8 +6,6 @@ features: those of the lower layer are where the upper layers begin. The cache h
 some stands for it.
 """
 
-import math
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from vlmprune_tools.pocket.features import MEAN, STD, Example, Seen, pixels_of
 from vlmprune_tools.pocket.labels import grid_labels, places
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
+from vlmprune_tools.pocket.runs import rate_share, save_whole
 from vlmprune_tools.pocket.scenes import CLEAN, Drawn
 from vlmprune_tools.pocket.sharpen import Aims
 
@@ -43,7 +42,7 @@ class Start:
     class_token: Tensor  # (1, 1, WIDTH)
 
 
-def tune_tower(start: Start, groups: Sequence[Group], steps: int, folder: Path) -> None:
+def tune_tower(start: Start, groups: Sequence[Group], steps: int, folder: Path, seed: int = 0) -> None:
     """Run to the last step; a checkpoint in `folder` is gone on from."""
     folder.mkdir(parents=True, exist_ok=True)
     trained = nn.ModuleList([start.layers, start.projector])
@@ -51,10 +50,9 @@ def tune_tower(start: Start, groups: Sequence[Group], steps: int, folder: Path) 
     optimiser = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.98), weight_decay=DECAY)
     first = resume(folder / "checkpoint.pt", trained, optimiser)
     for step in track(range(first, steps), "tuning"):
-        rng = random.Random(step)
+        rng = random.Random(f"{seed}/{step}")
         chosen = rng.choices(groups, [group.weight for group in groups], k=ROWS)
-        share = max(LOWEST, 0.5 * (1 + math.cos(math.pi * step / steps))) * min(1.0, (step + 1) / WARM_UP)
-        optimiser.param_groups[0]["lr"] = RATE * share
+        optimiser.param_groups[0]["lr"] = RATE * rate_share(step, steps, WARM_UP, LOWEST)
         loss = tuning_loss(start, [rng.choice(group.examples) for group in chosen])
         optimiser.zero_grad()
         loss.backward()
@@ -109,9 +107,7 @@ def mean_class_token(tower: nn.Module, drawn: Sequence[Drawn]) -> Tensor:  # -> 
 def save(path: Path, trained: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
     """Write everything needed to go on, whole or not at all."""
     values = {name: value for name, value in trained.named_parameters() if value.requires_grad}
-    scratch = path.with_suffix(f".{os.getpid()}")
-    torch.save({"trained": values, "optimiser": optimiser.state_dict(), "step": step}, scratch)
-    scratch.replace(path)
+    save_whole({"trained": values, "optimiser": optimiser.state_dict(), "step": step}, path)
 
 
 def resume(path: Path, trained: nn.Module, optimiser: torch.optim.Optimizer) -> int:

@@ -91,6 +91,6 @@ def tune(chosen: argparse.Namespace) -> None:
     labels = label_embeddings(word_embeddings(), Tokens(processor.tokenizer))
     aims = Aims(labels, shift_of(projected_by(before, patches.on), patches, len(labels)), TEMPERATURE)
     start = Start(upper_layers(tower), projector, before, aims, class_token)
-    tune_tower(start, groups, chosen.steps, chosen.out)
+    tune_tower(start, groups, chosen.steps, chosen.out, chosen.seed)
     save_file(tensors | packed_projector(projector) | packed_tower(start.layers), chosen.out / "tuned.safetensors")
     print(chosen.out / "tuned.safetensors")
