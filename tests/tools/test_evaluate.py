@@ -103,6 +103,12 @@ def test_scores(tmp_path: Path) -> None:
     }
 
 
+def test_any_of_several_accepted_answers_is_right() -> None:
+    """A photo may be named after anything that it shows."""
+    asked = [Asked("photo", "What is in the picture?", "cat|eye", said) for said in ("eye", "cat|eye", "ca")]
+    assert score(asked)["photo"]["right"] == 1
+
+
 def test_a_bad_request_is_one_line(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     """Training without features says which step is missing."""
     monkeypatch.setenv("VLMPRUNE_CACHE", str(tmp_path))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
@@ -15,7 +16,7 @@ from vlmprune_export.pocket.trained import merged
 from vlmprune_tools.pocket import warm
 from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
 from vlmprune_tools.pocket.concepts import CONCEPTS
-from vlmprune_tools.pocket.decoder import Decoder
+from vlmprune_tools.pocket.decoder import ROWS, Decoder, causal_attention
 from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
 from vlmprune_tools.pocket.labels import LABELS
@@ -84,6 +85,20 @@ def test_what_is_shipped_computes_what_was_trained(weights: dict[str, Tensor]) -
         got = decoder(decoder.embedding[ids], torch.arange(40)[None], attention_mask(torch.zeros(1, 40), torch.float32))
         want = model(input_ids=ids).last_hidden_state
     assert (got - want).abs().max() < 1e-4
+
+
+def test_attention_some_queries_at_a_time_is_attention() -> None:
+    """Values and gradients are those of PyTorch's, with questions that do not see each other."""
+    torch.manual_seed(0)
+    length = ROWS + 50
+    mask = attention_mask(
+        torch.cat([torch.zeros(1, ROWS), torch.ones(1, 20), torch.full((1, 30), 2.0)], 1), torch.float32
+    )
+    inputs = [torch.randn(1, 3, length, 64, requires_grad=True) for _ in range(3)]
+    got, want = causal_attention(*inputs, mask), F.scaled_dot_product_attention(*inputs, attn_mask=mask)
+    assert torch.allclose(got, want, atol=1e-5)
+    for mine, theirs in zip(*(torch.autograd.grad(out.sum(), inputs) for out in (got, want)), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-4)
 
 
 def test_questions_do_not_see_each_other(weights: dict[str, Tensor], examples: list[Example]) -> None:

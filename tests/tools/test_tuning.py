@@ -1,25 +1,22 @@
-"""Tuning the tower: what is packed computes what was tuned, a stopped run goes on, labels come nearer."""
+"""Tuning the tower: what is packed computes what was tuned, a stopped run goes on, patches come nearer."""
 
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlmprune_export.pocket.trained import merged
-from vlmprune_tools.pocket.__main__ import main
-from vlmprune_tools.pocket.drawing import Group
-from vlmprune_tools.pocket.features import Example, features_folder, shard_examples, write_shard
-from vlmprune_tools.pocket.labels import LABELS
+from vlmprune_tools.pocket.features import features_folder, vision_features
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, updates, upper_layers
 from vlmprune_tools.pocket.projector import Projector
-from vlmprune_tools.pocket.scenes import Drawn, draw_scene
+from vlmprune_tools.pocket.scenes import CLEAN, EDGE, Drawn, Placed, Scene, draw_scene
 from vlmprune_tools.pocket.sharpen import Aims
-from vlmprune_tools.pocket.shipping import packed_projector
 from vlmprune_tools.pocket.smoke import drawn_artwork, random_tower
-from vlmprune_tools.pocket.tuning import Start, balanced, mean_class_token, projected_through, tune_tower, tuning_loss
+from vlmprune_tools.pocket.targets import NONE, NUMBER, PAIRS, Targets, picture_targets
+from vlmprune_tools.pocket.tuning import Fresh, Source, Start, pictures, tune_tower, tuned_features, tuning_losses
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +33,25 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Drawn]:
     return [draw_scene("train", "hard", index, artwork) for index in range(3)]
 
 
-@pytest.fixture(scope="module")
-def examples(drawn: list[Drawn], tower: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
-    """The scenes with their features."""
-    path = tmp_path_factory.mktemp("features") / "000000.safetensors"
-    write_shard(path, drawn, tower)
-    return list(shard_examples(path))
-
-
-def start_with(tower: nn.Module, drawn: list[Drawn]) -> Start:
+def start_with(tower: nn.Module) -> Start:
     """Any projector and any embeddings."""
     torch.manual_seed(1)
-    projector, aims = Projector(), Aims(torch.randn(len(LABELS), 576), torch.zeros(2, 576), 15.0)
-    token = mean_class_token(tower, drawn)
-    return Start(upper_layers(copy.deepcopy(tower)), projector, copy.deepcopy(projector), aims, token)
+    aims = Aims(torch.randn(len(NUMBER), 576), torch.zeros(2, 576), 15.0)
+    own = copy.deepcopy(tower)
+    return Start(own, upper_layers(own), Projector(), aims, torch.randn(576))
+
+
+def source_of(drawn: list[Drawn]) -> Source:
+    """These pictures, again and again."""
+    return Source(1.0, lambda _, index: drawn[index % len(drawn)])
+
+
+def targets_for(scene: Scene, owner: dict[int, int]) -> Targets:
+    """Targets of a picture in which these patches belong to these objects and all others to none."""
+    owners = np.full(576, CLEAN, np.int8)
+    for at, number in owner.items():
+        owners[at] = number
+    return picture_targets(Fresh(Drawn(scene, np.zeros((1, 1, 3), np.uint8), owners), torch.zeros(576, 1)))
 
 
 def randomised(layers: nn.ModuleList) -> nn.ModuleList:
@@ -84,42 +86,44 @@ def test_the_packed_update_belongs_to_the_tower(tower: nn.Module) -> None:
     assert len(packed) == 2 * 6 * 6
 
 
-def test_without_an_update_the_features_are_the_cached_ones(
-    tower: nn.Module, drawn: list[Drawn], examples: list[Example]
-) -> None:
-    """But for the class token, in whose place a mean stands."""
-    start = start_with(tower, drawn)
-    features = examples[0].features()[None]
+def test_without_an_update_the_features_are_the_towers(tower: nn.Module, drawn: list[Drawn]) -> None:
+    """Those that `features` stores."""
     with torch.inference_mode():
-        got, want = projected_through(start, features), start.projector(features.float())
-    assert (got - want).norm() < 0.05 * want.norm()
+        got, want = tuned_features(start_with(tower), drawn), vision_features(tower, drawn).float()
+    assert (got - want).norm() < 0.02 * want.norm()
 
 
-def test_labels_come_nearer_and_the_rest_is_frozen(
-    tower: nn.Module, drawn: list[Drawn], examples: list[Example], tmp_path: Path
-) -> None:
+def test_patches_come_nearer_and_the_rest_is_frozen(tower: nn.Module, drawn: list[Drawn], tmp_path: Path) -> None:
     """The loss falls; no weight of the tower itself changes."""
-    start = start_with(tower, drawn)
-    frozen = {name: value.clone() for name, value in start.layers.state_dict().items() if "lora" not in name}
+    start = start_with(tower)
+    frozen = {name: value.clone() for name, value in start.tower.state_dict().items() if "lora" not in name}
     with torch.no_grad():
-        before = tuning_loss(start, examples)
-    tune_tower(start, [Group(1.0, examples)], 12, tmp_path)
+        before = tuning_losses(start, drawn)
+    tune_tower(start, [source_of(drawn)], 12, tmp_path)
     with torch.no_grad():
-        assert tuning_loss(start, examples) < before
-    assert all(torch.equal(value, start.layers.state_dict()[name]) for name, value in frozen.items())
+        after = tuning_losses(start, drawn)
+    assert all(after[name] < before[name] for name in ("belonging", "marking"))
+    assert all(torch.equal(value, start.tower.state_dict()[name]) for name, value in frozen.items())
     assert any(update.lora_b.abs().max() > 0 for _, update in updates(start.layers))
 
 
-def test_a_stopped_run_goes_on(tower: nn.Module, drawn: list[Drawn], examples: list[Example], tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on(tower: nn.Module, drawn: list[Drawn], tmp_path: Path) -> None:
     """A finished run's checkpoint is taken up: nothing is left to do, and nothing changes."""
-    first = start_with(tower, drawn)
-    tune_tower(first, [Group(1.0, examples)], 3, tmp_path)
-    second = start_with(tower, drawn)
-    tune_tower(second, [Group(1.0, examples)], 3, tmp_path)
+    first, second = start_with(tower), start_with(tower)
+    for start in (first, second):
+        tune_tower(start, [source_of(drawn)], 3, tmp_path)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
     assert packed_equal(packed_tower(first.layers), packed_tower(second.layers))
     assert all(
         torch.equal(value, second.projector.state_dict()[key]) for key, value in first.projector.state_dict().items()
     )
+
+
+def test_the_pictures_of_a_step_depend_on_seed_and_step_only(drawn: list[Drawn]) -> None:
+    """So that a run gone on from sees what it would have seen."""
+    numbers = Source(1.0, lambda _, index: Drawn(Scene(str(index)), drawn[0].pixels, drawn[0].owner))
+    kinds = [[item.scene.kind for item in pictures([numbers], seed, step)] for seed, step in ((0, 5), (0, 5), (0, 6))]
+    assert kinds[0] == kinds[1] != kinds[2]
 
 
 def packed_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -127,13 +131,31 @@ def packed_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_a_large_object_does_not_drown_a_small_one(examples: list[Example]) -> None:
-    """The weights of an object's patches add up to the root of their number, edges counting less."""
-    label, weight = balanced(examples[0])
-    for number in label[label >= 0].unique():
-        mine = weight[label == number]
-        plain = torch.where(mine == mine.max(), 1.0, 0.3).sum()
-        assert mine.sum() == pytest.approx(float(plain.clamp(min=1).sqrt()), rel=0.02)
+def test_patches_on_an_object_aim_at_its_label_and_its_middle_is_marked() -> None:
+    """A large object counts by the root of its patches; an edge counts less, and is marked when it is all there is."""
+    scene = Scene("row", (Placed("dog", 0, 0, 42), Placed("cat", 140, 0, 14)))
+    targets = targets_for(scene, dict.fromkeys([0, 1, 2, 24, 25, 26, 48, 49, 50], 0) | {10: EDGE})
+    assert targets.aim[25] == NUMBER["dog"]
+    assert targets.aim[10] == NUMBER["cat"]
+    assert targets.marked.nonzero()[:, 0].tolist() == [10, 25]
+    assert targets.weight[targets.aim == NUMBER["dog"]].sum() == pytest.approx(3)
+    assert targets.weight[10] == pytest.approx(0.3)
+
+
+def test_what_is_behind_aims_at_its_colour_where_it_has_one() -> None:
+    """And nowhere else."""
+    objects = (Placed("dog", 0, 0, 14),)
+    assert targets_for(Scene("one", objects, "green"), {0: 0}).aim[300] == NUMBER["green"]
+    assert targets_for(Scene("one", objects, None, ("cat",)), {0: 0}).aim[300] == NONE
+
+
+def test_easy_vqas_thing_aims_between_its_shape_and_its_colour() -> None:
+    """Where the questions give both away; nothing of it is marked, for nothing is counted."""
+    targets = targets_for(Scene("easy-vqa", labels=("circle", "red")), {7: 0})
+    assert targets.aim[7] == NUMBER[PAIRS[0]]
+    assert targets.weight[7] == 1
+    assert not targets.marked.any()
+    assert targets_for(Scene("easy-vqa", labels=("circle",)), {7: 0}).aim[7] == NONE
 
 
 def test_features_are_told_apart_by_their_tower(tower: nn.Module) -> None:
@@ -143,12 +165,3 @@ def test_features_are_told_apart_by_their_tower(tower: nn.Module) -> None:
     assert tower_tag({"multi_modal_projector.linear_1.weight": torch.ones(2)}) == ""
     assert features_folder("hard", "dev", first).name == f"hard-dev-{first}"
     assert first == tower_tag(packed_tower(layers)) != tower_tag(packed_tower(randomised(layers)))
-
-
-def test_a_tuned_tower_is_not_tuned_again(tower: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its features would be those of another tower."""
-    packed = packed_projector(Projector()) | packed_tower(upper_layers(copy.deepcopy(tower)))
-    save_file(packed, tmp_path / "tuned.safetensors")
-    assert main(["tune", "--init", str(tmp_path / "tuned.safetensors"), "--out", str(tmp_path / "run")]) == 2
-    assert "tuned already" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 from vlmprune_export.pocket.trained import TRAINED
 from vlmprune_runtime.errors import VlmPruneError
 from vlmprune_tools.pocket import steps
-from vlmprune_tools.pocket.artwork import PICTURES, TRAINED_ON
+from vlmprune_tools.pocket.artwork import PICTURES, SHOWN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def features_options(command: argparse.ArgumentParser) -> None:
     """Which pictures to draw."""
-    command.add_argument("source", help="easy, hard, single, drill, crowd, sign, photo or easy-vqa")
+    command.add_argument("source", help="easy, hard, single, bare, drill, crowd, sign, photo or easy-vqa")
     command.add_argument("--split", choices=("train", "dev"), default="train")
     command.add_argument("--count", type=int, default=1000, help="pictures")
     command.add_argument(
@@ -84,8 +84,10 @@ def sharpen_options(command: argparse.ArgumentParser) -> None:
 
 def tune_options(command: argparse.ArgumentParser) -> None:
     """From where, on what, for how long."""
-    command.add_argument("--mix", default="crowd=5,drill=2.5,hard=1.3,sign=1.2", help="cached sources, source=weight")
-    command.add_argument("--init", required=True, help="a .safetensors file of `sharpen` or `warm`")
+    command.add_argument(
+        "--mix", default="crowd=3,drill=2,hard=2.5,sign=1.3,easy-vqa=0.7,bare=0.5", help="sources, source=weight"
+    )
+    command.add_argument("--init", required=True, help="shipped, or a .safetensors file of `sharpen`, `warm` or `pack`")
     command.add_argument("--steps", type=int, default=1500)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, required=True, help="folder of checkpoint and result; gone on from")
@@ -113,7 +115,7 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--count", type=int, default=300, help="pictures")
     command.add_argument("--first", type=int, default=0, help="picture to begin with; logs can be joined")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    command.add_argument("--vendors", default=",".join(TRAINED_ON), help=f"whose artwork: {', '.join(PICTURES)}")
+    command.add_argument("--vendors", default=",".join(SHOWN), help=f"whose artwork: {', '.join(PICTURES)}")
     command.add_argument("--reworded", action="store_true", help="in words that training never sees")
     command.add_argument("--blind", action="store_true", help="show a grey picture instead, for the floor")
     command.add_argument("--log", type=Path, required=True, help="answers so far (JSON lines); gone on from")

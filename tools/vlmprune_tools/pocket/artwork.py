@@ -1,6 +1,6 @@
 """Emoji artwork of several vendors, fetched once with the user's own npm and joined by code point.
 
-Three are trained on; Facebook's is only ever measured with.
+Four are trained on, three of them also measured with; Facebook's is only ever measured with.
 """
 
 import json
@@ -22,6 +22,7 @@ PACKAGES = {
     "google": "emoji-datasource-google@16.0.0",
     "twitter": "emoji-datasource-twitter@16.0.0",
     "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
+    "emojione": "emojione@2.2.7",
     "facebook": "emoji-datasource-facebook@16.0.0",
     "names": "emojibase-data@17.0.0",
 }
@@ -29,16 +30,18 @@ PICTURES = {
     "google": "img/google/64/{}.png",
     "twitter": "img/twitter/64/{}.png",
     "fluent": "assets/{}.webp",
+    "emojione": "assets/png_128x128/{}.png",
     "facebook": "img/facebook/64/{}.png",
 }
-TRAINED_ON = ("google", "twitter", "fluent")
+SHOWN = ("google", "twitter", "fluent")  # in scenes to be asked about
+TRAINED_ON = (*SHOWN, "emojione")
 THINGS = (0, 1, 3, 4, 5, 6, 7)  # emojibase's groups without symbols and flags
 LARGEST_PX = 160
 
 Artwork = Mapping[str, tuple[Path, ...]]
 
 
-def fetch_artwork(vendors: Iterable[str] = TRAINED_ON) -> Path:
+def fetch_artwork(vendors: Iterable[str] = SHOWN) -> Path:
     """The folder with the unpacked packages of some vendors and of the names, fetched when missing."""
     folder = cache_folder() / "artwork"
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ def fetch_package(package: str, target: Path) -> None:
         (Path(scratch) / "package").rename(target)
 
 
-def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = TRAINED_ON) -> dict[str, tuple[Path, ...]]:
+def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = SHOWN) -> dict[str, tuple[Path, ...]]:
     """Per concept its pictures, one of each vendor that has it."""
     folder = fetch_artwork(vendors)
     codes = codes_by_label(folder / "names" / "en" / "data.json")

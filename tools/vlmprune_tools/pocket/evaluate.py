@@ -134,7 +134,7 @@ def score(asked: Iterable[Asked]) -> dict[str, dict[str, Any]]:
 
 def score_family(items: Sequence[Asked]) -> dict[str, Any]:
     """The figures of one family."""
-    right = sum(item.said == item.answer for item in items)
+    right = sum(item.said in item.answer.split("|") for item in items)
     low, high = wilson(right, len(items))
     usual = Counter(item.answer for item in items).most_common(1)[0][1]
     return {

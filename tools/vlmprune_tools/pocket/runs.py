@@ -1,5 +1,6 @@
 """What every run that trains has in common: its learning rate's course, and a checkpoint that is whole or not there."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -22,3 +23,9 @@ def save_whole(state: dict[str, Any], path: Path) -> None:
     scratch = path.with_suffix(f".{os.getpid()}")
     torch.save(state, scratch)
     scratch.replace(path)
+
+
+def append_log(folder: Path, record: dict[str, Any]) -> None:
+    """Add one step's figures to the run's log."""
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")

@@ -34,11 +34,13 @@ class Settings:
     family_weights: Mapping[str, float] = field(
         default_factory=lambda: {
             "naming": 3.0,
-            "presence": 1.5,
-            "left-right": 1.5,
-            "top-bottom": 1.5,
-            "counting": 2.0,
-            "word": 1.0,
+            "presence": 1.0,
+            "colour": 2.0,
+            "left-right": 3.0,
+            "top-bottom": 2.0,
+            "counting": 4.0,
+            "easy-vqa": 1.5,
+            "word": 2.0,
             "digit": 1.0,
         }
     )

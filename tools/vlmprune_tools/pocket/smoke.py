@@ -1,6 +1,5 @@
 """All of training in small: shapes drawn here instead of artwork, random models instead of trained ones."""
 
-import copy
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import build_features, shard_examples
-from vlmprune_tools.pocket.labels import label_embeddings
 from vlmprune_tools.pocket.lowrank import packed_tower, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import draw_scene
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.shipping import shipped, take_up
+from vlmprune_tools.pocket.targets import aim_embeddings, mark_of
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Trainer
-from vlmprune_tools.pocket.tuning import Start, mean_class_token, tune_tower
+from vlmprune_tools.pocket.tuning import Source, Start, tune_tower
 from vlmprune_tools.pocket.warm import warm_projector
 
 PICTURES, VOCABULARY, RESERVED, LAYERS = 10, 512, 17, 2
@@ -82,10 +81,9 @@ def smoke_run(folder: Path) -> dict[str, Any]:
     examples = [item for path in (folder / "features").glob("*.safetensors") for item in shard_examples(path)]
     embedding = weights["embed_tokens.weight"]
     projector = warm_projector(examples, embedding, tokenizer, steps=20)
-    aims = Aims(label_embeddings(embedding, Tokens(tokenizer)), torch.zeros(2, embedding.shape[1]))
-    token = mean_class_token(tower, drawn[:2])
-    tuned = Start(upper_layers(tower), projector, copy.deepcopy(projector), aims, token)
-    tune_tower(tuned, [Group(1.0, examples)], 2, folder / "tuning")
+    aims = Aims(aim_embeddings(embedding, Tokens(tokenizer)), torch.zeros(2, embedding.shape[1]))
+    tuned = Start(tower, upper_layers(tower), projector, aims, mark_of(embedding, Tokens(tokenizer)))
+    tune_tower(tuned, [Source(1.0, lambda _, index: drawn[index % PICTURES])], 2, folder / "tuning")
     trainer = Trainer(Decoder(weights), projector, Tokens(tokenizer), SETTINGS)
     losses = [trainer.evaluate_on(examples[:4], list(artwork))]
     trainer.fit([Group(1.0, examples)], list(artwork), folder / "run")

@@ -27,6 +27,8 @@ SIGN_COLOURS = (
 )
 FONTS = ("DejaVuSans-Bold.ttf", "DejaVuSans.ttf", "DejaVuSerif-Bold.ttf", "DejaVuSansMono-Bold.ttf")
 
+EASY_DEV = 3500  # picture of easy-VQA's train part from which on they are for choosing
+
 Draw = Callable[[str, int], Drawn]
 
 
@@ -96,7 +98,7 @@ def easy_vqa_questions(part: str) -> dict[int, list[tuple[str, str]]]:
 
 
 def draw_photo(split: str, index: int) -> Drawn:
-    """A whole sample photo of which a known concept can be seen; training saw its left half, behind other things.
+    """A whole sample photo; naming any known concept that can be seen in it is right. Training saw its left half.
 
     There are few: `BadRequest` beyond the last, so that none counts twice.
     """
@@ -105,7 +107,7 @@ def draw_photo(split: str, index: int) -> Drawn:
         raise BadRequest(f"photo: got picture {index}; allowed: 0 to {len(shown) - 1}, one each")
     name = shown[index]
     pixels = Image.fromarray(photo_pixels(name)).convert("RGB").resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC)
-    asked = ("photo", "What is in the picture?", PHOTOS[name][0])
+    asked = ("photo", "What is in the picture?", "|".join(PHOTOS[name]))
     return Drawn(
         Scene("photo", shows=PHOTOS[name], asked=(asked,)),
         np.asarray(pixels),
@@ -114,9 +116,9 @@ def draw_photo(split: str, index: int) -> Drawn:
 
 
 def draw_easy_vqa(split: str, index: int) -> Drawn:
-    """Picture `index` of easy-VQA; dev is the end of the published train part."""
+    """Picture `index` of easy-VQA; dev is the end of the published train part, the rest of which goes round."""
     part = "test" if split == "test" else "train"
-    number = index + 3500 if split == "dev" else index
+    number = {"dev": EASY_DEV + index, "train": index % EASY_DEV}.get(split, index)
     paths = getattr(tools_package("easy_vqa"), f"get_{part}_image_paths")()
     image = Image.open(Path(paths[number])).convert("RGB")
     asked = tuple(("easy-vqa", question, answer) for question, answer in easy_vqa_questions(part)[number])

@@ -37,6 +37,7 @@ STYLES = {
     "easy": Style(64, 130, 100, most=4, kin=0.0, clutter=0.0, flat=0.0, backgrounds={"plain": 1.0}),
     "hard": Style(),
     "single": Style(kinds={"one": 1.0}),
+    "bare": Style(kinds={"empty": 1.0}, backgrounds={"plain": 0.35, "noise": 0.15, "photo": 0.5}, flat=0.5),
     "drill": Style(
         small_bias=1.4,
         varied=0.5,

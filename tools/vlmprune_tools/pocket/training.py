@@ -4,7 +4,6 @@ First come collages of few tokens, up to `dense_until`; then most steps see a sa
 from `full_from` on every step sees all of them, and none ever sees the pruner.
 """
 
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from vlmprune_tools.pocket.labels import label_embeddings
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import FAMILIES, questions
-from vlmprune_tools.pocket.runs import rate_share, save_whole
+from vlmprune_tools.pocket.runs import append_log, rate_share, save_whole
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.tokens import Tokens
 
@@ -50,8 +49,7 @@ class Trainer:
             began = time.monotonic()
             figures = self.one_step(step, drawer)
             self.step, self.seconds = step + 1, self.seconds + time.monotonic() - began
-            with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"step": step, "seconds": round(self.seconds, 1), **figures}) + "\n")
+            append_log(folder, {"step": step, "seconds": round(self.seconds, 1), **figures})
             if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
                 self.save(folder / "checkpoint.pt")
 

@@ -1,33 +1,36 @@
-"""The vision tower's upper layers and the projector, tuned together so that patches lie at their labels' embeddings.
+"""The vision tower's upper layers and the projector, tuned together so that patches lie where they belong.
 
 `sharpen` can only bend what the frozen tower tells. Its patches end up between labels (cosine to their own about
-0.34), which the language model has to make out; it names almost everything when they lie at them. Trained on cached
-features: those of the lower layer are where the upper layers begin. The cache holds no class token, so the mean of
-some stands for it.
+0.34), which the language model has to make out; it names almost everything when they lie at them. Pictures are drawn
+as they are needed, so that no two steps see the same one.
 """
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlmprune_export.pocket.tower import CONFIG, FEATURE_LAYERS, GRID
-from vlmprune_tools.pocket.drawing import Group
-from vlmprune_tools.pocket.features import MEAN, STD, Example, Seen, pixels_of
-from vlmprune_tools.pocket.labels import grid_labels, places
+from vlmprune_export.pocket.tower import FEATURE_LAYERS, GRID
+from vlmprune_tools.pocket.features import MEAN, STD, pixels_of
+from vlmprune_tools.pocket.labels import places
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
-from vlmprune_tools.pocket.runs import rate_share, save_whole
-from vlmprune_tools.pocket.scenes import CLEAN, Drawn
+from vlmprune_tools.pocket.runs import append_log, rate_share, save_whole
+from vlmprune_tools.pocket.scenes import Drawn, Scene
 from vlmprune_tools.pocket.sharpen import Aims
+from vlmprune_tools.pocket.sources import Draw
+from vlmprune_tools.pocket.targets import NONE, Targets, targets_of
 
-WIDTH: int = CONFIG["hidden_size"]
 ROWS, RATE, DECAY, PULL, WARM_UP, LOWEST, SAVE_EVERY = 4, 2.5e-4, 0.02, 0.3, 30, 0.02, 50
-TEMPERATURE = 15.0
+TEMPERATURE, NEAR = 15.0, 0.25  # of the cosine; the cosine from which a patch is at a label rather than nowhere
+PICTURES = 1_000_000  # numbers that pictures are drawn by
+MARKING, STEEP = 0.5, 8.0  # weight of the marks; how sure half the way to a mark is
 EVERYWHERE = places(torch.arange(GRID * GRID))
 
 
@@ -35,14 +38,44 @@ EVERYWHERE = places(torch.arange(GRID * GRID))
 class Start:
     """What tuning begins with: `layers` and `projector` are trained in place."""
 
+    tower: Any  # a `Dinov2Model`, of which only what is below `layers` is used
     layers: nn.ModuleList
     projector: Projector
-    before: Projector  # where patches on nothing are held
     aims: Aims
-    class_token: Tensor  # (1, 1, WIDTH)
+    mark: Tensor  # (D,)
 
 
-def tune_tower(start: Start, groups: Sequence[Group], steps: int, folder: Path, seed: int = 0) -> None:
+@dataclass(frozen=True)
+class Fresh:
+    """A picture just drawn, as training sees it."""
+
+    drawn: Drawn
+    values: Tensor  # (N, F)
+
+    @property
+    def scene(self) -> Scene:
+        """What is where."""
+        return self.drawn.scene
+
+    @property
+    def owner(self) -> Tensor:  # (N,)
+        """What each visual token is on."""
+        return torch.from_numpy(self.drawn.owner)
+
+    def features(self) -> Tensor:  # -> (N, F)
+        """Features of all visual tokens."""
+        return self.values
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one kind, and how often they are drawn."""
+
+    weight: float
+    draw: Draw
+
+
+def tune_tower(start: Start, sources: Sequence[Source], steps: int, folder: Path, seed: int = 0) -> None:
     """Run to the last step; a checkpoint in `folder` is gone on from."""
     folder.mkdir(parents=True, exist_ok=True)
     trained = nn.ModuleList([start.layers, start.projector])
@@ -50,58 +83,77 @@ def tune_tower(start: Start, groups: Sequence[Group], steps: int, folder: Path, 
     optimiser = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.98), weight_decay=DECAY)
     first = resume(folder / "checkpoint.pt", trained, optimiser)
     for step in track(range(first, steps), "tuning"):
-        rng = random.Random(f"{seed}/{step}")
-        chosen = rng.choices(groups, [group.weight for group in groups], k=ROWS)
         optimiser.param_groups[0]["lr"] = RATE * rate_share(step, steps, WARM_UP, LOWEST)
-        loss = tuning_loss(start, [rng.choice(group.examples) for group in chosen])
+        began = time.monotonic()
+        losses = tuning_losses(start, pictures(sources, seed, step))
+        loss = losses["belonging"] + MARKING * losses["marking"]
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
+        figures = {name: round(value.item(), 4) for name, value in losses.items()}
+        append_log(folder, {"step": step, "seconds": round(time.monotonic() - began, 2), **figures})
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             save(folder / "checkpoint.pt", trained, optimiser, step + 1)
 
 
-def projected_through(start: Start, features: Tensor) -> Tensor:  # (B, N, F) -> (B, N, D)
-    """What tower and projector make of cached features, of which only the lower layer's are used."""
-    lower = features[..., :WIDTH].float()
-    x = torch.cat([start.class_token.expand(len(lower), -1, -1), lower], 1)
+def pictures(sources: Sequence[Source], seed: int, step: int) -> list[Drawn]:
+    """The pictures of a step: any of the train split."""
+    rng = random.Random(f"{seed}/{step}")
+    chosen = rng.choices(sources, [item.weight for item in sources], k=ROWS)
+    return [item.draw("train", rng.randrange(PICTURES)) for item in chosen]
+
+
+def tuned_features(start: Start, drawn: Sequence[Drawn]) -> Tensor:  # -> (B, N, F)
+    """What the projector reads of some pictures, through the layers as they stand."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        lower = start.tower.embeddings((pixels_of(drawn) / 255 - MEAN) / STD)
+        for layer in start.tower.encoder.layer[: FEATURE_LAYERS[0]]:
+            lower = layer(lower)
+    x = lower
     with torch.autocast("cpu", torch.bfloat16):
         for layer in start.layers:
             x = layer(x)
-        projected: Tensor = start.projector(torch.cat([lower, x[:, 1:].float()], -1))
-    return projected.float()
+    return torch.cat([lower[:, 1:], x[:, 1:]], -1).float()
 
 
-def tuning_loss(start: Start, examples: Sequence[Example]) -> Tensor:
-    """Cross-entropy over the labels and a pull to the label's embedding; patches on nothing stay."""
-    features = torch.stack([example.features() for example in examples])
-    label, weight = (torch.stack(part) for part in zip(*map(balanced, examples), strict=True))
-    projected, on = projected_through(start, features), label >= 0
-    place, weight = EVERYWHERE.expand(len(examples), -1, -1)[on], weight[on]
-    entropy = F.cross_entropy(start.aims.scores(projected[on], place), label[on], reduction="none")
-    distance = (projected[on] - start.aims.target(label[on], place)).pow(2).sum(1) / start.aims.spread
-    off = torch.stack([example.owner for example in examples]) == CLEAN
-    with torch.no_grad():
-        held_at = start.before(features[off].float())
-    held = (projected[off] - held_at).pow(2).sum(1).mean() / start.aims.spread
-    loss: Tensor = (weight * (entropy + PULL * distance)).sum() / weight.sum().clamp(min=1e-6) + held
+def tuning_losses(start: Start, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
+    """How far patches are from where they belong, and how well those that are marked are told from others."""
+    features = tuned_features(start, drawn)
+    targets = targets_of([Fresh(*pair) for pair in zip(drawn, features, strict=True)])
+    with torch.autocast("cpu", torch.bfloat16):
+        projected = start.projector(features).float()
+    place = EVERYWHERE.expand(len(drawn), -1, -1)
+    plain = projected - targets.marked[..., None] * start.mark
+    belonging = belonging_loss(start.aims, plain, place, targets)
+    return {"belonging": belonging, "marking": marking_loss(start, projected, place, targets)}
+
+
+def belonging_loss(aims: Aims, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:  # (B, N, D) -> ()
+    """Cross-entropy over the embeddings and "none of them", and a pull to the right one."""
+    scores = aims.scores(projected, place)
+    scores = torch.cat([scores, scores.new_full((*scores.shape[:-1], 1), NEAR * aims.temperature)], -1)
+    wanted = torch.where(targets.aim == NONE, scores.shape[-1] - 1, targets.aim.long())
+    entropy = F.cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
+    distance = (projected - aimed_at(aims, place, targets)).pow(2).sum(-1) / aims.spread * (targets.aim != NONE)
+    loss: Tensor = (targets.weight * (entropy + PULL * distance)).sum() / targets.weight.sum()
     return loss
 
 
-def balanced(example: Seen) -> tuple[Tensor, Tensor]:  # -> (N,), (N,)
-    """Labels of all patches and their weights: a large object counts more than a small one, but by its root only."""
-    label, weight = grid_labels(example)
-    patches = (label + 1).bincount(weights=weight).clamp(min=1)
-    return label, weight / patches[label + 1].sqrt()
+def aimed_at(aims: Aims, place: Tensor, targets: Targets) -> Tensor:  # -> (B, N, D)
+    """Where patches belong; the middle of everything for those that belong nowhere."""
+    known = torch.cat([aims.labels, aims.middle[None]])  # NONE, -1, is the last
+    where: Tensor = known[targets.aim.long()] + place @ aims.shift
+    return where
 
 
-@torch.inference_mode()
-def mean_class_token(tower: nn.Module, drawn: Sequence[Drawn]) -> Tensor:  # -> (1, 1, WIDTH)
-    """The class token where the upper layers begin, mean over some pictures."""
-    states = tower((pixels_of(drawn) / 255 - MEAN) / STD, output_hidden_states=True).hidden_states
-    token: Tensor = states[FEATURE_LAYERS[0]][:, :1].mean(0, keepdim=True)
-    return token.clone()
+def marking_loss(start: Start, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:
+    """How well marked patches are told from others: the two weigh the same."""
+    way = (projected - aimed_at(start.aims, place, targets)) @ start.mark / start.mark.pow(2).sum()
+    wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), targets.marked.float(), reduction="none")
+    others = targets.weight * ~targets.marked
+    loss: Tensor = wrong[targets.marked].sum() / targets.marked.sum().clamp(min=1)
+    return loss + (wrong * others).sum() / others.sum()
 
 
 def save(path: Path, trained: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:

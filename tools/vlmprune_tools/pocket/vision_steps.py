@@ -1,6 +1,8 @@
 """The steps before the language model comes in: features, projector, vision tower."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from safetensors.torch import save_file
@@ -8,22 +10,31 @@ from torch import Tensor
 
 from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
-from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.pocket.artwork import artwork_of
+from vlmprune_tools.pocket.artwork import TRAINED_ON, artwork_of
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
-from vlmprune_tools.pocket.labels import label_embeddings, labelled_patches
-from vlmprune_tools.pocket.loading import groups_of, load_pocket, load_tower, silent, tensors_of
-from vlmprune_tools.pocket.lowrank import packed_tower, tower_tag, tower_updates, upper_layers
+from vlmprune_tools.pocket.labels import LABELS, label_embeddings, labelled_patches
+from vlmprune_tools.pocket.loading import load_pocket, load_tower, silent, tensors_of
+from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.sharpen import Aims, projected_by, sharpen_projector, shift_of
 from vlmprune_tools.pocket.shipping import packed_projector, take_up_projector
 from vlmprune_tools.pocket.sources import source
+from vlmprune_tools.pocket.targets import aim_embeddings, mark_of
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.tuning import TEMPERATURE, Start, mean_class_token, tune_tower
+from vlmprune_tools.pocket.tuning import (
+    ROWS,
+    TEMPERATURE,
+    Fresh,
+    Source,
+    Start,
+    pictures,
+    tune_tower,
+    tuned_features,
+)
 from vlmprune_tools.pocket.warm import warm_projector
 
-SHIFT_FROM = 400  # pictures of each source from which `tune` learns what the place of a patch adds
+SHIFT_FROM = 60  # steps, from whose pictures `tune` learns what the place of a patch adds
 
 
 def word_embeddings() -> Tensor:
@@ -43,7 +54,7 @@ def features(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
     tensors = tensors_of(chosen.tower)
     folder = features_folder(chosen.source, chosen.split, tower_tag(tensors))
-    draw = source(chosen.source, artwork_of(CONCEPTS))
+    draw = source(chosen.source, artwork_of(CONCEPTS, TRAINED_ON))
     build_features(draw, chosen.split, chosen.count, folder, load_tower(tensors))
     print(folder)
 
@@ -77,20 +88,31 @@ def sharpen(chosen: argparse.Namespace) -> None:
 
 
 def tune(chosen: argparse.Namespace) -> None:
-    """Tune the vision tower's upper layers and the projector, so that patches lie at their labels' embeddings."""
+    """Tune the vision tower's upper layers and the projector, so that patches lie where they belong."""
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
-    (tensors, before), (_, projector) = started(chosen.init), started(chosen.init)
-    if tower_updates(tensors):
-        raise BadRequest(f"--init {chosen.init}: its tower is tuned already; allowed: files of warm or sharpen")
+    tensors, projector = started(chosen.init)
     _, processor = load_pocket(None)
-    tower, groups = load_tower({}), groups_of(chosen.mix)
-    draw = source(chosen.mix.partition("=")[0], artwork_of(CONCEPTS))
-    class_token = mean_class_token(tower, [draw("train", index) for index in range(16)])
-    patches = labelled_patches([item for group in groups for item in group.examples[:SHIFT_FROM]])
-    labels = label_embeddings(word_embeddings(), Tokens(processor.tokenizer))
-    aims = Aims(labels, shift_of(projected_by(before, patches.on), patches, len(labels)), TEMPERATURE)
-    start = Start(upper_layers(tower), projector, before, aims, class_token)
-    tune_tower(start, groups, chosen.steps, chosen.out, chosen.seed)
-    save_file(tensors | packed_projector(projector) | packed_tower(start.layers), chosen.out / "tuned.safetensors")
+    embedding, tokens = word_embeddings(), Tokens(processor.tokenizer)
+    tower = load_tower({})
+    layers = upper_layers(tower)
+    take_up_tower(tensors, layers)
+    labels, mark = aim_embeddings(embedding, tokens), mark_of(embedding, tokens)
+    start = Start(tower, layers, projector, Aims(labels, torch.zeros(2, labels.shape[1]), TEMPERATURE), mark)
+    sources = [
+        Source(float(weight or 1), source(name, artwork_of(CONCEPTS, TRAINED_ON)))
+        for name, _, weight in (part.partition("=") for part in chosen.mix.split(","))
+    ]
+    start = replace(start, aims=replace(start.aims, shift=shift_of_start(start, sources, chosen.seed)))
+    tune_tower(start, sources, chosen.steps, chosen.out, chosen.seed)
+    save_file(tensors | packed_projector(projector) | packed_tower(layers), chosen.out / "tuned.safetensors")
     print(chosen.out / "tuned.safetensors")
+
+
+@torch.no_grad()
+def shift_of_start(start: Start, sources: Sequence[Source], seed: int) -> Tensor:  # -> (2, D)
+    """What the place of a patch adds to its projection before tuning, which keeps that."""
+    drawn = [item for step in range(SHIFT_FROM) for item in pictures(sources, seed, -1 - step)]
+    features = torch.cat([tuned_features(start, drawn[at : at + ROWS]) for at in range(0, len(drawn), ROWS)])
+    patches = labelled_patches([Fresh(*pair) for pair in zip(drawn, features, strict=True)])
+    return shift_of(projected_by(start.projector, patches.on), patches, len(LABELS))

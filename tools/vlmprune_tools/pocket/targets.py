@@ -1,0 +1,102 @@
+"""What each patch of a picture should tell, for tuning: the embedding that it belongs at, and whether it is marked.
+
+A patch on an object belongs at its label, one on a plain background at the colour's name, one on easy-VQA's only thing
+between its shape and its colour; all others at none of these. One patch of each object, its middle, is marked: marks
+can be counted, patches of one object cannot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmprune_export.pocket.tower import GRID
+from vlmprune_tools.pocket.concepts import COLOURS, SHAPE_COLOURS, SHAPES
+from vlmprune_tools.pocket.features import Seen
+from vlmprune_tools.pocket.labels import LABELS, grid_labels
+from vlmprune_tools.pocket.placing import within
+from vlmprune_tools.pocket.scenes import CLEAN, EDGE, Placed, Scene
+from vlmprune_tools.pocket.tokens import Tokens
+
+PLAIN = tuple(dict.fromkeys((*LABELS, *COLOURS)))
+PAIRS = tuple((shape, colour) for shape in SHAPES for colour in (*COLOURS, *SHAPE_COLOURS))
+NUMBER = {name: number for number, name in enumerate((*PLAIN, *PAIRS))}
+NONE = -1  # a patch that belongs nowhere
+BETWEEN = 0.7  # length of what lies between two embeddings, in their sum
+BEHIND = 0.3  # what all patches behind the objects count, beside an object of as many
+MARK_WORD, MARK = "object", 0.6  # where a mark moves a patch, and how much of the way
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the patches of one picture, or of several, should tell."""
+
+    aim: Tensor  # (.., N): number of the embedding, or NONE
+    weight: Tensor  # (.., N)
+    marked: Tensor  # (.., N): bool
+
+
+def targets_of(examples: Sequence[Seen]) -> Targets:
+    """Those of some pictures, (B, N) each."""
+    found = [picture_targets(example) for example in examples]
+    return Targets(*(torch.stack([getattr(item, name) for item in found]) for name in Targets.__dataclass_fields__))
+
+
+def picture_targets(example: Seen) -> Targets:
+    """Those of one picture; a large object counts more than a small one, but by its root only."""
+    label, weight = grid_labels(example)
+    behind = NUMBER.get(behind_of(example.scene), NONE)
+    aim = torch.where(example.owner == CLEAN, behind, label)
+    if (pair := pair_of(example.scene)) is not None:
+        aim = torch.where(example.owner == 0, NUMBER[pair], aim)
+        weight = torch.where(example.owner == 0, 1.0, weight)
+    weight = torch.where(example.owner == CLEAN, BEHIND, weight)
+    counted = (aim + 1).bincount(weights=weight).clamp(min=1)
+    return Targets(aim, weight / counted[aim + 1].sqrt(), marks(example))
+
+
+def behind_of(scene: Scene) -> str:
+    """The colour behind the objects, or nothing."""
+    return scene.colour or ""
+
+
+def pair_of(scene: Scene) -> tuple[str, str] | None:
+    """Shape and colour of easy-VQA's only thing, where both are known."""
+    shape = next((name for name in scene.labels if name in SHAPES), None)
+    colour = next((name for name in scene.labels if name in COLOURS or name in SHAPE_COLOURS), None)
+    return (shape, colour) if shape and colour else None
+
+
+def marks(example: Seen) -> Tensor:  # -> (N,)
+    """True at the middle patch of each object."""
+    marked = torch.zeros(len(example.owner), dtype=torch.bool)
+    for number, item in enumerate(example.scene.objects):
+        at = patches_of(example, number, item)
+        if len(at):
+            place = torch.stack([at % GRID, at // GRID], -1).float()
+            marked[at[(place - place.mean(0)).pow(2).sum(1).argmin()]] = True
+    return marked
+
+
+def patches_of(example: Seen, number: int, item: Placed) -> Tensor:  # -> (P,)
+    """The patches mostly on an object; of one too small for any, those that it touches."""
+    at: Tensor = (example.owner == number).nonzero()[:, 0]
+    return at if len(at) else ((example.owner == EDGE) & within(item.square)).nonzero()[:, 0]
+
+
+def aim_embeddings(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (aims, D)
+    """Where patches belong: input embeddings, the mean where a name is several tokens."""
+
+    def of(name: str) -> Tensor:
+        return embedding[list(tokens.answer(name)[:-1])].float().mean(0)
+
+    pairs = [(of(shape) + of(colour)) * BETWEEN for shape, colour in PAIRS]
+    return torch.stack([*(of(name) for name in PLAIN), *pairs])
+
+
+def mark_of(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (D,)
+    """What a mark adds to a patch."""
+    embedded = aim_embeddings(embedding, tokens)
+    word = embedding[tokens.answer(MARK_WORD)[0]].float()
+    return (word - embedded.mean(0)) * MARK
