@@ -14,11 +14,13 @@ from transformers import LlamaConfig, LlamaModel
 from vlmprune_export.pocket import language
 from vlmprune_export.pocket.trained import merged
 from vlmprune_tools.pocket import warm
+from vlmprune_tools.pocket.__main__ import main
 from vlmprune_tools.pocket.batches import ALL_VISUAL, attention_mask, keep_visual, make_batch
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import ROWS, Decoder, causal_attention
 from vlmprune_tools.pocket.drawing import Group
-from vlmprune_tools.pocket.features import Example, shard_examples, write_shard
+from vlmprune_tools.pocket.features import Example, build_features, shard_examples, write_shard
+from vlmprune_tools.pocket.fresh import Endless
 from vlmprune_tools.pocket.labels import LABELS
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import Question
@@ -33,6 +35,7 @@ from vlmprune_tools.pocket.smoke import (
     random_language_weights,
     smoke_run,
 )
+from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Trainer
 
@@ -217,3 +220,23 @@ def test_a_picture_of_nothing_warms_the_projector_with_its_colour() -> None:
     assert label.dtype == torch.long
     assert {warm.LABELS[number] for number in label.tolist()} == {"red"}
     assert len(label) == len(place) == 8
+
+
+def test_pictures_drawn_for_a_step_are_those_that_would_have_been_kept(tmp_path: Path) -> None:
+    """The same scene, the same features, and as many as one likes."""
+    artwork, tower = drawn_artwork(tmp_path / "artwork"), FlatTower()
+    draw = source("hard", artwork)
+    pictures = Endless(draw, tower)
+    build_features(draw, "train", 2, tmp_path / "kept", tower)
+    kept = list(shard_examples(tmp_path / "kept" / "000000.safetensors"))
+    assert len(pictures) > 100_000
+    for fresh, stored in zip(pictures[:2], kept, strict=True):
+        assert fresh.scene == stored.scene
+        assert torch.equal(fresh.owner, stored.owner)
+        assert torch.equal(fresh.features(), stored.features())
+
+
+def test_collages_need_kept_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before anything is loaded."""
+    assert main(["train", "--fresh", "--dense-until", "0.5", "--out", str(tmp_path / "run")]) == 2
+    assert "--fresh: collages" in capsys.readouterr().err

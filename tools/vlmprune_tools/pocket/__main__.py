@@ -43,7 +43,7 @@ def features_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split", choices=("train", "dev"), default="train")
     command.add_argument("--count", type=int, default=1000, help="pictures")
     command.add_argument(
-        "--tower", default="shipped", help="whose features: shipped, plain (untuned, for sharpen and tune), or a file"
+        "--tower", default="shipped", help="whose features: shipped, plain (untuned, for warm and sharpen), or a file"
     )
 
 
@@ -58,6 +58,7 @@ def warm_options(command: argparse.ArgumentParser) -> None:
 def train_options(command: argparse.ArgumentParser) -> None:
     """What to train on, from where, for how long."""
     command.add_argument("--mix", default="drill=6,hard=2,easy-vqa=1,sign=1", help="source=weight, ...")
+    command.add_argument("--fresh", action="store_true", help="draw new pictures for each step; no `features` needed")
     command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `warm` or `pack`")
     command.add_argument("--steps", type=int, default=300)
     command.add_argument("--rows", type=int, default=16, help="pictures per step with sampled visual tokens")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.features import Seen
 from vlmprune_tools.pocket.placing import Square, clear, far_enough, within
 from vlmprune_tools.pocket.scenes import CLEAN, EDGE, GONE, Placed, Scene, concepts_of
 from vlmprune_tools.pocket.styles import Style
@@ -27,7 +27,7 @@ SIGNS = 0.15  # share of signs, where there are any
 class Piece:
     """One object of a drawn picture."""
 
-    example: Example
+    example: Seen
     number: int
 
     @property
@@ -48,7 +48,7 @@ class Collage:
 
     scene: Scene
     owner: Tensor  # (N,)
-    taken: tuple[tuple[Example, Tensor], ...]  # each with the numbers of its patches
+    taken: tuple[tuple[Seen, Tensor], ...]  # each with the numbers of its patches
 
     def features(self) -> Tensor:  # -> (N, F)
         """Features of the visual tokens that there are; zeros for those that are gone."""
@@ -62,11 +62,11 @@ class Collage:
 class Collages:
     """Draws collages out of many examples."""
 
-    def __init__(self, examples: Iterable[Example]) -> None:
+    def __init__(self, examples: Iterable[Seen]) -> None:
         """Sort all objects of some examples by what they are; `BadRequest` when too few for any scene."""
         self.pieces: dict[str, list[Piece]] = {}
-        self.behind: list[Example] = []
-        self.signs: list[Example] = []
+        self.behind: list[Seen] = []
+        self.signs: list[Seen] = []
         for example in examples:
             if example.scene.kind == "sign":
                 self.signs.append(example)
@@ -98,7 +98,7 @@ def apart(kind: str, squares: Sequence[Square]) -> bool:
     return all(clear(a, b) for a, b in pairs) and far_enough(kind, list(squares))
 
 
-def assemble(kind: str, pieces: Sequence[Piece], behind: Example, rng: random.Random) -> Collage:
+def assemble(kind: str, pieces: Sequence[Piece], behind: Seen, rng: random.Random) -> Collage:
     """The pieces before a few patches of what is behind; `shows` of `behind` is kept."""
     owner = torch.full_like(behind.owner, GONE)
     free = behind.owner == CLEAN
@@ -115,7 +115,7 @@ def assemble(kind: str, pieces: Sequence[Piece], behind: Example, rng: random.Ra
     return Collage(scene, owner, tuple(taken))
 
 
-def thinned(example: Example, rng: random.Random) -> Collage:
+def thinned(example: Seen, rng: random.Random) -> Collage:
     """A picture with few of the patches that are on nothing."""
     owner, behind = example.owner.clone(), (example.owner == CLEAN).nonzero()[:, 0].tolist()
     owner[rng.sample(behind, max(0, len(behind) - BACKGROUND))] = GONE

@@ -7,7 +7,7 @@ from itertools import chain
 
 from vlmprune_tools.pocket.batches import ALL_VISUAL, Batch, make_batch, shuffled
 from vlmprune_tools.pocket.collage import Collages
-from vlmprune_tools.pocket.features import Example
+from vlmprune_tools.pocket.features import Seen
 from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.questions import Question, questions
 from vlmprune_tools.pocket.settings import Settings
@@ -21,7 +21,7 @@ class Group:
     """Examples of one source, and how often they are drawn."""
 
     weight: float
-    examples: Sequence[Example]
+    examples: Sequence[Seen]
 
 
 class Drawer:

@@ -73,5 +73,11 @@ def places(at: Tensor) -> Tensor:  # (P,) -> (P, 2)
 
 
 def label_embeddings(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (labels, D)
-    """The language model's input embedding of each label; the mean where one is several tokens."""
-    return torch.stack([embedding[list(tokens.answer(name)[:-1])].float().mean(0) for name in LABELS])
+    """The language model's input embedding of each label."""
+    return torch.stack([word_embedding(embedding, tokens, name) for name in LABELS])
+
+
+def word_embedding(embedding: Tensor, tokens: Tokens, word: str) -> Tensor:  # (V, D) -> (D,)
+    """The input embedding of a word as an answer begins with it; the mean where it is several tokens."""
+    mean: Tensor = embedding[list(tokens.answer(word)[:-1])].float().mean(0)
+    return mean

@@ -14,12 +14,16 @@ from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.tower import CONFIG, tower_weights
 from vlmprune_export.pocket.trained import merged, trained_weights
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_tools.pocket.artwork import TRAINED_ON, artwork_of
+from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.drawing import Group
 from vlmprune_tools.pocket.features import load_examples
+from vlmprune_tools.pocket.fresh import Endless
 from vlmprune_tools.pocket.lowrank import tower_updates
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.shipping import take_up
+from vlmprune_tools.pocket.sources import Draw, source
 
 TOWER_FILE = "tower.safetensors"  # what a run's folder keeps of the tower that its features come from
 
@@ -59,8 +63,28 @@ def load_tower(tensors: dict[str, Tensor]) -> Any:
 
 def groups_of(mix: str, tag: str = "") -> list[Group]:
     """`drill=6,sign=1` as groups of cached examples."""
+    return [Group(weight, load_examples(name, "train", tag=tag)) for name, weight in weights_of(mix)]
+
+
+def fresh_groups(mix: str, tensors: dict[str, Tensor]) -> list[Group]:
+    """The same of pictures drawn when they are wanted, seen through the tower of `tensors`."""
+    tower = load_tower(tensors)
+    return [Group(weight, Endless(trained_source(name), tower)) for name, weight in weights_of(mix)]
+
+
+def trained_source(name: str) -> Draw:
+    """A source with all the artwork that training may see."""
+    return source(name, artwork_of(CONCEPTS, TRAINED_ON))
+
+
+def weights_of(mix: str) -> list[tuple[str, float]]:
+    """Sources with their weights.
+
+    >>> weights_of("drill=6,sign")
+    [('drill', 6.0), ('sign', 1.0)]
+    """
     parts = (part.partition("=") for part in mix.split(","))
-    return [Group(float(weight or 1), load_examples(name, "train", tag=tag)) for name, _, weight in parts]
+    return [(name, float(weight or 1)) for name, _, weight in parts]
 
 
 def trained_parts(trained: Path | None) -> tuple[Decoder, Projector]:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.trained import LORA_SCALE
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.artwork import artwork_of
 from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.concepts import COLOURS, CONCEPTS, known_concepts
@@ -21,6 +22,7 @@ from vlmprune_tools.pocket.labels import LABELS
 from vlmprune_tools.pocket.loading import (
     TOWER_FILE,
     checkpoint_of,
+    fresh_groups,
     groups_of,
     load_pocket,
     silent,
@@ -41,7 +43,9 @@ from vlmprune_tools.pocket.vision_steps import features, sharpen, tune, warm
 
 
 def train(chosen: argparse.Namespace) -> None:
-    """Train projector and low-rank update on cached features."""
+    """Train projector and low-rank update, on cached features or on pictures drawn for each step."""
+    if chosen.fresh and chosen.dense_until:
+        raise BadRequest("--fresh: collages (--dense-until) are made of cached features; leave out one of the two")
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
     _, processor = load_pocket(None)
@@ -53,7 +57,7 @@ def train(chosen: argparse.Namespace) -> None:
     names = ("steps", "rows", "full_rows", "dense_until", "full_from", "lora_rate", "projector_rate", "seed")
     settings = Settings(**{name: getattr(chosen, name) for name in names})
     trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), settings)
-    groups = groups_of(chosen.mix, tower_tag(tensors))
+    groups = fresh_groups(chosen.mix, tensors) if chosen.fresh else groups_of(chosen.mix, tower_tag(tensors))
     chosen.out.mkdir(parents=True, exist_ok=True)
     save_file(tower_updates(tensors), chosen.out / TOWER_FILE)
     trainer.fit(groups, CONCEPTS, chosen.out)

@@ -1,8 +1,8 @@
-"""What each patch of a picture should tell, for tuning: the embedding that it belongs at, and whether it is marked.
+"""What each patch of a picture should tell, for tuning: the embedding that it belongs at, its place, its mark.
 
 A patch on an object belongs at its label, one on a plain background at the colour's name, one on easy-VQA's only thing
-between its shape and its colour; all others at none of these. One patch of each object, its middle, is marked: marks
-can be counted, patches of one object cannot.
+between its shape and its colour; all others at none of these. Where in the picture a patch is moves it a little from
+there, and so does a mark, which one patch of each object has, its middle: marks can be counted, patches cannot.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from vlmprune_export.pocket.tower import GRID
 from vlmprune_tools.pocket.concepts import COLOURS, SHAPE_COLOURS, SHAPES
 from vlmprune_tools.pocket.features import Seen
-from vlmprune_tools.pocket.labels import LABELS, grid_labels
+from vlmprune_tools.pocket.labels import LABELS, grid_labels, word_embedding
 from vlmprune_tools.pocket.placing import within
 from vlmprune_tools.pocket.scenes import CLEAN, EDGE, Placed, Scene
 from vlmprune_tools.pocket.tokens import Tokens
@@ -24,7 +24,8 @@ PAIRS = tuple((shape, colour) for shape in SHAPES for colour in (*COLOURS, *SHAP
 NUMBER = {name: number for number, name in enumerate((*PLAIN, *PAIRS))}
 NONE = -1  # a patch that belongs nowhere
 BETWEEN = 0.7  # length of what lies between two embeddings, in their sum
-BEHIND = 0.3  # what all patches behind the objects count, beside an object of as many
+BEHIND = 0.3  # what a patch behind the objects counts
+PLACE = 0.09  # how far a patch is moved by where it is, in the way between two words
 MARK_WORD, MARK = "object", 0.6  # where a mark moves a patch, and how much of the way
 
 
@@ -86,17 +87,20 @@ def patches_of(example: Seen, number: int, item: Placed) -> Tensor:  # -> (P,)
 
 
 def aim_embeddings(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (aims, D)
-    """Where patches belong: input embeddings, the mean where a name is several tokens."""
+    """Where patches belong: input embeddings of labels and colours, and what lies between a shape and a colour."""
 
     def of(name: str) -> Tensor:
-        return embedding[list(tokens.answer(name)[:-1])].float().mean(0)
+        return word_embedding(embedding, tokens, name)
 
-    pairs = [(of(shape) + of(colour)) * BETWEEN for shape, colour in PAIRS]
-    return torch.stack([*(of(name) for name in PLAIN), *pairs])
+    return torch.stack([*map(of, PLAIN), *((of(shape) + of(colour)) * BETWEEN for shape, colour in PAIRS)])
+
+
+def place_shift(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (2, D)
+    """What the way from the middle of the picture to its right edge adds to a patch, and that to its lower edge."""
+    left, right, top, bottom = (word_embedding(embedding, tokens, name) for name in ("left", "right", "top", "bottom"))
+    return torch.stack([right - left, bottom - top]) * PLACE
 
 
 def mark_of(embedding: Tensor, tokens: Tokens) -> Tensor:  # (V, D) -> (D,)
     """What a mark adds to a patch."""
-    embedded = aim_embeddings(embedding, tokens)
-    word = embedding[tokens.answer(MARK_WORD)[0]].float()
-    return (word - embedded.mean(0)) * MARK
+    return (word_embedding(embedding, tokens, MARK_WORD) - aim_embeddings(embedding, tokens).mean(0)) * MARK

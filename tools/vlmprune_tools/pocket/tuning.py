@@ -18,19 +18,20 @@ from torch import Tensor, nn
 
 from vlmprune_export.pocket.tower import FEATURE_LAYERS, GRID
 from vlmprune_tools.pocket.features import MEAN, STD, pixels_of
+from vlmprune_tools.pocket.fresh import PICTURES, Fresh
 from vlmprune_tools.pocket.labels import places
 from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.runs import append_log, rate_share, save_whole
-from vlmprune_tools.pocket.scenes import Drawn, Scene
+from vlmprune_tools.pocket.scenes import Drawn
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.sources import Draw
 from vlmprune_tools.pocket.targets import NONE, Targets, targets_of
 
 ROWS, RATE, DECAY, PULL, WARM_UP, LOWEST, SAVE_EVERY = 4, 2.5e-4, 0.02, 0.3, 30, 0.02, 50
 TEMPERATURE, NEAR = 15.0, 0.25  # of the cosine; the cosine from which a patch is at a label rather than nowhere
-PICTURES = 1_000_000  # numbers that pictures are drawn by
 MARKING, STEEP = 0.5, 8.0  # weight of the marks; how sure half the way to a mark is
+PLACING = 0.5  # weight of where in the picture a patch is, which would drown in what it is on
 EVERYWHERE = places(torch.arange(GRID * GRID))
 
 
@@ -43,28 +44,6 @@ class Start:
     projector: Projector
     aims: Aims
     mark: Tensor  # (D,)
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """A picture just drawn, as training sees it."""
-
-    drawn: Drawn
-    values: Tensor  # (N, F)
-
-    @property
-    def scene(self) -> Scene:
-        """What is where."""
-        return self.drawn.scene
-
-    @property
-    def owner(self) -> Tensor:  # (N,)
-        """What each visual token is on."""
-        return torch.from_numpy(self.drawn.owner)
-
-    def features(self) -> Tensor:  # -> (N, F)
-        """Features of all visual tokens."""
-        return self.values
 
 
 @dataclass(frozen=True)
@@ -86,7 +65,7 @@ def tune_tower(start: Start, sources: Sequence[Source], steps: int, folder: Path
         optimiser.param_groups[0]["lr"] = RATE * rate_share(step, steps, WARM_UP, LOWEST)
         began = time.monotonic()
         losses = tuning_losses(start, pictures(sources, seed, step))
-        loss = losses["belonging"] + MARKING * losses["marking"]
+        loss = losses["belonging"] + MARKING * losses["marking"] + PLACING * losses["placing"]
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -125,8 +104,11 @@ def tuning_losses(start: Start, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
         projected = start.projector(features).float()
     place = EVERYWHERE.expand(len(drawn), -1, -1)
     plain = projected - targets.marked[..., None] * start.mark
-    belonging = belonging_loss(start.aims, plain, place, targets)
-    return {"belonging": belonging, "marking": marking_loss(start, projected, place, targets)}
+    return {
+        "belonging": belonging_loss(start.aims, plain, place, targets),
+        "marking": marking_loss(start, projected, place, targets),
+        "placing": placing_loss(start.aims, plain, place, targets),
+    }
 
 
 def belonging_loss(aims: Aims, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:  # (B, N, D) -> ()
@@ -147,13 +129,22 @@ def aimed_at(aims: Aims, place: Tensor, targets: Targets) -> Tensor:  # -> (B, N
     return where
 
 
+def placing_loss(aims: Aims, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:
+    """How far off patches that belong somewhere tell where in the picture they are, squared."""
+    known = targets.aim != NONE
+    beside = (projected - aims.labels[targets.aim.long()])[known]  # the last label stands in for NONE, and is left out
+    told = beside @ torch.linalg.pinv(aims.shift)
+    weight = targets.weight[known]
+    loss: Tensor = ((told - place[known]).pow(2).sum(-1) * weight).sum() / weight.sum().clamp(min=1e-6)
+    return loss
+
+
 def marking_loss(start: Start, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:
-    """How well marked patches are told from others: the two weigh the same."""
+    """How wrong the marks are, per object; all patches weigh the same, so that marks add up to how many there are."""
     way = (projected - aimed_at(start.aims, place, targets)) @ start.mark / start.mark.pow(2).sum()
-    wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), targets.marked.float(), reduction="none")
-    others = targets.weight * ~targets.marked
-    loss: Tensor = wrong[targets.marked].sum() / targets.marked.sum().clamp(min=1)
-    return loss + (wrong * others).sum() / others.sum()
+    wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), targets.marked.float(), reduction="sum")
+    loss: Tensor = wrong / targets.marked.sum().clamp(min=1)
+    return loss
 
 
 def save(path: Path, trained: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:

@@ -1,8 +1,6 @@
 """The steps before the language model comes in: features, projector, vision tower."""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from safetensors.torch import save_file
@@ -10,31 +8,22 @@ from torch import Tensor
 
 from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
-from vlmprune_tools.pocket.artwork import TRAINED_ON, artwork_of
-from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
-from vlmprune_tools.pocket.labels import LABELS, label_embeddings, labelled_patches
-from vlmprune_tools.pocket.loading import load_pocket, load_tower, silent, tensors_of
+from vlmprune_tools.pocket.labels import label_embeddings
+from vlmprune_tools.pocket.loading import load_pocket, load_tower, silent, tensors_of, trained_source, weights_of
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, upper_layers
 from vlmprune_tools.pocket.projector import Projector
-from vlmprune_tools.pocket.sharpen import Aims, projected_by, sharpen_projector, shift_of
+from vlmprune_tools.pocket.sharpen import Aims, sharpen_projector
 from vlmprune_tools.pocket.shipping import packed_projector, take_up_projector
-from vlmprune_tools.pocket.sources import source
-from vlmprune_tools.pocket.targets import aim_embeddings, mark_of
+from vlmprune_tools.pocket.targets import aim_embeddings, mark_of, place_shift
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.tuning import (
-    ROWS,
     TEMPERATURE,
-    Fresh,
     Source,
     Start,
-    pictures,
     tune_tower,
-    tuned_features,
 )
 from vlmprune_tools.pocket.warm import warm_projector
-
-SHIFT_FROM = 60  # steps, from whose pictures `tune` learns what the place of a patch adds
 
 
 def word_embeddings() -> Tensor:
@@ -54,8 +43,7 @@ def features(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
     tensors = tensors_of(chosen.tower)
     folder = features_folder(chosen.source, chosen.split, tower_tag(tensors))
-    draw = source(chosen.source, artwork_of(CONCEPTS, TRAINED_ON))
-    build_features(draw, chosen.split, chosen.count, folder, load_tower(tensors))
+    build_features(trained_source(chosen.source), chosen.split, chosen.count, folder, load_tower(tensors))
     print(folder)
 
 
@@ -97,22 +85,9 @@ def tune(chosen: argparse.Namespace) -> None:
     tower = load_tower({})
     layers = upper_layers(tower)
     take_up_tower(tensors, layers)
-    labels, mark = aim_embeddings(embedding, tokens), mark_of(embedding, tokens)
-    start = Start(tower, layers, projector, Aims(labels, torch.zeros(2, labels.shape[1]), TEMPERATURE), mark)
-    sources = [
-        Source(float(weight or 1), source(name, artwork_of(CONCEPTS, TRAINED_ON)))
-        for name, _, weight in (part.partition("=") for part in chosen.mix.split(","))
-    ]
-    start = replace(start, aims=replace(start.aims, shift=shift_of_start(start, sources, chosen.seed)))
+    aims = Aims(aim_embeddings(embedding, tokens), place_shift(embedding, tokens), TEMPERATURE)
+    start = Start(tower, layers, projector, aims, mark_of(embedding, tokens))
+    sources = [Source(weight, trained_source(name)) for name, weight in weights_of(chosen.mix)]
     tune_tower(start, sources, chosen.steps, chosen.out, chosen.seed)
     save_file(tensors | packed_projector(projector) | packed_tower(layers), chosen.out / "tuned.safetensors")
     print(chosen.out / "tuned.safetensors")
-
-
-@torch.no_grad()
-def shift_of_start(start: Start, sources: Sequence[Source], seed: int) -> Tensor:  # -> (2, D)
-    """What the place of a patch adds to its projection before tuning, which keeps that."""
-    drawn = [item for step in range(SHIFT_FROM) for item in pictures(sources, seed, -1 - step)]
-    features = torch.cat([tuned_features(start, drawn[at : at + ROWS]) for at in range(0, len(drawn), ROWS)])
-    patches = labelled_patches([Fresh(*pair) for pair in zip(drawn, features, strict=True)])
-    return shift_of(projected_by(start.projector, patches.on), patches, len(LABELS))
