@@ -11,12 +11,12 @@ import pytest
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.pocket.artwork import Artwork, picture
 from vlmprune_tools.pocket.backgrounds import PARTS, PHOTOS
-from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES, known_concepts
+from vlmprune_tools.pocket.concepts import CONCEPTS, GROUP_OF, INCLUDES, SHAPES, known_concepts
 from vlmprune_tools.pocket.paraphrases import reworded
 from vlmprune_tools.pocket.questions import FAMILIES, absent, questions
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene, concepts_of, draw_scene
 from vlmprune_tools.pocket.smoke import drawn_artwork
-from vlmprune_tools.pocket.sources import source
+from vlmprune_tools.pocket.sources import easy_vqa_labels, source
 from vlmprune_tools.pocket.styles import STYLES
 from vlmprune_tools.pocket.varying import vary
 
@@ -169,6 +169,18 @@ def test_easy_vqa_brings_its_own_questions(artwork: Artwork) -> None:
     assert draw("train", 0).scene.asked != draw("test", 0).scene.asked
     assert same(draw("train", 3500), draw("train", 0))
     assert not same(draw("dev", 0), draw("train", 3500))
+
+
+def test_easy_vqas_questions_give_away_one_shape_and_one_colour(artwork: Artwork) -> None:
+    """However they are put: "Is no circle present?", answered yes, tells of none."""
+    pytest.importorskip("easy_vqa")
+    labels = [source("easy-vqa", artwork)("train", index).scene.labels for index in range(40)]
+    assert all(sum(name in SHAPES for name in names) <= 1 for names in labels)
+    assert all(sum(name not in SHAPES for name in names) <= 1 for names in labels)
+    assert sum(len(names) == 2 for names in labels) > 35
+    asked = [("Is no circle present?", "yes"), ("Is there not a red shape?", "no"), ("What color is the box?", "teal")]
+    assert easy_vqa_labels(tuple(("easy-vqa", *pair) for pair in asked[:2])) == ("red",)
+    assert easy_vqa_labels((("easy-vqa", *asked[2]),)) == ("teal",)
 
 
 def test_photos_are_asked_for_what_they_show(artwork: Artwork) -> None:

@@ -15,7 +15,7 @@ from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import CLEAN, EDGE, Drawn, Placed, Scene, draw_scene
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.smoke import drawn_artwork, random_tower
-from vlmprune_tools.pocket.targets import NONE, NUMBER, PAIRS, Targets, picture_targets
+from vlmprune_tools.pocket.targets import AIM_NUMBER, NONE, PAIRS, Targets, picture_targets
 from vlmprune_tools.pocket.tuning import Fresh, Source, Start, pictures, tune_tower, tuned_features, tuning_losses
 
 
@@ -36,7 +36,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Drawn]:
 def start_with(tower: nn.Module) -> Start:
     """Any projector and any embeddings."""
     torch.manual_seed(1)
-    aims = Aims(torch.randn(len(NUMBER), 576), torch.randn(2, 576), 15.0)
+    aims = Aims(torch.randn(len(AIM_NUMBER), 576), torch.randn(2, 576), 15.0)
     own = copy.deepcopy(tower)
     return Start(own, upper_layers(own), Projector(), aims, torch.randn(576))
 
@@ -135,24 +135,24 @@ def test_patches_on_an_object_aim_at_its_label_and_its_middle_is_marked() -> Non
     """A large object counts by the root of its patches; an edge counts less, and is marked when it is all there is."""
     scene = Scene("row", (Placed("dog", 0, 0, 42), Placed("cat", 140, 0, 14)))
     targets = targets_for(scene, dict.fromkeys([0, 1, 2, 24, 25, 26, 48, 49, 50], 0) | {10: EDGE})
-    assert targets.aim[25] == NUMBER["dog"]
-    assert targets.aim[10] == NUMBER["cat"]
+    assert targets.aim[25] == AIM_NUMBER["dog"]
+    assert targets.aim[10] == AIM_NUMBER["cat"]
     assert targets.marked.nonzero()[:, 0].tolist() == [10, 25]
-    assert targets.weight[targets.aim == NUMBER["dog"]].sum() == pytest.approx(3)
+    assert targets.weight[targets.aim == AIM_NUMBER["dog"]].sum() == pytest.approx(3)
     assert targets.weight[10] == pytest.approx(0.3)
 
 
 def test_what_is_behind_aims_at_its_colour_where_it_has_one() -> None:
     """And nowhere else."""
     objects = (Placed("dog", 0, 0, 14),)
-    assert targets_for(Scene("one", objects, "green"), {0: 0}).aim[300] == NUMBER["green"]
+    assert targets_for(Scene("one", objects, "green"), {0: 0}).aim[300] == AIM_NUMBER["green"]
     assert targets_for(Scene("one", objects, None, ("cat",)), {0: 0}).aim[300] == NONE
 
 
 def test_easy_vqas_thing_aims_between_its_shape_and_its_colour() -> None:
     """Where the questions give both away; nothing of it is marked, for nothing is counted."""
     targets = targets_for(Scene("easy-vqa", labels=("circle", "red")), {7: 0})
-    assert targets.aim[7] == NUMBER[PAIRS[0]]
+    assert targets.aim[7] == AIM_NUMBER[PAIRS[0]]
     assert targets.weight[7] == 1
     assert not targets.marked.any()
     assert targets_for(Scene("easy-vqa", labels=("circle",)), {7: 0}).aim[7] == NONE

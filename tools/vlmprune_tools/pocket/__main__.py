@@ -8,7 +8,7 @@ from pathlib import Path
 from vlmprune_export.pocket.trained import TRAINED
 from vlmprune_runtime.errors import VlmPruneError
 from vlmprune_tools.pocket import steps
-from vlmprune_tools.pocket.artwork import PICTURES, SHOWN
+from vlmprune_tools.pocket.artwork import MEASURED_WITH, PICTURES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +116,7 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--count", type=int, default=300, help="pictures")
     command.add_argument("--first", type=int, default=0, help="picture to begin with; logs can be joined")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    command.add_argument("--vendors", default=",".join(SHOWN), help=f"whose artwork: {', '.join(PICTURES)}")
+    command.add_argument("--vendors", default=",".join(MEASURED_WITH), help=f"whose artwork: {', '.join(PICTURES)}")
     command.add_argument("--reworded", action="store_true", help="in words that training never sees")
     command.add_argument("--blind", action="store_true", help="show a grey picture instead, for the floor")
     command.add_argument("--log", type=Path, required=True, help="answers so far (JSON lines); gone on from")

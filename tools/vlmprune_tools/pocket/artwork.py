@@ -33,15 +33,15 @@ PICTURES = {
     "emojione": "assets/png_128x128/{}.png",
     "facebook": "img/facebook/64/{}.png",
 }
-SHOWN = ("google", "twitter", "fluent")  # in scenes to be asked about
-TRAINED_ON = (*SHOWN, "emojione")
+MEASURED_WITH = ("google", "twitter", "fluent")  # in scenes to be asked about
+TRAINED_ON = (*MEASURED_WITH, "emojione")
 THINGS = (0, 1, 3, 4, 5, 6, 7)  # emojibase's groups without symbols and flags
 LARGEST_PX = 160
 
 Artwork = Mapping[str, tuple[Path, ...]]
 
 
-def fetch_artwork(vendors: Iterable[str] = SHOWN) -> Path:
+def fetch_artwork(vendors: Iterable[str] = MEASURED_WITH) -> Path:
     """The folder with the unpacked packages of some vendors and of the names, fetched when missing."""
     folder = cache_folder() / "artwork"
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def fetch_package(package: str, target: Path) -> None:
         (Path(scratch) / "package").rename(target)
 
 
-def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = SHOWN) -> dict[str, tuple[Path, ...]]:
+def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = MEASURED_WITH) -> dict[str, tuple[Path, ...]]:
     """Per concept its pictures, one of each vendor that has it."""
     folder = fetch_artwork(vendors)
     codes = codes_by_label(folder / "names" / "en" / "data.json")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmprune_tools.pocket.artwork import SHOWN
+from vlmprune_tools.pocket.artwork import MEASURED_WITH
 
 START, STOP = "<!-- figures: start -->", "<!-- figures: stop -->"
 
@@ -52,9 +52,9 @@ def circumstances(measured: Mapping[str, Any]) -> str:
     >>> circumstances({"dtype": "bfloat16", "blind": True, "reworded": True, "vendors": "facebook"})
     'bfloat16, artwork of facebook, in words never trained on, blind: a grey picture is shown'
     """
-    vendors = measured.get("vendors", ",".join(SHOWN))
+    vendors = measured.get("vendors", ",".join(MEASURED_WITH))
     told = [measured["dtype"]]
-    told += [f"artwork of {vendors}"] if vendors != ",".join(SHOWN) else []
+    told += [f"artwork of {vendors}"] if vendors != ",".join(MEASURED_WITH) else []
     told += ["in words never trained on"] if measured.get("reworded") else []
     told += ["blind: a grey picture is shown"] if measured["blind"] else []
     return ", ".join(told)

@@ -14,7 +14,7 @@ from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.tower import CONFIG, tower_weights
 from vlmprune_export.pocket.trained import merged, trained_weights
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.pocket.artwork import TRAINED_ON, artwork_of
+from vlmprune_tools.pocket.artwork import MEASURED_WITH, TRAINED_ON, artwork_of
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.drawing import Group
@@ -69,22 +69,25 @@ def groups_of(mix: str, tag: str = "") -> list[Group]:
 def fresh_groups(mix: str, tensors: dict[str, Tensor]) -> list[Group]:
     """The same of pictures drawn when they are wanted, seen through the tower of `tensors`."""
     tower = load_tower(tensors)
-    return [Group(weight, Endless(trained_source(name), tower)) for name, weight in weights_of(mix)]
+    return [Group(weight, Endless(drawn_source(name), tower)) for name, weight in weights_of(mix)]
 
 
-def trained_source(name: str) -> Draw:
-    """A source with all the artwork that training may see."""
-    return source(name, artwork_of(CONCEPTS, TRAINED_ON))
+def drawn_source(name: str, split: str = "train") -> Draw:
+    """A source with the artwork of a split: training may see a vendor's that nothing is measured with."""
+    return source(name, artwork_of(CONCEPTS, TRAINED_ON if split == "train" else MEASURED_WITH))
 
 
 def weights_of(mix: str) -> list[tuple[str, float]]:
-    """Sources with their weights.
+    """Sources with their weights; `BadRequest` when one is no number.
 
     >>> weights_of("drill=6,sign")
     [('drill', 6.0), ('sign', 1.0)]
     """
     parts = (part.partition("=") for part in mix.split(","))
-    return [(name, float(weight or 1)) for name, _, weight in parts]
+    try:
+        return [(name, float(weight or 1)) for name, _, weight in parts]
+    except ValueError:
+        raise BadRequest(f"--mix {mix}: allowed: source=weight,.. with numbers as weights") from None
 
 
 def trained_parts(trained: Path | None) -> tuple[Decoder, Projector]:

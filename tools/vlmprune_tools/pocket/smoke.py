@@ -20,7 +20,7 @@ from vlmprune_tools.pocket.scenes import draw_scene
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.shipping import shipped, take_up
-from vlmprune_tools.pocket.targets import aim_embeddings, mark_of
+from vlmprune_tools.pocket.targets import aim_embeddings, mark_of, place_shift
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Trainer
 from vlmprune_tools.pocket.tuning import Source, Start, tune_tower
@@ -81,10 +81,11 @@ def smoke_run(folder: Path) -> dict[str, Any]:
     examples = [item for path in (folder / "features").glob("*.safetensors") for item in shard_examples(path)]
     embedding = weights["embed_tokens.weight"]
     projector = warm_projector(examples, embedding, tokenizer, steps=20)
-    aims = Aims(aim_embeddings(embedding, Tokens(tokenizer)), torch.zeros(2, embedding.shape[1]))
-    tuned = Start(tower, upper_layers(tower), projector, aims, mark_of(embedding, Tokens(tokenizer)))
+    tokens = Tokens(tokenizer)
+    aims = Aims(aim_embeddings(embedding, tokens), place_shift(embedding, tokens))
+    tuned = Start(tower, upper_layers(tower), projector, aims, mark_of(embedding, tokens))
     tune_tower(tuned, [Source(1.0, lambda _, index: drawn[index % PICTURES])], 2, folder / "tuning")
-    trainer = Trainer(Decoder(weights), projector, Tokens(tokenizer), SETTINGS)
+    trainer = Trainer(Decoder(weights), projector, tokens, SETTINGS)
     losses = [trainer.evaluate_on(examples[:4], list(artwork))]
     trainer.fit([Group(1.0, examples)], list(artwork), folder / "run")
     losses.append(trainer.evaluate_on(examples[:4], list(artwork)))

@@ -129,8 +129,12 @@ def draw_easy_vqa(split: str, index: int) -> Drawn:
 
 def easy_vqa_labels(asked: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
     """Shape and colour of the one object, as far as the questions give them away."""
-    true = {answer for _, _, answer in asked}
+    true: set[str] = set()
     for _, question, answer in asked:
-        if answer == "yes" and " not " not in question:
-            true |= set(question.rstrip("?").split())
+        words = set(question.rstrip("?").split())
+        denied = bool(words & {"not", "no"})
+        if answer not in ("yes", "no"):  # "What color is the circle?"
+            true |= words | {answer}
+        elif (answer == "yes") != denied:
+            true |= words
     return tuple(name for name in (*SHAPES, *COLOURS, *SHAPE_COLOURS) if name in true)

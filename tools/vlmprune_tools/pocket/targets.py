@@ -21,7 +21,7 @@ from vlmprune_tools.pocket.tokens import Tokens
 
 PLAIN = tuple(dict.fromkeys((*LABELS, *COLOURS)))
 PAIRS = tuple((shape, colour) for shape in SHAPES for colour in (*COLOURS, *SHAPE_COLOURS))
-NUMBER = {name: number for number, name in enumerate((*PLAIN, *PAIRS))}
+AIM_NUMBER: dict[object, int] = {name: number for number, name in enumerate((*PLAIN, *PAIRS))}  # labels as in `labels`
 NONE = -1  # a patch that belongs nowhere
 BETWEEN = 0.7  # length of what lies between two embeddings, in their sum
 BEHIND = 0.3  # what a patch behind the objects counts
@@ -41,25 +41,20 @@ class Targets:
 def targets_of(examples: Sequence[Seen]) -> Targets:
     """Those of some pictures, (B, N) each."""
     found = [picture_targets(example) for example in examples]
-    return Targets(*(torch.stack([getattr(item, name) for item in found]) for name in Targets.__dataclass_fields__))
+    parts = zip(*((item.aim, item.weight, item.marked) for item in found), strict=True)
+    return Targets(*(torch.stack(part) for part in parts))
 
 
 def picture_targets(example: Seen) -> Targets:
     """Those of one picture; a large object counts more than a small one, but by its root only."""
     label, weight = grid_labels(example)
-    behind = NUMBER.get(behind_of(example.scene), NONE)
-    aim = torch.where(example.owner == CLEAN, behind, label)
+    aim = torch.where(example.owner == CLEAN, AIM_NUMBER.get(example.scene.colour, NONE), label)
     if (pair := pair_of(example.scene)) is not None:
-        aim = torch.where(example.owner == 0, NUMBER[pair], aim)
+        aim = torch.where(example.owner == 0, AIM_NUMBER[pair], aim)
         weight = torch.where(example.owner == 0, 1.0, weight)
     weight = torch.where(example.owner == CLEAN, BEHIND, weight)
     counted = (aim + 1).bincount(weights=weight).clamp(min=1)
     return Targets(aim, weight / counted[aim + 1].sqrt(), marks(example))
-
-
-def behind_of(scene: Scene) -> str:
-    """The colour behind the objects, or nothing."""
-    return scene.colour or ""
 
 
 def pair_of(scene: Scene) -> tuple[str, str] | None:

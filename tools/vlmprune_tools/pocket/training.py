@@ -1,4 +1,4 @@
-"""Training of projector and low-rank update on cached features: seeded, checkpointed, resumable.
+"""Training of projector and low-rank update, on cached features or new pictures: seeded, checkpointed, resumable.
 
 First come collages of few tokens, up to `dense_until`; then most steps see a sample of the visual tokens (cheap);
 from `full_from` on every step sees all of them, and none ever sees the pruner.

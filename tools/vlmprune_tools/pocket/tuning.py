@@ -102,46 +102,44 @@ def tuning_losses(start: Start, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
     targets = targets_of([Fresh(*pair) for pair in zip(drawn, features, strict=True)])
     with torch.autocast("cpu", torch.bfloat16):
         projected = start.projector(features).float()
-    place = EVERYWHERE.expand(len(drawn), -1, -1)
-    plain = projected - targets.marked[..., None] * start.mark
+    off = projected - aimed_at(start.aims, targets)
+    moved = targets.marked[..., None] * start.mark
     return {
-        "belonging": belonging_loss(start.aims, plain, place, targets),
-        "marking": marking_loss(start, projected, place, targets),
-        "placing": placing_loss(start.aims, plain, place, targets),
+        "belonging": belonging_loss(start.aims, projected - moved, off - moved, targets),
+        "marking": marking_loss(start.mark, off, targets),
+        "placing": placing_loss(start.aims, off - moved, targets),
     }
 
 
-def belonging_loss(aims: Aims, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:  # (B, N, D) -> ()
-    """Cross-entropy over the embeddings and "none of them", and a pull to the right one."""
-    scores = aims.scores(projected, place)
+def aimed_at(aims: Aims, targets: Targets) -> Tensor:  # -> (B, N, D)
+    """Where patches belong but for their marks; the middle of everything for those that belong nowhere."""
+    known = torch.cat([aims.labels, aims.middle[None]])  # NONE, -1, is the last
+    where: Tensor = known[targets.aim.long()] + EVERYWHERE @ aims.shift
+    return where
+
+
+def belonging_loss(aims: Aims, projected: Tensor, off: Tensor, targets: Targets) -> Tensor:  # 2 x (B, N, D) -> ()
+    """Cross-entropy over the embeddings and "none of them", and a pull to the right one; `off`: how far it is."""
+    scores = aims.scores(projected, EVERYWHERE)
     scores = torch.cat([scores, scores.new_full((*scores.shape[:-1], 1), NEAR * aims.temperature)], -1)
     wanted = torch.where(targets.aim == NONE, scores.shape[-1] - 1, targets.aim.long())
     entropy = F.cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
-    distance = (projected - aimed_at(aims, place, targets)).pow(2).sum(-1) / aims.spread * (targets.aim != NONE)
+    distance = off.pow(2).sum(-1) / aims.spread * (targets.aim != NONE)
     loss: Tensor = (targets.weight * (entropy + PULL * distance)).sum() / targets.weight.sum()
     return loss
 
 
-def aimed_at(aims: Aims, place: Tensor, targets: Targets) -> Tensor:  # -> (B, N, D)
-    """Where patches belong; the middle of everything for those that belong nowhere."""
-    known = torch.cat([aims.labels, aims.middle[None]])  # NONE, -1, is the last
-    where: Tensor = known[targets.aim.long()] + place @ aims.shift
-    return where
-
-
-def placing_loss(aims: Aims, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:
+def placing_loss(aims: Aims, off: Tensor, targets: Targets) -> Tensor:  # (B, N, D) -> ()
     """How far off patches that belong somewhere tell where in the picture they are, squared."""
-    known = targets.aim != NONE
-    beside = (projected - aims.labels[targets.aim.long()])[known]  # the last label stands in for NONE, and is left out
-    told = beside @ torch.linalg.pinv(aims.shift)
-    weight = targets.weight[known]
-    loss: Tensor = ((told - place[known]).pow(2).sum(-1) * weight).sum() / weight.sum().clamp(min=1e-6)
+    wrong = (off @ torch.linalg.pinv(aims.shift)).pow(2).sum(-1)
+    weight = targets.weight * (targets.aim != NONE)
+    loss: Tensor = (wrong * weight).sum() / weight.sum().clamp(min=1e-6)
     return loss
 
 
-def marking_loss(start: Start, projected: Tensor, place: Tensor, targets: Targets) -> Tensor:
+def marking_loss(mark: Tensor, off: Tensor, targets: Targets) -> Tensor:  # (D,), (B, N, D) -> ()
     """How wrong the marks are, per object; all patches weigh the same, so that marks add up to how many there are."""
-    way = (projected - aimed_at(start.aims, place, targets)) @ start.mark / start.mark.pow(2).sum()
+    way = off @ mark / mark.pow(2).sum()
     wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), targets.marked.float(), reduction="sum")
     loss: Tensor = wrong / targets.marked.sum().clamp(min=1)
     return loss

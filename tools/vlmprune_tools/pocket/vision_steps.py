@@ -10,19 +10,14 @@ from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
 from vlmprune_tools.pocket.labels import label_embeddings
-from vlmprune_tools.pocket.loading import load_pocket, load_tower, silent, tensors_of, trained_source, weights_of
+from vlmprune_tools.pocket.loading import drawn_source, load_pocket, load_tower, silent, tensors_of, weights_of
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.sharpen import Aims, sharpen_projector
 from vlmprune_tools.pocket.shipping import packed_projector, take_up_projector
 from vlmprune_tools.pocket.targets import aim_embeddings, mark_of, place_shift
 from vlmprune_tools.pocket.tokens import Tokens
-from vlmprune_tools.pocket.tuning import (
-    TEMPERATURE,
-    Source,
-    Start,
-    tune_tower,
-)
+from vlmprune_tools.pocket.tuning import TEMPERATURE, Source, Start, tune_tower
 from vlmprune_tools.pocket.warm import warm_projector
 
 
@@ -43,7 +38,8 @@ def features(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
     tensors = tensors_of(chosen.tower)
     folder = features_folder(chosen.source, chosen.split, tower_tag(tensors))
-    build_features(trained_source(chosen.source), chosen.split, chosen.count, folder, load_tower(tensors))
+    draw = drawn_source(chosen.source, chosen.split)
+    build_features(draw, chosen.split, chosen.count, folder, load_tower(tensors))
     print(folder)
 
 
@@ -87,7 +83,7 @@ def tune(chosen: argparse.Namespace) -> None:
     take_up_tower(tensors, layers)
     aims = Aims(aim_embeddings(embedding, tokens), place_shift(embedding, tokens), TEMPERATURE)
     start = Start(tower, layers, projector, aims, mark_of(embedding, tokens))
-    sources = [Source(weight, trained_source(name)) for name, weight in weights_of(chosen.mix)]
+    sources = [Source(weight, drawn_source(name)) for name, weight in weights_of(chosen.mix)]
     tune_tower(start, sources, chosen.steps, chosen.out, chosen.seed)
     save_file(tensors | packed_projector(projector) | packed_tower(layers), chosen.out / "tuned.safetensors")
     print(chosen.out / "tuned.safetensors")
