@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.pocket.artwork import Artwork, picture
@@ -18,7 +19,7 @@ from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene, concepts_of, draw
 from vlmprune_tools.pocket.smoke import drawn_artwork
 from vlmprune_tools.pocket.sources import easy_vqa_labels, source
 from vlmprune_tools.pocket.styles import STYLES
-from vlmprune_tools.pocket.varying import vary
+from vlmprune_tools.pocket.varying import drawn_otherwise, slanted, vary
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,23 @@ def test_varied_artwork_stays_what_it_is(artwork: Artwork) -> None:
     assert other.mode == "RGBA"
     assert other.getbbox() == (0, 0, *other.size)
     assert np.asarray(other).shape != np.asarray(art).shape or (np.asarray(other) != np.asarray(art)).any()
+
+
+def test_slanted_artwork_is_whole() -> None:
+    """To either side, without losing any of its corners."""
+    art = Image.new("RGBA", (40, 60), (255, 0, 0, 255))
+    for by in (-0.2, 0.2):
+        cover = np.asarray(slanted(art, by).getchannel("A")).astype(float) / 255
+        assert abs(cover.sum() - 40 * 60) < 0.04 * 40 * 60
+        assert (cover[0] > 0.5).argmax() == pytest.approx(0 if by < 0 else 12, abs=1)
+
+
+def test_few_pictures_are_drawn_otherwise() -> None:
+    """Most stay as they are to the last bit; none changes its size."""
+    art = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    drawn = [drawn_otherwise(art, random.Random(number)) for number in range(200)]
+    assert {item.size for item in drawn} == {art.size}
+    assert 0.5 < sum(item.tobytes() == art.tobytes() for item in drawn) / len(drawn) < 0.85
 
 
 def test_every_question_can_be_reworded(artwork: Artwork) -> None:

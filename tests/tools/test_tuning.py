@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vlmprune_export.pocket.trained import merged
+from vlmprune_tools.pocket.__main__ import main
 from vlmprune_tools.pocket.features import features_folder, vision_features
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, updates, upper_layers
 from vlmprune_tools.pocket.projector import Projector
@@ -76,6 +78,34 @@ def test_what_is_packed_computes_what_was_tuned(tower: nn.Module) -> None:
             for layer in layers:
                 x = layer(x)
             assert torch.allclose(x, states[10], atol=1e-4)
+
+
+def test_an_update_of_lower_rank_is_taken_up(tower: nn.Module) -> None:
+    """It computes what it did, and the rest of the rank is there to learn."""
+    packed = packed_tower(randomised(upper_layers(copy.deepcopy(tower))))
+    low = {name: value[:8] if "lora_A" in name else value[:, :8] for name, value in packed.items()}
+    take_up_tower(low, layers := upper_layers(copy.deepcopy(tower)))
+    for name, update in updates(layers):
+        wanted = low[f"{name}.lora_B.weight"].float() @ low[f"{name}.lora_A.weight"].float()
+        assert torch.allclose(update.lora_b @ update.lora_a, wanted, atol=1e-5)
+        assert update.lora_a[8:].abs().sum() > 0
+
+
+def test_results_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tensor by tensor; those that do not fit together are refused and write nothing."""
+    for name, value in (("a", 1.0), ("b", 4.0)):
+        save_file({"x": torch.full((2, 3), value).half()}, tmp_path / name)
+    save_file({"x": torch.zeros(3, 2).half()}, tmp_path / "other")
+    files = [str(tmp_path / name) for name in ("a", "b", "out", "other")]
+    assert main(["average", *files[:2], "--out", files[2]]) == 0
+    found = load_file(files[2])["x"]
+    assert found.dtype == torch.float16 and found.tolist() == [[2.5] * 3] * 2
+    assert main(["average", files[0], files[3], "--out", str(tmp_path / "none")]) == 2
+    assert "different tensors" in capsys.readouterr().err
+    for wrong in (tmp_path / "missing", Path(__file__)):
+        assert main(["average", files[0], str(wrong), "--out", str(tmp_path / "none")]) == 2
+        assert f"{wrong}: not a file of trained tensors" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_packed_update_belongs_to_the_tower(tower: nn.Module) -> None:

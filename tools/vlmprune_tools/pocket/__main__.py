@@ -94,6 +94,12 @@ def tune_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder of checkpoint and result; gone on from")
 
 
+def average_options(command: argparse.ArgumentParser) -> None:
+    """Of what."""
+    command.add_argument("files", nargs="+", help="what `tune` wrote")
+    command.add_argument("--out", type=Path, required=True, help="a .safetensors file for `train --init`")
+
+
 def look_options(command: argparse.ArgumentParser) -> None:
     """What to look at."""
     command.add_argument("trained", type=Path, nargs="?", help="a run's folder or a packed file; default: shipped")
@@ -140,6 +146,7 @@ OPTIONS = {
     "train": train_options,
     "sharpen": sharpen_options,
     "tune": tune_options,
+    "average": average_options,
     "look": look_options,
     "pack": pack_options,
     "evaluate": evaluate_options,

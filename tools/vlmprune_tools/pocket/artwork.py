@@ -1,6 +1,6 @@
 """Emoji artwork of several vendors, fetched once with the user's own npm and joined by code point.
 
-Four are trained on, three of them also measured with; Facebook's is only ever measured with.
+Five are trained on, three of them also measured with; Facebook's is only ever measured with.
 """
 
 import json
@@ -23,6 +23,7 @@ PACKAGES = {
     "twitter": "emoji-datasource-twitter@16.0.0",
     "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
     "emojione": "emojione@2.2.7",
+    "google-2017": "emoji-datasource-google@3.0.0",
     "facebook": "emoji-datasource-facebook@16.0.0",
     "names": "emojibase-data@17.0.0",
 }
@@ -31,10 +32,11 @@ PICTURES = {
     "twitter": "img/twitter/64/{}.png",
     "fluent": "assets/{}.webp",
     "emojione": "assets/png_128x128/{}.png",
+    "google-2017": "img/google/64/{}.png",
     "facebook": "img/facebook/64/{}.png",
 }
 MEASURED_WITH = ("google", "twitter", "fluent")  # in scenes to be asked about
-TRAINED_ON = (*MEASURED_WITH, "emojione")
+TRAINED_ON = (*MEASURED_WITH, "emojione", "google-2017")
 THINGS = (0, 1, 3, 4, 5, 6, 7)  # emojibase's groups without symbols and flags
 LARGEST_PX = 160
 

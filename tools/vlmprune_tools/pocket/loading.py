@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
 from vlmprune_export.pocket.language import language_weights
 from vlmprune_export.pocket.tower import CONFIG, tower_weights
 from vlmprune_export.pocket.trained import merged, trained_weights
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.errors import BadRequest, first_line
 from vlmprune_tools.pocket.artwork import MEASURED_WITH, TRAINED_ON, artwork_of
 from vlmprune_tools.pocket.concepts import CONCEPTS
 from vlmprune_tools.pocket.decoder import Decoder
@@ -41,7 +42,7 @@ def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tup
     if trained is None:
         return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
     files = ingredient_file(LANGUAGE, silent), ingredient_file(TOWER, silent)
-    model: Any = pocket_model(*files, load_file(trained))
+    model: Any = pocket_model(*files, tensors_in(trained))
     return model.half().to(dtype), processor
 
 
@@ -49,7 +50,15 @@ def tensors_of(which: str | Path) -> dict[str, Tensor]:
     """Trained tensors by the name that a step is given: "shipped", "plain" (none), or a packed file."""
     if which == "plain":
         return {}
-    return trained_weights() if which == "shipped" else load_file(which)
+    return trained_weights() if which == "shipped" else tensors_in(Path(which))
+
+
+def tensors_in(path: Path) -> dict[str, Tensor]:
+    """Those of a packed file; `BadRequest` when it is none."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadRequest(f"{path}: not a file of trained tensors: {first_line(str(error))}") from None
 
 
 def load_tower(tensors: dict[str, Tensor]) -> Any:

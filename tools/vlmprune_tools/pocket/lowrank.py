@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vlmprune_export.pocket.tower import FEATURE_LAYERS
 from vlmprune_export.pocket.trained import LORA_SCALE
 
-RANK = 32
+RANK = 96
 LINEARS = {"attention": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("fc1", "fc2")}
 TOWER = "vision_tower.encoder.layer"
 TAG_LENGTH = 8
@@ -63,11 +63,12 @@ def packed_tower(layers: nn.ModuleList) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def take_up_tower(tensors: Mapping[str, Tensor], layers: nn.ModuleList) -> None:
-    """Put shipped updates back; without any they stay at zero."""
+    """Put shipped updates back, also those of a lower rank: the rest stays at zero, as all of it does without any."""
     for name, update in updates(layers):
         if f"{name}.lora_A.weight" in tensors:
-            update.lora_a.copy_(tensors[f"{name}.lora_A.weight"])
-            update.lora_b.copy_(tensors[f"{name}.lora_B.weight"])
+            rank = len(lora_a := tensors[f"{name}.lora_A.weight"])
+            update.lora_a[:rank].copy_(lora_a)
+            update.lora_b[:, :rank].copy_(tensors[f"{name}.lora_B.weight"])
 
 
 def tower_updates(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,10 +1,11 @@
 """Between the shipped form (one A and B per linear, HF names, fp16) and the trained one (one A per input)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.decoder import GROUPS, Decoder
 from vlmprune_tools.pocket.projector import Projector
 
@@ -57,3 +58,17 @@ def take_up(tensors: Mapping[str, Tensor], decoder: Decoder, projector: Projecto
                 lora_b = torch.cat([tensors[f"{path}.lora_B.weight"] for path in paths])
                 decoder.lora[f"{index}_{group}_a"].copy_(tensors[f"{paths[0]}.lora_A.weight"])
                 decoder.lora[f"{index}_{group}_b"].copy_(lora_b)
+
+
+def averaged(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several shipped forms; `BadRequest` unless all have the same tensors.
+
+    A and B are averaged apart, so that it only means something where one run went on from another.
+    """
+    shapes = [{name: value.shape for name, value in part.items()} for part in parts]
+    if any(shape != shapes[0] for shape in shapes):
+        raise BadRequest("average: the files have different tensors; give those of runs that went on from one another")
+    return {
+        name: torch.stack([part[name].float() for part in parts]).mean(0).to(value.dtype)
+        for name, value in parts[0].items()
+    }

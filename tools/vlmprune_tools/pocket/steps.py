@@ -39,7 +39,7 @@ from vlmprune_tools.pocket.smoke import smoke_run
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.training import Trainer
-from vlmprune_tools.pocket.vision_steps import features, sharpen, tune, warm
+from vlmprune_tools.pocket.vision_steps import average, features, sharpen, tune, warm
 
 
 def train(chosen: argparse.Namespace) -> None:
@@ -126,6 +126,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": train,
     "sharpen": sharpen,
     "tune": tune,
+    "average": average,
     "look": look,
     "pack": pack,
     "evaluate": evaluate,

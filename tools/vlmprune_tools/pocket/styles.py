@@ -40,7 +40,7 @@ STYLES = {
     "bare": Style(kinds={"empty": 1.0}, backgrounds={"plain": 0.35, "noise": 0.15, "photo": 0.5}, flat=0.5),
     "drill": Style(
         small_bias=1.4,
-        varied=0.5,
+        varied=0.3,
         kinds={"one": 0.30, "row": 0.15, "column": 0.15, "many": 0.28, "same": 0.10, "empty": 0.02},
         backgrounds={"plain": 0.3, "noise": 0.2, "gradient": 0.2, "photo": 0.3},
     ),
@@ -49,7 +49,7 @@ STYLES = {
         fewest=9,
         most=13,
         kin=0.0,
-        varied=0.6,
+        varied=0.3,
         kinds={"many": 1.0},
         backgrounds={"plain": 0.3, "noise": 0.2, "gradient": 0.2, "photo": 0.3},
     ),

@@ -14,7 +14,7 @@ from vlmprune_tools.pocket.loading import drawn_source, load_pocket, load_tower,
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.sharpen import Aims, sharpen_projector
-from vlmprune_tools.pocket.shipping import packed_projector, take_up_projector
+from vlmprune_tools.pocket.shipping import averaged, packed_projector, take_up_projector
 from vlmprune_tools.pocket.targets import aim_embeddings, mark_of, place_shift
 from vlmprune_tools.pocket.tokens import Tokens
 from vlmprune_tools.pocket.tuning import TEMPERATURE, Source, Start, tune_tower
@@ -87,3 +87,9 @@ def tune(chosen: argparse.Namespace) -> None:
     tune_tower(start, sources, chosen.steps, chosen.out, chosen.seed)
     save_file(tensors | packed_projector(projector) | packed_tower(layers), chosen.out / "tuned.safetensors")
     print(chosen.out / "tuned.safetensors")
+
+
+def average(chosen: argparse.Namespace) -> None:
+    """Average the results of runs that went on from one another: nearer to right than each of them."""
+    save_file(averaged([tensors_of(name) for name in chosen.files]), chosen.out)
+    print(chosen.out)
