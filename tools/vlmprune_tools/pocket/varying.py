@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 TURN_DEGREES, STRETCH, HUE, SLANT = 18, 0.25, 18, 0.2
-DRAWN_OTHERWISE = 0.15  # share of pictures that are also blurred, and of those with few shades, without colour
+DRAWN_OTHERWISE = 0.15  # share softened, share of few shades; half as many lose their colour
 
 
 def vary(art: Image.Image, rng: random.Random) -> Image.Image:
