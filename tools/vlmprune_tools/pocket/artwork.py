@@ -1,6 +1,6 @@
 """Emoji artwork of several vendors, fetched once with the user's own npm and joined by code point.
 
-Five are trained on, three of them also measured with; Facebook's is only ever measured with.
+Eight are trained on, three of them also measured with; Facebook's is only ever measured with.
 """
 
 import json
@@ -17,6 +17,7 @@ from PIL import Image
 from vlmprune_export.pocket.ingredients import cache_folder
 from vlmprune_runtime.errors import BadRequest, UnknownName, VlmPruneError, first_line
 from vlmprune_tools.pocket.concepts import CODE_OF
+from vlmprune_tools.pocket.icon_sets import DRAWN, ICONS, draw_icons
 
 PACKAGES = {
     "google": "emoji-datasource-google@16.0.0",
@@ -24,6 +25,9 @@ PACKAGES = {
     "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
     "emojione": "emojione@2.2.7",
     "google-2017": "emoji-datasource-google@3.0.0",
+    "fluent-flat": "@iconify-json/fluent-emoji-flat@1.2.6",
+    "firefox": "@iconify-json/fxemoji@1.2.2",
+    "streamline": "@iconify-json/streamline-emojis@1.2.4",
     "facebook": "emoji-datasource-facebook@16.0.0",
     "names": "emojibase-data@17.0.0",
 }
@@ -33,10 +37,14 @@ PICTURES = {
     "fluent": "assets/{}.webp",
     "emojione": "assets/png_128x128/{}.png",
     "google-2017": "img/google/64/{}.png",
+    "fluent-flat": f"{DRAWN}/{{}}.png",
+    "firefox": f"{DRAWN}/{{}}.png",
+    "streamline": f"{DRAWN}/{{}}.png",
     "facebook": "img/facebook/64/{}.png",
 }
 MEASURED_WITH = ("google", "twitter", "fluent")  # in scenes to be asked about
-TRAINED_ON = (*MEASURED_WITH, "emojione", "google-2017")
+TRAINED_ON = (*MEASURED_WITH, "emojione", "google-2017", "fluent-flat", "firefox", "streamline")
+NAMES = "names/en/data.json"
 THINGS = (0, 1, 3, 4, 5, 6, 7)  # emojibase's groups without symbols and flags
 LARGEST_PX = 160
 
@@ -47,7 +55,7 @@ def fetch_artwork(vendors: Iterable[str] = MEASURED_WITH) -> Path:
     """The folder with the unpacked packages of some vendors and of the names, fetched when missing."""
     folder = cache_folder() / "artwork"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*vendors, "names"):
+    for name in ("names", *vendors):
         if name not in PACKAGES:
             raise UnknownName("vendor", name, list(PICTURES))
         if not (folder / name).is_dir():
@@ -56,7 +64,7 @@ def fetch_artwork(vendors: Iterable[str] = MEASURED_WITH) -> Path:
 
 
 def fetch_package(package: str, target: Path) -> None:
-    """Unpack one npm package to `target`, whole or not at all."""
+    """Unpack one npm package to `target`, whole or not at all; the pictures of an icon set are drawn."""
     npm = shutil.which("npm")
     if npm is None:
         raise BadRequest("the training artwork is fetched with npm, which was not found; install Node.js")
@@ -68,13 +76,16 @@ def fetch_package(package: str, target: Path) -> None:
             raise VlmPruneError(f"cannot fetch {package}: {first_line(done.stderr)}")
         with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
             archive.extractall(scratch, filter="data")
-        (Path(scratch) / "package").rename(target)
+        unpacked = Path(scratch) / "package"
+        if (unpacked / ICONS).is_file():
+            draw_icons(unpacked, labels_by_code(target.parent / NAMES))
+        unpacked.rename(target)
 
 
 def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = MEASURED_WITH) -> dict[str, tuple[Path, ...]]:
     """Per concept its pictures, one of each vendor that has it."""
     folder = fetch_artwork(vendors)
-    codes = codes_by_label(folder / "names" / "en" / "data.json")
+    codes = codes_by_label(folder / NAMES)
     found = {concept: pictures(folder, codes[concept], vendors) for concept in concepts}
     if missing := [concept for concept, paths in found.items() if not paths]:
         raise BadRequest(f"no artwork for: {', '.join(missing)}")
@@ -88,6 +99,11 @@ def codes_by_label(names: Path) -> dict[str, str]:
         if entry.get("group") in THINGS:
             codes.setdefault(entry["label"].lower(), entry["hexcode"].lower())
     return codes | CODE_OF
+
+
+def labels_by_code(names: Path) -> dict[str, str]:
+    """Lower-case code points to label, of everything that has one."""
+    return {entry["hexcode"].lower(): entry["label"] for entry in json.loads(names.read_text(encoding="utf-8"))}
 
 
 def pictures(folder: Path, code: str, vendors: Iterable[str]) -> tuple[Path, ...]:
