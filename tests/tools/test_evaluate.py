@@ -116,5 +116,7 @@ def test_a_bad_request_is_one_line(tmp_path: Path, monkeypatch: Any, capsys: Any
 
     with pytest.raises(VlmPruneError, match="run the step: features drill"):
         loading.groups_of("drill=2")
+    with pytest.raises(VlmPruneError, match="facebook is not trained on"):
+        loading.training_sources("drill=2", ["google", "facebook"])
     assert main(["pack", str(tmp_path), "--out", str(tmp_path / "x.safetensors")]) == 2
     assert "no checkpoint" in capsys.readouterr().err

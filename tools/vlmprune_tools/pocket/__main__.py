@@ -8,7 +8,7 @@ from pathlib import Path
 from vlmprune_export.pocket.trained import TRAINED
 from vlmprune_runtime.errors import VlmPruneError
 from vlmprune_tools.pocket import steps
-from vlmprune_tools.pocket.artwork import MEASURED_WITH, PICTURES
+from vlmprune_tools.pocket.artwork import MEASURED_WITH, PICTURES, TRAINED_ON
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,10 +55,18 @@ def warm_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="where the projector is written (.safetensors)")
 
 
+def vendors_option(command: argparse.ArgumentParser) -> None:
+    """Whose artwork new pictures are drawn with."""
+    command.add_argument(
+        "--vendors", default=",".join(TRAINED_ON), help="whose artwork; one named twice is drawn twice as often"
+    )
+
+
 def train_options(command: argparse.ArgumentParser) -> None:
     """What to train on, from where, for how long."""
     command.add_argument("--mix", default="drill=6,hard=2,easy-vqa=1,sign=1", help="source=weight, ...")
     command.add_argument("--fresh", action="store_true", help="draw new pictures for each step; no `features` needed")
+    vendors_option(command)
     command.add_argument("--init", default="shipped", help="shipped, or a .safetensors file of `warm` or `pack`")
     command.add_argument("--steps", type=int, default=300)
     command.add_argument("--rows", type=int, default=16, help="pictures per step with sampled visual tokens")
@@ -88,6 +96,7 @@ def tune_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--mix", default="crowd=3,drill=2,hard=2.5,sign=1.3,easy-vqa=0.7,bare=0.5", help="sources, source=weight"
     )
+    vendors_option(command)
     command.add_argument("--init", required=True, help="shipped, or a .safetensors file of `sharpen`, `warm` or `pack`")
     command.add_argument("--steps", type=int, default=1500)
     command.add_argument("--seed", type=int, default=0)

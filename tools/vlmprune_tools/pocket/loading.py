@@ -1,5 +1,6 @@
 """What the steps work on: the assembled model, cached examples, a run's checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,18 @@ def groups_of(mix: str, tag: str = "") -> list[Group]:
     return [Group(weight, load_examples(name, "train", tag=tag)) for name, weight in weights_of(mix)]
 
 
-def fresh_groups(mix: str, tensors: dict[str, Tensor]) -> list[Group]:
+def fresh_groups(mix: str, tensors: dict[str, Tensor], vendors: Sequence[str] = TRAINED_ON) -> list[Group]:
     """The same of pictures drawn when they are wanted, seen through the tower of `tensors`."""
     tower = load_tower(tensors)
-    return [Group(weight, Endless(drawn_source(name), tower)) for name, weight in weights_of(mix)]
+    return [Group(weight, Endless(draw, tower)) for weight, draw in training_sources(mix, vendors)]
+
+
+def training_sources(mix: str, vendors: Sequence[str] = TRAINED_ON) -> list[tuple[float, Draw]]:
+    """What to draw new pictures with, and how often; a vendor named twice is drawn twice as often."""
+    if wrong := sorted(set(vendors) - set(TRAINED_ON)):
+        raise BadRequest(f"--vendors: {wrong[0]} is not trained on; allowed: {', '.join(TRAINED_ON)}")
+    artwork = artwork_of(CONCEPTS, vendors)
+    return [(weight, source(name, artwork)) for name, weight in weights_of(mix)]
 
 
 def drawn_source(name: str, split: str = "train") -> Draw:

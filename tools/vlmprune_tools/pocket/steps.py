@@ -57,7 +57,10 @@ def train(chosen: argparse.Namespace) -> None:
     names = ("steps", "rows", "full_rows", "dense_until", "full_from", "lora_rate", "projector_rate", "seed")
     settings = Settings(**{name: getattr(chosen, name) for name in names})
     trainer = Trainer(decoder, projector, Tokens(processor.tokenizer), settings)
-    groups = fresh_groups(chosen.mix, tensors) if chosen.fresh else groups_of(chosen.mix, tower_tag(tensors))
+    if chosen.fresh:
+        groups = fresh_groups(chosen.mix, tensors, chosen.vendors.split(","))
+    else:
+        groups = groups_of(chosen.mix, tower_tag(tensors))
     chosen.out.mkdir(parents=True, exist_ok=True)
     save_file(tower_updates(tensors), chosen.out / TOWER_FILE)
     trainer.fit(groups, CONCEPTS, chosen.out)

@@ -10,7 +10,7 @@ from vlmprune_export.pocket.ingredients import LANGUAGE, ingredient_file
 from vlmprune_export.pocket.language import language_weights
 from vlmprune_tools.pocket.features import build_features, features_folder, load_examples
 from vlmprune_tools.pocket.labels import label_embeddings
-from vlmprune_tools.pocket.loading import drawn_source, load_pocket, load_tower, silent, tensors_of, weights_of
+from vlmprune_tools.pocket.loading import drawn_source, load_pocket, load_tower, silent, tensors_of, training_sources
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.sharpen import Aims, sharpen_projector
@@ -83,7 +83,7 @@ def tune(chosen: argparse.Namespace) -> None:
     take_up_tower(tensors, layers)
     aims = Aims(aim_embeddings(embedding, tokens), place_shift(embedding, tokens), TEMPERATURE)
     start = Start(tower, layers, projector, aims, mark_of(embedding, tokens))
-    sources = [Source(weight, drawn_source(name)) for name, weight in weights_of(chosen.mix)]
+    sources = [Source(*pair) for pair in training_sources(chosen.mix, chosen.vendors.split(","))]
     tune_tower(start, sources, chosen.steps, chosen.out, chosen.seed)
     save_file(tensors | packed_projector(projector) | packed_tower(layers), chosen.out / "tuned.safetensors")
     print(chosen.out / "tuned.safetensors")
