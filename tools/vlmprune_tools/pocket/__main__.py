@@ -58,7 +58,9 @@ def warm_options(command: argparse.ArgumentParser) -> None:
 def vendors_option(command: argparse.ArgumentParser) -> None:
     """Whose artwork new pictures are drawn with."""
     command.add_argument(
-        "--vendors", default=",".join(TRAINED_ON), help="whose artwork; one named twice is drawn twice as often"
+        "--vendors",
+        default=",".join(TRAINED_ON),
+        help="whose artwork new pictures show; one named twice is drawn twice as often",
     )
 
 

@@ -90,7 +90,7 @@ def training_sources(mix: str, vendors: Sequence[str] = TRAINED_ON) -> list[tupl
     return [(weight, source(name, artwork)) for name, weight in weights_of(mix)]
 
 
-def drawn_source(name: str, split: str = "train") -> Draw:
+def drawn_source(name: str, split: str) -> Draw:
     """A source with the artwork of a split: training may see a vendor's that nothing is measured with."""
     return source(name, artwork_of(CONCEPTS, TRAINED_ON if split == "train" else MEASURED_WITH))
 
