@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vlmprune_export.pocket.trained import TRAINED
+from vlmprune_runtime.errors import BadRequest
 
 HERE = Path(__file__).parent
 
@@ -65,6 +66,9 @@ CODE_OF = {name: code for members in KIN.values() for name, code in members.item
 
 
 def known_concepts(weights: Path | None = None) -> tuple[str, ...]:
-    """The concepts that packed weights were trained on, by the record beside them; default: the shipped ones."""
-    record = json.loads((weights or TRAINED).with_suffix(".json").read_text(encoding="utf-8"))
+    """The concepts that packed weights (default: the shipped ones) were trained on; `BadRequest` without their record."""
+    path = (weights or TRAINED).with_suffix(".json")
+    if not path.is_file():
+        raise BadRequest(f"{weights}: no {path.name} beside it says what it was trained on; `pack` writes both")
+    record = json.loads(path.read_text(encoding="utf-8"))
     return tuple(name for name in CONCEPTS if name in set(record["labels"]))
