@@ -66,7 +66,7 @@ CODE_OF = {name: code for members in KIN.values() for name, code in members.item
 
 
 def known_concepts(weights: Path | None = None) -> tuple[str, ...]:
-    """The concepts that packed weights (default: the shipped ones) were trained on; `BadRequest` without their record."""
+    """The concepts that packed weights were trained on (default: the shipped ones); `BadRequest` without a record."""
     path = (weights or TRAINED).with_suffix(".json")
     if not path.is_file():
         raise BadRequest(f"{weights}: no {path.name} beside it says what it was trained on; `pack` writes both")
