@@ -10,14 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vlmprune_export.pocket.trained import merged
-from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.pocket.__main__ import main
 from vlmprune_tools.pocket.features import features_folder, vision_features
 from vlmprune_tools.pocket.lowrank import packed_tower, take_up_tower, tower_tag, updates, upper_layers
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import CLEAN, EDGE, Drawn, Placed, Scene, draw_scene
 from vlmprune_tools.pocket.sharpen import Aims
-from vlmprune_tools.pocket.shipping import averaged_language
 from vlmprune_tools.pocket.smoke import drawn_artwork, random_tower
 from vlmprune_tools.pocket.targets import AIM_NUMBER, NONE, PAIRS, Targets, picture_targets
 from vlmprune_tools.pocket.tuning import Fresh, Source, Start, pictures, tune_tower, tuned_features, tuning_losses
@@ -91,17 +89,6 @@ def test_an_update_of_lower_rank_is_taken_up(tower: nn.Module) -> None:
         wanted = low[f"{name}.lora_B.weight"].float() @ low[f"{name}.lora_A.weight"].float()
         assert torch.allclose(update.lora_b @ update.lora_a, wanted, atol=1e-5)
         assert update.lora_a[8:].abs().sum() > 0
-
-
-def test_a_language_model_is_averaged_alone() -> None:
-    """Tower and projector stay; another's that does not fit is refused."""
-    path = "language_model.layers.0.mlp.down_proj.lora_A.weight"
-    new, old = ({path: torch.full((2, 2), by), "vision_tower.x": torch.full((1,), by)} for by in (1.0, 3.0))
-    found = averaged_language(new, old)
-    assert found[path].tolist() == [[2.0, 2.0]] * 2
-    assert found["vision_tower.x"].item() == 1.0
-    with pytest.raises(BadRequest, match="different tensors"):
-        averaged_language(new, {path: torch.zeros(3, 2)})
 
 
 def test_results_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

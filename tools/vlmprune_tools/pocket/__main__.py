@@ -122,7 +122,7 @@ def pack_options(command: argparse.ArgumentParser) -> None:
     """From where to where."""
     command.add_argument("run_folder", type=Path, help="the --out of `train`")
     command.add_argument("--started-from", default="nothing", help="sha256 or name of what `train` started from")
-    command.add_argument("--average-with", help="shipped or a packed file: average the language model with its")
+    command.add_argument("--average-with", help="shipped or a packed file that the run went on from: average with it")
     command.add_argument("--out", type=Path, required=True, help="a .safetensors file; a .json is put beside it")
 
 

@@ -72,9 +72,3 @@ def averaged(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         name: torch.stack([part[name].float() for part in parts]).mean(0).to(value.dtype)
         for name, value in parts[0].items()
     }
-
-
-def averaged_language(tensors: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A shipped form whose language model is the mean of its own and another's; `BadRequest` unless they fit."""
-    parts = [{name: value for name, value in part.items() if name.startswith(LAYERS)} for part in (tensors, other)]
-    return {**tensors, **averaged(parts)}

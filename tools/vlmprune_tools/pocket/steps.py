@@ -34,7 +34,7 @@ from vlmprune_tools.pocket.lowrank import tower_tag, tower_updates
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.quick import quick_score
 from vlmprune_tools.pocket.settings import Settings
-from vlmprune_tools.pocket.shipping import averaged_language, shipped, take_up
+from vlmprune_tools.pocket.shipping import averaged, shipped, take_up
 from vlmprune_tools.pocket.smoke import smoke_run
 from vlmprune_tools.pocket.sources import source
 from vlmprune_tools.pocket.tokens import Tokens
@@ -83,13 +83,13 @@ def pack(chosen: argparse.Namespace) -> None:
     decoder, projector = trained_parts(chosen.run_folder)
     tensors = shipped(decoder, projector) | tower_of(chosen.run_folder)
     if chosen.average_with:
-        tensors = averaged_language(tensors, tensors_of(chosen.average_with))
+        tensors = averaged([tensors, tensors_of(chosen.average_with)])
     save_file(tensors, chosen.out)
     record = {
         "sha256": hashlib.sha256(chosen.out.read_bytes()).hexdigest(),
         "lora": {"rank": 16, "scale": LORA_SCALE},
         "started_from": chosen.started_from,
-        "language_averaged": bool(chosen.average_with),
+        "averaged_with": chosen.average_with,
         "steps": state["step"],
         "minutes": round(state["seconds"] / 60, 1),
         "settings": state["settings"],
