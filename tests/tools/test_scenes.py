@@ -213,7 +213,7 @@ def test_photos_are_asked_for_what_they_show(artwork: Artwork) -> None:
 
 def test_an_unknown_source_lists_the_choices(artwork: Artwork) -> None:
     """The message is enough to go on."""
-    with pytest.raises(UnknownName, match="bare, crowd, drill, easy, easy-vqa, hard, photo, sign, single"):
+    with pytest.raises(UnknownName, match="bare, crowd, drill, easy, easy-vqa, few, hard, photo, sign, single"):
         source("cartoons", artwork)
 
 

@@ -87,7 +87,7 @@ def sure_interval(row: Row) -> tuple[float, float] | None:
     if row.retained_low is None or row.retained_high is None:
         return None
     room = 300 / row.n if row.retained_low == row.retained_high else 0.0
-    return row.retained_low - room, row.retained_high + room
+    return max(0.0, row.retained_low - room), row.retained_high + room
 
 
 def _percent(row: Row) -> str:

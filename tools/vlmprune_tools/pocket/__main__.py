@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def features_options(command: argparse.ArgumentParser) -> None:
     """Which pictures to draw."""
-    command.add_argument("source", help="easy, hard, single, bare, drill, crowd, sign, photo or easy-vqa")
+    command.add_argument("source", help="easy, hard, single, bare, drill, few, crowd, sign, photo or easy-vqa")
     command.add_argument("--split", choices=("train", "dev"), default="train")
     command.add_argument("--count", type=int, default=1000, help="pictures")
     command.add_argument(

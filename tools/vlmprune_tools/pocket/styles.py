@@ -44,6 +44,7 @@ STYLES = {
         kinds={"one": 0.30, "row": 0.15, "column": 0.15, "many": 0.28, "same": 0.10, "empty": 0.02},
         backgrounds={"plain": 0.3, "noise": 0.2, "gradient": 0.2, "photo": 0.3},
     ),
+    "few": Style(fewest=2, most=5, varied=0.15, kinds={"many": 0.45, "same": 0.35, "row": 0.20}),
     "crowd": Style(
         crowd_max_px=90,
         fewest=9,
