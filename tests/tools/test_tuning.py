@@ -17,7 +17,7 @@ from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import CLEAN, EDGE, Drawn, Placed, Scene, draw_scene
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.smoke import drawn_artwork, random_tower
-from vlmprune_tools.pocket.targets import AIM_NUMBER, NONE, PAIRS, Targets, picture_targets
+from vlmprune_tools.pocket.targets import AIM_NUMBER, NONE, PAIRS, Targets, marks, picture_targets
 from vlmprune_tools.pocket.tuning import Fresh, Source, Start, pictures, tune_tower, tuned_features, tuning_losses
 
 
@@ -48,12 +48,17 @@ def source_of(drawn: list[Drawn]) -> Source:
     return Source(1.0, lambda _, index: drawn[index % len(drawn)])
 
 
-def targets_for(scene: Scene, owner: dict[int, int]) -> Targets:
-    """Targets of a picture in which these patches belong to these objects and all others to none."""
+def seen(scene: Scene, owner: dict[int, int]) -> Fresh:
+    """A picture in which these patches belong to these objects and all others to none."""
     owners = np.full(576, CLEAN, np.int8)
     for at, number in owner.items():
         owners[at] = number
-    return picture_targets(Fresh(Drawn(scene, np.zeros((1, 1, 3), np.uint8), owners), torch.zeros(576, 1)))
+    return Fresh(Drawn(scene, np.zeros((1, 1, 3), np.uint8), owners), torch.zeros(576, 1))
+
+
+def targets_for(scene: Scene, owner: dict[int, int]) -> Targets:
+    """Targets of such a picture."""
+    return picture_targets(seen(scene, owner))
 
 
 def randomised(layers: nn.ModuleList) -> nn.ModuleList:
@@ -170,6 +175,23 @@ def test_patches_on_an_object_aim_at_its_label_and_its_middle_is_marked() -> Non
     assert targets.marked.nonzero()[:, 0].tolist() == [10, 25]
     assert targets.weight[targets.aim == AIM_NUMBER["dog"]].sum() == pytest.approx(3)
     assert targets.weight[10] == pytest.approx(0.3)
+
+
+def test_the_patch_that_is_marked_most_stays_marked() -> None:
+    """One of each object, if it is well ahead of the middle; another object's does not matter."""
+    scene = Scene("row", (Placed("dog", 0, 0, 42), Placed("cat", 140, 0, 14)))
+    example = seen(scene, dict.fromkeys([0, 1, 2, 24, 25, 26, 48, 49, 50], 0) | {10: 1})
+
+    def marked(ways: dict[int, float]) -> list[int]:
+        way = torch.zeros(576)
+        for patch, value in ways.items():
+            way[patch] = value
+        found: list[int] = marks(example, way).nonzero()[:, 0].tolist()
+        return found
+
+    assert marked({}) == [10, 25]
+    assert marked({1: 0.04, 10: 0.9}) == [10, 25]
+    assert marked({1: 0.6, 25: 0.5, 300: 1.0}) == [1, 10]
 
 
 def test_what_is_behind_aims_at_its_colour_where_it_has_one() -> None:

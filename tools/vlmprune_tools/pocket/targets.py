@@ -2,7 +2,8 @@
 
 A patch on an object belongs at its label, one on a plain background at the colour's name, one on easy-VQA's only thing
 between its shape and its colour; all others at none of these. Where in the picture a patch is moves it a little from
-there, and so does a mark, which one patch of each object has, its middle: marks can be counted, patches cannot.
+there, and so does a mark, which one patch of each object has: marks can be counted, patches cannot. That is the middle
+one, unless the model is well ahead with another: which it is does not matter, but half a mark on two cannot be counted.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ NONE = -1  # a patch that belongs nowhere
 BETWEEN = 0.7  # length of what lies between two embeddings, in their sum
 BEHIND = 0.3  # what a patch behind the objects counts
 PLACE = 0.09  # how far a patch is moved by where it is, in the way between two words
+FAR = 0.05  # of the way to a mark, that a patch must be ahead to be marked in place of one nearer to the middle
 MARK_WORD, MARK = "object", 0.6  # where a mark moves a patch, and how much of the way
 
 
@@ -64,14 +66,15 @@ def pair_of(scene: Scene) -> tuple[str, str] | None:
     return (shape, colour) if shape and colour else None
 
 
-def marks(example: Seen) -> Tensor:  # -> (N,)
-    """True at the middle patch of each object."""
+def marks(example: Seen, way: Tensor | None = None) -> Tensor:  # (N,) -> (N,)
+    """True at one patch of each object: its middle, or the one that is furthest on the `way` to a mark already."""
     marked = torch.zeros(len(example.owner), dtype=torch.bool)
     for number, item in enumerate(example.scene.objects):
         at = patches_of(example, number, item)
         if len(at):
             place = torch.stack([at % GRID, at // GRID], -1).float()
-            marked[at[(place - place.mean(0)).pow(2).sum(1).argmin()]] = True
+            far = (place - place.mean(0)).norm(dim=1) * FAR
+            marked[at[(far if way is None else far - way[at].clamp(0, 1)).argmin()]] = True
     return marked
 
 

@@ -8,7 +8,7 @@ as they are needed, so that no two steps see the same one.
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from vlmprune_tools.pocket.runs import append_log, rate_share, save_whole
 from vlmprune_tools.pocket.scenes import Drawn
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.sources import Draw
-from vlmprune_tools.pocket.targets import NONE, Targets, targets_of
+from vlmprune_tools.pocket.targets import NONE, Targets, marks, targets_of
 
 ROWS, RATE, DECAY, PULL, WARM_UP, LOWEST, SAVE_EVERY = 4, 2.5e-4, 0.02, 0.3, 30, 0.02, 50
 TEMPERATURE, NEAR = 15.0, 0.25  # of the cosine; the cosine from which a patch is at a label rather than nowhere
@@ -99,14 +99,17 @@ def tuned_features(start: Start, drawn: Sequence[Drawn]) -> Tensor:  # -> (B, N,
 def tuning_losses(start: Start, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
     """How far patches are from where they belong, and how well those that are marked are told from others."""
     features = tuned_features(start, drawn)
-    targets = targets_of([Fresh(*pair) for pair in zip(drawn, features, strict=True)])
+    examples = [Fresh(*pair) for pair in zip(drawn, features, strict=True)]
+    targets = targets_of(examples)
     with torch.autocast("cpu", torch.bfloat16):
         projected = start.projector(features).float()
     off = projected - aimed_at(start.aims, targets)
+    way = way_to(start.mark, off)
+    targets = replace(targets, marked=torch.stack([marks(*pair) for pair in zip(examples, way.detach(), strict=True)]))
     moved = targets.marked[..., None] * start.mark
     return {
         "belonging": belonging_loss(start.aims, projected - moved, off - moved, targets),
-        "marking": marking_loss(start.mark, off, targets),
+        "marking": marking_loss(way, targets),
         "placing": placing_loss(start.aims, off - moved, targets),
     }
 
@@ -137,9 +140,13 @@ def placing_loss(aims: Aims, off: Tensor, targets: Targets) -> Tensor:  # (B, N,
     return loss
 
 
-def marking_loss(mark: Tensor, off: Tensor, targets: Targets) -> Tensor:  # (D,), (B, N, D) -> ()
+def way_to(mark: Tensor, off: Tensor) -> Tensor:  # (D,), (B, N, D) -> (B, N)
+    """How much of the way to a mark each patch is moved."""
+    return off @ mark / mark.pow(2).sum()
+
+
+def marking_loss(way: Tensor, targets: Targets) -> Tensor:  # (B, N) -> ()
     """How wrong the marks are, per object; all patches weigh the same, so that marks add up to how many there are."""
-    way = off @ mark / mark.pow(2).sum()
     wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), targets.marked.float(), reduction="sum")
     loss: Tensor = wrong / targets.marked.sum().clamp(min=1)
     return loss
