@@ -102,6 +102,13 @@ def test_only_the_smallest_k_counts() -> None:
     assert untested_tasks(rows, ["t"]) == ()
 
 
+def test_an_interval_of_two_answers_does_not_go_below_nothing() -> None:
+    """Where no answer changed it is as wide as the rule of three says, within what can be."""
+    notes = notes_of(mean_rows(MEAN, [make_task("t", right(2, 2, 2, 2, 2), 0)], WAYS), ())
+    assert notes and all("[0.0, 250.0]" in note for note in notes)
+
+
+
 @pytest.mark.parametrize(
     ("hits", "verdict"),
     [((90, 85, 40, 40), "above it"), ((90, 40, 85, 85), "BELOW it"), ((90, 85, 84, 86), "overlap")],

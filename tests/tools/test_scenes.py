@@ -230,5 +230,5 @@ def test_what_weights_know_stands_beside_them(tmp_path: Path) -> None:
     assert set(shipped) <= set(CONCEPTS)
     (tmp_path / "mine.json").write_text(json.dumps({"labels": ["cat", "dog", "stop", "seven"]}))
     assert known_concepts(tmp_path / "mine.safetensors") == ("dog", "cat")
-    with pytest.raises(BadRequest, match=r"other\.json beside it"):
+    with pytest.raises(BadRequest, match=r"other\.json beside the weights"):
         known_concepts(tmp_path / "other.safetensors")

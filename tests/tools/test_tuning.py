@@ -169,10 +169,11 @@ def packed_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 def test_patches_on_an_object_aim_at_its_label_and_its_middle_is_marked() -> None:
     """A large object counts by the root of its patches; an edge counts less, and is marked when it is all there is."""
     scene = Scene("row", (Placed("dog", 0, 0, 42), Placed("cat", 140, 0, 14)))
-    targets = targets_for(scene, dict.fromkeys([0, 1, 2, 24, 25, 26, 48, 49, 50], 0) | {10: EDGE})
+    example = seen(scene, dict.fromkeys([0, 1, 2, 24, 25, 26, 48, 49, 50], 0) | {10: EDGE})
+    targets = picture_targets(example)
     assert targets.aim[25] == AIM_NUMBER["dog"]
     assert targets.aim[10] == AIM_NUMBER["cat"]
-    assert targets.marked.nonzero()[:, 0].tolist() == [10, 25]
+    assert marks(example, torch.zeros(576)).nonzero()[:, 0].tolist() == [10, 25]
     assert targets.weight[targets.aim == AIM_NUMBER["dog"]].sum() == pytest.approx(3)
     assert targets.weight[10] == pytest.approx(0.3)
 
@@ -203,10 +204,11 @@ def test_what_is_behind_aims_at_its_colour_where_it_has_one() -> None:
 
 def test_easy_vqas_thing_aims_between_its_shape_and_its_colour() -> None:
     """Where the questions give both away; nothing of it is marked, for nothing is counted."""
-    targets = targets_for(Scene("easy-vqa", labels=("circle", "red")), {7: 0})
+    example = seen(Scene("easy-vqa", labels=("circle", "red")), {7: 0})
+    targets = picture_targets(example)
     assert targets.aim[7] == AIM_NUMBER[PAIRS[0]]
     assert targets.weight[7] == 1
-    assert not targets.marked.any()
+    assert not marks(example, torch.ones(576)).any()
     assert targets_for(Scene("easy-vqa", labels=("circle",)), {7: 0}).aim[7] == NONE
 
 

@@ -69,6 +69,6 @@ def known_concepts(weights: Path | None = None) -> tuple[str, ...]:
     """The concepts that packed weights were trained on (default: the shipped ones); `BadRequest` without a record."""
     path = (weights or TRAINED).with_suffix(".json")
     if not path.is_file():
-        raise BadRequest(f"{weights}: no {path.name} beside it says what it was trained on; `pack` writes both")
+        raise BadRequest(f"no {path} beside the weights says what they were trained on; `pack` writes both")
     record = json.loads(path.read_text(encoding="utf-8"))
     return tuple(name for name in CONCEPTS if name in set(record["labels"]))

@@ -27,7 +27,7 @@ NONE = -1  # a patch that belongs nowhere
 BETWEEN = 0.7  # length of what lies between two embeddings, in their sum
 BEHIND = 0.3  # what a patch behind the objects counts
 PLACE = 0.09  # how far a patch is moved by where it is, in the way between two words
-FAR = 0.05  # of the way to a mark, that a patch must be ahead to be marked in place of one nearer to the middle
+FAR = 0.05  # how far ahead on the way to a mark a patch must be to be marked, for each patch further from the middle
 MARK_WORD, MARK = "object", 0.6  # where a mark moves a patch, and how much of the way
 
 
@@ -37,13 +37,12 @@ class Targets:
 
     aim: Tensor  # (.., N): number of the embedding, or NONE
     weight: Tensor  # (.., N)
-    marked: Tensor  # (.., N): bool
 
 
 def targets_of(examples: Sequence[Seen]) -> Targets:
     """Those of some pictures, (B, N) each."""
     found = [picture_targets(example) for example in examples]
-    parts = zip(*((item.aim, item.weight, item.marked) for item in found), strict=True)
+    parts = zip(*((item.aim, item.weight) for item in found), strict=True)
     return Targets(*(torch.stack(part) for part in parts))
 
 
@@ -56,7 +55,7 @@ def picture_targets(example: Seen) -> Targets:
         weight = torch.where(example.owner == 0, 1.0, weight)
     weight = torch.where(example.owner == CLEAN, BEHIND, weight)
     counted = (aim + 1).bincount(weights=weight).clamp(min=1)
-    return Targets(aim, weight / counted[aim + 1].sqrt(), marks(example))
+    return Targets(aim, weight / counted[aim + 1].sqrt())
 
 
 def pair_of(scene: Scene) -> tuple[str, str] | None:
@@ -66,15 +65,15 @@ def pair_of(scene: Scene) -> tuple[str, str] | None:
     return (shape, colour) if shape and colour else None
 
 
-def marks(example: Seen, way: Tensor | None = None) -> Tensor:  # (N,) -> (N,)
-    """True at one patch of each object: its middle, or the one that is furthest on the `way` to a mark already."""
+def marks(example: Seen, way: Tensor) -> Tensor:  # (N,) -> (N,)
+    """True at one patch of each object: the middle, or one well ahead of it on the `way` (0 to 1) to a mark."""
     marked = torch.zeros(len(example.owner), dtype=torch.bool)
     for number, item in enumerate(example.scene.objects):
         at = patches_of(example, number, item)
         if len(at):
             place = torch.stack([at % GRID, at // GRID], -1).float()
-            far = (place - place.mean(0)).norm(dim=1) * FAR
-            marked[at[(far if way is None else far - way[at].clamp(0, 1)).argmin()]] = True
+            off = (place - place.mean(0)).norm(dim=1)
+            marked[at[(off * FAR - way[at].clamp(0, 1)).argmin()]] = True
     return marked
 
 

@@ -8,7 +8,7 @@ as they are needed, so that no two steps see the same one.
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +105,11 @@ def tuning_losses(start: Start, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
         projected = start.projector(features).float()
     off = projected - aimed_at(start.aims, targets)
     way = way_to(start.mark, off)
-    targets = replace(targets, marked=torch.stack([marks(*pair) for pair in zip(examples, way.detach(), strict=True)]))
-    moved = targets.marked[..., None] * start.mark
+    marked = torch.stack([marks(*pair) for pair in zip(examples, way.detach(), strict=True)])
+    moved = marked[..., None] * start.mark
     return {
         "belonging": belonging_loss(start.aims, projected - moved, off - moved, targets),
-        "marking": marking_loss(way, targets),
+        "marking": marking_loss(way, marked),
         "placing": placing_loss(start.aims, off - moved, targets),
     }
 
@@ -145,10 +145,10 @@ def way_to(mark: Tensor, off: Tensor) -> Tensor:  # (D,), (B, N, D) -> (B, N)
     return off @ mark / mark.pow(2).sum()
 
 
-def marking_loss(way: Tensor, targets: Targets) -> Tensor:  # (B, N) -> ()
+def marking_loss(way: Tensor, marked: Tensor) -> Tensor:  # 2 x (B, N) -> ()
     """How wrong the marks are, per object; all patches weigh the same, so that marks add up to how many there are."""
-    wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), targets.marked.float(), reduction="sum")
-    loss: Tensor = wrong / targets.marked.sum().clamp(min=1)
+    wrong = F.binary_cross_entropy_with_logits(STEEP * (way - 0.5), marked.float(), reduction="sum")
+    loss: Tensor = wrong / marked.sum().clamp(min=1)
     return loss
 
 
