@@ -108,7 +108,6 @@ def test_an_interval_of_two_answers_does_not_go_below_nothing() -> None:
     assert notes and all("[0.0, 250.0]" in note for note in notes)
 
 
-
 @pytest.mark.parametrize(
     ("hits", "verdict"),
     [((90, 85, 40, 40), "above it"), ((90, 40, 85, 85), "BELOW it"), ((90, 85, 84, 86), "overlap")],
