@@ -196,10 +196,12 @@ def test_the_patch_that_is_marked_most_stays_marked() -> None:
 
 
 def test_what_is_behind_aims_at_its_colour_where_it_has_one() -> None:
-    """And nowhere else."""
+    """A photo without objects at what it shows first; other backgrounds nowhere."""
     objects = (Placed("dog", 0, 0, 14),)
     assert targets_for(Scene("one", objects, "green"), {0: 0}).aim[300] == AIM_NUMBER["green"]
     assert targets_for(Scene("one", objects, None, ("cat",)), {0: 0}).aim[300] == NONE
+    assert targets_for(Scene("empty", shows=("cat", "eye")), {}).aim[300] == AIM_NUMBER["cat"]
+    assert targets_for(Scene("empty"), {}).aim[300] == NONE
 
 
 def test_easy_vqas_thing_aims_between_its_shape_and_its_colour() -> None:

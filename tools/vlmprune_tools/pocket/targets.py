@@ -1,7 +1,7 @@
 """What each patch of a picture should tell, for tuning: the embedding that it belongs at, its place, its mark.
 
-A patch on an object belongs at its label, one on a plain background at the colour's name, one on easy-VQA's only thing
-between its shape and its colour; all others at none of these. Where in the picture a patch is moves it a little from
+A patch on an object belongs at its label, one on a plain background at the colour's name, one of a photo without
+objects at what it shows, one on easy-VQA's only thing between its shape and its colour; all others at none of these. Where in the picture a patch is moves it a little from
 there, and so does a mark, which one patch of each object has: marks can be counted, patches cannot. That is the middle
 one, unless the model is well ahead with another: which it is does not matter, but half a mark on two cannot be counted.
 """
@@ -49,13 +49,18 @@ def targets_of(examples: Sequence[Seen]) -> Targets:
 def picture_targets(example: Seen) -> Targets:
     """Those of one picture; a large object counts more than a small one, but by its root only."""
     label, weight = grid_labels(example)
-    aim = torch.where(example.owner == CLEAN, AIM_NUMBER.get(example.scene.colour, NONE), label)
+    aim = torch.where(example.owner == CLEAN, AIM_NUMBER.get(behind(example.scene), NONE), label)
     if (pair := pair_of(example.scene)) is not None:
         aim = torch.where(example.owner == 0, AIM_NUMBER[pair], aim)
         weight = torch.where(example.owner == 0, 1.0, weight)
     weight = torch.where(example.owner == CLEAN, BEHIND, weight)
     counted = (aim + 1).bincount(weights=weight).clamp(min=1)
     return Targets(aim, weight / counted[aim + 1].sqrt())
+
+
+def behind(scene: Scene) -> str | None:
+    """What the patches behind the objects tell: the colour, or what a photo without objects shows first."""
+    return scene.shows[0] if scene.shows and scene.kind == "empty" else scene.colour
 
 
 def pair_of(scene: Scene) -> tuple[str, str] | None:
