@@ -1,9 +1,10 @@
 """What each patch of a picture should tell, for tuning: the embedding that it belongs at, its place, its mark.
 
 A patch on an object belongs at its label, one on a plain background at the colour's name, one of a photo without
-objects at what it shows, one on easy-VQA's only thing between its shape and its colour; all others at none of these. Where in the picture a patch is moves it a little from
-there, and so does a mark, which one patch of each object has: marks can be counted, patches cannot. That is the middle
-one, unless the model is well ahead with another: which it is does not matter, but half a mark on two cannot be counted.
+objects at what it shows, one on easy-VQA's only thing between its shape and its colour; all others at none of these.
+Where in the picture a patch is moves it a little from there, and so does a mark, which one patch of each object has:
+marks can be counted, patches cannot. That is the middle one, unless the model is well ahead with another: which it is
+does not matter, but half a mark on two cannot be counted.
 """
 
 from collections.abc import Sequence
