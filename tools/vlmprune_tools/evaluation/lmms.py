@@ -1,10 +1,10 @@
 """A pruned model for the lmms-eval harness, which spreads work over machines with accelerate.
 
-    LMMS_EVAL_PLUGINS=vlmprune_tools.evaluation accelerate launch -m lmms_eval --model vlmprune \\
+    accelerate launch -m lmms_eval --model vlmprune \\
         --model_args pretrained=./my-llava,keep=64,pruner=vlm-pruner,batch=1 --tasks pope --batch_size 1
 
-Not run against lmms-eval here: it is held to a stand-in of that harness's model interface, and on the CPU. Answers are
-greedy whatever a task asks for.
+The harness (0.7.3) finds it by itself, through an entry point of this package. Answers are greedy whatever a task asks
+for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,9 +22,8 @@ from vlmprune_tools.evaluation.ways import UNPRUNED, Way, way_of
 
 try:
     _base: Any = import_module("lmms_eval.api.model").lmms
-    _register: Any = import_module("lmms_eval.api.registry").register_model
 except ModuleNotFoundError:  # the class can still be used and tested by itself
-    _base, _register = object, None
+    _base = object
 
 
 class Instance(Protocol):
@@ -85,6 +84,12 @@ class VlmPrune(_base):  # type: ignore[misc]
         raise BadRequest("this model answers one question; tasks of several rounds are not supported")
 
 
+def manifest() -> Any:
+    """What lmms-eval asks the entry points of its group `lmms_eval.models` for: a model's name and its class."""
+    known = import_module("lmms_eval.models.registry_v2").ModelManifest
+    return known(model_id="vlmprune", simple_class_path=f"{VlmPrune.__module__}.{VlmPrune.__qualname__}")
+
+
 def workers() -> tuple[int, int, Any, str]:
     """Rank, number of workers, what coordinates them, and this one's device."""
     accelerator = import_module("accelerate").Accelerator()
@@ -106,7 +111,3 @@ def until(text: str, stops: str | Iterable[str] | None) -> str:
     for stop in [stops] if isinstance(stops, str) else stops or ():
         text = text.split(stop)[0] if stop else text
     return text.strip()
-
-
-if _register is not None:
-    VlmPrune = _register("vlmprune")(VlmPrune)  # type: ignore[misc]
