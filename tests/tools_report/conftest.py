@@ -45,7 +45,8 @@ def accuracy_fields() -> dict[str, Any]:
     """Two tasks, two pruners, one rate missing."""
     rows = [row("unpruned", 576, 0.9), row("vlm-pruner", 64, 0.88), row("vlm-pruner", 32, 0.84), row("random", 64, 0.7)]
     rows += [row("unpruned", 576, 0.5, "reading"), row("vlm-pruner", 64, 0.4, "reading")]
-    return {"kind": "accuracy", "model": "pocket", "visual_tokens": 576, "rows": rows, "seed": 0}
+    data = {"name": "scenes", "questions": 20, "pictures": 7, "templated": True}
+    return {"kind": "accuracy", "model": "pocket", "visual_tokens": 576, "data": data, "rows": rows, "seed": 0}
 
 
 @pytest.fixture

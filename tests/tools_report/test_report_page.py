@@ -56,6 +56,7 @@ def test_it_says_what_was_measured(
     assert "top-sum keeps 4 of 16 visual tokens from layer 1 on (75.0 % pruned)" in text
     assert result["bundle"]["manifest_sha256"] in text
     assert "retains 97.8 %" in text
+    assert "pocket on scenes" in text and "20 templated questions on 7 pictures." in text
     for stage in result["pruned"]["stages_ms"]:
         assert stage in text
 

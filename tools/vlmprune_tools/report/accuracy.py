@@ -29,6 +29,17 @@ class AccuracyRow(BaseModel):
     retained_percent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
+class Questions(BaseModel):
+    """What was asked about; `templated`: the questions are made by rule, not asked by people."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    questions: Count
+    pictures: Count
+    templated: bool = False
+
+
 class AccuracyRecord(BaseModel):
     """One evaluation. Fields that are not listed here are the evaluation's own and stay unread."""
 
@@ -37,5 +48,6 @@ class AccuracyRecord(BaseModel):
     kind: Literal["accuracy"]
     model: str
     visual_tokens: Count
+    data: Questions | None = None
     rows: Annotated[tuple[AccuracyRow, ...], Field(min_length=1)]
     created: str | None = None
