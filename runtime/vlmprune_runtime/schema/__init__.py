@@ -1,0 +1,60 @@
+"""The shape of `bundle.json`: all that a runner needs to know, in one validated, frozen tree."""
+
+from vlmprune_runtime.schema.base import (
+    MANIFEST,
+    PACKAGE_SUFFIX,
+    SCHEMA_VERSION,
+    STAGES,
+    ComputeUnits,
+    Dtype,
+    FileName,
+    Finite,
+    ListedName,
+    Positive,
+    Quantisation,
+    Record,
+    Sha256,
+    Std,
+    is_package,
+    listed_name,
+    plain_name,
+)
+from vlmprune_runtime.schema.bundle import Bundle, FileEntry, Memory, Pruner, Source, TextModel
+from vlmprune_runtime.schema.image import ImageSpec, Resize, Size
+from vlmprune_runtime.schema.prompt import PromptSpec
+from vlmprune_runtime.schema.stage import Cache, Function, Lowering, Stage, Tensor
+
+__all__ = [
+    "MANIFEST",
+    "PACKAGE_SUFFIX",
+    "SCHEMA_VERSION",
+    "STAGES",
+    "Bundle",
+    "Cache",
+    "ComputeUnits",
+    "Dtype",
+    "FileEntry",
+    "FileName",
+    "Finite",
+    "Function",
+    "ImageSpec",
+    "ListedName",
+    "Lowering",
+    "Memory",
+    "Positive",
+    "PromptSpec",
+    "Pruner",
+    "Quantisation",
+    "Record",
+    "Resize",
+    "Sha256",
+    "Size",
+    "Source",
+    "Stage",
+    "Std",
+    "Tensor",
+    "TextModel",
+    "is_package",
+    "listed_name",
+    "plain_name",
+]
