@@ -1,0 +1,6 @@
+"""What a Hugging Face processor does, said as data that a runner without transformers can follow."""
+
+from vlmprune_export.processor.image import image_spec
+from vlmprune_export.processor.prompt import prompt_spec
+
+__all__ = ["image_spec", "prompt_spec"]
