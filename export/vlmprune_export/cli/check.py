@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from vlmprune_runtime.attach import attach
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     with progress_bar(_STEPS) as progress:
         report = check_bundle(_limited(request, args.limit), progress=progress)
     if args.attach:
-        _attach(args.bundle, report)
+        attach(args.bundle, "parity", report.as_json())
     if args.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
@@ -75,16 +76,6 @@ def _limited(request: "CheckRequest", limit: float | None) -> "CheckRequest":
     from vlmprune_export.parity import LIMITS
 
     return request if limit is None else replace(request, limits=replace(LIMITS["none"], relative=limit))
-
-
-def _attach(folder: Path, report: "CheckReport") -> None:
-    from vlmprune_runtime.bundle import open_bundle
-    from vlmprune_runtime.schema import MANIFEST
-
-    manifest = open_bundle(folder, verify=False).manifest.model_copy(update={"parity": report.as_json()})
-    scratch = folder / f".{MANIFEST}.part"
-    scratch.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    scratch.replace(folder / MANIFEST)
 
 
 def _show(report: "CheckReport") -> None:

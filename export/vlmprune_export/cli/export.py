@@ -1,15 +1,14 @@
 """`vlmprune-export`: a checkpoint becomes a bundle."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vlmprune_export.cli.lowered import lowering_lines
+from vlmprune_export.setting import parse_setting
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.cli.face import command_parser, run_command
-from vlmprune_runtime.errors import BadRequest, MissingExtra
+from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.schema import MANIFEST
 
 EXAMPLES = """\
@@ -85,7 +84,7 @@ def _add_pruning(made: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """One export, with a progress bar on stderr."""
-    settings = dict(_setting(text) for text in args.settings)
+    settings = dict(parse_setting(text) for text in args.settings)
     try:
         from vlmprune_export.cli.progress import progress_bar
         from vlmprune_export.exporting import ExportRequest, export_bundle
@@ -99,16 +98,3 @@ def run(args: argparse.Namespace) -> None:
         folder = export_bundle(request, progress=progress)
     manifest = (folder / MANIFEST).read_text(encoding="utf-8")
     print(manifest if args.json else "\n".join([str(folder), *lowering_lines(parse_manifest(manifest))]))
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """A setting's name and its value read as JSON.
-
-    >>> _setting("batch=1")
-    ('batch', 1)
-    """
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        raise BadRequest(f"--set {text!r}: allowed: NAME=VALUE with a number, true or false") from None

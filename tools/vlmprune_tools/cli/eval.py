@@ -1,4 +1,4 @@
-"""`vlmprune-eval`: accuracy of a bundle or a checkpoint against pruning rate."""
+"""`vlmprune-eval` measures the accuracy of a bundle or a checkpoint against pruning rate."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from vlmprune_runtime.atomic import check_place, save_text
+from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra
 
@@ -23,52 +24,60 @@ EXAMPLES = """\
   vlmprune-eval ./my-llava --data coco_pope_random.jsonl --images coco/val2014 --json pope.json
   vlmprune-eval pocket --data scenes --keeps 64 --pruners vlm-pruner,vlm-pruner:batch=1,random:seed=7
 """
-WIDEST = 400  # a table that is not looked at on a terminal is not wrapped
+WIDTH_WITHOUT_TERMINAL = 400  # columns, so that a table in a file is not wrapped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command; returns its exit code."""
     return run_command(parser(), run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    told = (
+    """Returns the parser of the command's arguments."""
+    description = (
         "Ask the same questions of the unpruned model and of every pruner at every rate. Vision, embed and head run\n"
-        "once for a question, prune and tail once for each way. Of a bundle, its engine runs all stages; a pruner or\n"
-        "rate that is not the bundle's own runs in PyTorch between head and tail."
+        "once per question, prune and tail once per pruner and rate. A bundle's engine runs all its stages; a pruner\n"
+        "or rate that is not the bundle's own runs in PyTorch between head and tail."
     )
-    made = command_parser("vlmprune-eval", told, EXAMPLES)
-    made.add_argument(
+    command = command_parser("vlmprune-eval", description, EXAMPLES)
+    command.add_argument(
         "model", metavar="MODEL", help="a bundle's folder (any engine), a checkpoint's, or pocket (PyTorch)"
     )
-    made.add_argument("--json", type=Path, metavar="OUT.json", help="write the record; a killed run is gone on with")
-    made.add_argument("--plot", type=Path, metavar="OUT.png", help="draw what is retained against the rate")
-    made.add_argument(
+    command.add_argument("--json", type=Path, metavar="OUT.json", help="write the record; a killed run resumes")
+    command.add_argument("--plot", type=Path, metavar="OUT.png", help="plot retained accuracy against the rate")
+    command.add_argument(
         "--attach", nargs="?", const="", metavar="BUNDLE", help="write the record into bundle.json; default: MODEL's"
     )
-    made.add_argument("--threads", type=int, default=2, metavar="N", help="default 2; 0: as the engine likes")
-    _add_data(made)
-    _add_pruning(made)
-    return made
+    command.add_argument(
+        "--threads", type=int, default=2, metavar="N", help="default 2; 0 leaves the number to the engine"
+    )
+    _add_data(command)
+    _add_pruning(command)
+    return command
 
 
-def _add_data(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("questions")
+def _add_data(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("questions")
     group.add_argument(
         "--data", default="scenes", metavar="NAME|PATH",
         help="scenes (default), signs, easy-vqa, or a file: "
         "CSV (image, question, answer, optional task), POPE or LLaVA JSONL",
     )  # fmt: skip
-    group.add_argument("--limit", type=int, default=200, metavar="N", help="questions, default 200; 0: all of a file")
-    group.add_argument("--images", type=Path, metavar="DIR", help="where a file's pictures lie; default: beside it")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the scenes and the bootstrap, default 0")
-    group.add_argument("--max-tokens", type=int, default=32, metavar="N", help="of an answer, default %(default)s")
-    group.add_argument("--blind", action="store_true", help="ask also with the mean picture; always so for easy-vqa")
+    group.add_argument(
+        "--limit", type=int, default=200, metavar="N", help="number of questions, default 200; 0: all of a file"
+    )
+    group.add_argument("--images", type=Path, metavar="DIR", help="the folder of a file's pictures; default: beside it")
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the scenes and the bootstrap, default 0"
+    )
+    group.add_argument("--max-tokens", type=int, default=32, metavar="N", help="longest answer, default %(default)s")
+    group.add_argument(
+        "--blind", action="store_true", help="also ask about the mean picture instead; easy-vqa always does"
+    )
 
 
-def _add_pruning(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("pruning")
+def _add_pruning(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("pruning")
     group.add_argument(
         "--keeps", default="", metavar="K,..", help="visual tokens to keep; default: 66.7, 77.8 and 88.9 %% pruned"
     )
@@ -76,7 +85,9 @@ def _add_pruning(made: argparse.ArgumentParser) -> None:
         "--pruners", default="vlm-pruner,random,grid", metavar="NAME,..",
         help="default %(default)s; settings of one: vlm-pruner:batch=1:aggregate=false",
     )  # fmt: skip
-    group.add_argument("--ablation", action="store_true", help="VLM-Pruner also with one stage off, and batch 1")
+    group.add_argument(
+        "--ablation", action="store_true", help="also VLM-Pruner with one stage turned off, and with batch 1"
+    )
     group.add_argument("--layer", type=int, metavar="L", help="first pruned layer of a checkpoint, default 2")
     group.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
@@ -85,33 +96,34 @@ def _add_pruning(made: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """One evaluation: a table on stdout, files where they are wanted."""
+    """Evaluates once; prints a table and writes the requested files."""
     try:
         from vlmprune_tools.evaluation import evaluate
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "tools") from missing
-    target = _check_outputs(args)
+    attach_to = _check_outputs(args)
     status = Console(stderr=True, highlight=False, markup=False)
     record = evaluate(request_of(args), progress=status.print)
     if args.json:
         save_text(json.dumps(record, indent=1) + "\n", args.json)
     show(record)
-    _write_others(args, record, target)
+    _write_plot_and_attach(args, record, attach_to)
 
 
 def request_of(args: argparse.Namespace) -> "EvaluationRequest":
-    """What is asked for."""
+    """Returns the request that the arguments state."""
+    from vlmprune_export.setting import parse_setting
     from vlmprune_tools.evaluation import EvaluationRequest
-    from vlmprune_tools.evaluation.items import Wishes
-    from vlmprune_tools.evaluation.variants import ABLATIONS, setting
+    from vlmprune_tools.evaluation.dataset import DatasetOptions
+    from vlmprune_tools.evaluation.variants import ABLATIONS
 
     return EvaluationRequest(
         model=args.model,
         data=args.data,
-        wishes=Wishes(args.limit or None, args.seed, args.images),
-        keeps=tuple(_number(text) for text in _parts(args.keeps)),
-        pruners=(*_parts(args.pruners), *(ABLATIONS if args.ablation else ())),
-        settings=dict(setting(text) for text in args.settings),
+        dataset_options=DatasetOptions(args.limit or None, args.seed, args.images),
+        keeps=tuple(_number(text) for text in _split(args.keeps)),
+        pruners=(*_split(args.pruners), *(ABLATIONS if args.ablation else ())),
+        settings=dict(parse_setting(text) for text in args.settings),
         layer=args.layer,
         max_tokens=args.max_tokens,
         blind=args.blind,
@@ -121,18 +133,17 @@ def request_of(args: argparse.Namespace) -> "EvaluationRequest":
 
 
 def show(record: Mapping[str, Any]) -> None:
-    """The table and what it says."""
+    """Prints the table and its notes."""
     from vlmprune_tools.evaluation.table import accuracy_table, footnotes
 
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDEST)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
     console.print(accuracy_table(record))
     for line in footnotes(record):
         console.print(line)
 
 
 def _check_outputs(args: argparse.Namespace) -> Path | None:
-    """Everything that could fail in the end fails at the start; gives the bundle to attach to."""
-    from vlmprune_tools.evaluation.attach import check_attach
+    """Raises before the evaluation for outputs that cannot be written; returns the bundle to attach to."""
     from vlmprune_tools.evaluation.plot import check_plot
 
     for out in (args.json, args.plot):
@@ -142,22 +153,22 @@ def _check_outputs(args: argparse.Namespace) -> Path | None:
         check_plot(args.plot)
     if args.attach is None:
         return None
-    target = Path(args.attach or args.model)
-    check_attach(target)
-    return target
+    attach_to = Path(args.attach or args.model)
+    open_bundle(attach_to, verify=False)
+    return attach_to
 
 
-def _write_others(args: argparse.Namespace, record: Mapping[str, Any], target: Path | None) -> None:
-    from vlmprune_tools.evaluation.attach import attach
+def _write_plot_and_attach(args: argparse.Namespace, record: Mapping[str, Any], attach_to: Path | None) -> None:
     from vlmprune_tools.evaluation.plot import save_plot
+    from vlmprune_tools.evaluation.record import attach_accuracy
 
     if args.plot is not None:
         save_plot(record, args.plot)
-    if target is not None:
-        attach(record, target)
+    if attach_to is not None:
+        attach_accuracy(record, attach_to)
 
 
-def _parts(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

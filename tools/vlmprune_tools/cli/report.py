@@ -1,4 +1,4 @@
-"""`vlmprune-report`: records from any device as one HTML page."""
+"""`vlmprune-report` renders records from any device as one HTML page."""
 
 import argparse
 import sys
@@ -16,23 +16,25 @@ EXAMPLES = """\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command; returns its exit code."""
     return run_command(parser(), run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    told = "Turn records of vlmprune-bench, vlmprune-eval and the phone apps into one page that needs no network."
-    made = command_parser("vlmprune-report", told, EXAMPLES)
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a benchmark or accuracy record, JSON")
-    made.add_argument("--out", type=Path, required=True, metavar="OUT.html", help="the page; replaced if it exists")
+    """Returns the parser of the command's arguments."""
+    description = (
+        "Turn records of vlmprune-bench, vlmprune-eval and the phone apps into one page that needs no network."
+    )
+    command = command_parser("vlmprune-report", description, EXAMPLES)
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a benchmark or accuracy record, JSON")
+    command.add_argument("--out", type=Path, required=True, metavar="OUT.html", help="the page; replaced if it exists")
     overlay = "pictures of kept tokens to show, as vlmprune-run --overlay draws them"
-    made.add_argument("--overlay", type=Path, nargs="+", default=[], action="extend", metavar="IMAGE", help=overlay)
-    return made
+    command.add_argument("--overlay", type=Path, nargs="+", default=[], action="extend", metavar="IMAGE", help=overlay)
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """One page, written whole or not at all."""
+    """Renders one page and writes it whole or not at all."""
     try:
         from vlmprune_tools.report import read_records, render_report
         from vlmprune_tools.report.overlays import embed

@@ -1,4 +1,4 @@
-"""Paired bootstrap: items are drawn anew, the same for all ways, so that what they have in common cancels."""
+"""The paired bootstrap: all configs share the resampled items, so that the variance they share cancels."""
 
 import zlib
 
@@ -12,23 +12,23 @@ Array = npt.NDArray[np.float64]
 
 
 def resampled_means(scores: Array, seed: int, task: str) -> Array:  # (M, I) -> (B, M)
-    """Mean score of each way in each resample of one task's items; a task's draw does not depend on the others."""
+    """Returns each config's mean score in each resample of a task's items; tasks are resampled independently."""
     items = scores.shape[1]
-    dice = np.random.default_rng([seed, zlib.crc32(task.encode())])
+    rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
     block = max(1, BLOCK_CELLS // items)
     sizes = [min(block, RESAMPLES - start) for start in range(0, RESAMPLES, block)]
-    drawn = (dice.multinomial(items, np.full(items, 1 / items), size) for size in sizes)
-    return np.concatenate([counts @ scores.T / items for counts in drawn])
+    resamples = (rng.multinomial(items, np.full(items, 1 / items), size) for size in sizes)
+    return np.concatenate([counts @ scores.T / items for counts in resamples])
 
 
 def retained(means: Array) -> Array:  # (B, M) -> (B, M)
-    """Percent of the first way, which is the unpruned one; NaN where that got nothing right."""
-    whole = means[:, :1]
-    return np.where(whole > 0, 100 * means / np.where(whole > 0, whole, 1.0), np.nan)
+    """Returns percentages of the first config, the unpruned model; NaN where that scores 0."""
+    unpruned = means[:, :1]
+    return np.where(unpruned > 0, 100 * means / np.where(unpruned > 0, unpruned, 1.0), np.nan)
 
 
 def percentiles(samples: Array) -> tuple[float, float] | None:  # (B,)
-    """The middle 95 %, None if there is nothing to take it of.
+    """Returns the bounds of the middle 95 %, or None if all samples are NaN.
 
     >>> percentiles(np.arange(101.0))
     (2.5, 97.5)

@@ -1,19 +1,19 @@
-"""CSV: columns image, question, answer with `|` between accepted answers, optional task."""
+"""Reads CSV with the columns image, question, answer (accepted answers separated by `|`) and optionally task."""
 
 import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.evaluation.answers import VQA_ANSWERS
-from vlmprune_tools.evaluation.items import Item
+from vlmprune_tools.evaluation.dataset import Item
+from vlmprune_tools.evaluation.metrics import VQA_ANSWERS
 
-NEEDED = ("image", "question", "answer")
-ALLOWED = (*NEEDED, "task")
+REQUIRED = ("image", "question", "answer")
+ALLOWED = (*REQUIRED, "task")
 
 
 def read_csv(text: str, path: Path) -> Iterator[Item]:
-    """The items of a table; a task that is not given is the file's name."""
+    """Yields the items of a table; without a task column the task is the file's name."""
     reader = csv.DictReader(text.splitlines(keepends=True), strict=True, skipinitialspace=True)
     try:
         check_columns([name.strip() for name in reader.fieldnames or ()], path)
@@ -25,8 +25,8 @@ def read_csv(text: str, path: Path) -> Iterator[Item]:
 
 
 def check_columns(names: list[str], path: Path) -> None:
-    """Refuse a header without the columns that are needed, or with one twice."""
-    missing = [name for name in NEEDED if name not in names]
+    """Raises `BadRequest` if the header lacks a required column or repeats one."""
+    missing = [name for name in REQUIRED if name not in names]
     if missing:
         got = ", ".join(names) or "nothing"
         raise BadRequest(f"{path.name}:1: no column {', '.join(missing)}; got {got}; allowed: {', '.join(ALLOWED)}")
@@ -34,15 +34,15 @@ def check_columns(names: list[str], path: Path) -> None:
         raise BadRequest(f"{path.name}:1: a column is there twice: {', '.join(names)}")
 
 
-def item_of(record: Mapping[str | None, object], task: str, place: str) -> Item:
-    """One row; ten answers are scored as VQA does."""
+def item_of(record: Mapping[str | None, object], task: str, location: str) -> Item:
+    """Returns the item of one row; ten answers are scored as VQA scores them."""
     if None in record or None in record.values():
-        raise BadRequest(f"{place}: the row has more or fewer cells than the header; quote cells that hold a comma")
-    cells = {name: str(record[name]).strip() for name in NEEDED}
+        raise BadRequest(f"{location}: the row has more or fewer cells than the header; quote cells that hold a comma")
+    cells = {name: str(record[name]).strip() for name in REQUIRED}
     empty = [name for name, cell in cells.items() if not cell]
     answers = tuple(part.strip() for part in cells["answer"].split("|"))
     if empty or not all(answers):
-        raise BadRequest(f"{place}: {', '.join(empty) or 'one of the answers'} is empty")
+        raise BadRequest(f"{location}: {', '.join(empty) or 'one of the answers'} is empty")
     metric = "vqa" if len(answers) == VQA_ANSWERS else "exact"
-    named = str(record.get("task") or "").strip() or task
-    return Item(cells["image"], cells["question"], answers, named, metric, place)
+    task = str(record.get("task") or "").strip() or task
+    return Item(cells["image"], cells["question"], answers, task, metric, location)

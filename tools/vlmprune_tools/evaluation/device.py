@@ -1,4 +1,4 @@
-"""The staged model on another device than the CPU, still behind the engines' interface of numpy arrays."""
+"""Runs the staged model on another device than the CPU, behind the engines' interface of numpy arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,35 +10,35 @@ from numpy.typing import NDArray
 
 from vlmprune_export.staged import TorchEngine
 from vlmprune_runtime.errors import BadRequest, first_line
-from vlmprune_tools.evaluation.subject import Subject
+from vlmprune_tools.evaluation.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)
 class DeviceEngine:
-    """Moves what goes in and what comes out. Not run on anything but the CPU here."""
+    """Moves inputs to the device and outputs back. It was only ever run with the CPU as the device."""
 
     engine: TorchEngine
     device: torch.device
 
     @torch.inference_mode()
     def run(self, stage: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs of one stage by name."""
-        with self.device:  # tensors that a stage makes itself
+        """Returns the outputs of one stage by name."""
+        with self.device:  # also the tensors that a stage creates itself
             tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
             moved = {name: value.to(self.device) for name, value in tensors.items()}
             outputs = getattr(self.engine, f"_{stage}")(**moved)
         return {name: value.cpu().numpy() for name, value in outputs.items()}
 
 
-def on_device(subject: Subject, name: str) -> Subject:
-    """The subject itself on the CPU, otherwise with its weights moved."""
+def on_device(model: LoadedModel, name: str) -> LoadedModel:
+    """Returns the model itself for the CPU, otherwise the model with its weights moved to the device."""
     try:
         device = torch.device(name)
-        assert isinstance(subject.engine, TorchEngine)
+        assert isinstance(model.engine, TorchEngine)
         if device.type == "cpu":
-            return subject
-        for stage in subject.engine.staged.modules().values():
+            return model
+        for stage in model.engine.staged.modules().values():
             stage.to(device)
     except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without the device
         raise BadRequest(f"device {name!r} cannot be used: {first_line(error)}") from None
-    return replace(subject, engine=DeviceEngine(subject.engine, device))
+    return replace(model, engine=DeviceEngine(model.engine, device))

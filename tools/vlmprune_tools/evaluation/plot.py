@@ -1,4 +1,4 @@
-"""Retained accuracy against rate as a picture: the mean first, then each task."""
+"""Plots retained accuracy against rate: the mean first, then each task."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -18,44 +18,44 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def check_plot(out: Path) -> None:
-    """Refuse before anything is asked what could not be drawn in the end."""
+    """Raises before the evaluation if the plot could not be saved after it."""
     if out.suffix.lower() != ".png":
         raise BadRequest(f"{out}: the plot is a picture; give a name that ends in .png")
     tools_package("matplotlib")
 
 
 def save_plot(record: Mapping[str, Any], out: Path) -> None:
-    """Write the picture whole or not at all."""
+    """Plots the record and writes the picture whole or not at all."""
     from matplotlib.figure import Figure
     from PIL import Image
 
     tasks = panels(record)
-    lines = -(-len(tasks) // COLUMNS)
+    rows = -(-len(tasks) // COLUMNS)
     columns = min(COLUMNS, len(tasks))
-    figure = Figure((PANEL_INCHES[0] * columns, PANEL_INCHES[1] * lines + 0.6), DPI, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    figure = Figure((PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.6), DPI, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for task, panel in zip(tasks, axes, strict=False):
         draw_panel(panel, [row for row in record["rows"] if row["task"] == task], record)
     for panel in axes[len(tasks) :]:
         panel.axis("off")
     figure.suptitle(f"{record['model']}: accuracy kept of unpruned, 95 % intervals")
-    figure.savefig(drawn := BytesIO(), format="png")
-    save_png(Image.open(drawn).convert("RGB"), out)
+    figure.savefig(buffer := BytesIO(), format="png")
+    save_png(Image.open(buffer).convert("RGB"), out)
 
 
 def panels(record: Mapping[str, Any]) -> list[str]:
-    """Task names: means first."""
+    """Returns the names of the tasks, means first."""
     names = dict.fromkeys(row["task"] for row in record["rows"])
     tasks = record["data"]["tasks"]
     return [*(name for name in names if name not in tasks), *tasks]
 
 
 def draw_panel(panel: Any, rows: Rows, record: Mapping[str, Any]) -> None:
-    """One task: a curve with its interval for each pruner, K on a logarithmic axis, most pruned at the right."""
+    """Draws one task: a curve with its interval per pruner, K on a logarithmic axis, most pruned at the right."""
     curves = [name for name in dict.fromkeys(row["method"] for row in rows) if name not in NOT_CURVES]
     panel.axhline(100, color="grey", linestyle="--", linewidth=1)
-    for nth, method in enumerate(curves):
-        draw_curve(panel, [row for row in rows if row["method"] == method], nth)
+    for index, method in enumerate(curves):
+        draw_curve(panel, [row for row in rows if row["method"] == method], index)
     task = rows[0]["task"]
     star = " (does not test pruning)" if task in record["untested_tasks"] else ""
     panel.set_title(f"{task}{star}, n = {rows[0]['n']}", fontsize=10)
@@ -71,11 +71,11 @@ def draw_panel(panel: Any, rows: Rows, record: Mapping[str, Any]) -> None:
     panel.grid(alpha=0.25)
 
 
-def draw_curve(panel: Any, rows: Rows, nth: int) -> None:
-    """One pruner; rates without a figure are left out."""
+def draw_curve(panel: Any, rows: Rows, index: int) -> None:
+    """Draws one pruner, leaving out rates without a figure."""
     known = [row for row in rows if row["retained_percent"] is not None]
     keeps, middle = [row["keep"] for row in known], [row["retained_percent"] for row in known]
     edges = [[row[name] for row in known] for name in ("retained_low", "retained_high")]
-    colour, mark = COLOURS[nth % len(COLOURS)], MARKS[nth % len(MARKS)]
+    colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
     panel.plot(keeps, middle, marker=mark, color=colour, label=rows[0]["method"], linewidth=1.6, markersize=5)
     panel.fill_between(keeps, *edges, color=colour, alpha=0.12, linewidth=0)

@@ -1,4 +1,4 @@
-"""Scores to figures: per task and way the accuracy, what is retained of the unpruned model, and how sure that is."""
+"""Turns scores into figures: per task and config the accuracy, the percentage of unpruned, and their intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_tools.evaluation.bootstrap import percentiles, resampled_means, retained
-from vlmprune_tools.evaluation.ways import Way
-from vlmprune_tools.pocket.intervals import wilson
+from vlmprune_tools.evaluation.pruning_config import PruningConfig
+from vlmprune_tools.proportion import wilson_interval
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One task in one way. Accuracies are fractions; `retained_*` percent of unpruned, None where that is nothing."""
+    """One task under one config. Accuracies are fractions; `retained_*` are percent of unpruned, None if that is 0."""
 
     task: str
     method: str
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """Scores (M, I) of a task's items in all ways, and their means in the resamples (B, M)."""
+    """The scores (M, I) of a task's items under all configs, and their means in the resamples (B, M)."""
 
     name: str
     scores: Array
@@ -39,51 +39,52 @@ class Task:
 
 
 def make_task(name: str, scores: Array, seed: int) -> Task:
-    """A task with its resamples drawn."""
+    """Returns a task with the means of its resamples."""
     return Task(name, scores, resampled_means(scores, seed, name))
 
 
-def task_rows(task: Task, ways: Sequence[Way]) -> list[Row]:
-    """One row a way: Wilson interval of the accuracy (for soft scores it is wide), bootstrap of what is retained."""
-    n, right = task.scores.shape[1], task.scores.sum(1)
+def task_rows(task: Task, configs: Sequence[PruningConfig]) -> list[Row]:
+    """Returns a row per config: the Wilson interval of the accuracy, the bootstrap interval of what is retained."""
+    n, correct = task.scores.shape[1], task.scores.sum(1)
     share, samples = retained(task.scores.mean(1)[None])[0], retained(task.means)
     rows = []
-    for at, way in enumerate(ways):
-        low, high = wilson(right[at], n)
-        interval = (max(low, 0.0), min(high, 1.0))
-        rows.append(_row((task.name, way, n), right[at] / n, interval, (share[at], samples[:, at])))
+    for index, config in enumerate(configs):
+        interval = wilson_interval(correct[index], n)
+        rows.append(_row((task.name, config, n), correct[index] / n, interval, (share[index], samples[:, index])))
     return rows
 
 
-def mean_rows(name: str, tasks: Sequence[Task], ways: Sequence[Way]) -> list[Row]:
-    """One row a way: means over tasks, each of equal weight, both intervals by bootstrap.
+def mean_rows(name: str, tasks: Sequence[Task], configs: Sequence[PruningConfig]) -> list[Row]:
+    """Returns a row per config with the means over tasks of equal weight; both intervals are by bootstrap.
 
-    What is retained is the mean of the tasks' percentages, as the paper prints it; tasks in which the unpruned model
-    gets nothing right have none.
+    The retained percentage is the mean of the tasks' percentages, as the paper prints it; a task in which the
+    unpruned model gets nothing right has none.
     """
     n = sum(task.scores.shape[1] for task in tasks)
     accuracy = np.mean([task.scores.mean(1) for task in tasks], 0)
     means = np.mean([task.means for task in tasks], 0)
     possible = [task for task in tasks if task.scores[0].any()]
-    share, samples = _mean_retained(possible, len(ways))
+    share, samples = _mean_retained(possible, len(configs))
     rows = []
-    for at, way in enumerate(ways):
-        interval = percentiles(means[:, at]) or (0.0, 1.0)
-        rows.append(_row((name, way, n), accuracy[at], interval, (share[at], samples[:, at])))
+    for index, config in enumerate(configs):
+        interval = percentiles(means[:, index]) or (0.0, 1.0)
+        rows.append(_row((name, config, n), accuracy[index], interval, (share[index], samples[:, index])))
     return rows
 
 
-def _mean_retained(tasks: Sequence[Task], ways: int) -> tuple[Array, Array]:  # -> (M,), (B, M)
+def _mean_retained(tasks: Sequence[Task], configs: int) -> tuple[Array, Array]:  # -> (M,), (B, M)
     if not tasks:
-        return np.full(ways, np.nan), np.full((1, ways), np.nan)
+        return np.full(configs, np.nan), np.full((1, configs), np.nan)
     share = np.mean([retained(task.scores.mean(1)[None])[0] for task in tasks], 0)
     return share, np.mean([retained(task.means) for task in tasks], 0)
 
 
-def _row(what: tuple[str, Way, int], accuracy: float, interval: tuple[float, float], kept: tuple[float, Array]) -> Row:
-    (task, way, n), (share, samples) = what, kept
+def _row(
+    key: tuple[str, PruningConfig, int], accuracy: float, interval: tuple[float, float], kept: tuple[float, Array]
+) -> Row:
+    (task, config, n), (share, samples) = key, kept
     known = percentiles(samples) if not np.isnan(share) else None
-    low, high = (round(edge, 2) for edge in known) if known else (None, None)
+    low, high = (round(bound, 2) for bound in known) if known else (None, None)
     percent = None if known is None else round(float(share), 2)
-    edges = (round(float(interval[0]), 4), round(float(interval[1]), 4))
-    return Row(task, way.method, way.keep, round(float(accuracy), 4), *edges, n, percent, low, high)
+    bounds = (round(float(interval[0]), 4), round(float(interval[1]), 4))
+    return Row(task, config.method, config.keep, round(float(accuracy), 4), *bounds, n, percent, low, high)

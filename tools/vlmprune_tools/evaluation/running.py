@@ -1,4 +1,4 @@
-"""`evaluate`: the whole way from a model and a data set to a record."""
+"""Runs an evaluation: loads a model and a dataset, predicts, scores, and returns the record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,32 +7,32 @@ from typing import Any
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import MAX_TOKENS
-from vlmprune_tools.evaluation.asking import Asker
-from vlmprune_tools.evaluation.data import open_data
-from vlmprune_tools.evaluation.interview import ask_all, scores_of
-from vlmprune_tools.evaluation.items import Data, Wishes
-from vlmprune_tools.evaluation.journal import digest, open_journal
-from vlmprune_tools.evaluation.record import Outcome, record_of
-from vlmprune_tools.evaluation.subject import Subject, open_subject
-from vlmprune_tools.evaluation.variants import Variant, variants_of
-from vlmprune_tools.evaluation.ways import BLIND, Way, ways_of
+from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
+from vlmprune_tools.evaluation.datasets import open_dataset
+from vlmprune_tools.evaluation.evaluation_loop import run_evaluation_loop, score_predictions
+from vlmprune_tools.evaluation.evaluator import Evaluator
+from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
+from vlmprune_tools.evaluation.prediction_log import digest, open_prediction_log
+from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig, build_configs
+from vlmprune_tools.evaluation.record import EvaluationResult, record_of
+from vlmprune_tools.evaluation.variants import Variant, parse_variants
 
-PRUNER_LABELS = ("vlm-pruner", "random", "grid")
+DEFAULT_PRUNERS = ("vlm-pruner", "random", "grid")
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """Which model (a bundle's folder, a checkpoint's, or `pocket`), on which data, pruned how.
+    """Which model (a bundle's folder, a checkpoint's, or `pocket`) is evaluated on which data, and how it is pruned.
 
-    `keeps` empty: the paper's three rates. `layer` None: the bundle's own, or 2. `threads` None: as the engine
-    likes. `out` is where the record will be written; answers so far are kept beside it.
+    Empty `keeps` means the paper's three rates. `layer` None means the bundle's own, or 2 for a checkpoint.
+    `threads` None leaves the number to the engine. The record is written to `out`, with the prediction log beside it.
     """
 
     model: str
     data: str = "scenes"
-    wishes: Wishes = field(default_factory=Wishes)
+    dataset_options: DatasetOptions = field(default_factory=DatasetOptions)
     keeps: tuple[int, ...] = ()
-    pruners: tuple[str, ...] = PRUNER_LABELS
+    pruners: tuple[str, ...] = DEFAULT_PRUNERS
     settings: Mapping[str, Any] = field(default_factory=dict)
     layer: int | None = None
     max_tokens: int = MAX_TOKENS
@@ -42,42 +42,46 @@ class EvaluationRequest:
 
 
 def evaluate(request: EvaluationRequest, *, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """The record of an evaluation. Errors: `BadRequest` and all that opening a model raises."""
+    """Returns the record of an evaluation. Raises `BadRequest` and all that loading a model raises."""
     if request.max_tokens < 1:
         raise BadRequest(f"max_tokens: got {request.max_tokens}; allowed: 1 or more")
-    variants = variants_of(request.pruners, request.settings)
-    data = open_data(request.data, request.wishes)
+    variants = parse_variants(request.pruners, request.settings)
+    dataset = open_dataset(request.data, request.dataset_options)
     progress("opening the model")
-    subject = open_subject(request.model, request.layer, request.threads, progress)
-    ways = ways_with_blind(request, data, subject, variants)
-    content = fingerprint(request, data, subject, ways)
-    journal = open_journal(request.out, digest(content))
-    ask_all(Asker(subject, request.max_tokens), data, ways, journal)
-    outcome = Outcome(subject, data, ways, journal.said, scores_of(data, ways, journal.said))
-    return record_of(outcome, {**content, "sha256": digest(content)}, request.wishes.seed)
+    model = load_model(request.model, request.layer, request.threads, progress)
+    configs = configs_with_blind(request, dataset, model, variants)
+    content = fingerprint(request, dataset, model, configs)
+    log = open_prediction_log(request.out, digest(content))
+    run_evaluation_loop(Evaluator(model, request.max_tokens), dataset, configs, log)
+    scores = score_predictions(dataset, configs, log.predictions)
+    result = EvaluationResult(model, dataset, configs, log.predictions, scores)
+    return record_of(result, {**content, "sha256": digest(content)}, request.dataset_options.seed)
 
 
-def ways_with_blind(
-    request: EvaluationRequest, data: Data, subject: Subject, variants: Sequence[Variant]
-) -> tuple[Way, ...]:
-    """The ways, and the blind one where it is wanted."""
-    blind = [Way(BLIND, subject.visual_tokens)] if request.blind or data.blind else []
-    return (*ways_of(subject, variants, request.keeps), *blind)
+def configs_with_blind(
+    request: EvaluationRequest, dataset: Dataset, model: LoadedModel, variants: Sequence[Variant]
+) -> tuple[PruningConfig, ...]:
+    """Returns all configs, and the blind one if the request or the dataset asks for it."""
+    blind = [PruningConfig(BLIND, model.visual_tokens)] if request.blind or dataset.blind else []
+    return (*build_configs(model, variants, request.keeps), *blind)
 
 
-def fingerprint(request: EvaluationRequest, data: Data, subject: Subject, ways: Sequence[Way]) -> dict[str, Any]:
-    """All that an answer depends on, so that answers of another request are never taken for this one's.
+def fingerprint(
+    request: EvaluationRequest, dataset: Dataset, model: LoadedModel, configs: Sequence[PruningConfig]
+) -> dict[str, Any]:
+    """Returns all that a prediction depends on, so that predictions of another request are never reused.
 
-    The limit is not among it: more questions of the same data continue the same journal.
+    The limit is not part of it: more questions of the same data continue the same log.
     """
-    identity = subject.identity
-    named = {way.name: {"settings": dict(way.settings), "pruned_in": way.pruned_in} for way in ways}
+    identity = model.identity
     return {
         "model": identity.sha256 or identity.name,
         "layer": identity.layer,
         "engine": identity.engine,
         "versions": dict(identity.versions),
-        "data": {"name": data.name, "sha256": data.sha256, "seed": request.wishes.seed},
-        "ways": named,
+        "data": {"name": dataset.name, "sha256": dataset.sha256, "seed": request.dataset_options.seed},
+        "configs": {
+            config.name: {"settings": dict(config.settings), "pruned_in": config.pruned_in} for config in configs
+        },
         "max_tokens": request.max_tokens,
     }

@@ -1,4 +1,4 @@
-"""The record as a table: pruners by rate downwards, tasks across."""
+"""Lays a record out as a table with pruners by rate downwards and tasks across."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,42 +9,46 @@ Figures = Mapping[str, Any]
 
 
 def accuracy_table(record: Figures) -> Table:
-    """Accuracy in percent with its 95 % interval, and below it percent of unpruned, as the paper prints it."""
+    """Returns a table of accuracies in percent with 95 % intervals, each above its percentage of unpruned."""
     tasks = list(dict.fromkeys(row["task"] for row in record["rows"]))
     table = Table("kept", "method", *(heading(task, record) for task in tasks), title=title(record), show_lines=False)
     cells = {(row["task"], row["method"], row["keep"]): cell(row) for row in all_rows(record)}
     keep = None
-    for way in record["methods"]:
-        if keep not in (None, way["keep"]):
+    for config in record["methods"]:
+        if keep not in (None, config["keep"]):
             table.add_section()
-        shown = "" if keep == way["keep"] else kept(way)
-        keep = way["keep"]
-        table.add_row(shown, way["method"], *(cells[task, way["method"], way["keep"]] for task in tasks))
+        shown = "" if keep == config["keep"] else kept(config)
+        keep = config["keep"]
+        table.add_row(shown, config["method"], *(cells[task, config["method"], config["keep"]] for task in tasks))
     return table
 
 
 def all_rows(record: Figures) -> list[Figures]:
-    """Those of the ways that see, and of the blind one."""
+    """Returns the rows of all configs, with the blind one last."""
     return [*record["rows"], *record["blind"]]
 
 
 def heading(task: str, record: Figures) -> str:
-    """A task and how many questions it has; a star where it does not test pruning."""
+    """Returns a task's name and number of questions; a star marks a task that does not test pruning."""
     n = next(row["n"] for row in record["rows"] if row["task"] == task)
     return f"{task}{' *' if task in record['untested_tasks'] else ''}\nn = {n}"
 
 
-def kept(way: Figures) -> str:
-    """K and the rate.
+def kept(config: Figures) -> str:
+    """Returns K and the rate as text.
 
     >>> kept({"keep": 64, "pruned_fraction": 0.8889})
     '64 (-88.9 %)'
     """
-    return f"{way['keep']} (-{100 * way['pruned_fraction']:.1f} %)" if way["pruned_fraction"] else str(way["keep"])
+    return (
+        f"{config['keep']} (-{100 * config['pruned_fraction']:.1f} %)"
+        if config["pruned_fraction"]
+        else str(config["keep"])
+    )
 
 
 def cell(row: Figures) -> str:
-    """Two lines.
+    """Returns the two lines of a cell.
 
     >>> cell({"accuracy": 0.9, "low": 0.812, "high": 0.95, "retained_percent": 97.26})
     '90.0 [81, 95]\\n97.3 %'
@@ -54,7 +58,7 @@ def cell(row: Figures) -> str:
 
 
 def title(record: Figures) -> str:
-    """What was asked of what."""
+    """Returns the table's title: the model, its cut and the data."""
     model, data = record["identity"], record["data"]
     templated = "templated " if data["templated"] else ""
     return (
@@ -64,7 +68,7 @@ def title(record: Figures) -> str:
 
 
 def footnotes(record: Figures) -> Sequence[str]:
-    """How to read the table, then what it says."""
+    """Returns the lines below the table: how to read it, then the notes."""
     metrics = "; ".join(record["data"]["metrics"].values())
     lines = [
         f"first line: {metrics}, in % with 95 % interval; second: % of unpruned (for the mean: the mean of those)",
@@ -74,18 +78,18 @@ def footnotes(record: Figures) -> Sequence[str]:
 
 
 def pruned_where(record: Figures) -> list[str]:
-    """Which pruners ran outside the bundle's own graphs."""
+    """Returns a line that says which pruners ran in the bundle's own graph and which outside, if any did."""
     engine = record["identity"]["engine"]
-    ways = [way for way in record["methods"] if way["pruned_in"]]
-    inside = [f"{way['method']} at {way['keep']}" for way in ways if way["pruned_in"] == engine]
-    if engine == "pytorch" or not ways:
+    configs = [config for config in record["methods"] if config["pruned_in"]]
+    inside = [f"{config['method']} at {config['keep']}" for config in configs if config["pruned_in"] == engine]
+    if engine == "pytorch" or not configs:
         return []
     own = f"pruned by the bundle's own graph: {', '.join(inside) or 'none'}"
     return [f"{own}; all others by PyTorch between the bundle's head and tail"]
 
 
 def pope_line(row: Figures) -> str:
-    """POPE's figures of one way."""
+    """Returns a line with POPE's figures of one config."""
     names = ("accuracy", "precision", "recall", "f1", "yes_ratio")
     figures = ", ".join(f"{name} {100 * row[name]:.1f}" for name in names)
     return f"POPE {row['task']}, {row['method']} at {row['keep']}: {figures}"

@@ -1,72 +1,61 @@
-"""Pruners as they are asked for: a name, perhaps with settings, as in `vlm-pruner:batch=1:aggregate=false`."""
+"""Parses pruners from the command line: a name, optionally with settings (`vlm-pruner:batch=1:aggregate=false`)."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from vlmprune_export.pruners import PRUNERS
+from vlmprune_export.setting import parse_setting
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 FLOORS = ("random", "grid")
 ABLATIONS = (
-    "vlm-pruner:pivots=1",  # without spread-out pivots: one token to start from, fewer is no start
+    "vlm-pruner:pivots=1",  # without spread-out pivots: the selection starts from one token
     "vlm-pruner:distance_weight=0",  # without Buffering for Spatial Sparsity
     "vlm-pruner:aggregate=false",  # without Similarity-Weighted Aggregation
     "vlm-pruner:batch=1",
 )
-"""One stage of VLM-Pruner off, or one setting at its other end; the layer is a matter of the model's cut."""
+"""VLM-Pruner with one stage turned off, or with one setting at its other extreme."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A pruner with settings; `label` is what tables call it."""
+    """A pruner with settings; tables show its `label`."""
 
     label: str
     pruner: str
     settings: Mapping[str, Any]
 
 
-def variants_of(texts: Iterable[str], wishes: Mapping[str, Any]) -> list[Variant]:
-    """The variants without repeats; a wish holds for every pruner that has that setting, unless it says otherwise."""
-    found = list({text: variant(text) for text in texts}.values())
-    for name in wishes:
-        if not any(name in settings_of(one.pruner) for one in found):
+def parse_variants(texts: Iterable[str], defaults: Mapping[str, Any]) -> list[Variant]:
+    """Returns the variants without repeats; `defaults` apply to every pruner that has such a setting."""
+    variants = list({text: parse_variant(text) for text in texts}.values())
+    for name in defaults:
+        if not any(name in setting_names(variant.pruner) for variant in variants):
             raise BadRequest(f"none of the pruners has a setting {name!r}")
-    return [replace(one, settings={**wished(one.pruner, wishes), **one.settings}) for one in found]
+    return [
+        replace(variant, settings={**applicable(variant.pruner, defaults), **variant.settings}) for variant in variants
+    ]
 
 
-def variant(text: str) -> Variant:
-    """One variant from its label.
+def parse_variant(text: str) -> Variant:
+    """Returns the variant with that label.
 
-    >>> variant("vlm-pruner:batch=1").settings
+    >>> parse_variant("vlm-pruner:batch=1").settings
     {'batch': 1}
     """
     name, *parts = text.split(":")
     if name not in PRUNERS:
         raise UnknownName("pruner", name, PRUNERS)
-    return Variant(text, name, dict(setting(part) for part in parts))
+    return Variant(text, name, dict(parse_setting(part) for part in parts))
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """A setting's name and its value read as JSON.
-
-    >>> setting("batch=1")
-    ('batch', 1)
-    """
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        raise BadRequest(f"setting {text!r}: allowed: NAME=VALUE with a number, true or false") from None
-
-
-def settings_of(pruner: str) -> list[str]:
-    """Names of a pruner's settings."""
+def setting_names(pruner: str) -> list[str]:
+    """Returns the names of a pruner's settings."""
     return [field.name for field in fields(PRUNERS[pruner].settings)]
 
 
-def wished(pruner: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The wishes that this pruner has a setting for."""
-    allowed = settings_of(pruner)
-    return {name: value for name, value in wishes.items() if name in allowed}
+def applicable(pruner: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the defaults that this pruner has a setting for."""
+    names = setting_names(pruner)
+    return {name: value for name, value in defaults.items() if name in names}

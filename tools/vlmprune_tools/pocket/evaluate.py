@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 from vlmprune_export.pocket.language import END_ID
-from vlmprune_tools.pocket.intervals import wilson
 from vlmprune_tools.pocket.paraphrases import reworded
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.questions import Question, questions
 from vlmprune_tools.pocket.scenes import Drawn
 from vlmprune_tools.pocket.sources import Draw
+from vlmprune_tools.progress import track
+from vlmprune_tools.proportion import wilson_interval
 
 MAX_ANSWER_TOKENS = 6
 
@@ -135,7 +135,7 @@ def score(asked: Iterable[Asked]) -> dict[str, dict[str, Any]]:
 def score_family(items: Sequence[Asked]) -> dict[str, Any]:
     """The figures of one family."""
     right = sum(item.said in item.answer.split("|") for item in items)
-    low, high = wilson(right, len(items))
+    low, high = wilson_interval(right, len(items))
     usual = Counter(item.answer for item in items).most_common(1)[0][1]
     return {
         "right": right,

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from vlmprune_export.pocket.ingredients import cache_folder
 from vlmprune_export.pocket.tower import FEATURE_LAYERS
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
 from vlmprune_tools.pocket.sources import Draw
+from vlmprune_tools.progress import track
 
 SHARD, BATCH = 200, 20
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)

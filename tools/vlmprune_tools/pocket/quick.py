@@ -13,9 +13,9 @@ import torch
 from vlmprune_tools.pocket.batches import ALL_VISUAL, Batch, make_batch
 from vlmprune_tools.pocket.evaluate import Asked, score
 from vlmprune_tools.pocket.features import Example
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.questions import questions
 from vlmprune_tools.pocket.training import Trainer
+from vlmprune_tools.progress import track
 
 ROWS, QUESTION_TOKENS = 4, 160
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.labels import Patches, labelled_patches
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
+from vlmprune_tools.progress import track
 
 ROWS, RATE, DECAY, TEMPERATURE, PULL, SMOOTHING = 2048, 2e-3, 0.05, 30.0, 0.1, 0.02
 

@@ -20,12 +20,12 @@ from vlmprune_tools.pocket.decoder import Decoder
 from vlmprune_tools.pocket.drawing import Drawer, Group
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.labels import label_embeddings
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.questions import FAMILIES, questions
 from vlmprune_tools.pocket.runs import append_log, rate_share, save_whole
 from vlmprune_tools.pocket.settings import Settings
 from vlmprune_tools.pocket.tokens import Tokens
+from vlmprune_tools.progress import track
 
 
 class Trainer:

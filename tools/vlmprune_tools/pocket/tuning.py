@@ -20,13 +20,13 @@ from vlmprune_export.pocket.tower import FEATURE_LAYERS, GRID
 from vlmprune_tools.pocket.features import MEAN, STD, pixels_of
 from vlmprune_tools.pocket.fresh import PICTURES, Fresh
 from vlmprune_tools.pocket.labels import places
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.runs import append_log, rate_share, save_whole
 from vlmprune_tools.pocket.scenes import Drawn
 from vlmprune_tools.pocket.sharpen import Aims
 from vlmprune_tools.pocket.sources import Draw
 from vlmprune_tools.pocket.targets import NONE, Targets, marks, targets_of
+from vlmprune_tools.progress import track
 
 ROWS, RATE, DECAY, PULL, WARM_UP, LOWEST, SAVE_EVERY = 4, 2.5e-4, 0.02, 0.3, 30, 0.02, 50
 TEMPERATURE, NEAR = 15.0, 0.25  # of the cosine; the cosine from which a patch is at a label rather than nowhere

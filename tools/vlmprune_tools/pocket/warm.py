@@ -17,9 +17,9 @@ from vlmprune_tools.pocket.concepts import COLOURS
 from vlmprune_tools.pocket.features import Example
 from vlmprune_tools.pocket.labels import LABELS as NAMES
 from vlmprune_tools.pocket.labels import places, shown_by
-from vlmprune_tools.pocket.progress import track
 from vlmprune_tools.pocket.projector import Projector
 from vlmprune_tools.pocket.scenes import CLEAN
+from vlmprune_tools.progress import track
 
 LABELS = (*NAMES, *COLOURS)
 ROWS, RATE, TEMPERATURE = 2048, 2e-3, 20.0

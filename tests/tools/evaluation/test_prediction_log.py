@@ -7,31 +7,31 @@ from asked import QUESTIONS
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.evaluation import EvaluationRequest, evaluate
-from vlmprune_tools.evaluation.asking import Asker
-from vlmprune_tools.evaluation.items import Wishes
-from vlmprune_tools.evaluation.journal import open_journal, read_lines
+from vlmprune_tools.evaluation.dataset import DatasetOptions
+from vlmprune_tools.evaluation.evaluator import Evaluator
+from vlmprune_tools.evaluation.prediction_log import open_prediction_log, read_predictions
 
 PRUNERS = ("vlm-pruner", "grid")
 
 
 def request(bundle: Path, folder: Path, out: Path, limit: int = 6, **wish: object) -> EvaluationRequest:
-    wishes = {"keeps": (8,), "pruners": PRUNERS, "max_tokens": 3} | wish
-    return EvaluationRequest(str(bundle), str(folder / "asked.csv"), Wishes(limit), out=out, **wishes)
+    options = {"keeps": (8,), "pruners": PRUNERS, "max_tokens": 3} | wish
+    return EvaluationRequest(str(bundle), str(folder / "asked.csv"), DatasetOptions(limit), out=out, **options)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The questions that were really asked; a 'kill' in the list stops the next one."""
     questions: list[str] = []
-    answers = Asker.answers
+    predict = Evaluator.predict
 
-    def noting(self, visual, question, ways):
+    def recording(self, visual, question, configs):
         if questions and questions[-1] == "kill":
             raise KeyboardInterrupt
         questions.append(question)
-        return answers(self, visual, question, ways)
+        return predict(self, visual, question, configs)
 
-    monkeypatch.setattr(Asker, "answers", noting)
+    monkeypatch.setattr(Evaluator, "predict", recording)
     return questions
 
 
@@ -53,7 +53,7 @@ def test_an_interrupt_keeps_what_was_said(
     asked.append("kill")
     with pytest.raises(KeyboardInterrupt):
         evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json"))
-    assert read_lines(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none")) == {}
+    assert read_predictions(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none")) == {}
     asked.clear()
     evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=2))
     asked.clear()
@@ -91,15 +91,15 @@ def test_changed_pictures_start_anew(asked_bundle: Path, asked_folder: Path, tmp
 
 
 def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
-    path = open_journal(tmp_path / "a.json", "0" * 64).path
+    path = open_prediction_log(tmp_path / "a.json", "0" * 64).path
     assert path is not None
     path.write_text("my notes\n")
-    with pytest.raises(BadRequest, match="is no journal of answers"):
-        open_journal(tmp_path / "a.json", "0" * 64)
+    with pytest.raises(BadRequest, match="is not a log of predictions"):
+        open_prediction_log(tmp_path / "a.json", "0" * 64)
     assert path.read_text() == "my notes\n"
 
 
 def test_without_a_file_nothing_is_kept(asked_bundle: Path, asked_folder: Path, tmp_path: Path) -> None:
-    journal = open_journal(None, "0" * 64)
-    journal.add("a", {"unpruned@49": "dog"})
-    assert journal.said == {"a": {"unpruned@49": "dog"}} and journal.path is None
+    log = open_prediction_log(None, "0" * 64)
+    log.add("a", {"unpruned@49": "dog"})
+    assert log.predictions == {"a": {"unpruned@49": "dog"}} and log.path is None

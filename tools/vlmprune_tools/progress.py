@@ -1,4 +1,4 @@
-"""One way to show progress: a bar on stderr, and nothing when nobody looks."""
+"""A progress bar on stderr that only a terminal shows."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,5 +8,5 @@ from rich.progress import track as rich_track
 
 
 def track(items: Sequence[int], title: str) -> Iterable[int]:
-    """`items` with a bar on stderr."""
+    """Yields `items` and advances a bar on stderr."""
     return rich_track(items, title, console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""Data sets that are drawn: held out, deterministic, balanced over tasks."""
+"""Synthetic datasets are held out, deterministic and balanced over tasks."""
 
 import sys
 from collections import Counter
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vlmprune_runtime.errors import MissingExtra
-from vlmprune_tools.evaluation.drawn import FEWEST_PICTURES, Source, drawn_data
-from vlmprune_tools.evaluation.items import Data, Wishes
+from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
+from vlmprune_tools.evaluation.synthetic import FEWEST_PICTURES, Source, synthetic_dataset
 from vlmprune_tools.pocket.backgrounds import photo_pixels
 from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
 from vlmprune_tools.pocket.sources import font, source
@@ -25,8 +25,8 @@ def draw(split: str, index: int) -> Drawn:
     return Drawn(scene, np.full((4, 4, 3), index % 251 if split == "test" else 255, np.uint8), np.zeros(4, np.int8))
 
 
-def drawn(limit: int = 80, seed: int = 0, start: int = 0) -> Data:
-    return drawn_data("scenes", Source(draw, CONCEPTS), range(start, start + 1000), Wishes(limit, seed))
+def drawn(limit: int = 80, seed: int = 0, start: int = 0) -> Dataset:
+    return synthetic_dataset("scenes", Source(draw, CONCEPTS), range(start, start + 1000), DatasetOptions(limit, seed))
 
 
 def test_every_task_has_its_share() -> None:
@@ -40,7 +40,7 @@ def test_questions_of_a_picture_are_side_by_side_and_about_it() -> None:
     data = drawn(80)
     pictures = [item.picture for item in data.items]
     assert pictures == sorted(pictures, key=int)
-    assert all(np.asarray(data.show(name)).flat[0] == int(name) for name in pictures)
+    assert all(np.asarray(data.load_picture(name)).flat[0] == int(name) for name in pictures)
     right = {"naming": "dog", "colour": "red"}
     assert all(item.answers == (right[item.task],) for item in data.items if item.task in right)
 
@@ -60,7 +60,7 @@ def test_a_rare_task_does_not_draw_for_ever() -> None:
         seen.append(index)
         return draw(split, 2 if index == 3 else 0)
 
-    data = drawn_data("scenes", Source(rarely, CONCEPTS), range(10**6), Wishes(60))
+    data = synthetic_dataset("scenes", Source(rarely, CONCEPTS), range(10**6), DatasetOptions(60))
     assert len(data.items) == 60
     assert len(set(seen)) <= FEWEST_PICTURES + 60
 
@@ -68,19 +68,19 @@ def test_a_rare_task_does_not_draw_for_ever() -> None:
 def test_signs_are_drawn() -> None:
     pytest.importorskip("skimage")
     pytest.importorskip("sklearn")
-    from vlmprune_tools.evaluation.data import open_data
+    from vlmprune_tools.evaluation.datasets import open_dataset
 
-    data, other = (open_data("signs", Wishes(6, seed)) for seed in (0, 1))
+    data, other = (open_dataset("signs", DatasetOptions(6, seed)) for seed in (0, 1))
     assert {item.task for item in data.items} == {"word", "digit", "colour"}
-    assert data.show(data.items[0].picture).size == (336, 336)
+    assert data.load_picture(data.items[0].picture).size == (336, 336)
     assert data.sha256 != other.sha256 and data.templated and not data.blind
 
 
 def test_easy_vqa_is_the_published_test_part_and_asks_blind() -> None:
     easy_vqa = pytest.importorskip("easy_vqa")
-    from vlmprune_tools.evaluation.data import open_data
+    from vlmprune_tools.evaluation.datasets import open_dataset
 
-    data = open_data("easy-vqa", Wishes(5))
+    data = open_dataset("easy-vqa", DatasetOptions(5))
     asked, answers, pictures = easy_vqa.get_test_questions()
     published = {
         (str(picture), text.lower(), answer) for text, answer, picture in zip(asked, answers, pictures, strict=True)

@@ -8,7 +8,7 @@ import pytest
 
 from vlmprune_runtime.benchmark import BenchmarkRequest, measure
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(scope="session")

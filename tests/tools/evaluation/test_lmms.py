@@ -19,11 +19,11 @@ from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.picture import load_image
-from vlmprune_tools.evaluation.asking import Asker
 from vlmprune_tools.evaluation.device import DeviceEngine, on_device
-from vlmprune_tools.evaluation.subject import Subject
-from vlmprune_tools.evaluation.variants import variant
-from vlmprune_tools.evaluation.ways import ways_of
+from vlmprune_tools.evaluation.evaluator import Evaluator
+from vlmprune_tools.evaluation.loaded_model import LoadedModel
+from vlmprune_tools.evaluation.pruning_config import build_configs
+from vlmprune_tools.evaluation.variants import parse_variant
 
 
 class StandIn:
@@ -68,8 +68,8 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Any]]:
     sys.modules.pop("vlmprune_tools.evaluation.lmms", None)
 
 
-def instance(context: str, wishes: dict[str, Any], pictures: list[Image.Image]) -> SimpleNamespace:
-    return SimpleNamespace(args=(context, wishes, lambda document: document["pictures"], 0, "task", "test"))
+def instance(context: str, options: dict[str, Any], pictures: list[Image.Image]) -> SimpleNamespace:
+    return SimpleNamespace(args=(context, options, lambda document: document["pictures"], 0, "task", "test"))
 
 
 def model(harness: type[Any], checkpoint: Path, pictures: list[Image.Image], more: str = "") -> Any:
@@ -79,14 +79,14 @@ def model(harness: type[Any], checkpoint: Path, pictures: list[Image.Image], mor
 
 
 def test_it_answers_as_we_do(
-    harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: Subject
+    harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: LoadedModel
 ) -> None:
     assert issubclass(harness, StandIn)
     picture = load_image(asked_folder / "0.png")
-    asker = Asker(in_pytorch, 5)
-    visual = asker.visual(asker.pixels(picture))
-    ways = ways_of(in_pytorch, [variant("vlm-pruner:batch=2")], [3])
-    expected = asker.answers(visual, QUESTIONS[0], ways)
+    evaluator = Evaluator(in_pytorch, 5)
+    visual = evaluator.encode_image(evaluator.preprocess(picture))
+    configs = build_configs(in_pytorch, [parse_variant("vlm-pruner:batch=2")], [3])
+    expected = evaluator.predict(visual, QUESTIONS[0], configs)
     assert len(set(expected.values())) == 2
     requests = [instance(f"<image>\n{QUESTIONS[0]}", {"max_new_tokens": 5}, [picture])]
     pruned = model(harness, asked_checkpoint, [picture], ",keep=3,batch=2")
@@ -114,19 +114,21 @@ def test_what_it_cannot_do_is_said(harness: type[Any], asked_checkpoint: Path, a
         harness(str(asked_checkpoint), keep=8, pivot=1)
 
 
-def test_a_moved_model_is_the_same_model(in_pytorch: Subject, asked_folder: Path) -> None:
+def test_a_moved_model_is_the_same_model(in_pytorch: LoadedModel, asked_folder: Path) -> None:
     """On the one device there is here."""
-    moved = Subject(**{**vars(in_pytorch), "engine": DeviceEngine(in_pytorch.engine, torch.device("cpu"))})  # type: ignore[arg-type]
+    moved = LoadedModel(**{**vars(in_pytorch), "engine": DeviceEngine(in_pytorch.engine, torch.device("cpu"))})  # type: ignore[arg-type]
     picture = load_image(asked_folder / "0.png")
-    said = []
-    for subject in (in_pytorch, moved):
-        asker = Asker(subject, 5)
-        ways = ways_of(subject, [variant("vlm-pruner")], [8])
-        said.append(asker.answers(asker.visual(asker.pixels(picture)), QUESTIONS[1], ways))
-    assert said[0] == said[1]
+    predicted = []
+    for model in (in_pytorch, moved):
+        evaluator = Evaluator(model, 5)
+        configs = build_configs(model, [parse_variant("vlm-pruner")], [8])
+        predicted.append(
+            evaluator.predict(evaluator.encode_image(evaluator.preprocess(picture)), QUESTIONS[1], configs)
+        )
+    assert predicted[0] == predicted[1]
 
 
-def test_a_device_that_is_not_there_is_refused(in_pytorch: Subject) -> None:
+def test_a_device_that_is_not_there_is_refused(in_pytorch: LoadedModel) -> None:
     assert on_device(in_pytorch, "cpu") is in_pytorch
     with pytest.raises(BadRequest, match="device 'abacus' cannot be used"):
         on_device(in_pytorch, "abacus")

@@ -1,4 +1,4 @@
-"""The model that is asked: a bundle in its engine, or a checkpoint in eager PyTorch, behind one interface."""
+"""A loaded model to evaluate: a bundle in its engine, or a checkpoint in eager PyTorch, behind one interface."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Identity:
-    """What was asked. `sha256` is that of the manifest without attached results, or of the checkpoint."""
+    """Which model was evaluated. `sha256` is of the manifest without attached results, or of the checkpoint."""
 
     name: str
     engine: str
@@ -41,8 +41,8 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """All that asking needs; `own` is the pruner inside a bundle's graphs."""
+class LoadedModel:
+    """A model with all that an evaluator needs; `exported_pruner` is the one inside a bundle's graphs."""
 
     engine: Engine
     tokenizer: Tokenizer
@@ -50,35 +50,35 @@ class Subject:
     prompt: PromptSpec
     context_tokens: int
     identity: Identity
-    own: Pruner | None = None
+    exported_pruner: Pruner | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Height and width in visual tokens."""
+        """The image's height and width in visual tokens."""
         return self.image.grid_height, self.image.grid_width
 
     @property
     def visual_tokens(self) -> int:
-        """N."""
+        """The number N of visual tokens of one image."""
         return self.image.grid_height * self.image.grid_width
 
 
-def open_subject(model: str, layer: int | None, threads: int | None, progress: Progress) -> Subject:
-    """The bundle in that folder if it is one, otherwise the checkpoint of that name.
+def load_model(name: str, layer: int | None, threads: int | None, progress: Progress) -> LoadedModel:
+    """Loads the bundle in that folder if it is one, otherwise the checkpoint of that name.
 
-    `layer` None is the bundle's own, or 2. Errors: `BundleError`, `EngineError`, `BadRequest`.
+    `layer` None means the bundle's own, or 2 for a checkpoint. Errors: `BundleError`, `EngineError`, `BadRequest`.
     """
     if threads is not None and threads < 1:
         raise BadRequest(f"threads: got {threads}; allowed: 1 or more")
     if threads is not None:
         torch.set_num_threads(threads)
-    if (Path(model) / MANIFEST).is_file():
-        return bundle_subject(Path(model), layer, threads)
-    return checkpoint_subject(model, DEFAULT_LAYER if layer is None else layer, progress)
+    if (Path(name) / MANIFEST).is_file():
+        return load_bundle(Path(name), layer, threads)
+    return load_staged_checkpoint(name, DEFAULT_LAYER if layer is None else layer, progress)
 
 
-def bundle_subject(folder: Path, layer: int | None, threads: int | None) -> Subject:
-    """A bundle; where it is cut is fixed in its graphs."""
+def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedModel:
+    """Loads a bundle; its cut is fixed in its graphs, so `layer` must be None or that cut."""
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     cut = manifest.pruner.layer
@@ -87,18 +87,18 @@ def bundle_subject(folder: Path, layer: int | None, threads: int | None) -> Subj
     engine = load_engine(bundle, threads=threads)
     tokenizer = load_tokenizer(bundle)
     identity = bundle_identity(manifest)
-    return Subject(
+    return LoadedModel(
         engine, tokenizer, manifest.image, manifest.prompt, manifest.context_tokens, identity, manifest.pruner
     )
 
 
-def checkpoint_subject(model: str, layer: int, progress: Progress) -> Subject:
-    """A checkpoint, staged, in eager PyTorch at full precision."""
-    checkpoint = load_checkpoint(model, progress=progress)
+def load_staged_checkpoint(name: str, layer: int, progress: Progress) -> LoadedModel:
+    """Loads a checkpoint and splits it into stages in eager PyTorch at full precision."""
+    checkpoint = load_checkpoint(name, progress=progress)
     adapter = build_adapter(checkpoint.model)
     tokens = adapter.grid[0] * adapter.grid[1]
     engine = TorchEngine(StagedModel(adapter, PruneOptions("grid", layer, tokens)))
-    versions = {"vlmprune": __version__, **{name: version(name) for name in ("torch", "transformers")}}
+    versions = {"vlmprune": __version__, **{package: version(package) for package in ("torch", "transformers")}}
     identity = Identity(
         name=checkpoint.name,
         engine="pytorch",
@@ -110,11 +110,11 @@ def checkpoint_subject(model: str, layer: int, progress: Progress) -> Subject:
     )
     image = image_spec(checkpoint.processor.image_processor, adapter)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model)
-    return Subject(engine, plain_tokenizer(checkpoint.processor), image, prompt, adapter.max_positions, identity)
+    return LoadedModel(engine, unpadded_tokenizer(checkpoint.processor), image, prompt, adapter.max_positions, identity)
 
 
-def plain_tokenizer(processor: object) -> Tokenizer:
-    """A copy of a processor's fast tokenizer, without padding and truncation."""
+def unpadded_tokenizer(processor: object) -> Tokenizer:
+    """Copies a processor's fast tokenizer, without padding and truncation."""
     backend = getattr(processor.tokenizer, "backend_tokenizer", None)  # type: ignore[attr-defined]
     if backend is None:
         raise BadRequest("the checkpoint's tokenizer has no tokenizer.json form (a fast tokenizer)")
@@ -125,7 +125,8 @@ def plain_tokenizer(processor: object) -> Tokenizer:
 
 
 def bundle_identity(manifest: Bundle) -> Identity:
-    """What a manifest says of the model in it, with the versions that run it now."""
+    """Returns the identity that a manifest states, with the versions that run the model now."""
+    packages = ("torch", ENGINE_PACKAGES[manifest.target])
     return Identity(
         name=manifest.name,
         engine=manifest.target,
@@ -134,11 +135,11 @@ def bundle_identity(manifest: Bundle) -> Identity:
         sha256=manifest_sha256(manifest),
         source_sha256=manifest.source.sha256,
         quantisation=manifest.quantisation,
-        versions=manifest.versions | {name: version(name) for name in ("torch", ENGINE_PACKAGES[manifest.target])},
+        versions=manifest.versions | {package: version(package) for package in packages},
     )
 
 
 def manifest_sha256(manifest: Bundle) -> str:
-    """SHA-256 of a manifest without the results that were attached to it, so that attaching more changes nothing."""
+    """Returns the SHA-256 of a manifest without its attached results, so that attaching results does not change it."""
     content = manifest.model_dump(mode="json", exclude={"parity", "accuracy"})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_tools.cli import eval as command
-from vlmprune_tools.evaluation.subject import manifest_sha256
+from vlmprune_tools.evaluation.loaded_model import manifest_sha256
 from vlmprune_tools.report import AccuracyRecord
 
 LINES = ["0.png", "1.png", "2.png", "3.png"]
@@ -36,7 +36,7 @@ def test_the_record(record: dict[str, Any]) -> None:
     names = {"task", "method", "keep", "accuracy", "low", "high", "n"}
     assert set(rows[0]) == names | {"retained_percent", "retained_low", "retained_high"}
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in rows)
-    (own,) = (way for way in record["methods"] if way["pruned_in"] == "onnx")
+    (own,) = (config for config in record["methods"] if config["pruned_in"] == "onnx")
     assert (own["method"], own["keep"], own["mean_visual_tokens"]) == ("vlm-pruner", 8, (2 * 49 + 2 * 8) / 4)
 
 
@@ -67,7 +67,7 @@ def test_a_checkpoint_on_another_layer_with_an_ablation(
     assert call(asked_checkpoint, asked_folder, *wish, "--json", str(tmp_path / "a.json")) == 0
     found = json.loads((tmp_path / "a.json").read_text())
     assert (found["identity"]["layer"], found["identity"]["engine"]) == (1, "pytorch")
-    settings = {way["method"]: way["settings"] for way in found["methods"] if way["keep"] == 8}
+    settings = {config["method"]: config["settings"] for config in found["methods"] if config["keep"] == 8}
     assert len(settings) == 5 and {values["channels"] for values in settings.values()} == {5}
     assert settings["vlm-pruner:aggregate=false"]["aggregate"] is False
     assert settings["vlm-pruner:batch=1"]["batch"] == 1 and settings["vlm-pruner"]["batch"] == 16

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.evaluation.data import open_data
-from vlmprune_tools.evaluation.items import Data, Wishes
+from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
+from vlmprune_tools.evaluation.datasets import open_dataset
 
 HEADER = "image,question,answer,task\n"
 POPE = '{"question_id": 1, "image": "a.png", "text": "Is there a dog?", "label": "%s"}\n'
@@ -15,20 +15,20 @@ LLAVA = '{"question_id": 1, "image": "a.png", "text": "What is it?"%s}\n'
 TEN = '"red"' + ', "red"' * 9
 
 
-def read(folder: Path, name: str, text: str | bytes, limit: int | None = 200) -> Data:
+def read(folder: Path, name: str, text: str | bytes, limit: int | None = 200) -> Dataset:
     for picture in ("a.png", "b.png"):
         Image.new("RGB", (4, 4), "red").save(folder / picture)
     content = text if isinstance(text, bytes) else text.encode()
     (folder / name).write_bytes(content)
-    return open_data(str(folder / name), Wishes(limit))
+    return open_dataset(str(folder / name), DatasetOptions(limit))
 
 
 def test_csv(tmp_path: Path) -> None:
     data = read(tmp_path, "q.csv", HEADER + 'a.png,"What, then?",dog| hound ,seeing\nb.png,How many?,2,\n')
     first, second = data.items
     assert (first.picture, first.question, first.answers) == ("a.png", "What, then?", ("dog", "hound"))
-    assert (first.task, second.task, first.metric, second.place) == ("seeing", "q", "exact", "q.csv:3")
-    assert data.show("a.png").size == (4, 4)
+    assert (first.task, second.task, first.metric, second.location) == ("seeing", "q", "exact", "q.csv:3")
+    assert data.load_picture("a.png").size == (4, 4)
 
 
 def test_csv_with_bom_spaces_windows_lines_and_columns_of_any_order(tmp_path: Path) -> None:
@@ -55,8 +55,10 @@ def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "c.png")
     (tmp_path / "q.csv").write_text("image,question,answer\nc.png,Which?,red\n")
     with pytest.raises(BadRequest, match=r"q.csv:2: image 'c.png': no such file"):
-        open_data(str(tmp_path / "q.csv"), Wishes())
-    assert open_data(str(tmp_path / "q.csv"), Wishes(images=tmp_path / "pictures")).show("c.png").size == (4, 4)
+        open_dataset(str(tmp_path / "q.csv"), DatasetOptions())
+    assert open_dataset(str(tmp_path / "q.csv"), DatasetOptions(images=tmp_path / "pictures")).load_picture(
+        "c.png"
+    ).size == (4, 4)
 
 
 def test_a_limit_takes_the_first_of_each_task_in_turn(tmp_path: Path) -> None:
@@ -100,14 +102,14 @@ def test_malformed_files_are_refused_by_line(tmp_path: Path, name: str, text: st
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes", "message"),
+    ("name", "options", "message"),
     [
-        ("nothing.csv", Wishes(), "no data 'nothing.csv'; allowed: scenes, signs, easy-vqa, or a file"),
-        ("scenes", Wishes(None), "has no end"),
-        ("scenes", Wishes(-1), "limit: got -1"),
-        ("scenes", Wishes(seed=-1), "seed: got -1"),
+        ("nothing.csv", DatasetOptions(), "no data 'nothing.csv'; allowed: scenes, signs, easy-vqa, or a file"),
+        ("scenes", DatasetOptions(None), "has no end"),
+        ("scenes", DatasetOptions(-1), "limit: got -1"),
+        ("scenes", DatasetOptions(seed=-1), "seed: got -1"),
     ],
 )
-def test_wrong_wishes_are_refused(name: str, wishes: Wishes, message: str) -> None:
+def test_wrong_wishes_are_refused(name: str, options: DatasetOptions, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
-        open_data(name, wishes)
+        open_dataset(name, options)

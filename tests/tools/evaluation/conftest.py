@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import write_checkpoint
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.staged import PruneOptions
-from vlmprune_tools.evaluation.subject import Subject, open_subject
+from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
 
 
 @pytest.fixture(scope="session")
@@ -26,22 +26,22 @@ def asked_bundle(asked_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def in_onnx(asked_bundle: Path) -> Subject:
-    return open_subject(str(asked_bundle), None, None, lambda line: None)
+def in_onnx(asked_bundle: Path) -> LoadedModel:
+    return load_model(str(asked_bundle), None, None, lambda line: None)
 
 
 @pytest.fixture(scope="session")
-def in_pytorch(asked_checkpoint: Path) -> Subject:
-    return open_subject(str(asked_checkpoint), None, None, lambda line: None)
+def in_pytorch(asked_checkpoint: Path) -> LoadedModel:
+    return load_model(str(asked_checkpoint), None, None, lambda line: None)
 
 
 @pytest.fixture(scope="session")
 def asked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four pictures of coloured noise and a CSV of twelve questions in two tasks."""
     folder = tmp_path_factory.mktemp("questions")
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     for nth in range(4):
-        Image.fromarray(dice.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(folder / f"{nth}.png")
+        Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(folder / f"{nth}.png")
     rows = [
         f"{nth}.png,{question},word{nth}|a,{'counting' if question.startswith('one') else 'seeing'}"
         for question in QUESTIONS

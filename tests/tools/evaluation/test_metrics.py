@@ -1,13 +1,13 @@
-"""Metrics as the benchmarks define them."""
+"""The metrics agree with the benchmarks' definitions."""
 
 import pytest
 
-from vlmprune_tools.evaluation.answers import METRICS, exact, normalised, vqa, yes_or_no
+from vlmprune_tools.evaluation.metrics import METRICS, exact_match, normalise_vqa, parse_yes_no, vqa_accuracy
 from vlmprune_tools.evaluation.pope import pope_figures
 
 
 @pytest.mark.parametrize(
-    ("said", "answers", "right"),
+    ("predicted", "answers", "right"),
     [
         ("dog", ["dog"], 1.0),
         (" Dog. ", ["dog"], 1.0),
@@ -18,13 +18,13 @@ from vlmprune_tools.evaluation.pope import pope_figures
         ("", ["dog"], 0.0),
     ],
 )
-def test_exact(said: str, answers: list[str], right: float) -> None:
-    assert exact(said, answers) == right
+def test_exact(predicted: str, answers: list[str], right: float) -> None:
+    assert exact_match(predicted, answers) == right
 
 
 @pytest.mark.parametrize(("matches", "expected"), [(0, 0.0), (1, 1 / 3), (2, 2 / 3), (3, 1.0), (10, 1.0)])
 def test_vqa_counts_three_people_as_right(matches: int, expected: float) -> None:
-    assert vqa("red", ["red"] * matches + ["blue"] * (10 - matches)) == pytest.approx(expected)
+    assert vqa_accuracy("red", ["red"] * matches + ["blue"] * (10 - matches)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,15 @@ def test_vqa_counts_three_people_as_right(matches: int, expected: float) -> None
     ],
 )
 def test_vqa_normal_form(text: str, expected: str) -> None:
-    assert normalised(text) == expected
+    assert normalise_vqa(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "read"),
+    ("predicted", "read"),
     [("Yes", "yes"), ("no", "no"), ("No, it is", "no"), ("NO", "yes"), ("There is not. Yes", "no"), ("Yes. No", "yes")],
 )
-def test_pope_reads_the_first_sentence(said: str, read: str) -> None:
-    assert yes_or_no(said) == read
+def test_pope_reads_the_first_sentence(predicted: str, read: str) -> None:
+    assert parse_yes_no(predicted) == read
 
 
 def test_pope_figures_are_those_of_the_counts() -> None:

@@ -1,0 +1,142 @@
+"""Answers are those the runtime generates, however many configs share one prompt."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from asked import QUESTIONS
+
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.generate import Request, open_runner
+from vlmprune_runtime.picture import load_image
+from vlmprune_tools.evaluation.dataset import DatasetOptions, Item
+from vlmprune_tools.evaluation.datasets import open_dataset
+from vlmprune_tools.evaluation.evaluation_loop import mean_pixels, run_evaluation_loop
+from vlmprune_tools.evaluation.evaluator import Evaluator
+from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
+from vlmprune_tools.evaluation.prediction_log import PredictionLog
+from vlmprune_tools.evaluation.pruning_config import PruningConfig, build_configs
+from vlmprune_tools.evaluation.variants import parse_variant
+
+TOKENS = 6
+
+
+def configs(model: LoadedModel, *keeps: int) -> list[PruningConfig]:
+    return build_configs(model, [parse_variant(name) for name in ("vlm-pruner", "random", "grid")], keeps)
+
+
+def answers(model: LoadedModel, picture: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
+    evaluator = Evaluator(model, TOKENS)
+    return evaluator.predict(evaluator.encode_image(evaluator.preprocess(load_image(picture))), question, chosen)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_bundle_answers_as_its_runner(
+    in_onnx: LoadedModel, asked_bundle: Path, asked_folder: Path, question: str
+) -> None:
+    predicted = answers(in_onnx, asked_folder / "0.png", question, configs(in_onnx, 30, 8))
+    runner = open_runner(asked_bundle)
+    for prune, name in ((True, "vlm-pruner@8"), (False, "unpruned@49")):
+        request = Request(asked_folder / "0.png", question, prune=prune, max_tokens=TOKENS)
+        assert predicted[name] == runner.answer(request).text.strip()
+    assert len(set(predicted.values())) > 1, "pruning changes nothing, so this shows nothing"
+
+
+def test_pytorch_and_bundle_answer_alike(in_onnx: LoadedModel, in_pytorch: LoadedModel, asked_folder: Path) -> None:
+    for question in QUESTIONS:
+        predicted = [
+            answers(one, asked_folder / "1.png", question, configs(one, 20, 8)) for one in (in_onnx, in_pytorch)
+        ]
+        assert predicted[0] == predicted[1]
+
+
+def test_only_the_bundles_own_pruner_runs_in_its_graph(in_onnx: LoadedModel, in_pytorch: LoadedModel) -> None:
+    inside = {config.name for config in configs(in_onnx, 20, 8) if config.pruned_in == "onnx"}
+    assert inside == {"vlm-pruner@8"}
+    assert {config.pruned_in for config in configs(in_pytorch, 20, 8)} == {None, "pytorch"}
+    (changed,) = (
+        config for config in build_configs(in_onnx, [parse_variant("vlm-pruner:batch=1")], [8]) if config.keep == 8
+    )
+    assert changed.pruned_in == "pytorch"
+
+
+@pytest.mark.parametrize("engine", ["onnx", "pytorch"])
+def test_a_way_does_not_see_what_was_said_before(
+    engine: str, in_onnx: LoadedModel, in_pytorch: LoadedModel, asked_folder: Path
+) -> None:
+    model = in_onnx if engine == "onnx" else in_pytorch
+    chosen = configs(model, 20, 3)
+    together = answers(model, asked_folder / "2.png", QUESTIONS[0], chosen)
+    assert together == answers(model, asked_folder / "2.png", QUESTIONS[0], chosen[::-1])
+    for config in chosen:
+        assert answers(model, asked_folder / "2.png", QUESTIONS[0], [config])[config.name] == together[config.name]
+
+
+class CountingEngine:
+    """Counts the stages, and prompts apart from single tokens."""
+
+    def __init__(self, engine):
+        self.engine, self.runs = engine, Counter()
+
+    def run(self, stage, inputs):
+        rows = len(next(iter(inputs.values())))
+        self.runs[stage if rows > 1 or stage == "vision" else f"{stage}, decode"] += 1
+        return self.engine.run(stage, inputs)
+
+
+def test_what_is_shared_runs_once(in_onnx: LoadedModel, asked_folder: Path) -> None:
+    engine = CountingEngine(in_onnx.engine)
+    model = replace(in_onnx, engine=engine)
+    data = open_dataset(str(asked_folder / "asked.csv"), DatasetOptions())
+    run_evaluation_loop(Evaluator(model, 2), data, configs(model, 20, 8), PredictionLog())
+    assert engine.runs["vision"] == 4
+    assert engine.runs["head"] == engine.runs["embed"] == 12
+    assert engine.runs["tail"] == 12 * 7
+    assert engine.runs["prune"] == 12  # the bundle's own; the other five configs in PyTorch
+
+
+def test_the_mean_picture_is_the_mean(in_onnx: LoadedModel, asked_folder: Path) -> None:
+    data, evaluator = open_dataset(str(asked_folder / "asked.csv"), DatasetOptions()), Evaluator(in_onnx, 2)
+    pixels = [evaluator.preprocess(load_image(asked_folder / f"{nth}.png")) for nth in range(4)]
+    assert mean_pixels(evaluator, data) == pytest.approx(sum(pixels) / 4, abs=1e-6)
+
+
+def test_a_question_that_is_too_long_is_named(in_onnx: LoadedModel, asked_folder: Path) -> None:
+    data = open_dataset(str(asked_folder / "asked.csv"), DatasetOptions(1))
+    (item,) = data.items
+    long = replace(data, items=(replace(item, question="dog " * 60),))
+    with pytest.raises(BadRequest, match=r"asked.csv:2: the prompt takes \d+ tokens .*, the context has 96"):
+        run_evaluation_loop(Evaluator(in_onnx, 2), long, configs(in_onnx, 8), PredictionLog())
+
+
+def test_a_broken_picture_is_named(in_onnx: LoadedModel, asked_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes((asked_folder / "0.png").read_bytes()[:200])
+    (tmp_path / "q.csv").write_text("image,question,answer\nbroken.png,what ?,a\n")
+    with pytest.raises(BadRequest, match=r"q.csv:2: image .*broken.png: broken picture"):
+        run_evaluation_loop(
+            Evaluator(in_onnx, 2),
+            open_dataset(str(tmp_path / "q.csv"), DatasetOptions()),
+            configs(in_onnx, 8),
+            PredictionLog(),
+        )
+
+
+def test_keep_n_is_the_unpruned_model(in_onnx: LoadedModel) -> None:
+    assert [config.name for config in configs(in_onnx, 8, 49, 8)] == [
+        "unpruned@49",
+        "vlm-pruner@8",
+        "random@8",
+        "grid@8",
+    ]
+    assert [config.keep for config in configs(in_onnx)] == [49, *[16] * 3, *[11] * 3, *[5] * 3]
+
+
+def test_a_bundles_layer_is_fixed(asked_bundle: Path) -> None:
+    with pytest.raises(BadRequest, match="layer: got 1; allowed: 2"):
+        load_model(str(asked_bundle), 1, None, lambda line: None)
+
+
+def test_keys_tell_pictures_and_questions_apart() -> None:
+    keys = {Item(*pair, ("x",), "t", "exact", "p").key for pair in (("a", "b"), ("a", "c"), ("b", "b"), ("ab", ""))}
+    assert len(keys) == 4

@@ -1,0 +1,76 @@
+"""Questions about pictures, whatever source they come from, and the selection of those that are evaluated."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+MEAN_PICTURES = 100  # the blind model sees the mean of at most so many pictures
+MEAN, TESTED = "mean", "mean-tested"
+RESERVED_TASKS = (MEAN, TESTED)
+"""The report's names for its means over all tasks, and over those that test pruning."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question about one picture, with the accepted answers.
+
+    `metric` is a name in `METRICS`; `location` says in messages where the question comes from.
+    """
+
+    picture: str
+    question: str
+    answers: tuple[str, ...]
+    task: str
+    metric: str
+    location: str
+
+    @property
+    def key(self) -> str:
+        """A hash, in 16 hex digits, of all that a model's prediction can depend on."""
+        return hashlib.sha256(f"{self.picture}\n{self.question}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items in the order of evaluation, with those of one picture side by side, and a function to load a picture.
+
+    `sha256` is of the file and its pictures' sizes, or of the first picture if pictures are synthetic. The blind
+    model is shown the mean of `pictures`, which does not depend on the limit. `templated` says that rules made
+    questions and pictures. `blind` says that the blind model must be quoted, since guessing goes far here.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    load_picture: Callable[[str], Image.Image]
+    sha256: str
+    pictures: tuple[str, ...]
+    templated: bool = False
+    blind: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks, in order of first appearance."""
+        return tuple(dict.fromkeys(item.task for item in self.items))
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """The largest number of questions (None means all), the seed of the draw, and the folder of the pictures."""
+
+    limit: int | None = 200
+    seed: int = 0
+    images: Path | None = None
+
+
+def balanced(items: Sequence[Item], limit: int | None) -> tuple[Item, ...]:
+    """Returns at most `limit` items, taking the next of each task in turn; they keep their order."""
+    taken: Counter[str] = Counter()
+    turns = []
+    for index, item in enumerate(items):
+        turns.append((taken[item.task], index))
+        taken[item.task] += 1
+    return tuple(items[index] for index in sorted(index for _, index in sorted(turns)[:limit]))
