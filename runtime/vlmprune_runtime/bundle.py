@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,8 +16,6 @@ from vlmprune_runtime.schema import MANIFEST, SCHEMA_VERSION, Bundle, FileEntry
 
 MAX_MANIFEST_BYTES = 8 * 2**20
 MAX_VALUE_CHARS = 60
-# What pydantic puts behind the place of a dictionary key or of one side of a union.
-PYDANTIC_TAGS = ("[key]", "constrained-int", "str")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def parse_manifest(text: str) -> Bundle:
     try:
         return Bundle.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise _first_problem(error) from None
+        raise _first_problem(error, found) from None
 
 
 def file_sha256(path: Path) -> str:
@@ -108,10 +106,12 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _first_problem(error: ValidationError) -> BundleError:
+def _first_problem(error: ValidationError, fields: dict[str, Any]) -> BundleError:
     problem = error.errors(include_url=False, include_context=False)[0]
-    field = field_path(problem["loc"])
-    if problem["type"] == "missing":
+    missing = problem["type"] == "missing"
+    loc = problem["loc"]
+    field = field_path([*_place(loc[:-1], fields), loc[-1]] if missing else _place(loc, fields))
+    if missing:
         return BundleError(MANIFEST, "is missing", field)
     if problem["type"] == "extra_forbidden":
         return BundleError(MANIFEST, "is not a known field", field)
@@ -126,11 +126,18 @@ def field_path(loc: Iterable[int | str]) -> str | None:
     >>> field_path(("stages", "head", "inputs", 0, "dtype"))
     'stages.head.inputs.0.dtype'
     """
-    parts = list(loc)
-    if parts and parts[-1] in PYDANTIC_TAGS:
-        parts.pop()
-    shown = [part if isinstance(part, int) or part.isidentifier() else _shown(part) for part in parts]
+    shown = [part if isinstance(part, int) or part.isidentifier() else _shown(part) for part in loc]
     return ".".join(map(str, shown)) or None
+
+
+def _place(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
+    """The parts of a place that the manifest has; pydantic adds the sides of unions and a mark for keys."""
+    for part in loc:
+        try:
+            fields = fields[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        yield part
 
 
 def _shown(value: object) -> str:

@@ -1,93 +1,193 @@
-"""Where what the model sees lies in the picture that was given; rounded as Hugging Face does."""
+"""Where what the model sees lies in the picture that was given."""
 
-from dataclasses import dataclass
-from math import ceil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor
+from typing import Literal, NamedTuple
 
-from vlmprune_runtime.schema import ImageSpec, Size
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.schema import Crop, ImageSpec, Kernel, Pad, Resize, Split
+from vlmprune_runtime.schema.image import BLACK, Rgb
+from vlmprune_runtime.sizes import refuse_stripes, resized_size
 
 Box = tuple[float, float, float, float]
+Move = Pad | Resize | Crop
+
+
+class Span(NamedTuple):
+    """Pixels first .. stop - 1 of one axis."""
+
+    first: int
+    stop: int
+
+    @property
+    def px(self) -> int:
+        """How many."""
+        return self.stop - self.first
 
 
 @dataclass(frozen=True)
 class Axis:
-    """`given_px` are resized to `resized_px`, of which `seen_px` from `start_px` on are seen.
+    """`given_px` are padded to `padded_px`, these resized to `resized_px`, of which `seen_px` from `start_px` are seen.
 
-    `start_px` is negative where the resized picture is padded before.
+    The padding before is `before_px`. `start_px` is negative where the resized picture is padded before.
     """
 
     given_px: int
+    before_px: int
+    padded_px: int
     resized_px: int
     start_px: int
     seen_px: int
 
     @property
-    def shown(self) -> tuple[int, int]:
-        """First and last + 1 resized pixel that are seen."""
-        return max(self.start_px, 0), min(self.start_px + self.seen_px, self.resized_px)
+    def shown(self) -> Span:
+        """The resized pixels that are seen."""
+        return Span(max(self.start_px, 0), min(self.start_px + self.seen_px, self.resized_px))
 
-    def source(self, support: float) -> tuple[int, int, float, float]:
-        """Given pixels a .. b - 1 that what is seen depends on, and where it starts and ends in them.
+    @property
+    def scale(self) -> float:
+        """Padded pixels in a resized one."""
+        return self.padded_px / self.resized_px
 
-        `support` is the reach of the resize filter in pixels of the coarser picture.
-        """
-        first, last = (self.to_given(place) for place in self.shown)
-        reach = ceil(support * max(1.0, self.given_px / self.resized_px)) + 1
-        start, stop = max(int(first) - reach, 0), min(ceil(last) + reach, self.given_px)
-        return start, stop, first - start, last - start
+    def live(self, support_px: float) -> Span:
+        """Those of the shown pixels that may depend on given ones, and not on padding alone."""
+        reach, shown = self._reach(support_px), self.shown
+        first = floor((self.before_px - reach) / self.scale)
+        stop = ceil((self.before_px + self.given_px + reach) / self.scale)
+        return Span(max(first, shown.first), min(stop, shown.stop))
 
-    def to_given(self, resized_px: float) -> float:
-        """A place in the resized picture as a place in the given one."""
-        return resized_px * self.given_px / self.resized_px
+    def source(self, resized: Span, support_px: float) -> Span:
+        """The padded pixels that some of the resized ones depend on."""
+        reach = self._reach(support_px)
+        first, stop = floor(self.to_padded(resized.first)) - reach, ceil(self.to_padded(resized.stop)) + reach
+        return Span(max(first, 0), min(stop, self.padded_px))
+
+    def to_padded(self, resized_px: int) -> float:
+        """A place in the resized picture as a place in the padded one."""
+        return resized_px * self.padded_px / self.resized_px
+
+    def _reach(self, support_px: float) -> int:
+        return ceil(support_px * max(1.0, self.scale)) + 1
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Both axes of a padding, a resize and a crop that follow each other; any of them may change nothing."""
+
+    height: Axis
+    width: Axis
+    kernel: Kernel | None = None
+    padding: Rgb = BLACK
+    around: Rgb = BLACK
+
+    def after(self, step: Move) -> "Placement":
+        """The placement with one more step in it."""
+        height, width = self.height.seen_px, self.width.seen_px
+        if isinstance(step, Pad):
+            refuse_stripes(height, width)
+            side = max(height, width)
+            return replace(self, height=_padded(height, side), width=_padded(width, side), padding=step.colour)
+        if isinstance(step, Resize):
+            sizes = zip((self.height, self.width), resized_size(height, width, step.to), strict=True)
+            high, wide = (replace(axis, resized_px=size, seen_px=size) for axis, size in sizes)
+            return replace(self, height=high, width=wide, kernel=step.kernel)
+        high, wide = _cropped(self.height, step.height_px), _cropped(self.width, step.width_px)
+        return replace(self, height=high, width=wide, around=step.colour)
 
 
 @dataclass(frozen=True)
 class View:
-    """Both axes of what the model sees."""
+    """One picture that the model sees: left, top, right, bottom of it, with padding, in the picture that was given.
 
-    height: Axis
-    width: Axis
+    Rows and columns of tiles are counted from 0.
+    """
 
-    @property
-    def box(self) -> Box:
-        """Left, top, right, bottom of what the model sees, with padding, in pixels of the given picture."""
-        across, down = self.width, self.height
-        ends = (across.start_px + across.seen_px, down.start_px + down.seen_px)
-        return (
-            across.to_given(across.start_px),
-            down.to_given(down.start_px),
-            across.to_given(ends[0]),
-            down.to_given(ends[1]),
-        )
+    role: Literal["only", "tile", "whole"]
+    box: Box
+    row: int | None = None
+    column: int | None = None
 
 
-def view_of(width_px: int, height_px: int, spec: ImageSpec) -> View:
-    """How a picture of that size is resized and cropped.
+def placements(height_px: int, width_px: int, moves: Iterable[Move]) -> list[Placement]:
+    """The steps, each padding, resize and crop that follow each other taken together."""
+    made, last = [_unmoved(height_px, width_px)], -1
+    for step in moves:
+        rank = (Pad, Resize, Crop).index(type(step))
+        if rank <= last:
+            made.append(_unmoved(made[-1].height.seen_px, made[-1].width.seen_px))
+        made[-1], last = made[-1].after(step), rank
+    return made
 
-    >>> from vlmprune_runtime.schema import Resize
-    >>> resize = Resize(mode="shortest_edge", height_px=4, width_px=4, filter="bicubic")
-    >>> spec = ImageSpec(resize=resize, crop=Size(height_px=4, width_px=4), rescale=1.0,
-    ...     mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), grid_height=2, grid_width=2)
-    >>> view_of(16, 8, spec).box
+
+def views_in(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
+    """What the model sees of a picture of that size: one view, or tiles row by row and then the whole.
+
+    >>> from vlmprune_runtime.schema import ShortestEdge, image_steps
+    >>> moves = (Resize(to=ShortestEdge(edge_px=4), kernel=Kernel.of("bicubic")), Crop(height_px=4, width_px=4))
+    >>> spec = ImageSpec(steps=image_steps(moves), grid_height=2, grid_width=2)
+    >>> views_in(8, 16, spec)[0].box
     (4.0, 0.0, 12.0, 8.0)
     """
-    height, width = resized_size(width_px, height_px, spec)
-    crop = spec.crop or Size(height_px=height, width_px=width)
-    return View(
-        Axis(height_px, height, crop_start(height, crop.height_px), crop.height_px),
-        Axis(width_px, width, crop_start(width, crop.width_px), crop.width_px),
-    )
+    placed = placements(height_px, width_px, spec.moves)
+    across, down = _Line.through([place.width for place in placed]), _Line.through([place.height for place in placed])
+    height, width = placed[-1].height.seen_px, placed[-1].width.seen_px
+
+    def box(left: int, top: int, right: int, bottom: int) -> Box:
+        return across.at(left), down.at(top), across.at(right), down.at(bottom)
+
+    tiles = tile_boxes(height, width, spec.split)
+    columns = width // spec.split.tile_px if spec.split else 1
+    parts = [View("tile", box(*tile), *divmod(nth, columns)) for nth, tile in enumerate(tiles)]
+    return [*parts, View("whole" if parts else "only", box(0, 0, width, height))]
 
 
-def resized_size(width_px: int, height_px: int, spec: ImageSpec) -> tuple[int, int]:
-    """Height and width after the resize."""
-    if spec.resize is None:
-        return height_px, width_px
-    if spec.resize.mode == "exact":
-        return spec.resize.height_px, spec.resize.width_px
-    short, long = sorted((width_px, height_px))
-    edge = spec.resize.height_px
-    longer = int(edge * long / short)
-    return (longer, edge) if width_px <= height_px else (edge, longer)
+def only_view(height_px: int, width_px: int, spec: ImageSpec) -> View:
+    """The view of a picture of which there is but one; `BadRequest` for several."""
+    found = views_in(height_px, width_px, spec)
+    if len(found) > 1:
+        raise BadRequest(f"the picture is seen as {len(found)} views (tiles and the whole); allowed here: one")
+    return found[0]
+
+
+def tile_boxes(height_px: int, width_px: int, split: Split | None) -> list[tuple[int, int, int, int]]:
+    """Left, top, right, bottom of each tile, row by row; none for a picture that stays whole."""
+    if split is None or max(height_px, width_px) <= split.tile_px:
+        return []
+    tile = split.tile_px
+    corners = [(left, top) for top in range(0, height_px, tile) for left in range(0, width_px, tile)]
+    return [(left, top, left + tile, top + tile) for left, top in corners]
+
+
+class _Line(NamedTuple):
+    """A place in a view as a place in the given picture: offset + scale * place."""
+
+    offset: float
+    scale: float
+
+    @classmethod
+    def through(cls, axes: Sequence[Axis]) -> "_Line":
+        offset, scale = 0.0, 1.0
+        for axis in axes:
+            offset += scale * (axis.to_padded(axis.start_px) - axis.before_px)
+            scale *= axis.scale
+        return cls(offset, scale)
+
+    def at(self, place: int) -> float:
+        return self.offset + self.scale * place
+
+
+def _unmoved(height_px: int, width_px: int) -> Placement:
+    height, width = (Axis(size, 0, size, size, 0, size) for size in (height_px, width_px))
+    return Placement(height, width)
+
+
+def _padded(given_px: int, side_px: int) -> Axis:
+    return Axis(given_px, (side_px - given_px) // 2, side_px, side_px, 0, side_px)
+
+
+def _cropped(axis: Axis, crop_px: int) -> Axis:
+    return replace(axis, start_px=crop_start(axis.resized_px, crop_px), seen_px=crop_px)
 
 
 def crop_start(resized_px: int, crop_px: int) -> int:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from vlmprune_runtime.atomic import save_png
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.geometry import Box, view_of
+from vlmprune_runtime.geometry import Box, only_view
 from vlmprune_runtime.legend import colour_of, font, with_legend
 from vlmprune_runtime.schema import ImageSpec
 
@@ -35,7 +35,7 @@ def overlay(image: Image.Image, kept: Sequence[int], order: Sequence[int], spec:
     `kept` are places in the grid, row by row; `order[i]` is the place at which `kept[i]` was chosen.
     """
     check_selection(kept, order, spec)
-    canvas, seen = framed(image, view_of(image.width, image.height, spec).box)
+    canvas, seen = framed(image, only_view(image.height, image.width, spec).box)
     patches = [patch_box(place, seen, spec) for place in kept]
     lit = shaded(canvas, seen, patches)
     mark(lit, patches, order)

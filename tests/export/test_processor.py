@@ -14,6 +14,7 @@ from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import encode_prompt
+from vlmprune_runtime.schema import Exact
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def test_the_spec_gives_the_processors_pixels(model: Any) -> None:
 def test_exact_resize_is_read(model: Any) -> None:
     processor = SiglipImageProcessor(size={"height": 56, "width": 56})
     spec = image_spec(processor, build_adapter(model))
-    assert spec.resize is not None
-    assert (spec.resize.mode, spec.crop) == ("exact", None)
+    assert [step.step for step in spec.moves] == ["resize"]
+    assert spec.moves[0].to == Exact(height_px=56, width_px=56)
 
 
 def test_a_size_that_is_not_the_towers_is_refused(model: Any) -> None:
@@ -43,10 +44,10 @@ def test_a_size_that_is_not_the_towers_is_refused(model: Any) -> None:
         image_spec(processor, build_adapter(model))
 
 
-def test_padding_is_refused(model: Any) -> None:
+def test_padding_to_a_size_is_refused(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
-    processor.do_pad = True
-    with pytest.raises(BadRequest, match="do_pad"):
+    processor.do_pad, processor.pad_size = True, {"height": 64, "width": 64}
+    with pytest.raises(BadRequest, match="pad_size"):
         image_spec(processor, build_adapter(model))
 
 

@@ -36,7 +36,6 @@ def manifest(folder: Path, cache_dtype: str = "float32") -> dict[str, Any]:
     """The manifest of the files that are there, as plain JSON."""
     made = tokenizer()
     vocab = made.get_vocab_size()
-    size = {"height_px": PX, "width_px": PX}
     return {
         "schema_version": 1,
         "name": "handmade",
@@ -46,15 +45,7 @@ def manifest(folder: Path, cache_dtype: str = "float32") -> dict[str, Any]:
         "quantisation": "none",
         "stages": stages(vocab, cache_dtype),
         "tokenizer": "tokenizer.json",
-        "image": {
-            "resize": {"mode": "shortest_edge", "filter": "bicubic", **size},
-            "crop": size,
-            "rescale": 1 / 255,
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.5, 0.25, 0.5],
-            "grid_height": 4,
-            "grid_width": 4,
-        },
+        "image": image(),
         "prompt": {
             "template": f"{IMAGE} Q: {{prompt}} A:",
             "image_token": IMAGE,
@@ -92,6 +83,29 @@ def manifest(folder: Path, cache_dtype: str = "float32") -> dict[str, Any]:
         "files": {path.name: entry(path) for path in sorted(folder.iterdir()) if path.name != "bundle.json"},
         "parity": None,
     }
+
+
+def image() -> dict[str, Any]:
+    """The steps of a processor of CLIP's kind."""
+    kernel = {
+        "filter": "bicubic",
+        "support_px": 2.0,
+        "cubic_a": -0.5,
+        "antialias": True,
+        "passes": ["horizontal", "vertical"],
+        "between_passes": "uint8",
+    }
+    resize = {"step": "resize", "to": {"mode": "shortest_edge", "edge_px": PX}, "kernel": kernel}
+    crop = {"step": "crop", "height_px": PX, "width_px": PX, "position": "centre", "colour": [0, 0, 0]}
+    steps = [
+        {"step": "orient", "exif_tag": 274},
+        {"step": "colour", "space": "rgb", "background": [255, 255, 255], "icc_profile": "ignored"},
+        *(resize, crop),
+        {"step": "rescale", "factor": 1 / 255},
+        {"step": "normalise", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.25, 0.5]},
+        {"step": "layout", "order": "chw", "dtype": "float32"},
+    ]
+    return {"steps": steps, "grid_height": 4, "grid_width": 4}
 
 
 def entry(path: Path) -> dict[str, Any]:

@@ -73,6 +73,11 @@ def test_unknown_version_comes_first(version: object) -> None:
     assert "this runtime reads 1" in str(caught.value)
 
 
+def split(fields: dict[str, Any]) -> dict[str, Any]:
+    """A step that cuts into tiles."""
+    return {"step": "split", "tile_px": 28, "whole": "last", "kernel": fields["image"]["steps"][2]["kernel"]}
+
+
 Change = Callable[[dict[str, Any]], object]
 CHANGES: dict[str, tuple[Change, str | None]] = {
     "missing": (lambda m: m.pop("pruner"), "pruner"),
@@ -85,11 +90,18 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "unknown stage": (lambda m: m["stages"].update(middle=m["stages"]["head"]), "stages.middle"),
     "missing stage": (lambda m: m["stages"].pop("prune"), None),
     "unlisted file": (lambda m: m["files"].pop("head.onnx"), None),
-    "std zero": (lambda m: m["image"].update(std=[1, 0, 1]), "image.std.1"),
+    "std zero": (lambda m: m["image"]["steps"][5].update(std=[1, 0, 1]), "image.steps.5.std.1"),
     "keep over": (lambda m: m["pruner"].update(keep=17), "pruner"),
     "grid": (lambda m: m["image"].update(grid_width=5), None),
     "template": (lambda m: m["prompt"].update(template="<image>"), "prompt"),
-    "two edges": (lambda m: m["image"]["resize"].update(width_px=9), "image.resize"),
+    "two edges": (lambda m: m["image"]["steps"][2]["to"].update(width_px=9), "image.steps.2.to.width_px"),
+    "no edge": (lambda m: m["image"]["steps"][2]["to"].pop("edge_px"), "image.steps.2.to.edge_px"),
+    "step of another version": (lambda m: m["image"]["steps"][3].update(step="sharpen"), "image.steps.3"),
+    "steps out of order": (lambda m: m["image"]["steps"].reverse(), "image"),
+    "step that is missing": (lambda m: m["image"]["steps"].pop(0), "image"),
+    "two splits": (lambda m: m["image"]["steps"].__setitem__(slice(3, 4), [split(m), split(m)]), "image"),
+    "another cubic": (lambda m: m["image"]["steps"][2]["kernel"].update(cubic_a=-0.75), "image.steps.2.kernel"),
+    "another background": (lambda m: m["image"]["steps"][1].update(background=[0, 0, 0]), "image.steps.1.background.0"),
     "cache names": (lambda m: m["stages"]["tail"]["cache"].update(inputs=["key0"]), "stages.tail.cache"),
     "short hash": (lambda m: m["files"]["head.onnx"].update(sha256="ab"), "files.'head.onnx'.sha256"),
 }

@@ -148,7 +148,7 @@ DECLARED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda m: tensor(m, "head", "inputs").update(shape=[9, D]),
         "stages.head.inputs.embeddings.shape",
     ),
-    "image": (lambda m: m["image"]["crop"].update(width_px=27), "stages.vision.inputs.pixels.shape"),
+    "image": (lambda m: m["image"]["steps"][3].update(width_px=27), "stages.vision.inputs.pixels.shape"),
 }
 
 

@@ -9,21 +9,16 @@ from PIL import Image
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.legend import COLOURS
 from vlmprune_runtime.overlay import draw_overlay, overlay
-from vlmprune_runtime.schema import ImageSpec, Resize, Size
+from vlmprune_runtime.schema import Crop, Exact, ImageSpec, Kernel, Resize, ShortestEdge, image_steps
 
 RED = (200, 30, 40)
 
 
 def spec(crop: int | None = 28, mode: str = "shortest_edge", edge: int = 28) -> ImageSpec:
-    return ImageSpec(
-        resize=Resize(mode=mode, height_px=edge, width_px=edge, filter="bicubic"),
-        crop=crop and Size(height_px=crop, width_px=crop),
-        rescale=1 / 255,
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        grid_height=4,
-        grid_width=4,
-    )
+    to = ShortestEdge(edge_px=edge) if mode == "shortest_edge" else Exact(height_px=edge, width_px=edge)
+    cut = [Crop(height_px=crop, width_px=crop)] if crop else []
+    steps = image_steps([Resize(to=to, kernel=Kernel.of("bicubic")), *cut])
+    return ImageSpec(steps=steps, grid_height=4, grid_width=4)
 
 
 def light(shown: Image.Image, x: float, y: float) -> tuple[int, ...]:

@@ -13,11 +13,11 @@ import pytest
 from photos import odd_pictures, photos
 from PIL import Image
 
-from vlmprune_runtime import preprocess as preprocess_module
-from vlmprune_runtime.geometry import resized_size
+from vlmprune_runtime import resampling
 from vlmprune_runtime.picture import to_rgb
 from vlmprune_runtime.preprocess import preprocess, seen_picture
-from vlmprune_runtime.schema import ImageSpec, Resize, Size
+from vlmprune_runtime.schema import Crop, Exact, ImageSpec, Kernel, Resize, ShortestEdge, image_steps
+from vlmprune_runtime.sizes import resized_size
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -42,18 +42,15 @@ def spec_of(processor: object) -> ImageSpec:
     """What the exporter would write for a processor."""
     size, crop = processor.size, processor.crop_size if processor.do_center_crop else None
     edge = size.shortest_edge
-    resize = Resize(
-        mode="shortest_edge" if edge else "exact",
-        height_px=edge or size.height,
-        width_px=edge or size.width,
-        filter=FILTERS[int(processor.resample)],
-    )
+    to = ShortestEdge(edge_px=edge) if edge else Exact(height_px=size.height, width_px=size.width)
+    cut = [Crop(height_px=crop.height, width_px=crop.width)] if crop else []
     return ImageSpec(
-        resize=resize,
-        crop=crop and Size(height_px=crop.height, width_px=crop.width),
-        rescale=processor.rescale_factor,
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
+        steps=image_steps(
+            [Resize(to=to, kernel=Kernel.of(FILTERS[int(processor.resample)])), *cut],
+            factor=processor.rescale_factor,
+            mean=tuple(processor.image_mean),
+            std=tuple(processor.image_std),
+        ),
         grid_height=1,
         grid_width=1,
     )
@@ -61,8 +58,9 @@ def spec_of(processor: object) -> ImageSpec:
 
 def across_first(image: Image.Image, spec: ImageSpec) -> bool:
     """Whether Pillow's whole resize is across and then down."""
-    height, width = resized_size(image.width, image.height, spec)
-    resample = Image.Resampling[spec.resize.filter.upper()]
+    resize = spec.moves[0]
+    height, width = resized_size(image.height, image.width, resize.to)
+    resample = Image.Resampling[resize.kernel.filter.upper()]
     steps = image.resize((width, image.height), resample).resize((width, height), resample)
     return np.array_equal(np.asarray(steps), np.asarray(image.resize((width, height), resample)))
 
@@ -70,7 +68,7 @@ def across_first(image: Image.Image, spec: ImageSpec) -> bool:
 def apart(ours: np.ndarray, theirs: np.ndarray, spec: ImageSpec) -> np.ndarray:
     """Differences before normalisation."""
     assert ours.shape == theirs.shape
-    return np.abs(ours - theirs) * np.array(spec.std)[None, :, None, None]
+    return np.abs(ours - theirs) * np.array(spec.normalise.std)[None, :, None, None]
 
 
 def test_there_are_enough_photos() -> None:
@@ -105,13 +103,14 @@ def test_near_the_torchvision_processors(name: str, picture: str) -> None:
 
 def by_torch(image: Image.Image, spec: ImageSpec) -> np.ndarray:
     """What the torchvision backend does, with the operation on uint8 that its resize calls."""
-    seen = spec.seen
-    height, width = resized_size(image.width, image.height, spec)
+    seen, resize = spec.seen, spec.moves[0]
+    height, width = resized_size(image.height, image.width, resize.to)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-    pixels = torch.nn.functional.interpolate(pixels, (height, width), mode=spec.resize.filter, antialias=True)
+    pixels = torch.nn.functional.interpolate(pixels, (height, width), mode=resize.kernel.filter, antialias=True)
     top, left = int((height - seen.height_px) / 2.0), int((width - seen.width_px) / 2.0)
     cut = pixels[..., top : top + seen.height_px, left : left + seen.width_px].numpy()
-    return (cut * spec.rescale - np.array(spec.mean)[:, None, None]) / np.array(spec.std)[:, None, None]
+    mean, std = (np.array(values)[:, None, None] for values in (spec.normalise.mean, spec.normalise.std))
+    return (cut * spec.rescale.factor - mean) / std
 
 
 @pytest.mark.parametrize("name", ["clip", "bit", "siglip"])
@@ -129,15 +128,8 @@ def test_near_torchvision_itself(name: str) -> None:
 
 @pytest.mark.parametrize(("size", "crop", "before"), [(4, 7, (1, 2)), (4, 8, (2, 2)), (6, 7, (0, 1))])
 def test_odd_padding_goes_after(size: int, crop: int, before: tuple[int, int]) -> None:
-    spec = ImageSpec(
-        resize=None,
-        crop=Size(height_px=crop, width_px=crop),
-        rescale=1.0,
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        grid_height=1,
-        grid_width=1,
-    )
+    steps = image_steps([Crop(height_px=crop, width_px=crop)], factor=1.0)
+    spec = ImageSpec(steps=steps, grid_height=1, grid_width=1)
     pixels = preprocess(Image.new("RGB", (size, size), (9, 9, 9)), spec)[0, 0]
     filled = np.flatnonzero(pixels.any(axis=0))
     assert (filled[0], crop - 1 - filled[-1]) == before
@@ -166,5 +158,5 @@ def test_resizing_the_seen_part_equals_the_whole_resize(
     spec, dice = spec_of(PROCESSORS[name]), np.random.default_rng(5)
     image = Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     whole = np.asarray(seen_picture(image, spec)).astype(int)
-    monkeypatch.setattr(preprocess_module, "WHOLE_PX", 0)
+    monkeypatch.setattr(resampling, "WHOLE_PX", 0)
     assert np.abs(np.asarray(seen_picture(image, spec)) - whole).max() <= 1

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from vlmprune_runtime.schema import Bundle, ImageSpec, Stage, Tensor, is_package
+from vlmprune_runtime.schema import Bundle, Crop, ImageSpec, Pad, Resize, Split, Stage, Tensor, is_package
+from vlmprune_runtime.schema.image import Move
 
 MIB = 2**20
 
@@ -71,12 +72,27 @@ def cache_line(stage: Stage) -> str:
 
 
 def image_line(spec: ImageSpec) -> str:
-    """Resize, crop and grid."""
-    resize, crop = spec.resize, spec.crop
-    grid = f"grid {spec.grid_height} x {spec.grid_width}"
-    resized = f"{resize.mode} {resize.height_px} x {resize.width_px} {resize.filter}, " if resize else ""
-    cropped = f"crop {crop.height_px} x {crop.width_px}, " if crop else ""
-    return resized + cropped + grid
+    """The steps that move pixels, and the grid."""
+    moves = [*spec.moves, *([spec.split] if spec.split else [])]
+    return ", ".join([*map(step_line, moves), f"grid {spec.grid_height} x {spec.grid_width}"])
+
+
+def step_line(step: Move | Split) -> str:
+    """One step that moves pixels.
+
+    >>> step_line(Crop(height_px=3, width_px=4))
+    'crop 3 x 4'
+    """
+    match step:
+        case Pad():
+            return "pad to a square"
+        case Crop():
+            return f"crop {step.height_px} x {step.width_px}"
+        case Split():
+            return f"tiles of {step.tile_px} and the whole"
+        case Resize():
+            sizes = " ".join(str(value) for value in step.to.model_dump(exclude={"mode"}).values())
+            return f"{step.to.mode} {sizes} {step.kernel.filter}"
 
 
 def text_line(bundle: Bundle) -> str:

@@ -20,8 +20,17 @@ from vlmprune_runtime.schema.base import (
     plain_name,
 )
 from vlmprune_runtime.schema.bundle import Bundle, FileEntry, Memory, Pruner, Source, TextModel
-from vlmprune_runtime.schema.image import ImageSpec, Resize, Size
+from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
 from vlmprune_runtime.schema.prompt import PromptSpec
+from vlmprune_runtime.schema.resize import (
+    Exact,
+    Kernel,
+    LongestEdge,
+    NearestGrid,
+    ShortestEdge,
+    SmartMultiple,
+    WholeTiles,
+)
 from vlmprune_runtime.schema.stage import Cache, Function, Lowering, Stage, Tensor
 
 __all__ = [
@@ -32,15 +41,21 @@ __all__ = [
     "Bundle",
     "Cache",
     "ComputeUnits",
+    "Crop",
     "Dtype",
+    "Exact",
     "FileEntry",
     "FileName",
     "Finite",
     "Function",
     "ImageSpec",
+    "Kernel",
     "ListedName",
+    "LongestEdge",
     "Lowering",
     "Memory",
+    "NearestGrid",
+    "Pad",
     "Positive",
     "PromptSpec",
     "Pruner",
@@ -48,12 +63,17 @@ __all__ = [
     "Record",
     "Resize",
     "Sha256",
+    "ShortestEdge",
     "Size",
+    "SmartMultiple",
     "Source",
+    "Split",
     "Stage",
     "Std",
     "Tensor",
     "TextModel",
+    "WholeTiles",
+    "image_steps",
     "is_package",
     "listed_name",
     "plain_name",

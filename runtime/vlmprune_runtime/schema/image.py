@@ -1,25 +1,106 @@
-"""How a picture becomes pixels for the vision stage, as data that a runner follows."""
+"""How a picture becomes pixels for the vision stage: an ordered list of steps that a runner follows literally.
 
-from typing import Literal
+Sizes are in pixels, `width` is counted from the left and `height` from the top. Ratios are divided in 64 bits.
+"""
 
-from pydantic import model_validator
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from vlmprune_runtime.schema.base import Finite, Positive, Record, Std
+from vlmprune_runtime.schema.resize import Exact, Kernel, NearestGrid, ShortestEdge, SmartMultiple, Target
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Rgb = tuple[Byte, Byte, Byte]
+BLACK: Rgb = (0, 0, 0)
+
+
+class Orient(Record):
+    """Turns and mirrors the picture as its EXIF tag says; without a readable EXIF block it stays as it is stored."""
+
+    step: Literal["orient"] = "orient"
+    exif_tag: Literal[274] = 274
+
+
+class Colour(Record):
+    """Makes 8-bit RGB: transparency is laid over `background`, deeper grey scaled to 0..255, a profile ignored."""
+
+    step: Literal["colour"] = "colour"
+    space: Literal["rgb"] = "rgb"
+    background: tuple[Literal[255], Literal[255], Literal[255]] = (255, 255, 255)
+    icc_profile: Literal["ignored"] = "ignored"
+
+
+class Pad(Record):
+    """Makes the picture a square of its longer side; of an odd number of new lines the smaller half comes before."""
+
+    step: Literal["pad"] = "pad"
+    to: Literal["square"] = "square"
+    position: Literal["centre"] = "centre"
+    colour: Rgb
 
 
 class Resize(Record):
-    """`shortest_edge`: keep the aspect ratio, the edge in both sizes; `exact`: to height x width."""
+    """Resizes the picture to the size that `to` gives, with one kernel."""
 
-    mode: Literal["shortest_edge", "exact"]
+    step: Literal["resize"] = "resize"
+    to: Target
+    kernel: Kernel
+
+
+class Crop(Record):
+    """Cuts out the centre: the first pixel is (size - crop) / 2 rounded down.
+
+    A smaller picture is padded instead; of an odd number of new lines the smaller half comes before.
+    """
+
+    step: Literal["crop"] = "crop"
     height_px: Positive
     width_px: Positive
-    filter: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    position: Literal["centre"] = "centre"
+    colour: Rgb = BLACK
 
-    @model_validator(mode="after")
-    def _one_shortest_edge(self) -> "Resize":
-        if self.mode == "shortest_edge" and self.height_px != self.width_px:
-            raise ValueError("shortest_edge needs height_px and width_px to be that edge both")
-        return self
+
+class Split(Record):
+    """Cuts the picture into square tiles, row by row, and adds the whole picture, resized to one tile, as the last.
+
+    A picture of at most one tile stays one view. The sides are multiples of `tile_px`.
+    """
+
+    step: Literal["split"] = "split"
+    tile_px: Positive
+    whole: Literal["last"] = "last"
+    kernel: Kernel
+
+
+class Rescale(Record):
+    """Multiplies every value by `factor`, in 32-bit floats."""
+
+    step: Literal["rescale"] = "rescale"
+    factor: Finite
+
+
+class Normalise(Record):
+    """Subtracts `mean` and divides by `std`, per channel."""
+
+    step: Literal["normalise"] = "normalise"
+    mean: tuple[Finite, Finite, Finite]
+    std: tuple[Std, Std, Std]
+
+
+class Layout(Record):
+    """Puts the channels first: (3, height, width)."""
+
+    step: Literal["layout"] = "layout"
+    order: Literal["chw"] = "chw"
+    dtype: Literal["float32"] = "float32"
+
+
+Move = Pad | Resize | Crop
+Step = Annotated[
+    Orient | Colour | Pad | Resize | Crop | Split | Rescale | Normalise | Layout, Field(discriminator="step")
+]
 
 
 class Size(Record):
@@ -30,19 +111,92 @@ class Size(Record):
 
 
 class ImageSpec(Record):
-    """RGB -> resize -> centre crop -> pad -> x * rescale -> (x - mean) / std, channels first."""
+    """The steps, and the grid of visual tokens of a view whose size is always the same."""
 
-    resize: Resize | None
-    crop: Size | None
-    rescale: Finite
-    mean: tuple[Finite, Finite, Finite]
-    std: tuple[Std, Std, Std]
+    steps: tuple[Step, ...]
     grid_height: Positive
     grid_width: Positive
 
     @property
+    def moves(self) -> tuple[Move, ...]:
+        """The steps that move the pixels of the whole picture."""
+        return tuple(step for step in self.steps if isinstance(step, Move))
+
+    @property
+    def split(self) -> Split | None:
+        """The step that cuts the picture into tiles, where there is one."""
+        return next((step for step in self.steps if isinstance(step, Split)), None)
+
+    @property
+    def rescale(self) -> Rescale:
+        """The step that scales values."""
+        return next(step for step in self.steps if isinstance(step, Rescale))
+
+    @property
+    def normalise(self) -> Normalise:
+        """The step that normalises values."""
+        return next(step for step in self.steps if isinstance(step, Normalise))
+
+    @property
     def seen(self) -> Size | None:
-        """Size of every picture after preprocessing, None where it depends on the picture."""
-        if self.crop or self.resize is None or self.resize.mode != "exact":
-            return self.crop
-        return Size(height_px=self.resize.height_px, width_px=self.resize.width_px)
+        """Size of every view after preprocessing, None where it depends on the picture."""
+        if self.split:
+            return _square(self.split.tile_px)
+        size, square = None, False
+        for step in self.moves:
+            size = _size_after(step, size, square)
+            square = isinstance(step, Pad) or (size is not None and size.height_px == size.width_px)
+        return size
+
+    def grid_of(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Visual tokens high and wide of a view of that size."""
+        for step in self.moves:
+            if isinstance(step, Resize) and isinstance(step.to, SmartMultiple | NearestGrid):
+                return height_px // step.to.multiple_px, width_px // step.to.multiple_px
+        return self.grid_height, self.grid_width
+
+    @model_validator(mode="after")
+    def _steps_are_in_order(self) -> "ImageSpec":
+        moves = [step.step for step in self.moves]
+        split = ["split"] if self.split else []
+        order = ["orient", "colour", *moves, *split, "rescale", "normalise", "layout"]
+        if [step.step for step in self.steps] != order:
+            raise ValueError(f"steps are out of order or missing; allowed with these: {', '.join(order)}")
+        return self
+
+
+def _size_after(step: Move, size: Size | None, square: bool) -> Size | None:
+    """The picture's size after a step, as far as it is the same for all; `square` where it is before, of some size."""
+    if isinstance(step, Crop):
+        return Size(height_px=step.height_px, width_px=step.width_px)
+    if isinstance(step, Pad):
+        return size and _square(max(size.height_px, size.width_px))
+    return _size_resized(step.to, square)
+
+
+def _size_resized(to: Target, square: bool) -> Size | None:
+    if isinstance(to, Exact):
+        return Size(height_px=to.height_px, width_px=to.width_px)
+    if isinstance(to, NearestGrid) and len(to.grids) == 1:
+        high, wide = to.grids[0]
+        return Size(height_px=high * to.multiple_px, width_px=wide * to.multiple_px)
+    return _square(to.edge_px) if isinstance(to, ShortestEdge) and square else None
+
+
+def _square(side_px: int) -> Size:
+    return Size(height_px=side_px, width_px=side_px)
+
+
+def image_steps(
+    moves: Iterable[Move | Split] = (),
+    *,
+    factor: float = 1 / 255,
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> tuple[Step, ...]:
+    """All steps in order around those that move pixels."""
+    return (
+        *(Orient(), Colour()),
+        *moves,
+        *(Rescale(factor=factor), Normalise(mean=mean, std=std), Layout()),
+    )

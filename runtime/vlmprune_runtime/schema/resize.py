@@ -1,0 +1,114 @@
+"""What a resize gives and how: the size it aims at, and the filter with its constants."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vlmprune_runtime.schema.base import Positive, Record
+
+Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+class Kernel(Record):
+    """A separable filter, run over the rows and then over the columns; between and after, values are whole.
+
+    Output pixel i lies at c = (i + 1/2) * s in the picture, s = given / resized; w = support_px * max(s, 1) to both
+    sides, the pixels floor(c - w + 1/2) .. floor(c + w + 1/2) - 1 inside the picture, count with the filter's value
+    at (j + 1/2 - c) / max(s, 1), divided by the sum of these values. `nearest` takes pixel floor(c). `bicubic` is Keys'
+    with a = -1/2, `lanczos` sinc(x) sinc(x / 3). Rounding is to the nearest of 0..255, halves up.
+    """
+
+    filter: Filter
+    support_px: float
+    cubic_a: float | None = None
+    antialias: bool
+    passes: tuple[Literal["horizontal"], Literal["vertical"]] = ("horizontal", "vertical")
+    between_passes: Literal["uint8"] = "uint8"
+
+    @classmethod
+    def of(cls, name: Filter) -> "Kernel":
+        """The kernel of a filter, with Pillow's constants.
+
+        >>> Kernel.of("bicubic").support_px, Kernel.of("bicubic").cubic_a
+        (2.0, -0.5)
+        """
+        support = {"nearest": 0.0, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}[name]
+        cubic_a = -0.5 if name == "bicubic" else None
+        return cls.model_construct(filter=name, support_px=support, cubic_a=cubic_a, antialias=name != "nearest")
+
+    @model_validator(mode="after")
+    def _constants_are_the_filters(self) -> "Kernel":
+        known = Kernel.of(self.filter)
+        for field in ("support_px", "cubic_a", "antialias"):
+            got, allowed = getattr(self, field), getattr(known, field)
+            if got != allowed:
+                raise ValueError(f"{field} of {self.filter}: got {got}; allowed: {allowed}")
+        return self
+
+
+class Exact(Record):
+    """To height x width, whatever the shape was."""
+
+    mode: Literal["exact"] = "exact"
+    height_px: Positive
+    width_px: Positive
+
+
+class ShortestEdge(Record):
+    """The shorter side becomes `edge_px`, the longer one edge_px * longer / shorter rounded down."""
+
+    mode: Literal["shortest_edge"] = "shortest_edge"
+    edge_px: Positive
+
+
+class LongestEdge(Record):
+    """The longer side becomes `edge_px`; the shorter one follows, rounded down, an odd one then one more.
+
+    With r = width / height the shorter side is edge_px / r or edge_px * r, at least 1. Where `edge_px` is above
+    `limit_px` the result is shrunk again so that its longer side is `limit_px`, this time only rounded down.
+    """
+
+    mode: Literal["longest_edge"] = "longest_edge"
+    edge_px: Positive
+    limit_px: Positive
+
+
+class SmartMultiple(Record):
+    """To multiples of `multiple_px`, within limits of the area, near the picture's shape.
+
+    Both sides are rounded to the nearest multiple (halves to the even one). If the area is then above `max_area_px`,
+    with b = sqrt(height * width / max_area_px) they become side / b rounded down, at least one multiple; if it is
+    below `min_area_px`, with b = sqrt(min_area_px / (height * width)) they become side * b rounded up.
+    A picture more than 200 times longer than wide is refused.
+    """
+
+    mode: Literal["smart_multiple"] = "smart_multiple"
+    multiple_px: Positive
+    min_area_px: Positive
+    max_area_px: Positive
+
+
+class NearestGrid(Record):
+    """To the grid nearest in shape, of those given in multiples (high, wide); the first of several as near.
+
+    The distance is the greater of width * high and height * wide, divided by the smaller.
+    """
+
+    mode: Literal["nearest_grid"] = "nearest_grid"
+    multiple_px: Positive
+    grids: Annotated[tuple[tuple[Positive, Positive], ...], Field(min_length=1)]
+
+
+class WholeTiles(Record):
+    """The longer side is rounded up to a multiple of `tile_px`; the shorter one follows, then is rounded up, too.
+
+    With r = width / height the shorter side is the new longer one / r or * r, rounded down before it is rounded up.
+    """
+
+    mode: Literal["whole_tiles"] = "whole_tiles"
+    tile_px: Positive
+
+
+Target = Annotated[
+    Exact | ShortestEdge | LongestEdge | SmartMultiple | NearestGrid | WholeTiles, Field(discriminator="mode")
+]
