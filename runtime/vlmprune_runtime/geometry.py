@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import Crop, ImageSpec, Kernel, Pad, Resize, Split
 from vlmprune_runtime.schema.image import BLACK, Rgb
-from vlmprune_runtime.sizes import refuse_stripes, resized_size
+from vlmprune_runtime.sizes import padded_side, resized_size
 
 Box = tuple[float, float, float, float]
 Move = Pad | Resize | Crop
@@ -85,8 +85,7 @@ class Placement:
         """The placement with one more step in it."""
         height, width = self.height.seen_px, self.width.seen_px
         if isinstance(step, Pad):
-            refuse_stripes(height, width)
-            side = max(height, width)
+            side = padded_side(height, width)
             return replace(self, height=_padded(height, side), width=_padded(width, side), padding=step.colour)
         if isinstance(step, Resize):
             sizes = zip((self.height, self.width), resized_size(height, width, step.to), strict=True)

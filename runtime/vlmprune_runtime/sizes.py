@@ -15,7 +15,7 @@ from vlmprune_runtime.schema.resize import (
     WholeTiles,
 )
 
-MOST_TIMES_LONGER = 200
+MOST_TIMES_LONGER, MOST_PADDED_PX = 200, 100_000
 
 
 def resized_size(height_px: int, width_px: int, to: Target) -> tuple[int, int]:  # -> height, width
@@ -27,12 +27,14 @@ def resized_size(height_px: int, width_px: int, to: Target) -> tuple[int, int]: 
     return _MODES[to.mode](height_px, width_px, to)
 
 
-def refuse_stripes(height_px: int, width_px: int) -> None:
-    """`BadRequest` for a picture that is much longer than wide, which some processors cannot take."""
-    short, long = sorted((height_px, width_px))
-    if long / short > MOST_TIMES_LONGER:
-        size = f"{width_px} x {height_px} pixels"
-        raise BadRequest(f"image is {size}; allowed: one side at most {MOST_TIMES_LONGER} times the other")
+def padded_side(height_px: int, width_px: int) -> int:
+    """Side of the square that a picture is padded to; `BadRequest` where padding would take for ever."""
+    side = max(height_px, width_px)
+    if side > MOST_PADDED_PX:
+        raise BadRequest(
+            f"image is {width_px} x {height_px} pixels; allowed before padding: sides up to {MOST_PADDED_PX}"
+        )
+    return side
 
 
 def _exact(height: int, width: int, to: Exact) -> tuple[int, int]:
@@ -66,7 +68,9 @@ def _evenly_scaled(height: int, width: int, edge: int) -> tuple[int, int]:
 
 
 def _smart_multiple(height: int, width: int, to: SmartMultiple) -> tuple[int, int]:
-    refuse_stripes(height, width)
+    if max(height, width) > MOST_TIMES_LONGER * min(height, width):
+        shape = f"{width} x {height} pixels"
+        raise BadRequest(f"image is {shape}; allowed: one side at most {MOST_TIMES_LONGER} times the other")
     multiple = to.multiple_px
     high, wide = round(height / multiple) * multiple, round(width / multiple) * multiple
     if high * wide > to.max_area_px:

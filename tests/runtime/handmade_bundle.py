@@ -92,6 +92,7 @@ def image() -> dict[str, Any]:
         "support_px": 2.0,
         "cubic_a": -0.5,
         "antialias": True,
+        "weight_bits": 22,
         "passes": ["horizontal", "vertical"],
         "between_passes": "uint8",
     }

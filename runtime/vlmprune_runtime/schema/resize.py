@@ -10,18 +10,21 @@ Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class Kernel(Record):
-    """A separable filter, run over the rows and then over the columns; between and after, values are whole.
+    """A separable filter, run over the rows and then over the columns; what comes out of either pass is whole.
 
-    Output pixel i lies at c = (i + 1/2) * s in the picture, s = given / resized; w = support_px * max(s, 1) to both
-    sides, the pixels floor(c - w + 1/2) .. floor(c + w + 1/2) - 1 inside the picture, count with the filter's value
-    at (j + 1/2 - c) / max(s, 1), divided by the sum of these values. `nearest` takes pixel floor(c). `bicubic` is Keys'
-    with a = -1/2, `lanczos` sinc(x) sinc(x / 3). Rounding is to the nearest of 0..255, halves up.
+    Output pixel i lies at c = (i + 1/2) * s in the picture, s = given / resized. With w = support_px * max(s, 1), the
+    pixels j from floor(c - w + 1/2) up to, without it, floor(c + w + 1/2) count, as far as the picture has them, each
+    with the filter's value at (j + 1/2 - c) / max(s, 1) divided by the sum of these values. The weights are computed
+    in 64 bits and rounded to `weight_bits` binary places, halves away from zero; their sum of products plus one half
+    is rounded down and clipped to 0..255. `nearest` takes pixel floor(c). `bicubic` is Keys' with `cubic_a`, `lanczos`
+    sinc(x) sinc(x / 3) below 3, `bilinear` 1 - |x| below 1.
     """
 
     filter: Filter
     support_px: float
     cubic_a: float | None = None
     antialias: bool
+    weight_bits: Literal[22] = 22
     passes: tuple[Literal["horizontal"], Literal["vertical"]] = ("horizontal", "vertical")
     between_passes: Literal["uint8"] = "uint8"
 
