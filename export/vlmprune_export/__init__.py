@@ -6,6 +6,8 @@ P pivots and B tokens in a batch.
 
 from typing import TYPE_CHECKING, Any
 
+import vlmprune_runtime  # noqa: F401 - switches ONNX Runtime's telemetry off before anything imports it
+
 if TYPE_CHECKING:
     from vlmprune_export.pruning import prune_tokens
 
