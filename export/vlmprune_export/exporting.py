@@ -14,7 +14,7 @@ from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
 from vlmprune_export.fitting import fit_tail
 from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.memory import estimate
-from vlmprune_export.processor import image_spec, prompt_spec
+from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.staged import PruneOptions, StagedModel
 from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import file_sha256
@@ -95,7 +95,8 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     visual_tokens = adapter.grid[0] * adapter.grid[1]
     context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
     image = image_spec(checkpoint.processor.image_processor, adapter)
-    prompt = prompt_spec(checkpoint.processor, checkpoint.model)
+    prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
+    generation = generation_settings(checkpoint.model, progress)
     levels = getattr(backend, "FITTED", {}).get(request.quantisation)
     if levels is not None:
         fit_tail(staged, levels, sample_calibration(_tokenizer(checkpoint), prompt, image, visual_tokens), progress)
@@ -115,6 +116,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
         stages=stages,  # type: ignore[arg-type]
         image=image,
         prompt=prompt,
+        generation=generation,
         pruner=_pruner(staged, visual_tokens),
         text_model=adapter.text_model,
         vision_flops=count_vision_flops(adapter),

@@ -2,7 +2,7 @@
 
 A folder of three files: `pixels.f32` (raw float32, little endian), `prompt_ids.json` (the whole prompt's token ids,
 image tokens included, with the shape of the pixels and what they were made of) and `expected.json` (the greedy answer
-of this engine both ways, without the stop token).
+of this engine both ways by the bundle's generation settings, without the stop token).
 """
 
 import json
@@ -23,7 +23,7 @@ PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
 
 def check_dump(request: Request, out: str | PathLike[str]) -> None:
     """`BadRequest` if the request has no one answer to expect, or nothing can be put at `out`."""
-    if request.sampling.temperature > 0:
+    if request.sampling.temperature:
         raise BadRequest("--dump keeps the greedy answer to compare with; it does not go with --temperature")
     check_folder(out)
 
@@ -31,6 +31,7 @@ def check_dump(request: Request, out: str | PathLike[str]) -> None:
 def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
     """The request in folder `out`, written whole or not at all; answers it both ways."""
     check_dump(request, out)
+    request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     picture = load_image(request.image)
     pixels = preprocess(picture, runner.bundle.manifest.image)  # (1, 3, H, W)
     source = Path(str(request.image))
@@ -54,7 +55,8 @@ def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
 
 def _answer(runner: Runner, request: Request) -> dict[str, Any]:
     result = runner.answer(request)
-    return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": request.max_tokens}
+    limit = runner.chooser(request, runner.encode(request.prompt)).limit
+    return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
 
 
 def _json(fields: dict[str, Any]) -> bytes:

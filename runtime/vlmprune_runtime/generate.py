@@ -27,24 +27,27 @@ from vlmprune_runtime.picture import ImageSource, load_image
 from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
-from vlmprune_runtime.sampling import GREEDY, Sampling, choose
+from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
 
 MAX_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question about one image; `prune=False` asks the unpruned model on the same weights."""
+    """One question about one image; `prune=False` asks the unpruned model on the same weights.
+
+    `max_tokens` None is the bundle's own limit, or 32 where it has none; `sampling` overrides the bundle's settings.
+    """
 
     image: ImageSource
     prompt: str
     prune: bool = True
-    max_tokens: int = MAX_TOKENS
-    sampling: Sampling = GREEDY
+    max_tokens: int | None = None
+    sampling: Sampling = AS_EXPORTED
 
     def __post_init__(self) -> None:
         """Refuse an answer of no tokens."""
-        if self.max_tokens < 1:
+        if self.max_tokens is not None and self.max_tokens < 1:
             raise BadRequest(f"max_tokens: got {self.max_tokens}, allowed: 1 or more")
 
 
@@ -83,7 +86,8 @@ class Runner:
         pruned = pruned_images(state, self.bundle.manifest.pruner.visual_tokens)
         yield from pruned
         writer = TextStream(self.tokenizer)
-        reason = yield from self._decode(request, state, writer, record)
+        chooser = self.chooser(request, encoded)
+        reason = yield from self._decode(chooser, state, writer, record)
         tokens, prompt_tokens = tuple(writer.token_ids), len(encoded.token_ids)
         result = RunResult(writer.text, tokens, reason, prompt_tokens, pruned, record.timings())
         yield Finished(result)
@@ -103,26 +107,30 @@ class Runner:
             raise BadRequest(f"the prompt takes {tokens} tokens with its image, the context has {room}")
         return encoded
 
+    def chooser(self, request: Request, encoded: EncodedPrompt) -> TokenChooser:
+        """What chooses the tokens of an answer, and knows how many it may have at most."""
+        settings = request.sampling.applied(self.bundle.manifest.generation)
+        limit = request.max_tokens or settings.limit(len(encoded.token_ids), otherwise=MAX_TOKENS)
+        return TokenChooser(settings, encoded.token_ids, limit, request.sampling.seed)
+
     def _prepare(self, request: Request) -> tuple[EncodedPrompt, npt.NDArray[np.float32]]:
         encoded = self.encode(request.prompt)
         return encoded, preprocess(load_image(request.image), self.bundle.manifest.image)
 
     def _decode(
-        self, request: Request, state: State, writer: TextStream, record: _Record
+        self, chooser: TokenChooser, state: State, writer: TextStream, record: _Record
     ) -> Generator[RunEvent, None, Reason]:
-        stops = self.bundle.manifest.prompt.stop_token_ids
-        dice = np.random.default_rng(request.sampling.seed)
-        token = choose(state.logits, request.sampling, dice)
+        token = chooser.choose(state.logits)
         record.ttft_ms = ms_since(record.start)
-        while token not in stops:
+        while token not in chooser.settings.stop_token_ids:
             yield from _told(writer.push(token))
-            if len(writer.token_ids) >= request.max_tokens or state.head_tokens >= self.context_tokens:
+            if len(writer.token_ids) >= chooser.limit or state.head_tokens >= self.context_tokens:
                 yield from _told(writer.finish())
                 return "length"
             self._check_turn(record)
             start = perf_counter()
             state = decode(self.engine, token, state)
-            token = choose(state.logits, request.sampling, dice)
+            token = chooser.choose(state.logits)
             record.decode_ms.append(ms_since(start))
         yield from _told(writer.finish())
         return "stop"

@@ -1,6 +1,7 @@
 """A question as token ids with room for the visual tokens."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,7 @@ from tokenizers import Tokenizer
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError, first_line
-from vlmprune_runtime.schema import MANIFEST, PromptSpec
-
-PLACE = "{prompt}"
+from vlmprune_runtime.schema import MANIFEST, ImagesSegment, PromptSpec, Segment, Segments, Strip, UserTextSegment
 
 
 class Span(NamedTuple):
@@ -29,32 +28,102 @@ class EncodedPrompt:
     spans: tuple[Span, ...]
 
 
-def encode_prompt(tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str) -> EncodedPrompt:
-    """The template with the question in it, tokenized whole, image tokens repeated `visual_tokens` times."""
-    text = render(spec, prompt)
+def encode_prompt(
+    tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, *, images: int = 1
+) -> EncodedPrompt:
+    """The first question about so many pictures, tokenized whole, image tokens repeated `visual_tokens` times."""
+    text = render(spec, prompt, images=images)
     ids = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
-    images = spec.template.count(spec.image_token)
-    if ids.count(spec.image_token_id) != images:
-        reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
-        raise BundleError(MANIFEST, reason, "prompt.image_token_id")
-    return spread(np.array(ids, dtype=np.int64), spec.image_token_id, visual_tokens)
+    return _with_room(ids, spec, images, visual_tokens)
 
 
-def render(spec: PromptSpec, prompt: str) -> str:
-    """The whole text with the question put in literally; braces in it mean nothing.
+def encode_follow_up(
+    tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, *, images: int = 0
+) -> EncodedPrompt:
+    """What comes behind the tokens of the last answer: its end, and the next question."""
+    if spec.follow_up is None:
+        raise BadRequest("this bundle's chat template has no further question in a conversation")
+    text = render_segments(spec.follow_up, spec.image_token, prompt, images=images)
+    return _with_room(tokenizer.encode(text, add_special_tokens=False).ids, spec, images, visual_tokens)
 
-    >>> spec = PromptSpec(template="<image>Q: {prompt}", image_token="<image>", image_token_id=9,
-    ...     add_special_tokens=False, stop_token_ids=())
+
+def render(spec: PromptSpec, prompt: str, *, images: int = 1, now: datetime | None = None) -> str:
+    """The whole text of a first question; `now` None is the time of the call.
+
+    >>> segments = ({"kind": "images"}, {"kind": "text", "text": "Q: "}, {"kind": "user_text"})
+    >>> spec = PromptSpec(segments=segments, image_token="<image>", image_token_id=9, add_special_tokens=False)
     >>> render(spec, "why {x}?")
     '<image>Q: why {x}?'
     """
-    if spec.image_token in prompt:
-        raise BadRequest(f"the prompt contains {spec.image_token!r}, which stands for the image")
+    return render_segments(spec.segments, spec.image_token, prompt, images=images, now=now)
+
+
+def render_segments(
+    segments: Segments, image_token: str, prompt: str, *, images: int, now: datetime | None = None
+) -> str:
+    """The texts of segments joined; `BadRequest` for a prompt or a count of images that has no place in them."""
     try:
         prompt.encode()
     except UnicodeEncodeError:
         raise BadRequest("the prompt is not valid Unicode text") from None
-    return spec.template.replace(PLACE, prompt)
+    if images and not any(segment.kind == "images" for segment in segments):
+        raise BadRequest(f"got {images} images; allowed: none in this turn")
+    turn = _Turn(prompt, images, image_token, now or datetime.now())
+    return "".join(turn.text_of(segment) for segment in segments)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What fills the segments of one turn."""
+
+    prompt: str
+    images: int
+    image_token: str
+    now: datetime
+
+    def text_of(self, segment: Segment) -> str:
+        if segment.kind == "images":
+            return _images(segment, self.images, self.image_token)
+        if segment.kind == "user_text":
+            return self._user_text(segment)
+        return self.now.strftime(segment.format) if segment.kind == "date" else segment.text
+
+    def _user_text(self, segment: UserTextSegment) -> str:
+        text = edited(segment, self.prompt)
+        if self.image_token in text:
+            raise BadRequest(f"the prompt contains {self.image_token!r}, which stands for the image")
+        return text
+
+
+def edited(segment: UserTextSegment, text: str) -> str:
+    """The user's text as it stands in the prompt.
+
+    >>> edited(UserTextSegment(edits=(Strip(side="end", characters=" "),)), " why? ")
+    ' why?'
+    """
+    for edit in segment.edits:
+        text = _stripped(edit, text) if isinstance(edit, Strip) else text.replace(edit.old, edit.new)
+    return text
+
+
+def _stripped(strip: Strip, text: str) -> str:
+    if strip.side in ("start", "both"):
+        text = text.lstrip(strip.characters)
+    return text.rstrip(strip.characters) if strip.side in ("end", "both") else text
+
+
+def _images(segment: ImagesSegment, count: int, image_token: str) -> str:
+    most = "any number" if segment.most is None else segment.most
+    if count < segment.fewest or (segment.most is not None and count > segment.most):
+        raise BadRequest(f"got {count} images; allowed: {segment.fewest} to {most}")
+    return segment.between.join([segment.before + image_token + segment.after] * count)
+
+
+def _with_room(ids: list[int], spec: PromptSpec, images: int, visual_tokens: int) -> EncodedPrompt:
+    if ids.count(spec.image_token_id) != images:
+        reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
+        raise BundleError(MANIFEST, reason, "prompt.image_token_id")
+    return spread(np.array(ids, dtype=np.int64), spec.image_token_id, visual_tokens)
 
 
 def spread(token_ids: npt.NDArray[np.int64], image_token_id: int, visual_tokens: int) -> EncodedPrompt:

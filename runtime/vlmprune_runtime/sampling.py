@@ -1,63 +1,137 @@
 """Choosing the next token from the logits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.errors import BadRequest, EngineError
+from vlmprune_runtime.penalties import Progress, adjusted
+from vlmprune_runtime.schema import Generation
+
+
+def _check(name: str, value: Any, allowed: str, holds: Any) -> None:
+    if value is not None and not holds(value):
+        raise BadRequest(f"{name}: got {value}, allowed: {allowed}")
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """`temperature` 0 is greedy; otherwise the likeliest tokens with mass `top_p` are drawn from."""
+    """What a request asks for instead of the bundle's own generation settings; None leaves a setting as it is.
 
-    temperature: float = 0.0
-    top_p: float = 1.0
+    `temperature` 0 is greedy, above 0 it draws. `top_k` 0, `top_p` 1 and `min_p` 0 leave no token out.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
     seed: int = 0
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        if not (isfinite(self.temperature) and self.temperature >= 0):
-            raise BadRequest(f"temperature: got {self.temperature}, allowed: 0 or more")
-        if not 0 < self.top_p <= 1:
-            raise BadRequest(f"top_p: got {self.top_p}, allowed: above 0 up to 1")
-        if self.seed < 0:
-            raise BadRequest(f"seed: got {self.seed}, allowed: 0 or more")
+        _check("temperature", self.temperature, "0 or more", lambda value: isfinite(value) and value >= 0)
+        _check("top_p", self.top_p, "above 0 up to 1", lambda value: 0 < value <= 1)
+        _check("seed", self.seed, "0 or more", lambda value: value >= 0)
+        _check("top_k", self.top_k, "0 or more", lambda value: value >= 0)
+        _check("min_p", self.min_p, "0 to 1", lambda value: 0 <= value <= 1)
+        _check("repetition_penalty", self.repetition_penalty, "above 0", lambda value: isfinite(value) and value > 0)
+
+    def applied(self, settings: Generation) -> Generation:
+        """The bundle's settings with what the request asks for instead."""
+        asked: dict[str, Any] = {
+            name: value
+            for name in ("top_p", "top_k", "min_p", "repetition_penalty")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.temperature is not None:
+            asked |= {"do_sample": self.temperature > 0}
+            asked |= {"temperature": self.temperature} if self.temperature > 0 else {}
+        return settings.model_copy(update=asked)
 
 
-GREEDY = Sampling()
+GREEDY = Sampling(temperature=0.0)
+AS_EXPORTED = Sampling()
 
 
-def choose(logits: npt.NDArray[np.floating], sampling: Sampling, generator: np.random.Generator) -> int:  # (V,)
-    """The id of the next token.
+@dataclass
+class TokenChooser:
+    """Chooses the tokens of one answer; the sequence (S,) is the prompt and grows with every choice.
 
-    >>> choose(np.array([0.1, 2.0, 1.0]), GREEDY, np.random.default_rng(0))
-    1
+    An answer has at most `limit` tokens, which only a forced stop token needs to know.
     """
-    if np.isnan(logits).any():
-        raise EngineError("tail", "the logits are not numbers")
-    if sampling.temperature == 0:
-        return int(np.argmax(logits))
-    ids, chances = nucleus(logits, sampling)
-    return int(generator.choice(ids, p=chances))
+
+    settings: Generation
+    sequence: npt.NDArray[np.int64]
+    limit: int
+    seed: int = 0
+    _answer_tokens: int = 0
+    _dice: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A fresh generator of random numbers."""
+        self._dice = np.random.default_rng(self.seed)
+
+    def choose(self, logits: npt.NDArray[np.floating]) -> int:  # (V,)
+        """The id of the next token.
+
+        >>> settings = Generation(stop_token_ids=(), suppress_token_ids=(1,))
+        >>> TokenChooser(settings, np.array([0]), limit=9).choose(np.array([0.1, 2.0, 1.0]))
+        2
+        """
+        _check_numbers(logits)
+        scores = adjusted(logits, Progress(self.sequence, self._answer_tokens, self.limit), self.settings)
+        token = self._drawn(scores) if self.settings.do_sample else int(np.argmax(scores))
+        self.sequence = np.append(self.sequence, token)
+        self._answer_tokens += 1
+        return token
+
+    def _drawn(self, scores: npt.NDArray[np.float32]) -> int:
+        ids, chances = likely_tokens(scores, self.settings)
+        return int(self._dice.choice(ids, p=chances))
 
 
-def nucleus(
-    logits: npt.NDArray[np.floating], sampling: Sampling
+def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
+    """The likeliest token, whatever a bundle's settings say."""
+    _check_numbers(logits)
+    return int(np.argmax(logits))
+
+
+def likely_tokens(
+    scores: npt.NDArray[np.floating], settings: Generation
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:  # (V,) -> (M,), (M,)
-    """The fewest likeliest tokens that reach `top_p` together, and their chances, likeliest first.
+    """The tokens that may be drawn and their chances, likeliest first.
 
-    >>> ids, chances = nucleus(np.log([0.2, 0.5, 0.3]), Sampling(temperature=1.0, top_p=0.6))
+    >>> settings = Generation(stop_token_ids=(), top_p=0.6)
+    >>> ids, chances = likely_tokens(np.log([0.2, 0.5, 0.3]), settings)
     >>> ids.tolist(), chances.round(3).tolist()
     ([1, 2], [0.625, 0.375])
     """
-    scaled = logits.astype(np.float64)
-    chances = np.exp((scaled - scaled.max()) / sampling.temperature)
-    chances /= chances.sum()
-    ids = np.argsort(-chances, kind="stable")
-    mass = np.cumsum(chances[ids])
-    count = int(np.searchsorted(mass, sampling.top_p)) + 1
-    ids = ids[:count]
-    return ids, chances[ids] / chances[ids].sum()
+    scaled = scores.astype(np.float64) / settings.temperature
+    ids = np.argsort(-scaled, kind="stable")
+    ids = ids[np.isfinite(scaled[ids])]
+    if not ids.size:
+        raise EngineError("tail", "the generation settings forbid every token")
+    if settings.top_k:
+        ids = ids[scaled[ids] >= scaled[ids[min(settings.top_k, ids.size) - 1]]]
+    chances = _softmax(scaled[ids])
+    if settings.top_p < 1:
+        ids = ids[: int(np.searchsorted(np.cumsum(chances), settings.top_p)) + 1]
+    chances = _softmax(scaled[ids])
+    ids = ids[chances >= settings.min_p * chances[0]]
+    return ids, _softmax(scaled[ids])
+
+
+def _softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of values that are not empty, largest first."""
+    chances = np.exp(values - values[0])
+    shares: npt.NDArray[np.float64] = chances / chances.sum()
+    return shares
+
+
+def _check_numbers(logits: npt.NDArray[np.floating]) -> None:
+    if np.isnan(logits).any():
+        raise EngineError("tail", "the logits are not numbers")

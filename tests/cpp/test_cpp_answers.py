@@ -64,7 +64,7 @@ def test_the_expected_tokens_can_tell_right_from_wrong(question: Path) -> None:
 def test_an_answer_ends_before_a_stop_token(runner: Path, broken: Path, question: Path) -> None:
     ids = expected(question, "pruned")["token_ids"]
     manifest = json.loads((broken / "bundle.json").read_text())
-    manifest["prompt"]["stop_token_ids"] = [ids[3]]
+    manifest["generation"]["stop_token_ids"] = [ids[3]]
     (broken / "bundle.json").write_text(json.dumps(manifest))
     assert tokens(called([runner], *asked(broken, question))) == ids[: ids.index(ids[3])]
 

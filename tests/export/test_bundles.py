@@ -17,6 +17,7 @@ from vlmprune_export.staged import PruneOptions
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BadRequest, LoweringError, ParityError, UnknownName
+from vlmprune_runtime.prompt import render
 
 PROMPT = "what is in the picture ?"
 
@@ -81,7 +82,7 @@ def test_the_manifest_says_what_was_asked(bundle: Path, checkpoint: Path) -> Non
     assert (manifest.pruner.visual_tokens, manifest.pruner.keep, manifest.pruner.layer) == (49, 8, 2)
     assert manifest.pruner.mean_visual_tokens == pytest.approx((2 * 49 + 2 * 8) / 4)
     assert manifest.pruner.settings["pivots"] == 4
-    assert manifest.prompt.template == "<s>USER: <image>{prompt} ASSISTANT:"
+    assert render(manifest.prompt, "why?") == "<s>USER: <image>why? ASSISTANT:"
     assert not manifest.prompt.add_special_tokens
     assert manifest.source.model == str(checkpoint)
     assert manifest.context_tokens == 96

@@ -47,12 +47,18 @@ def manifest(folder: Path, cache_dtype: str = "float32") -> dict[str, Any]:
         "tokenizer": "tokenizer.json",
         "image": image(),
         "prompt": {
-            "template": f"{IMAGE} Q: {{prompt}} A:",
+            "segments": [
+                {"kind": "images", "before": "", "after": "", "between": "", "fewest": 1, "most": None},
+                {"kind": "text", "text": " Q: "},
+                {"kind": "user_text", "edits": []},
+                {"kind": "text", "text": " A:"},
+            ],
+            "follow_up": None,
             "image_token": IMAGE,
             "image_token_id": made.token_to_id(IMAGE),
             "add_special_tokens": False,
-            "stop_token_ids": [made.token_to_id(STOP)],
         },
+        "generation": {"stop_token_ids": [made.token_to_id(STOP)]},
         "pruner": {
             "method": "top-sum",
             "layer": 1,

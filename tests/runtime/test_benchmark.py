@@ -53,7 +53,7 @@ class TimedEngine:
         rows = len(inputs["positions"]) if "positions" in inputs else 0
         self.clock.now += COST_MS.get(stage, rows) * (1 + DRIFT * self.prefills) / 1000
         if stage == "tail":  # the answer ends at once, if stop tokens are heeded
-            stop = self.runner.bundle.manifest.prompt.stop_token_ids[0]
+            stop = self.runner.bundle.manifest.generation.stop_token_ids[0]
             outputs["logits"][stop] = 99.0
         return outputs
 

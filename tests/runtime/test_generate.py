@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade_bundle import CONTEXT
-from handmade_graphs import IMAGE, K, N
+from handmade_graphs import K, N
 from numpy_model import greedy, next_logits
 from PIL import Image
 
@@ -16,6 +16,7 @@ from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import encode_prompt
 from vlmprune_runtime.sampling import Sampling
+from vlmprune_runtime.schema import ImagesSegment, UserTextSegment
 
 STAGES = ["preprocess", "embed", "vision", "head", "prune", "tail"]
 
@@ -51,7 +52,7 @@ def test_greedy_answer(runner: Runner, picture: Image.Image, prune: bool) -> Non
     result = runner.answer(Request(picture, "why?", prune, max_tokens=20))
     encoded = runner.encode("why?")
     expected = greedy(encoded.token_ids, encoded.spans[0].start, pixels_of(runner, picture), prune, 20)
-    stop = runner.bundle.manifest.prompt.stop_token_ids[0]
+    stop = runner.bundle.manifest.generation.stop_token_ids[0]
     until = expected.index(stop) if stop in expected else 20
     assert list(result.token_ids) == expected[:until]
     assert result.reason == ("stop" if stop in expected else "length")
@@ -87,9 +88,9 @@ def test_what_was_kept(runner: Runner, picture: Image.Image) -> None:
 
 def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:
     """The same image twice: each is pruned for itself and keeps its own places."""
-    template = f"{IMAGE}{IMAGE}{{prompt}}"
-    spec = runner.bundle.manifest.prompt.model_copy(update={"template": template})
-    encoded = encode_prompt(runner.tokenizer, spec, N, "b?")
+    segments = (ImagesSegment(), UserTextSegment())
+    spec = runner.bundle.manifest.prompt.model_copy(update={"segments": segments})
+    encoded = encode_prompt(runner.tokenizer, spec, N, "b?", images=2)
     pixels = np.repeat(pixels_of(runner, picture), 2, axis=0)
     state = prefill(runner.engine, encoded, pixels)
     assert len(state.selections) == 2

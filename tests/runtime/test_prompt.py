@@ -1,5 +1,7 @@
 """Questions as token ids."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 from handmade_graphs import IMAGE, N, tokenizer
@@ -10,22 +12,32 @@ from tokenizers import processors
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Runner
-from vlmprune_runtime.prompt import Span, encode_prompt, load_tokenizer
-from vlmprune_runtime.schema import PromptSpec
+from vlmprune_runtime.prompt import Span, edited, encode_follow_up, encode_prompt, load_tokenizer, render
+from vlmprune_runtime.schema import (
+    DateSegment,
+    ImagesSegment,
+    PromptSpec,
+    Replace,
+    Segment,
+    Segments,
+    Strip,
+    TextSegment,
+    UserTextSegment,
+)
 
 TOKENIZER = tokenizer()
 
 
 def spec(
-    template: str = f"a{IMAGE}b {{prompt}}", special: bool = False, image_token_id: int | None = None
+    *segments: Segment, special: bool = False, image_token_id: int | None = None, follow_up: Segments | None = None
 ) -> PromptSpec:
     known = TOKENIZER.token_to_id(IMAGE)
     return PromptSpec(
-        template=template,
+        segments=segments or (TextSegment(text="a"), ImagesSegment(), TextSegment(text="b "), UserTextSegment()),
+        follow_up=follow_up,
         image_token=IMAGE,
         image_token_id=known if image_token_id is None else image_token_id,
         add_special_tokens=special,
-        stop_token_ids=(),
     )
 
 
@@ -41,9 +53,45 @@ def test_any_text_goes_in_literally(prompt: str) -> None:
 
 
 def test_two_images_have_two_spans() -> None:
-    encoded = encode_prompt(TOKENIZER, spec(f"{IMAGE}x{IMAGE}{{prompt}}"), 3, "y")
+    encoded = encode_prompt(TOKENIZER, spec(ImagesSegment(between="x"), UserTextSegment()), 3, "y", images=2)
     assert encoded.spans == (Span(0, 3), Span(4, 7))
     assert len(encoded.token_ids) == 8
+
+
+def test_each_image_has_what_belongs_to_it() -> None:
+    images = ImagesSegment(before="[", after="]", between=", ", fewest=0, most=2)
+    made = spec(images, UserTextSegment())
+    assert [render(made, "?", images=count) for count in (0, 1, 2)] == ["?", f"[{IMAGE}]?", f"[{IMAGE}], [{IMAGE}]?"]
+    with pytest.raises(BadRequest, match="got 3 images; allowed: 0 to 2"):
+        render(made, "?", images=3)
+    with pytest.raises(BadRequest, match="got 0 images; allowed: 1 to any number"):
+        render(spec(), "?", images=0)
+
+
+def test_a_date_is_that_of_the_run() -> None:
+    made = spec(ImagesSegment(), UserTextSegment(), DateSegment(format=" on %d %b %Y"))
+    assert render(made, "?", now=datetime(2031, 2, 3)) == f"{IMAGE}? on 03 Feb 2031"
+
+
+def test_edits_are_made_in_their_order() -> None:
+    edits = (Replace(old="ab", new="b"), Strip(side="start", characters="b "), Strip(side="end", characters="!"))
+    assert edited(UserTextSegment(edits=edits), " abab why? !!") == "why? "
+    assert edited(UserTextSegment(edits=edits[:1]), "aab") == "ab"
+
+
+def test_a_text_that_is_the_image_token_only_before_its_edits() -> None:
+    made = spec(ImagesSegment(), UserTextSegment(edits=(Replace(old=IMAGE, new=""),)))
+    assert render(made, f"why{IMAGE}?") == f"{IMAGE}why?"
+
+
+def test_a_further_question() -> None:
+    made = spec(follow_up=(TextSegment(text="<end>b "), UserTextSegment()))
+    encoded = encode_follow_up(TOKENIZER, made, N, "why?")
+    assert TOKENIZER.decode(encoded.token_ids, skip_special_tokens=False) == "<end>b why?"
+    with pytest.raises(BadRequest, match="got 1 images; allowed: none in this turn"):
+        encode_follow_up(TOKENIZER, made, N, "why?", images=1)
+    with pytest.raises(BadRequest, match="no further question"):
+        encode_follow_up(TOKENIZER, spec(), N, "why?")
 
 
 def test_special_tokens_only_when_asked_for() -> None:

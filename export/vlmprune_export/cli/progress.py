@@ -6,10 +6,14 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+KEPT = ("note: ", "warning: ")  # lines that say something instead of naming a step
+
 
 @contextmanager
 def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
-    """A function to call with each step as it begins; without a terminal the steps are printed as lines."""
+    """A function to call with each step as it begins; without a terminal the steps are printed as lines.
+
+    Notes and warnings stay on the terminal."""
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
         yield lambda line: console.print(line)
@@ -20,6 +24,9 @@ def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
         begun: list[str] = []
 
         def begin(line: str) -> None:
+            if line.startswith(KEPT):
+                bar.console.print(line)
+                return
             if _step(line) not in begun:
                 begun.append(_step(line))
             bar.update(task, description=line, completed=min(len(begun) - 1, steps))

@@ -1,6 +1,7 @@
 """What a Hugging Face processor does, said as data that a runner without transformers can follow."""
 
+from vlmprune_export.processor.generation import generation_settings
 from vlmprune_export.processor.image import image_spec
 from vlmprune_export.processor.prompt import prompt_spec
 
-__all__ = ["image_spec", "prompt_spec"]
+__all__ = ["generation_settings", "image_spec", "prompt_spec"]

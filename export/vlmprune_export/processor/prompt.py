@@ -1,44 +1,153 @@
-"""What a processor's chat template makes of a question, said as data that a runner follows."""
+"""What a processor's chat template makes of a question, said as segments that a runner follows."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
+from vlmprune_export.processor.edits import MARK, find_edits
+from vlmprune_export.processor.layout import Layout, date_formats, layout, text_layout
+from vlmprune_export.processor.template import ChatTemplate, Turn, chat_template, first_that_renders
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prompt import PLACE
-from vlmprune_runtime.schema import PromptSpec
+from vlmprune_runtime.prompt import render
+from vlmprune_runtime.schema import PromptSpec, Segments, UserTextSegment
+from vlmprune_runtime.schema.prompt import date_format
 
-_MARK = "vlmprune-prompt-goes-here"
-_VICUNA = "USER: {image}\n" + PLACE + " ASSISTANT:"  # checkpoints older than chat templates
+Notice = Callable[[str], None]
+
+_ANSWER = "wX5Answer6Xw"
+_SHOWN_TEXTS = 3  # that a warning names
+_CHECKED_TEXTS = ("What is in the picture?", " two  spaces\n", "na\u00efve \N{GRINNING FACE} \u6f22\u5b57")
 
 
-def prompt_spec(processor: Any, model: Any) -> PromptSpec:
-    """The chat template rendered for one question about one image, and the tokens that end an answer."""
-    tokenizer, image_token = processor.tokenizer, processor.image_token
-    template = (
-        _rendered(processor)
-        if getattr(processor, "chat_template", None)
-        else _VICUNA.format(image=image_token, prompt=PLACE)
-    )
-    begins = tokenizer.bos_token is not None and template.startswith(tokenizer.bos_token)
-    return PromptSpec(
-        template=template,
-        image_token=image_token,
+def prompt_spec(processor: Any, model: Any, notice: Notice = lambda line: None) -> PromptSpec:
+    """The chat template taken apart. `notice` is told where it stands, and what a runner cannot do as it does.
+
+    Errors: `BadRequest` for a template that fails, or does not render one image and one question.
+    """
+    template = _form(chat_template(processor))
+    notice(f"note: chat template: {template.source}")
+    marked = _with_dates(template, notice)
+    rendered = _rendered(marked, lambda images: [Turn(MARK, images)])
+    found = layout(rendered, processor.image_token)
+    assert found is not None  # `_form` has looked for one image token
+    user_text = _user_text(marked, rendered[1], notice)
+    tokenizer = processor.tokenizer
+    begins = tokenizer.bos_token is not None and rendered[1].startswith(tokenizer.bos_token)
+    spec = PromptSpec(
+        segments=found.segments(user_text, MARK),
+        follow_up=_follow_up(marked, user_text),
+        image_token=processor.image_token,
         image_token_id=model.config.image_token_id,
         add_special_tokens=not begins,
-        stop_token_ids=_stop_tokens(model),
     )
+    _check_ids(spec, processor)
+    return spec
 
 
-def _rendered(processor: Any) -> str:
-    content = [{"type": "image"}, {"type": "text", "text": _MARK}]
-    text: str = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    if text.count(_MARK) != 1 or processor.image_token not in text:
-        raise BadRequest("the chat template does not render one image and one question")
-    return text.replace(_MARK, PLACE)
+def _form(template: ChatTemplate) -> ChatTemplate:
+    """The template as it takes a message's content: in parts, or as one text."""
+    forms = (template, replace(template, content_is_text=True))
+    return first_that_renders(forms, Turn(MARK, 1))[0]
 
 
-def _stop_tokens(model: Any) -> tuple[int, ...]:
-    for config in (model.generation_config, model.config, model.config.text_config):
-        found = getattr(config, "eos_token_id", None)
-        if found is not None:
-            return tuple(found) if isinstance(found, list | tuple) else (found,)
-    raise BadRequest("the checkpoint names no end-of-sequence token (eos_token_id)")
+def _with_dates(template: ChatTemplate, notice: Notice) -> ChatTemplate:
+    """The template with marked dates where a runner can fill them in; otherwise with those of now, and a warning."""
+    if "strftime_now" not in template.text:
+        return template
+    now, marked = template.render(Turn(MARK, 1)), template.with_marked_dates()
+    try:
+        text = marked.render(Turn(MARK, 1))
+        formats = [date_format(one) for one in date_formats([text])]
+    except (BadRequest, ValueError):
+        text, formats = now, []
+    if formats and now == _dated(text, formats):
+        return marked
+    if text != now or not formats:
+        notice(f"warning: the chat template in {template.source} writes a date that is frozen to that of this export")
+    return template
+
+
+def _dated(text: str, formats: list[str]) -> str:
+    moment = datetime.now()
+    for one in formats:
+        text = text.replace(f"\ue000{one}\ue001", moment.strftime(one))
+    return text
+
+
+def _rendered(template: ChatTemplate, turns: Callable[[int], list[Turn]]) -> dict[int, str]:
+    """The conversation with 0 to 3 images in its last turn, as far as the template renders it."""
+    found = {}
+    for images in range(4):
+        try:
+            text = template.render(*turns(images))
+        except BadRequest:
+            continue
+        if text.count(MARK) == 1:
+            found[images] = text
+    return found
+
+
+def _user_text(template: ChatTemplate, rendered: str, notice: Notice) -> UserTextSegment:
+    before, after = rendered.split(MARK)
+
+    def written(text: str) -> str | None:
+        try:
+            found = template.render(Turn(text, 1))
+        except BadRequest:
+            return None
+        inside = found.startswith(before) and found.endswith(after) and len(found) >= len(before + after)
+        return found[len(before) : len(found) - len(after)] if inside else None
+
+    tokens = {template.processor.image_token, *template.processor.tokenizer.all_special_tokens}
+    segment, unexplained = find_edits(written, template.literals() | tokens)
+    if unexplained:
+        texts = ", ".join(repr(text.replace(MARK, "..."))[:40] for text in unexplained[:_SHOWN_TEXTS])
+        notice(f"warning: the chat template changes some questions in a way that a runner does not, such as {texts}")
+    return segment
+
+
+def _follow_up(template: ChatTemplate, user_text: UserTextSegment) -> Segments | None:
+    """What comes behind an answer's tokens in a second turn, None where that cannot be told from the first turn."""
+    first = Turn("first question", 1)
+    asked = template.render(first)
+    turns = [first, Turn(_ANSWER, role="assistant")]
+    behind = {}
+    for images, text in _rendered(template, lambda images: [*turns, Turn(MARK, images)]).items():
+        space, *rest = text.removeprefix(asked).split(_ANSWER)
+        if text.startswith(asked) and len(rest) == 1 and not space.strip():
+            behind[images] = rest[0]
+    found = _second_layout(behind, template.processor.image_token)
+    if found is None or not _begins_with_a_token(found.before, template.processor.tokenizer):
+        return None
+    return found.segments(user_text, MARK)
+
+
+def _second_layout(behind: dict[int, str], image_token: str) -> Layout | None:
+    """With room for any number of images where the template has it, otherwise for none."""
+    found = layout(behind, image_token)
+    if found is not None and found.images is not None and found.images.fewest == 0:
+        return found
+    return text_layout(behind[0]) if 0 in behind else None
+
+
+def _begins_with_a_token(text: str, tokenizer: Any) -> bool:
+    """Whether texts are split where this one begins, so that it can be tokenized by itself."""
+    return any(token and text.startswith(token) for token in tokenizer.get_added_vocab())
+
+
+def _check_ids(spec: PromptSpec, processor: Any) -> None:
+    """Refuse a checkpoint whose tokenizer.json does not give the ids that its processor gives."""
+    tokenizer = processor.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise BadRequest("the checkpoint's tokenizer has no tokenizer.json form (a fast tokenizer)")
+    for text in _CHECKED_TEXTS:
+        whole = render(spec, text)
+        ids = list(tokenizer(whole, add_special_tokens=spec.add_special_tokens)["input_ids"])
+        if ids.count(spec.image_token_id) != 1:
+            got = tokenizer.convert_tokens_to_ids(spec.image_token)
+            wanted = f"the tokenizer gives {got}, the model has {spec.image_token_id}"
+            raise BadRequest(f"image token {spec.image_token!r}: {wanted}")
+        if ids != backend.encode(whole, add_special_tokens=spec.add_special_tokens).ids:
+            raise BadRequest("the tokenizer does not give the ids of its own tokenizer.json form")

@@ -4,19 +4,18 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
-
 from vlmprune_runtime.events import StageTimed, Timings
 from vlmprune_runtime.generate import Runner
 from vlmprune_runtime.picture import ImageSource, load_image
 from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
 from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.sampling import GREEDY, choose
+from vlmprune_runtime.sampling import greedy
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every run does; `tokens` are generated whether or not one of them is a stop token."""
+    """What every run does; `tokens` are generated whether or not one of them is a stop token,
+    each the likeliest, whatever a bundle's generation settings say."""
 
     image: ImageSource
     prompt: str
@@ -39,13 +38,13 @@ def run_lap(runner: Runner, task: Task, *, prune: bool) -> Lap:
     pixels = preprocess(load_image(task.image), runner.bundle.manifest.image)
     stages = [StageTimed("preprocess", ms_since(start))]
     state = _collect(prefill_steps(runner.engine, encoded, pixels, prune=prune), stages)
-    token = _greedy(state)
+    token = greedy(state.logits)
     ttft_ms = ms_since(start)
     decode_ms = []
     for _ in range(task.tokens - 1):
         began = perf_counter()
         state = decode(runner.engine, token, state)
-        token = _greedy(state)
+        token = greedy(state.logits)
         decode_ms.append(ms_since(began))
     return Lap(Timings(tuple(stages), ttft_ms, tuple(decode_ms)), state.head_tokens, state.tail_tokens)
 
@@ -57,7 +56,3 @@ def _collect(steps: Generator[StageTimed, None, State], stages: list[StageTimed]
         except StopIteration as stop:
             state: State = stop.value
             return state
-
-
-def _greedy(state: State) -> int:
-    return choose(state.logits, GREEDY, np.random.default_rng(0))

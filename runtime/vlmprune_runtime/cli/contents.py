@@ -5,10 +5,23 @@ from typing import Any
 
 from rich.table import Table
 
-from vlmprune_runtime.schema import Bundle, Crop, ImageSpec, Pad, Resize, Split, Stage, Tensor, is_package
+from vlmprune_runtime.schema import (
+    Bundle,
+    Crop,
+    Generation,
+    ImageSpec,
+    Pad,
+    Resize,
+    Segment,
+    Split,
+    Stage,
+    Tensor,
+    is_package,
+)
 from vlmprune_runtime.schema.image import Move
 
 MIB = 2**20
+DRAWING = {"temperature", "top_k", "top_p", "min_p"}  # which matter only where tokens are drawn
 
 
 def facts_table(bundle: Bundle) -> Table:
@@ -23,7 +36,7 @@ def facts_table(bundle: Bundle) -> Table:
 
 def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Name and value of each fact."""
-    source, pruner, prompt = bundle.source, bundle.pruner, bundle.prompt
+    source, pruner = bundle.source, bundle.pruner
     settings = ", ".join(f"{key} {value}" for key, value in pruner.settings.items())
     yield "source", " ".join(filter(None, (source.model, source.revision, source.sha256)))
     yield "quantisation", bundle.quantisation
@@ -33,13 +46,43 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         f"{pruner.keep} of {pruner.visual_tokens}, {pruner.mean_visual_tokens:.1f} on average",
     )
     yield "image", image_line(bundle.image)
-    yield "prompt", ascii(prompt.template)
-    yield "stop tokens", ", ".join(map(str, prompt.stop_token_ids)) or "none"
+    yield "prompt", " ".join(map(segment_line, bundle.prompt.segments))
+    yield "further turn", " ".join(map(segment_line, bundle.prompt.follow_up or ())) or "none"
+    yield "stop tokens", ", ".join(map(str, bundle.generation.stop_token_ids)) or "none"
+    yield "generation", generation_line(bundle.generation)
     yield "text model", text_line(bundle)
     yield "memory", memory_line(bundle)
     yield "versions", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
     yield "files", f"{len(bundle.files)}, {mib(sum(file.size_bytes for file in bundle.files.values()))}"
     yield "parity", parity_line(bundle.parity)
+
+
+def segment_line(segment: Segment) -> str:
+    """One segment of a prompt: text quoted, places in brackets with what is particular about them.
+
+    >>> from vlmprune_runtime.schema import ImagesSegment, TextSegment
+    >>> segment_line(TextSegment(text="Q: ")), segment_line(ImagesSegment(most=1))
+    ("'Q: '", '[images most=1]')
+    """
+    if segment.kind == "text":
+        return ascii(segment.text)
+    particular = segment.model_dump(exclude={"kind", "edits"}, exclude_defaults=True)
+    notes = [segment.kind, *(f"{name}={value!a}" for name, value in particular.items())]
+    if segment.kind == "user_text":
+        notes += [edit.kind for edit in segment.edits]
+    return f"[{' '.join(notes)}]"
+
+
+def generation_line(settings: Generation) -> str:
+    """Every setting that is not at rest, long lists as their length.
+
+    >>> generation_line(Generation(stop_token_ids=(2,), repetition_penalty=1.1, suppress_token_ids=tuple(range(9))))
+    'repetition_penalty 1.1, suppress_token_ids 9 ids'
+    """
+    idle = {"stop_token_ids"} | (set() if settings.do_sample else DRAWING)
+    changed = settings.model_dump(exclude=idle, exclude_defaults=True)
+    shown = {name: f"{len(value)} ids" if isinstance(value, tuple) else value for name, value in changed.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items()) or "the likeliest token"
 
 
 def stages_table(bundle: Bundle) -> Table:

@@ -44,16 +44,25 @@ def parser() -> argparse.ArgumentParser:
     way = made.add_mutually_exclusive_group()
     way.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
     way.add_argument("--compare", action="store_true", help="answer both ways and compare the times")
-    made.add_argument("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="default %(default)s")
-    made.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default 0: greedy")
-    made.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default 1: draw from all tokens")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw, default 0")
+    _add_sampling(made)
     made.add_argument("--threads", type=int, metavar="N", help="default: one per core")
     made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens over the picture")
     made.add_argument("--dump", metavar="DIR", help="write pixels, prompt ids and expected tokens for other runners")
     made.add_argument("--json", action="store_true", help="one JSON object instead of the text")
     made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
     return made
+
+
+def _add_sampling(made: argparse.ArgumentParser) -> None:
+    own = "how tokens are chosen; default: the bundle's own settings, which vlmprune-inspect shows"
+    group = made.add_argument_group("answer", own)
+    group.add_argument("--max-tokens", type=int, metavar="N", help=f"{MAX_TOKENS} where the bundle sets no limit")
+    group.add_argument("--temperature", type=float, metavar="T", help="0: the likeliest token; above: draw")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens; 0: from all")
+    group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest with mass P; 1: from all")
+    group.add_argument("--min-p", type=float, metavar="P", help="draw from those with P times the likeliest's chance")
+    group.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: tokens repeat less")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw, default 0")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -76,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
 def request_of(args: argparse.Namespace) -> Request:
     """What is asked, refused before anything is loaded if it makes no sense."""
-    sampling = Sampling(args.temperature, args.top_p, args.seed)
+    sampling = Sampling(args.temperature, args.top_p, args.seed, args.top_k, args.min_p, args.repetition_penalty)
     if args.overlay:
         check_png(args.overlay)
         if args.no_prune:

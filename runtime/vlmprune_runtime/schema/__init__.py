@@ -20,8 +20,19 @@ from vlmprune_runtime.schema.base import (
     plain_name,
 )
 from vlmprune_runtime.schema.bundle import Bundle, FileEntry, Memory, Pruner, Source, TextModel
+from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
-from vlmprune_runtime.schema.prompt import PromptSpec
+from vlmprune_runtime.schema.prompt import (
+    DateSegment,
+    ImagesSegment,
+    PromptSpec,
+    Replace,
+    Segment,
+    Segments,
+    Strip,
+    TextSegment,
+    UserTextSegment,
+)
 from vlmprune_runtime.schema.resize import (
     Exact,
     Kernel,
@@ -42,13 +53,16 @@ __all__ = [
     "Cache",
     "ComputeUnits",
     "Crop",
+    "DateSegment",
     "Dtype",
     "Exact",
     "FileEntry",
     "FileName",
     "Finite",
     "Function",
+    "Generation",
     "ImageSpec",
+    "ImagesSegment",
     "Kernel",
     "ListedName",
     "LongestEdge",
@@ -61,7 +75,10 @@ __all__ = [
     "Pruner",
     "Quantisation",
     "Record",
+    "Replace",
     "Resize",
+    "Segment",
+    "Segments",
     "Sha256",
     "ShortestEdge",
     "Size",
@@ -70,8 +87,11 @@ __all__ = [
     "Split",
     "Stage",
     "Std",
+    "Strip",
     "Tensor",
     "TextModel",
+    "TextSegment",
+    "UserTextSegment",
     "WholeTiles",
     "image_steps",
     "is_package",

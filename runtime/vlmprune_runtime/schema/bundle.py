@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from vlmprune_runtime.errors import UnknownName
 from vlmprune_runtime.schema.base import STAGES, FileName, ListedName, Positive, Quantisation, Record, Sha256
+from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import ImageSpec
 from vlmprune_runtime.schema.prompt import PromptSpec
 from vlmprune_runtime.schema.stage import Stage
@@ -79,6 +80,7 @@ class Bundle(Record):
     tokenizer: FileName = "tokenizer.json"
     image: ImageSpec
     prompt: PromptSpec
+    generation: Generation
     pruner: Pruner
     text_model: TextModel
     vision_flops: Positive | None = None

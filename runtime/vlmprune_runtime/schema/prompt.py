@@ -1,29 +1,133 @@
-"""How a question becomes token ids, as data that a runner follows."""
+"""How a question becomes token ids, as data that a runner in any language follows literally."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vlmprune_runtime.schema.base import Record
+
+# What a date may be written with, in English: the directives of C's strftime that depend on no locale.
+DATE_DIRECTIVES = "aAbBdHIjmMpSyY%"
+
+
+def date_format(text: str) -> str:
+    """`text` itself when a runner can write a date so.
+
+    >>> date_format("%d %b %Y")
+    '%d %b %Y'
+    >>> date_format("%c")
+    Traceback (most recent call last):
+    ...
+    ValueError: date format '%c' has a directive other than % and one of aAbBdHIjmMpSyY%
+    """
+    letters = iter(text)
+    for letter in letters:
+        if letter == "%" and next(letters, "") not in tuple(DATE_DIRECTIVES):
+            raise ValueError(f"date format {text!r} has a directive other than % and one of {DATE_DIRECTIVES}")
+    return text
+
+
+class Strip(Record):
+    """Removes all leading, trailing or both kinds of `characters` from the user's text."""
+
+    kind: Literal["strip"] = "strip"
+    side: Literal["start", "end", "both"]
+    characters: Annotated[str, Field(min_length=1)]
+
+
+class Replace(Record):
+    """Replaces every occurrence of `old`, found from left to right without overlap, by `new`."""
+
+    kind: Literal["replace"] = "replace"
+    old: Annotated[str, Field(min_length=1)]
+    new: str
+
+
+class TextSegment(Record):
+    """Text that stands in every prompt as it is, special tokens written out."""
+
+    kind: Literal["text"] = "text"
+    text: str
+
+
+class ImagesSegment(Record):
+    """The pictures in their order: each is `before`, the image token, `after`; `between` stands between two of them.
+
+    A prompt has room for `fewest` to `most` pictures, `most` null being any number.
+    """
+
+    kind: Literal["images"] = "images"
+    before: str = ""
+    after: str = ""
+    between: str = ""
+    fewest: Annotated[int, Field(ge=0, le=1)] = 1
+    most: Annotated[int, Field(ge=1)] | None = None
+
+
+class UserTextSegment(Record):
+    """The user's text after `edits`, which are made one after the other."""
+
+    kind: Literal["user_text"] = "user_text"
+    edits: tuple[Annotated[Strip | Replace, Field(discriminator="kind")], ...] = ()
+
+
+class DateSegment(Record):
+    """The runner's local date and time, written as C's strftime does in the C locale."""
+
+    kind: Literal["date"] = "date"
+    format: Annotated[str, AfterValidator(date_format)]
+
+
+Segment = Annotated[TextSegment | ImagesSegment | UserTextSegment | DateSegment, Field(discriminator="kind")]
+Segments = tuple[Segment, ...]
 
 
 class PromptSpec(Record):
     """How a question becomes token ids.
 
-    `template` holds `image_token` once per image and `{prompt}` once; the whole text is tokenized at once
-    and every image token is then repeated `visual_tokens` times.
+    The texts of all `segments` are joined, and the whole text is tokenized at once, with the tokenizer's own special
+    tokens where `add_special_tokens` says so; a text tokenized piece by piece would have other tokens at the joints.
+    Every `image_token_id` is then repeated once per visual token of its picture. A user's text that contains
+    `image_token` after its edits is refused.
+
+    `follow_up` is a further question in the same conversation, null where the chat template knows no such turn. Its
+    tokens come behind the last answer's, which are without the stop token; its text is tokenized by itself, without
+    the tokenizer's own special tokens, which is exact because it begins with a token that texts are split at.
     """
 
-    template: str
-    image_token: str
+    segments: Segments
+    follow_up: Segments | None = None
+    image_token: Annotated[str, Field(min_length=1)]
     image_token_id: Annotated[int, Field(ge=0)]
     add_special_tokens: bool
-    stop_token_ids: tuple[int, ...]
+
+    @property
+    def images(self) -> ImagesSegment:
+        """Where the pictures go."""
+        return next(segment for segment in self.segments if isinstance(segment, ImagesSegment))
 
     @model_validator(mode="after")
-    def _template_has_both_places(self) -> "PromptSpec":
-        if not self.image_token or self.image_token not in self.template:
-            raise ValueError("template has no place for an image")
-        if self.template.count("{prompt}") != 1:
-            raise ValueError("template needs {prompt} once")
+    def _segments_have_their_places(self) -> "PromptSpec":
+        if _count(self.segments, "images") != 1:
+            raise ValueError("segments need one place for images")
+        if _count(self.segments, "user_text") != 1:
+            raise ValueError("segments need one place for the user's text")
         return self
+
+    @model_validator(mode="after")
+    def _follow_up_has_its_places(self) -> "PromptSpec":
+        turn = self.follow_up
+        if turn is not None and (_count(turn, "user_text") != 1 or _count(turn, "images") > 1):
+            raise ValueError("follow_up needs one place for the user's text, and at most one for images")
+        return self
+
+    @model_validator(mode="after")
+    def _images_are_segments(self) -> "PromptSpec":
+        texts = [segment.text for segment in (*self.segments, *(self.follow_up or ())) if segment.kind == "text"]
+        if any(self.image_token in text for text in texts):
+            raise ValueError("the image token stands in a text; its place is a segment of images")
+        return self
+
+
+def _count(segments: Segments, kind: str) -> int:
+    return sum(segment.kind == kind for segment in segments)

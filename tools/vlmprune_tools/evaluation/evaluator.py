@@ -13,7 +13,7 @@ from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import Selection, State, decode, keep_rows
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
-from vlmprune_runtime.sampling import GREEDY, choose
+from vlmprune_runtime.sampling import GREEDY, TokenChooser
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.pruning_config import PruningConfig
 
@@ -22,8 +22,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Generates as the runtime does: greedily, up to a stop token or `max_tokens`; surrounding white space is removed.
+    """Generates as the runtime does without drawing, by the model's own generation settings.
 
+    A prediction ends at a stop token or after `max_tokens`; surrounding white space is removed.
     The engine's head cache holds the prompt once. Each config goes on from there and overwrites what the config
     before it appended to the prompt.
     """
@@ -43,7 +44,7 @@ class Evaluator:
         """Returns the prediction under each config, by the config's name."""
         prompt = self.encode_question(question)
         head = run_head(self.model.engine, prompt, visual)
-        return {config.name: self.generate(self.prefill(prompt, head, config)) for config in configs}
+        return {config.name: self.generate(prompt, self.prefill(prompt, head, config)) for config in configs}
 
     def encode_question(self, question: str) -> EncodedPrompt:
         """Returns the prompt's token ids; raises `BadRequest` if they do not fit into the context."""
@@ -68,16 +69,17 @@ class Evaluator:
         total = len(prompt.token_ids)
         return State(tail["logits"], total, len(positions), total, selections)
 
-    def generate(self, state: State) -> str:
+    def generate(self, prompt: EncodedPrompt, state: State) -> str:
         """Decodes the prediction from a prefilled state."""
-        model, rng, token_ids = self.model, np.random.default_rng(0), list[int]()
-        token = choose(state.logits, GREEDY, rng)
-        while token not in model.prompt.stop_token_ids:
+        model, token_ids = self.model, list[int]()
+        chooser = TokenChooser(GREEDY.applied(model.generation), prompt.token_ids, self.max_tokens)
+        token = chooser.choose(state.logits)
+        while token not in model.generation.stop_token_ids:
             token_ids.append(token)
             if len(token_ids) >= self.max_tokens or state.head_tokens >= model.context_tokens:
                 break
             state = decode(model.engine, token, state)
-            token = choose(state.logits, GREEDY, rng)
+            token = chooser.choose(state.logits)
         return str(model.tokenizer.decode(token_ids)).strip()
 
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
-from vlmprune_export.processor import image_spec, prompt_spec
+from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime import __version__
 from vlmprune_runtime.benchmark.result import ENGINE_PACKAGES
@@ -20,7 +20,7 @@ from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prompt import load_tokenizer
-from vlmprune_runtime.schema import MANIFEST, Bundle, ImageSpec, PromptSpec, Pruner
+from vlmprune_runtime.schema import MANIFEST, Bundle, Generation, ImageSpec, PromptSpec, Pruner
 
 DEFAULT_LAYER = 2
 Progress = Callable[[str], None]
@@ -48,6 +48,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     image: ImageSpec
     prompt: PromptSpec
+    generation: Generation
     context_tokens: int
     identity: Identity
     exported_pruner: Pruner | None = None
@@ -88,8 +89,9 @@ def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedM
     tokenizer = load_tokenizer(bundle)
     identity = bundle_identity(manifest)
     return LoadedModel(
-        engine, tokenizer, manifest.image, manifest.prompt, manifest.context_tokens, identity, manifest.pruner
-    )
+        engine, tokenizer, manifest.image, manifest.prompt, manifest.generation, manifest.context_tokens, identity,
+        manifest.pruner,
+    )  # fmt: skip
 
 
 def load_staged_checkpoint(name: str, layer: int, progress: Progress) -> LoadedModel:
@@ -109,8 +111,9 @@ def load_staged_checkpoint(name: str, layer: int, progress: Progress) -> LoadedM
         versions=versions,
     )
     image = image_spec(checkpoint.processor.image_processor, adapter)
-    prompt = prompt_spec(checkpoint.processor, checkpoint.model)
-    return LoadedModel(engine, unpadded_tokenizer(checkpoint.processor), image, prompt, adapter.max_positions, identity)
+    prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
+    generation, tokenizer = generation_settings(checkpoint.model, progress), unpadded_tokenizer(checkpoint.processor)
+    return LoadedModel(engine, tokenizer, image, prompt, generation, adapter.max_positions, identity)
 
 
 def unpadded_tokenizer(processor: object) -> Tokenizer:

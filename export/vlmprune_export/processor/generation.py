@@ -1,0 +1,115 @@
+"""A checkpoint's generation settings, as far as a runner can follow them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.schema import Generation
+
+# Settings that change answers and that no runner follows, with the values at which they do nothing.
+_AT_REST: dict[str, tuple[Any, ...]] = {
+    "num_beams": (None, 1),
+    "num_beam_groups": (None, 1),
+    "num_return_sequences": (None, 1),
+    "penalty_alpha": (None, 0, 0.0),
+    "dola_layers": (None,),
+    "constraints": (None,),
+    "force_words_ids": (None,),
+    "guidance_scale": (None, 1),
+    "sequence_bias": (None,),
+    "encoder_repetition_penalty": (None, 1),
+    "encoder_no_repeat_ngram_size": (None, 0),
+    "exponential_decay_length_penalty": (None,),
+    "watermarking_config": (None,),
+    "stop_strings": (None,),
+    "max_time": (None,),
+    "token_healing": (None, False),
+}
+# The same for settings that only matter where tokens are drawn.
+_AT_REST_DRAWING: dict[str, tuple[Any, ...]] = {
+    "typical_p": (None, 1),
+    "epsilon_cutoff": (None, 0),
+    "eta_cutoff": (None, 0),
+    "top_h": (None,),
+}
+_TOP_K = 50  # of `generate` where tokens are drawn and nothing is said
+
+
+def generation_settings(model: Any, notice: Callable[[str], None] = lambda line: None) -> Generation:
+    """What `generate` does by the checkpoint's own defaults; `notice` is told in one line what is left out.
+
+    Errors: `BadRequest` for settings out of range, and where no end-of-sequence token is named.
+    """
+    config = model.generation_config
+    if left_out := sorted(_left_out(config)):
+        notice(f"warning: generation settings of the checkpoint that runners do not follow: {', '.join(left_out)}")
+    stops = _stop_tokens(model)
+    try:
+        return Generation(stop_token_ids=stops, **_limits(config), **_bans(config), **_drawing(config))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        raise BadRequest(f"generation_config.json: {name}: {problem['msg']}, got {problem['input']!r:.40}") from None
+
+
+def _left_out(config: Any) -> Iterable[str]:
+    table = _AT_REST | (_AT_REST_DRAWING if getattr(config, "do_sample", None) else {})
+    for name, values in table.items():
+        value = getattr(config, name, None)
+        if value not in values:
+            yield f"{name} {value!r:.40}"
+
+
+def _limits(config: Any) -> dict[str, Any]:
+    """Lengths; those of new tokens go before those of the whole sequence."""
+    most, fewest = _value(config, "max_new_tokens", None), _value(config, "min_new_tokens", None)
+    return {
+        "max_new_tokens": most,
+        "max_length": _value(config, "max_length", None) if most is None else None,
+        "min_new_tokens": fewest or 0,
+        "min_length": _value(config, "min_length", 0) if fewest is None else 0,
+    }
+
+
+def _bans(config: Any) -> dict[str, Any]:
+    return {
+        "repetition_penalty": _value(config, "repetition_penalty", 1.0),
+        "no_repeat_ngram_size": _value(config, "no_repeat_ngram_size", 0),
+        "bad_words_ids": tuple(map(_ids, _value(config, "bad_words_ids", ()))),
+        "forced_stop_token_ids": _ids(_value(config, "forced_eos_token_id", ())),
+        "suppress_token_ids": _ids(_value(config, "suppress_tokens", ())),
+        "begin_suppress_token_ids": _ids(_value(config, "begin_suppress_tokens", ())),
+    }
+
+
+def _drawing(config: Any) -> dict[str, Any]:
+    """How tokens are drawn, now or where a request asks for it; without `do_sample` checkpoints may have zeros here."""
+    drawn = bool(_value(config, "do_sample", False))
+    return {
+        "do_sample": drawn,
+        "temperature": _value(config, "temperature", 1.0) or (0.0 if drawn else 1.0),
+        "top_k": _value(config, "top_k", _TOP_K),
+        "top_p": _value(config, "top_p", 1.0) or (0.0 if drawn else 1.0),
+        "min_p": _value(config, "min_p", 0.0),
+    }
+
+
+def _stop_tokens(model: Any) -> tuple[int, ...]:
+    for config in (model.generation_config, model.config, model.config.text_config):
+        found = getattr(config, "eos_token_id", None)
+        if found is not None:
+            return _ids(found)
+    raise BadRequest("the checkpoint names no end-of-sequence token (eos_token_id)")
+
+
+def _value(config: Any, name: str, otherwise: Any) -> Any:
+    found = getattr(config, name, None)
+    return otherwise if found is None else found
+
+
+def _ids(ids: Any) -> tuple[int, ...]:
+    """One id or several as a tuple, without the negative ones that some checkpoints have as fillers."""
+    several = ids if isinstance(ids, list | tuple) else (ids,)
+    return tuple(token for token in several if token >= 0)

@@ -1,0 +1,94 @@
+"""What a bundle's generation settings do to the logits before a token is chosen, as Hugging Face `generate` does it.
+
+Each function takes the logits (V,), changes them in place, and takes the sequence so far: prompt and answer (S,).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmprune_runtime.schema import Generation
+
+Logits = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an answer stands: the sequence so far (S,), how many of its tokens are the answer's, and the limit."""
+
+    sequence: Ids
+    answer_tokens: int
+    limit: int
+
+
+def adjusted(logits: npt.NDArray[np.floating], progress: Progress, settings: Generation) -> Logits:  # (V,) -> (V,)
+    """A copy of the logits after every penalty and ban of the settings, in the order that `Generation` lists."""
+    scores, sequence = logits.astype(np.float32), progress.sequence
+    penalise_repetition(scores, sequence, settings.repetition_penalty)
+    forbid(scores, repeated_ngrams(sequence, settings.no_repeat_ngram_size))
+    forbid(scores, bad_word_ends(sequence, settings.bad_words_ids, settings.stop_token_ids))
+    if len(sequence) < settings.min_length or progress.answer_tokens < settings.min_new_tokens:
+        forbid(scores, settings.stop_token_ids)
+    if settings.forced_stop_token_ids and progress.answer_tokens == progress.limit - 1:
+        scores[:] = -np.inf
+        scores[_inside(settings.forced_stop_token_ids, scores)] = 0
+    forbid(scores, settings.suppress_token_ids)
+    if progress.answer_tokens == 0:
+        forbid(scores, settings.begin_suppress_token_ids)
+    return scores
+
+
+def penalise_repetition(scores: Logits, sequence: Ids, penalty: float) -> None:
+    """Tokens of the sequence become less likely.
+
+    >>> scores = np.array([2.0, -2.0, 1.0], np.float32)
+    >>> penalise_repetition(scores, np.array([0, 1, 1]), 2.0)
+    >>> scores.tolist()
+    [1.0, -4.0, 1.0]
+    """
+    if penalty == 1:
+        return
+    seen = _inside(np.unique(sequence), scores)
+    found, factor = scores[seen], np.float32(penalty)
+    scores[seen] = np.where(found < 0, found * factor, found / factor)
+
+
+def repeated_ngrams(sequence: Ids, size: int) -> Ids:
+    """Tokens that would complete `size` tokens which the sequence has already.
+
+    >>> repeated_ngrams(np.array([5, 6, 7, 5, 6]), 3).tolist()
+    [7]
+    """
+    if size == 0 or len(sequence) < size:
+        return np.zeros(0, np.int64)
+    grams = np.lib.stride_tricks.sliding_window_view(sequence, size)
+    last = sequence[len(sequence) - size + 1 :]
+    found: Ids = grams[(grams[:, :-1] == last).all(axis=1), -1]
+    return found
+
+
+def bad_word_ends(sequence: Ids, words: Iterable[Sequence[int]], stops: Sequence[int]) -> list[int]:
+    """Last tokens of the words whose other tokens the sequence ends with; a stop token alone is no bad word.
+
+    >>> bad_word_ends(np.array([1, 2]), [(2, 9), (3, 8), (7,), (0,)], stops=[0])
+    [9, 7]
+    """
+    ends = []
+    for *before, last in words:
+        alone = not before
+        if (alone and last not in stops) or (before and sequence[-len(before) :].tolist() == before):
+            ends.append(last)
+    return ends
+
+
+def forbid(scores: Logits, token_ids: Sequence[int] | Ids) -> None:
+    """Minus infinity for these tokens; ids outside the logits are passed over."""
+    scores[_inside(token_ids, scores)] = -np.inf
+
+
+def _inside(token_ids: Sequence[int] | Ids, scores: Logits) -> Ids:
+    ids = np.asarray(token_ids, dtype=np.int64)
+    return ids[ids < len(scores)]
