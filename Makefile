@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SAMPLE := runtime/vlmprune_runtime/sample.jpg
 BUNDLE := bundles/pocket-onnx
 
-TARGET_TESTS := tests/coreml tests/cpp tests/executorch
+TARGET_TESTS := tests/coreml tests/cpp tests/executorch tests/mil_reference
 PYTEST ?=  # more options for pytest
 
 .PHONY: demo test test-targets test-rest check format cpp-runner clean

@@ -14,7 +14,7 @@ from vlmprune_export.backends.coreml.capture import Captured  # noqa: E402
 from vlmprune_export.backends.coreml.compress import FITTED, compress  # noqa: E402
 from vlmprune_export.backends.coreml.convert import convert as converted  # noqa: E402
 from vlmprune_export.gptq import rounded_weight  # noqa: E402
-from vlmprune_runtime.engines.mil import MilPackage  # noqa: E402
+from vlmprune_runtime.mil_reference import ReferencePackage  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", FITTED)
@@ -27,5 +27,5 @@ def test_fitted_weights_are_stored_without_loss(kind: str, tmp_path: Path) -> No
     program = torch.export.export(layers.eval(), (rows,)).run_decompositions({})
     small = converted(Captured(program, {"x0": rows}, ("y0",)), half=True, deployment="ios18")
     compress(small, "tail", kind).save(str(packages[1]))
-    outputs = [MilPackage(package).run("main", {"x0": rows.numpy()})["y0"] for package in packages]
+    outputs = [ReferencePackage(package).run("main", {"x0": rows.numpy()})["y0"] for package in packages]
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=2e-3, atol=1e-6)  # float16 of a scale

@@ -19,7 +19,7 @@ from vlmprune_export.backends.coreml.lint import count_operations
 from vlmprune_export.backends.coreml.package import save_function
 from vlmprune_export.backends.coreml.palette import palette
 from vlmprune_export.pruners import Pruner, build_pruner
-from vlmprune_runtime.engines.mil import MilPackage
+from vlmprune_runtime.mil_reference import ReferencePackage
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GOLDEN_NAMES = ("case09", "case20")  # of 24, all of which were run once
@@ -62,7 +62,7 @@ def random_features(seed: int) -> Features:
 
 def run(package: Path, features: Features) -> dict[str, Any]:
     hidden, keys = features
-    return dict(MilPackage(package).run("main", {"hidden": hidden.numpy(), "keys": keys.numpy()}))
+    return dict(ReferencePackage(package).run("main", {"hidden": hidden.numpy(), "keys": keys.numpy()}))
 
 
 def assert_equal(measured: dict[str, Any], pruner: Pruner, features: Features) -> None:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
-from vlmprune_runtime.engines.coreml_functions import check_functions, cut, fed, function_for
-from vlmprune_runtime.engines.mil import MilPackage
-from vlmprune_runtime.engines.mil.program import computes_half
+from vlmprune_runtime.engines.coreml_functions import check_functions, function_for, pad_inputs, unpad_outputs
 from vlmprune_runtime.engines.signature import check_signatures
 from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName
+from vlmprune_runtime.mil_reference import ReferencePackage
+from vlmprune_runtime.mil_reference.program import computes_half
 from vlmprune_runtime.schema import STAGES
 
 Array = npt.NDArray[Any]
@@ -72,17 +72,21 @@ class CoreMLEngine:
     def cached(self, stage: str) -> tuple[Array, Array] | None:
         """The states of a stage, keys and values, each (layers, kv_heads, capacity, head_dim); None on Core ML."""
         package = self._packages[stage]
-        return (package.states[f"k_{stage}"], package.states[f"v_{stage}"]) if isinstance(package, MilPackage) else None
+        return (
+            (package.states[f"k_{stage}"], package.states[f"v_{stage}"])
+            if isinstance(package, ReferencePackage)
+            else None
+        )
 
     @property
     def half(self) -> bool:
         """Whether most of it computes in float16."""
-        return any(isinstance(one, MilPackage) and computes_half(one.model) for one in self._packages.values())
+        return any(isinstance(one, ReferencePackage) and computes_half(one.model) for one in self._packages.values())
 
     def _load(self, bundle: OpenBundle, stage: str, units: str | None) -> Package:
         path = bundle.path(bundle.manifest.stage(stage).file)
         if self.reference:
-            return MilPackage(path)
+            return ReferencePackage(path)
         from vlmprune_runtime.engines.coreml_native import NativePackage, advised_units
 
         return NativePackage(path, units or advised_units(bundle.manifest, stage))
@@ -91,10 +95,10 @@ class CoreMLEngine:
         declared = self._manifest.stage(stage)
         function, rows = function_for(stage, declared, inputs, past)
         try:
-            fitted = fed(inputs, self._inputs[stage][function.name], past, rows)
+            padded = pad_inputs(inputs, self._inputs[stage][function.name], past, rows)
         except ValueError as error:
             raise EngineError(stage, error) from None
-        return cut(declared, self._packages[stage].run(function.name, fitted), rows)
+        return unpad_outputs(declared, self._packages[stage].run(function.name, padded), rows)
 
     def _row_by_row(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> Tensors:
         """Several rows behind others: there are no functions for that but `decode`."""

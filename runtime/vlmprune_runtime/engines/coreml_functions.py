@@ -1,4 +1,4 @@
-"""Which function of a package runs a call, and arrays between the stages' free lengths and its fixed one."""
+"""Chooses the function of a package that runs a call, pads its inputs and removes the padding of its outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,32 +7,32 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.bundle import OpenBundle
-from vlmprune_runtime.engines.mil.package import arguments_of, read_model
-from vlmprune_runtime.engines.mil.program import Type
 from vlmprune_runtime.errors import BadRequest, BundleError
+from vlmprune_runtime.mil_reference.package import arguments_of, read_model
+from vlmprune_runtime.mil_reference.program import Type
 from vlmprune_runtime.schema import Function, Stage
 
 Array = npt.NDArray[Any]
 Arguments = dict[str, dict[str, Type]]
-OWN = {"slot", "last"}  # inputs of the packages that no stage has: the engine knows them
-NOT_FED = {"past_tokens"}
+OWN = {"slot", "last"}  # inputs of the packages that no stage has: the engine computes them
+NO_ARGUMENT = {"past_tokens"}  # inputs of the stages that no package has
 
 
 def check_functions(bundle: OpenBundle, name: str) -> Arguments:
-    """Inputs of every declared function; `BundleError` for one that the package has not, or that takes others."""
+    """The inputs of every declared function; `BundleError` if the package lacks one or if its inputs differ."""
     stage = bundle.manifest.stage(name)
     model = read_model(bundle.path(stage.file))
     field = f"stages.{name}.functions"
     if not stage.functions:
         raise BundleError("bundle.json", "names no function", field)
-    fed_names = {tensor.name for tensor in stage.inputs} - NOT_FED
+    passed = {tensor.name for tensor in stage.inputs} - NO_ARGUMENT
     found = {}
     for function in stage.functions:
         if function.name not in model.functions:
             raise BundleError(stage.file, f"has no function {function.name!r}", field)
         block = model.functions[function.name]
         takes, gives = arguments_of(block), {tensor.name for tensor in stage.outputs}
-        if not fed_names <= takes.keys() <= fed_names | OWN or not gives <= set(block.outputs):
+        if not passed <= takes.keys() <= passed | OWN or not gives <= set(block.outputs):
             reason = f"{function.name} takes {', '.join(takes)} and gives {', '.join(block.outputs)}"
             raise BundleError(stage.file, reason, field)
         if dynamic := [one for one, kind in takes.items() if kind.shape is None]:
@@ -63,20 +63,20 @@ def function_for(name: str, stage: Stage, inputs: Mapping[str, Array], past: int
     return min(long_enough, key=lambda one: one.tokens or rows), rows
 
 
-def fed(inputs: Mapping[str, Array], takes: Mapping[str, Type], past: int, rows: int) -> dict[str, Array]:
-    """The stage's inputs in the function's shapes, padded at the end; `ValueError` for those that do not fit."""
+def pad_inputs(inputs: Mapping[str, Array], takes: Mapping[str, Type], past: int, rows: int) -> dict[str, Array]:
+    """The stage's inputs, padded at the end to the function's shapes; `ValueError` for an input that does not fit."""
     own = {"slot": np.array([past]), "last": np.array([rows - 1])}
     found = {}
     for name, kind in takes.items():
         array = inputs[name] if name in inputs else own[name]
-        found[name] = fitted(name, array, kind.shape or ()).astype(kind.dtype)
+        found[name] = pad_rows(name, array, kind.shape or ()).astype(kind.dtype)
     return found
 
 
-def fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    """The array with its first axis padded by its last place (positions) or zeros, as `shape` wants it.
+def pad_rows(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """The array with its first axis padded to `shape`: positions repeat the last one, other inputs get zeros.
 
-    >>> fitted("positions", np.array([4, 5]), (1, 4)).tolist()
+    >>> pad_rows("positions", np.array([4, 5]), (1, 4)).tolist()
     [[4, 5, 5, 5]]
     """
     inner = int(np.prod(array.shape[1:]))
@@ -90,8 +90,8 @@ def fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     return array.reshape(shape)
 
 
-def cut(stage: Stage, outputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """The declared outputs in their ranks and dtypes, without the rows of padding."""
+def unpad_outputs(stage: Stage, outputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """The declared outputs in their ranks and dtypes, without the rows that belong to padding."""
     found = {}
     for tensor in stage.outputs:
         array = outputs[tensor.name]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.engines.mil.package import read_model
 from vlmprune_runtime.errors import BadRequest, EngineError, MissingExtra, UnknownName
+from vlmprune_runtime.mil_reference.package import read_model
 from vlmprune_runtime.schema import Bundle
 
 Array = npt.NDArray[Any]

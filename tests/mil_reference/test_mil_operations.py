@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vlmprune_runtime.engines.mil.blobs import unpack_bits
-from vlmprune_runtime.engines.mil.ops import CONSTEXPR, TABLE
+from vlmprune_runtime.mil_reference.ops import CONSTEXPR, TABLE
+from vlmprune_runtime.mil_reference.weights import unpack_bits
 
 WHY = "pip install 'vlmprune[coreml]'; the MIL reference is NOT tested"
 RANDOM = np.random.default_rng(0)

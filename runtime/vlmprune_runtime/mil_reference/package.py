@@ -1,4 +1,4 @@
-"""A saved .mlpackage: opened and checked, then its functions run on states that live from call to call."""
+"""Opens and checks a saved .mlpackage and runs its functions, on states that live from call to call."""
 
 import json
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.engines.mil.blobs import Blobs
-from vlmprune_runtime.engines.mil.constants import Constants, widened
-from vlmprune_runtime.engines.mil.interpreter import Frame, States, StepFailed, rounded, run_block
-from vlmprune_runtime.engines.mil.program import Block, Model, Type, parse_model
-from vlmprune_runtime.engines.mil.steps import Steps, prepare, unknown_operations
 from vlmprune_runtime.errors import BundleError, EngineError, UnknownName
+from vlmprune_runtime.mil_reference.constants import Constants, widened
+from vlmprune_runtime.mil_reference.interpreter import Frame, OperationFailed, States, rounded, run_block
+from vlmprune_runtime.mil_reference.prepared import PreparedBlock, prepare, unknown_operations
+from vlmprune_runtime.mil_reference.program import Block, Model, Type, parse_model
+from vlmprune_runtime.mil_reference.weights import WeightFiles
 
 Array = npt.NDArray[Any]
 SPECIFICATION = 9  # iOS 18, macOS 15
 
 
-class MilPackage:
+class ReferencePackage:
     """A package and its states; functions are made ready when first run."""
 
     def __init__(self, path: Path) -> None:
@@ -27,39 +27,49 @@ class MilPackage:
         self.name = path.name
         self.model = read_model(path)
         _check_operations(path.name, self.model)
-        self._constants = Constants(Blobs(_model_file(path).parent))
-        self._ready: dict[str, Steps] = {}
+        self._constants = Constants(WeightFiles(_model_file(path).parent))
+        self._ready: dict[str, PreparedBlock] = {}
         self.states: States = {}
         self.reset()
 
     def reset(self) -> None:
-        """All states zero, as a new MLState is."""
+        """Set all states to zero, as they are in a new MLState."""
         for block in self.model.functions.values():
             for name, kind in block.inputs:
                 if kind.state:
-                    dtype = np.float32 if kind.dtype == "float16" else kind.dtype
-                    self.states[name] = np.zeros(kind.shape or (), dtype)
+                    self.states[name] = self._empty_state(name, kind)
 
     def run(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The function's outputs by name, in their dtypes; the arrays are the caller's. Errors: `EngineError`."""
+        """The function's outputs by name, in their dtypes; the arrays belong to the caller.
+
+        Raises `BundleError` for weights that cannot be read, `EngineError` for anything else that fails.
+        """
         block = self._block(function)
-        stage = f"{self.name}: {function}"
         try:
-            frame = Frame(_taken(block, inputs), self.states)
             with np.errstate(all="ignore"):
-                results = run_block(self._steps(function), frame)
-        except (StepFailed, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as failure:
-            raise EngineError(stage, failure) from None
+                prepared = self._prepared(function)
+                results = run_block(prepared, Frame(_rounded_inputs(block, inputs), self.states))
+        except (OperationFailed, ValueError, LookupError, TypeError, MemoryError) as failure:
+            raise EngineError(f"{self.name}: {function}", failure) from None
         return {name: np.array(value) for name, value in zip(block.outputs, results, strict=True)}
+
+    def _empty_state(self, name: str, kind: Type) -> Array:
+        try:
+            return np.zeros(kind.shape or (), np.float32 if kind.dtype == "float16" else kind.dtype)
+        except (ValueError, TypeError, MemoryError) as error:
+            raise BundleError(self.name, f"its state {name} is of {kind.dtype} {kind.shape}: {error}") from None
 
     def _block(self, function: str) -> Block:
         if function not in self.model.functions:
             raise UnknownName(f"function of {self.name}", function, self.model.functions)
         return self.model.functions[function]
 
-    def _steps(self, function: str) -> Steps:
+    def _prepared(self, function: str) -> PreparedBlock:
         if function not in self._ready:
-            self._ready[function] = prepare(self.model.functions[function], self._constants)
+            try:
+                self._ready[function] = prepare(self.model.functions[function], self._constants)
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+                raise BundleError(self.name, f"{function}: {error}") from None
         return self._ready[function]
 
 
@@ -100,18 +110,18 @@ def _check_operations(name: str, model: Model) -> None:
 
 
 def arguments_of(block: Block) -> dict[str, Type]:
-    """A function's inputs by name, states not among them."""
+    """A function's inputs by name, without its states."""
     return {name: kind for name, kind in block.inputs if not kind.state}
 
 
-def _taken(block: Block, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def _rounded_inputs(block: Block, inputs: Mapping[str, Array]) -> dict[str, Array]:
     declared = arguments_of(block)
     if inputs.keys() != declared.keys():
         raise ValueError(f"got inputs {', '.join(sorted(inputs))}; it has: {', '.join(sorted(declared))}")
-    taken = {}
+    found = {}
     for name, kind in declared.items():
         array = np.asarray(inputs[name])
         if kind.shape is not None and array.shape != kind.shape:
             raise ValueError(f"{name}: got shape {array.shape}, allowed: {kind.shape}")
-        taken[name] = rounded(widened(array), kind)
-    return taken
+        found[name] = rounded(widened(array), kind)
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.engines.mil.ops.elementwise import erf
+from vlmprune_runtime.mil_reference.ops.elementwise import erf
 
 Array = npt.NDArray[Any]
 

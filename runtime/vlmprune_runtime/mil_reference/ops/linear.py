@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.engines.mil.ops.activation import softmax
+from vlmprune_runtime.mil_reference.ops.activation import softmax
 
 Array = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Runs prepared steps in numpy, rounding every result to its dtype.
+"""Runs prepared operations in numpy, rounding every result to its dtype.
 
 Emulated: each operation's result rounded to the dtype that the program declares (float16 included), integer widths,
 states that live from call to call, loops and branches. Not emulated: float16 sums inside an operation (sums are
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.engines.mil.ops import MOVES, STATE, TABLE
-from vlmprune_runtime.engines.mil.program import Type
-from vlmprune_runtime.engines.mil.steps import Name, Step, Steps
+from vlmprune_runtime.mil_reference.ops import MOVES, STATE, TABLE
+from vlmprune_runtime.mil_reference.prepared import PreparedBlock, PreparedOperation, ResultName
+from vlmprune_runtime.mil_reference.program import Type
 
 Array = npt.NDArray[Any]
 States = dict[str, Array]
@@ -22,26 +22,26 @@ States = dict[str, Array]
 
 @dataclass
 class Frame:
-    """One call: results so far, the states of the package, and which input stands for which state."""
+    """The results of one call so far, and the states of the package."""
 
     values: dict[str, Array]
     states: States
 
 
-class StepFailed(Exception):
-    """An operation could not be done; the message names it."""
+class OperationFailed(Exception):
+    """An operation cannot be computed; the message names the operation."""
 
 
-def run_block(block: Steps, frame: Frame) -> list[Array]:
-    """The block's results; its inputs are in the frame already."""
-    for step in block.steps:
+def run_block(block: PreparedBlock, frame: Frame) -> list[Array]:
+    """The block's results; the caller has put its inputs into the frame."""
+    for operation in block.operations:
         try:
-            for (name, kind), value in zip(step.outputs, _run(step, frame), strict=True):
-                frame.values[name] = rounded(value, kind, exact=step.type in MOVES)
+            for (name, kind), value in zip(operation.outputs, _run(operation, frame), strict=True):
+                frame.values[name] = rounded(value, kind, exact=operation.type in MOVES)
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-            where = f" {step.outputs[0][0]!r}" if step.outputs else ""
-            raise StepFailed(f"{step.type}{where}: {error}") from None
-        for name in step.frees:
+            where = f" {operation.outputs[0][0]!r}" if operation.outputs else ""
+            raise OperationFailed(f"{operation.type}{where}: {error}") from None
+        for name in operation.frees:
             frame.values.pop(name, None)
     return [_value(result, frame) for result in block.results]
 
@@ -60,15 +60,15 @@ def rounded(value: Any, kind: Type, *, exact: bool = False) -> Array:
     return array if array.dtype == kind.dtype else array.astype(kind.dtype)
 
 
-def _run(step: Step, frame: Frame) -> tuple[Any, ...]:
-    if step.type in STATE:
-        return _state(step, frame)
-    arguments = {name: _argument(one, frame) for name, one in step.arguments}
-    if step.type == "cond":
-        return tuple(run_block(step.blocks[0 if arguments["pred"] else 1], frame))
-    if step.type == "while_loop":
-        return _loop(step, arguments["loop_vars"], frame)
-    found = TABLE[step.type](**arguments)
+def _run(operation: PreparedOperation, frame: Frame) -> tuple[Any, ...]:
+    if operation.type in STATE:
+        return _state(operation, frame)
+    arguments = {name: _argument(one, frame) for name, one in operation.arguments}
+    if operation.type == "cond":
+        return tuple(run_block(operation.blocks[0 if arguments["pred"] else 1], frame))
+    if operation.type == "while_loop":
+        return _loop(operation, arguments["loop_vars"], frame)
+    found = TABLE[operation.type](**arguments)
     return found if isinstance(found, tuple) else (found,)
 
 
@@ -77,13 +77,13 @@ def _argument(argument: Any, frame: Frame) -> Any:
 
 
 def _value(argument: Any, frame: Frame) -> Array:
-    found: Array = frame.values[argument.name] if isinstance(argument, Name) else argument
+    found: Array = frame.values[argument.name] if isinstance(argument, ResultName) else argument
     return found
 
 
-def _state(step: Step, frame: Frame) -> tuple[Array, ...]:
-    arguments = dict(step.arguments)
-    name, written = arguments.pop(STATE[step.type]).name, tuple(arguments.values())
+def _state(operation: PreparedOperation, frame: Frame) -> tuple[Array, ...]:
+    arguments = dict(operation.arguments)
+    name, written = arguments.pop(STATE[operation.type]).name, tuple(arguments.values())
     if name not in frame.states:
         raise KeyError(f"no state {name}")
     if written:
@@ -91,11 +91,11 @@ def _state(step: Step, frame: Frame) -> tuple[Array, ...]:
         if value.shape != frame.states[name].shape:
             raise ValueError(f"state {name} has shape {frame.states[name].shape}, got {value.shape}")
         frame.states[name] = value
-    return (frame.states[name],) if step.outputs else ()
+    return (frame.states[name],) if operation.outputs else ()
 
 
-def _loop(step: Step, start: tuple[Array, ...], frame: Frame) -> tuple[Array, ...]:
-    condition, body = step.blocks
+def _loop(operation: PreparedOperation, start: tuple[Array, ...], frame: Frame) -> tuple[Array, ...]:
+    condition, body = operation.blocks
     values = list(start)
     while True:
         _bind(condition, values, frame)
@@ -105,6 +105,6 @@ def _loop(step: Step, start: tuple[Array, ...], frame: Frame) -> tuple[Array, ..
         values = run_block(body, frame)
 
 
-def _bind(block: Steps, values: list[Array], frame: Frame) -> None:
+def _bind(block: PreparedBlock, values: list[Array], frame: Frame) -> None:
     for (name, _), value in zip(block.inputs, values, strict=True):
         frame.values[name] = value

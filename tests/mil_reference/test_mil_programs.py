@@ -14,7 +14,7 @@ ct = pytest.importorskip(
 
 from mil_toys import CAPACITY, HEADS, WIDTH, Block, Cached, convert, join, save  # noqa: E402
 
-from vlmprune_runtime.engines.mil import MilPackage  # noqa: E402
+from vlmprune_runtime.mil_reference import ReferencePackage  # noqa: E402
 
 ROWS, COLUMNS = 5, HEADS * WIDTH
 STATES = ("k_toy", "v_toy")
@@ -32,17 +32,17 @@ def pixels() -> Any:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["float32", "float16"])
-def cached(request: pytest.FixtureRequest, folder: Path) -> MilPackage:
+def cached(request: pytest.FixtureRequest, folder: Path) -> ReferencePackage:
     """Prefill of five rows and decode of one, as functions of one package."""
     half, slot = request.param, torch.zeros(1, dtype=torch.int32)
     parts = {}
     for name, rows in (("prefill", ROWS), ("decode", 1)):
         out = folder / f"{name}{half}.mlpackage"
         parts[name] = convert(Cached(rows), [torch.zeros(1, rows, COLUMNS), slot], out, half=half, states=STATES)
-    return MilPackage(join(parts, folder / f"cached{half}.mlpackage"))
+    return ReferencePackage(join(parts, folder / f"cached{half}.mlpackage"))
 
 
-def steps(package: MilPackage, count: int = 4, past: int = ROWS) -> tuple[list[Any], list[Any]]:
+def steps(package: ReferencePackage, count: int = 4, past: int = ROWS) -> tuple[list[Any], list[Any]]:
     """Prefill and some decode steps in PyTorch and in the package."""
     prefill, decode = Cached(ROWS), Cached(1)
     rows = [torch.randn(1, ROWS, COLUMNS), *torch.randn(count, 1, 1, COLUMNS)]
@@ -60,27 +60,27 @@ def steps(package: MilPackage, count: int = 4, past: int = ROWS) -> tuple[list[A
 
 
 def test_a_tower_block_in_float32(folder: Path, pixels: Any) -> None:
-    package = MilPackage(convert(Block(), [pixels], folder / "block.mlpackage"))
+    package = ReferencePackage(convert(Block(), [pixels], folder / "block.mlpackage"))
     expected = Block()(pixels).detach().numpy()
     np.testing.assert_allclose(package.run("main", {"x0": pixels.numpy()})["y0"], expected, atol=2e-6)
 
 
 def test_float16_is_rounded_at_every_operation(folder: Path, pixels: Any) -> None:
-    package = MilPackage(convert(Block(), [pixels], folder / "half.mlpackage", half=True))
+    package = ReferencePackage(convert(Block(), [pixels], folder / "half.mlpackage", half=True))
     found = package.run("main", {"x0": pixels.numpy()})["y0"]
     gap = np.abs(found - Block()(pixels).detach().numpy()).max()
     assert 1e-4 < gap < 5e-3
     np.testing.assert_array_equal(found, found.astype(np.float16).astype(np.float32))
 
 
-def test_states_live_from_call_to_call(cached: MilPackage) -> None:
+def test_states_live_from_call_to_call(cached: ReferencePackage) -> None:
     expected, found = steps(cached)
     assert max(float(np.abs(one - two).max()) for one, two in zip(expected, found, strict=True)) < 2e-3
     filled = np.abs(cached.states["k_toy"]).max(axis=(0, 2)) > 0
     assert filled.tolist() == [True] * (ROWS + 4) + [False] * (CAPACITY - ROWS - 4)
 
 
-def test_a_state_matters_and_is_forgotten_on_reset(cached: MilPackage) -> None:
+def test_a_state_matters_and_is_forgotten_on_reset(cached: ReferencePackage) -> None:
     row = {"x0": np.ones((1, 1, COLUMNS), np.float32), "x1": np.array([ROWS], np.int32)}
     steps(cached)
     with_past = cached.run("decode", row)["y0"]
@@ -90,7 +90,7 @@ def test_a_state_matters_and_is_forgotten_on_reset(cached: MilPackage) -> None:
     assert np.abs(with_past - without).max() > 1e-2
 
 
-def test_outputs_are_the_callers(cached: MilPackage) -> None:
+def test_outputs_are_the_callers(cached: ReferencePackage) -> None:
     given = {"x0": np.ones((1, ROWS, COLUMNS), np.float32), "x1": EMPTY}
     first = cached.run("prefill", given)["y0"]
     first[:] = 7
@@ -121,7 +121,7 @@ def test_loops_branches_and_outer_names(folder: Path) -> None:
         zero, empty = mb.sub(x=start, y=start), mb.sub(x=weights, y=weights)
         return mb.while_loop(_cond=going, _body=body, loop_vars=(start, zero, empty))[1:]
 
-    package = MilPackage(save(collatz, folder / "loop.mlpackage"))
+    package = ReferencePackage(save(collatz, folder / "loop.mlpackage"))
     weights = np.array([1, 2, 3, 4], np.float32)
     for start, count in ((6, 8), (1, 0), (7, 16)):
         found = list(package.run("main", {"weights": weights, "start": np.array([start], np.int32)}).values())
@@ -150,7 +150,7 @@ def test_compressed_weights_are_those_of_the_decompressed_model(
     outputs = []
     for name, model in (("small", small), ("dense", dense)):
         model.save(str(folder / f"{kind}-{name}.mlpackage"))
-        package = MilPackage(folder / f"{kind}-{name}.mlpackage")
+        package = ReferencePackage(folder / f"{kind}-{name}.mlpackage")
         outputs.append(package.run("main", {"x0": pixels.numpy()})["y0"])
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)
     assert least < np.abs(outputs[0] - Block()(pixels).detach().numpy()).max() < most
@@ -158,7 +158,7 @@ def test_compressed_weights_are_those_of_the_decompressed_model(
 
 def test_the_reader_sees_what_coremltools_wrote(folder: Path, pixels: Any) -> None:
     path = convert(Block(), [pixels], folder / "read.mlpackage", half=True)
-    mine = MilPackage(path).model.functions["main"]
+    mine = ReferencePackage(path).model.functions["main"]
     spec = ct.models.MLModel(str(path), skip_model_load=True).get_spec()
     function = spec.mlProgram.functions["main"]
     block = function.block_specializations[function.opset]

@@ -1,4 +1,4 @@
-"""A package's constants, each made once however many functions use it."""
+"""A package's constants; functions that use the same constant share one array."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.engines.mil.blobs import Blobs
-from vlmprune_runtime.engines.mil.ops.constexpr import CONSTEXPR
-from vlmprune_runtime.engines.mil.program import Blob, Value
+from vlmprune_runtime.mil_reference.ops.constexpr import CONSTEXPR
+from vlmprune_runtime.mil_reference.program import Value, WeightLocation
+from vlmprune_runtime.mil_reference.weights import WeightFiles
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A `constexpr_` operation and what it is made of."""
+    """A `constexpr_` operation and its arguments."""
 
     type: str
     parts: dict[str, "Source"]
@@ -26,14 +26,14 @@ Source = Value | Compressed
 
 
 class Constants:
-    """Dense arrays of constants and compressed weights, float16 as float32."""
+    """Dense arrays of constants and compressed weights, float16 in float32."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    def __init__(self, files: WeightFiles) -> None:
+        self._files = files
         self._made: dict[Hashable, Array] = {}
 
     def array(self, source: Source) -> Array:
-        """The constant as operations take it; not to be written to."""
+        """The constant in the dtype in which operations compute; the array is read-only."""
         key = _key(source)
         if key not in self._made:
             made = widened(self._stored(source))
@@ -42,15 +42,15 @@ class Constants:
         return self._made[key]
 
     def _stored(self, source: Source) -> Array:
-        """In its own dtype, as decompression computes."""
+        """The constant in its own dtype, in which decompression computes."""
         if isinstance(source, Value):
-            return self._blobs.array(source)
+            return self._files.array(source)
         dense: Array = CONSTEXPR[source.type](**{name: self._stored(part) for name, part in source.parts.items()})
         return dense
 
 
 def widened(array: Array) -> Array:
-    """A copy that computes: float16 as float32."""
+    """A copy in the dtype in which operations compute: float32 for float16."""
     return array.astype(np.float32) if array.dtype in (np.float16, np.float32) else array.copy()
 
 
@@ -59,4 +59,4 @@ def _key(source: Source) -> Hashable:
         return source.type, tuple((name, _key(part)) for name, part in sorted(source.parts.items()))
     stored = source.stored
     content = stored.tobytes() if isinstance(stored, np.ndarray) else stored
-    return source.type, content if not isinstance(stored, Blob) else (stored.file, stored.offset)
+    return source.type, content if not isinstance(stored, WeightLocation) else (stored.file, stored.offset)

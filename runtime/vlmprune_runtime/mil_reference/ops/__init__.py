@@ -6,14 +6,14 @@ Arrays of float16 come and go as float32 whose every value is a float16 value; t
 from collections.abc import Callable
 from typing import Any
 
-from vlmprune_runtime.engines.mil.ops.activation import ACTIVATION
-from vlmprune_runtime.engines.mil.ops.constexpr import CONSTEXPR
-from vlmprune_runtime.engines.mil.ops.elementwise import ELEMENTWISE
-from vlmprune_runtime.engines.mil.ops.gathering import GATHERING
-from vlmprune_runtime.engines.mil.ops.linear import LINEAR
-from vlmprune_runtime.engines.mil.ops.reduction import REDUCTION
-from vlmprune_runtime.engines.mil.ops.slicing import SLICING
-from vlmprune_runtime.engines.mil.ops.tensor import TENSOR
+from vlmprune_runtime.mil_reference.ops.activation import ACTIVATION
+from vlmprune_runtime.mil_reference.ops.constexpr import CONSTEXPR
+from vlmprune_runtime.mil_reference.ops.elementwise import ELEMENTWISE
+from vlmprune_runtime.mil_reference.ops.gathering import GATHERING
+from vlmprune_runtime.mil_reference.ops.linear import LINEAR
+from vlmprune_runtime.mil_reference.ops.reduction import REDUCTION
+from vlmprune_runtime.mil_reference.ops.slicing import SLICING
+from vlmprune_runtime.mil_reference.ops.tensor import TENSOR
 
 Function = Callable[..., Any]
 # `const` and the two kinds of steps below are the interpreter's own: they need blocks or states.

@@ -3,46 +3,47 @@
 import inspect
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vlmprune_runtime.engines.mil.constants import Compressed, Constants, Source
-from vlmprune_runtime.engines.mil.ops import KNOWN, TABLE
-from vlmprune_runtime.engines.mil.program import Block, Operation, Type, Value
+from vlmprune_runtime.mil_reference.constants import Compressed, Constants, Source
+from vlmprune_runtime.mil_reference.ops import KNOWN, TABLE
+from vlmprune_runtime.mil_reference.program import Block, Operation, Type, Value
 
-MANY = {("concat", "values"), ("stack", "values"), ("einsum", "values"), ("while_loop", "loop_vars")}
-Argument = Any  # an array, a `Name`, or a tuple of them
+# The arguments that are lists of tensors; every other argument is one tensor.
+LISTS = {("concat", "values"), ("stack", "values"), ("einsum", "values"), ("while_loop", "loop_vars")}
+Argument = Any  # an array, a `ResultName`, or a tuple of them
 
 
 @dataclass(frozen=True)
-class Name:
-    """An earlier result."""
+class ResultName:
+    """The result of an earlier operation."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Step:
-    """One operation with its arguments; `frees` are results that nothing after it reads."""
+class PreparedOperation:
+    """One operation with its arguments; `frees` are results that no later operation reads."""
 
     type: str
     arguments: tuple[tuple[str, Argument], ...]
     outputs: tuple[tuple[str, Type], ...]
-    blocks: tuple["Steps", ...] = ()
+    blocks: tuple["PreparedBlock", ...] = ()
     frees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Steps:
-    """A block: what it takes, its steps, what it gives."""
+class PreparedBlock:
+    """A block's inputs, its operations in order, and its results."""
 
     inputs: tuple[tuple[str, Type], ...]
-    steps: tuple[Step, ...]
+    operations: tuple[PreparedOperation, ...]
     results: tuple[Argument, ...]
 
 
 def unknown_operations(block: Block) -> Iterator[str]:
-    """Everything in the block that no function here can do, nested blocks included."""
+    """The types of operations in the block that the reference does not implement, nested blocks included."""
     for operation in block.operations:
         if operation.type not in KNOWN:
             yield operation.type
@@ -55,19 +56,19 @@ def unknown_operations(block: Block) -> Iterator[str]:
 
 def prepare(
     block: Block, constants: Constants, outer: MutableMapping[str, Source] | None = None, *, free: bool = True
-) -> Steps:
-    """The block as steps. Only the outermost block frees results: an inner one runs many times."""
+) -> PreparedBlock:
+    """The block made ready. Only the outermost block frees results, because an inner block runs many times."""
     known: MutableMapping[str, Source] = ChainMap({}, {} if outer is None else outer)
-    steps = []
+    operations = []
     for operation in block.operations:
         if operation.type == "const":
             known[operation.outputs[0][0]] = operation.attributes["val"]
         elif operation.type.startswith("constexpr_"):
             known[operation.outputs[0][0]] = _compressed(operation, known)
         else:
-            steps.append(_step(operation, known, constants))
+            operations.append(_prepared(operation, known, constants))
     results = tuple(_resolved(name, known, constants) for name in block.outputs)
-    return Steps(block.inputs, tuple(_with_frees(steps, results) if free else steps), results)
+    return PreparedBlock(block.inputs, tuple(_with_frees(operations, results) if free else operations), results)
 
 
 def _compressed(operation: Operation, known: Mapping[str, Source]) -> Compressed:
@@ -84,39 +85,38 @@ def _source(binding: str | Value, known: Mapping[str, Source]) -> Source:
     return known[binding]
 
 
-def _step(operation: Operation, known: MutableMapping[str, Source], constants: Constants) -> Step:
+def _prepared(operation: Operation, known: MutableMapping[str, Source], constants: Constants) -> PreparedOperation:
     arguments = []
     for name, bindings in operation.inputs.items():
         found = tuple(_resolved(one, known, constants) for one in bindings)
-        arguments.append((name, found if (operation.type, name) in MANY else found[0]))
+        arguments.append((name, found if (operation.type, name) in LISTS else found[0]))
     blocks = tuple(prepare(inner, constants, known, free=False) for inner in operation.blocks)
-    return Step(operation.type, tuple(arguments), operation.outputs, blocks)
+    return PreparedOperation(operation.type, tuple(arguments), operation.outputs, blocks)
 
 
 def _resolved(binding: str | Value, known: Mapping[str, Source], constants: Constants) -> Argument:
     if isinstance(binding, Value) or binding in known:
         return constants.array(_source(binding, known))
-    return Name(binding)
+    return ResultName(binding)
 
 
-def _with_frees(steps: list[Step], results: tuple[Argument, ...]) -> Iterator[Step]:
+def _with_frees(operations: list[PreparedOperation], results: tuple[Argument, ...]) -> Iterator[PreparedOperation]:
     last: dict[str, int] = {}
-    for nth, step in enumerate(steps):
-        last |= dict.fromkeys([*_reads(step), *(name for name, _ in step.outputs)], nth)
+    for nth, operation in enumerate(operations):
+        last |= dict.fromkeys([*_reads(operation), *(name for name, _ in operation.outputs)], nth)
     kept = set(_names(results))
-    for nth, step in enumerate(steps):
-        frees = tuple(name for name, use in last.items() if use == nth and name not in kept)
-        yield Step(step.type, step.arguments, step.outputs, step.blocks, frees)
+    for nth, operation in enumerate(operations):
+        yield replace(operation, frees=tuple(name for name, use in last.items() if use == nth and name not in kept))
 
 
-def _reads(step: Step) -> Iterator[str]:
-    for _, argument in step.arguments:
+def _reads(operation: PreparedOperation) -> Iterator[str]:
+    for _, argument in operation.arguments:
         yield from _names(argument if isinstance(argument, tuple) else (argument,))
-    for block in step.blocks:
+    for block in operation.blocks:
         yield from _names(block.results)
-        for inner in block.steps:
+        for inner in block.operations:
             yield from _reads(inner)
 
 
 def _names(arguments: Iterable[Argument]) -> Iterator[str]:
-    return (one.name for one in arguments if isinstance(one, Name))
+    return (one.name for one in arguments if isinstance(one, ResultName))

@@ -12,8 +12,8 @@ ct = pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; 
 from mil_edits import INNER, WEIGHTS, copied, drop, edited, operations  # noqa: E402
 from mil_toys import HEADS, WIDTH, Block, Cached, convert, save  # noqa: E402
 
-from vlmprune_runtime.engines.mil import MilPackage  # noqa: E402
 from vlmprune_runtime.errors import BundleError, EngineError, UnknownName, VlmPruneError  # noqa: E402
+from vlmprune_runtime.mil_reference import ReferencePackage  # noqa: E402
 
 COLUMNS = HEADS * WIDTH
 PIXELS = np.linspace(-1, 1, 3 * 16 * 16, dtype=np.float32).reshape(1, 3, 16, 16)
@@ -41,7 +41,7 @@ def broken(block: Path, tmp_path: Path) -> Path:
 
 
 def decoded(package: Path, count: int = 3) -> list[Any]:
-    opened, rows = MilPackage(package), np.random.default_rng(0).standard_normal((count, 1, 1, COLUMNS))
+    opened, rows = ReferencePackage(package), np.random.default_rng(0).standard_normal((count, 1, 1, COLUMNS))
     return [opened.run("main", {"x0": row, "x1": np.array([nth])})["y0"] for nth, row in enumerate(rows)]
 
 
@@ -61,7 +61,7 @@ def test_a_swapped_weight_shows(block: Path, broken: Path) -> None:
         up, down = consts["p_up_weight"], consts["p_down_weight"]
         first, second = (one.attributes["val"].blobFileValue for one in (up, down))
         first.offset, second.offset = second.offset, first.offset
-    sound, found = (MilPackage(one).run("main", {"x0": PIXELS})["y0"] for one in (block, broken))
+    sound, found = (ReferencePackage(one).run("main", {"x0": PIXELS})["y0"] for one in (block, broken))
     assert np.abs(sound - found).max() > 0.1
 
 
@@ -82,7 +82,7 @@ def test_an_index_in_float16_is_off_beyond_2048(folder: Path) -> None:
     places = np.array([3, 2049, 4097], np.int32)
     found = {}
     for through in (None, "fp16"):
-        (found[through],) = MilPackage(looking_up(through)).run("main", {"places": places}).values()
+        (found[through],) = ReferencePackage(looking_up(through)).run("main", {"places": places}).values()
     assert found[None].tolist() == [3, 2049, 4097]
     assert found["fp16"].tolist() == [3, 2048, 4096]
 
@@ -95,7 +95,7 @@ def test_unknown_operations_are_named_all_at_once(broken: Path) -> None:
                 one.inputs["flavour"].CopyFrom(one.inputs["x"])
     message = r"block.mlpackage: has operations .* blend in main; conv\(flavour=\) in main; lstm in main"
     with pytest.raises(BundleError, match=message):
-        MilPackage(broken)
+        ReferencePackage(broken)
 
 
 @pytest.mark.parametrize("version", [8, 10])
@@ -103,12 +103,12 @@ def test_another_specification_is_refused(broken: Path, version: int) -> None:
     with edited(broken) as model:
         model.specificationVersion = version
     with pytest.raises(BundleError, match=rf"got specification version {version}, this reference reads 9 \(iOS 18\)"):
-        MilPackage(broken)
+        ReferencePackage(broken)
 
 
 def test_a_function_that_is_not_there(block: Path) -> None:
     with pytest.raises(UnknownName, match=r"unknown function of block\.mlpackage 'decode'; choose one of: main"):
-        MilPackage(block).run("decode", {})
+        ReferencePackage(block).run("decode", {})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_function_that_is_not_there(block: Path) -> None:
 )
 def test_wrong_inputs_are_refused(block: Path, inputs: dict[str, Any], message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        MilPackage(block).run("main", inputs)
+        ReferencePackage(block).run("main", inputs)
 
 
 def test_a_result_of_another_shape_names_the_operation(broken: Path) -> None:
@@ -129,22 +129,34 @@ def test_a_result_of_another_shape_names_the_operation(broken: Path) -> None:
         target = next(one for one in operations(model) if one.type == "gelu")
         target.outputs[0].type.tensorType.dimensions[1].constant.size = 9
     with pytest.raises(EngineError, match="gelu 'gelu': result has shape"):
-        MilPackage(broken).run("main", {"x0": PIXELS})
+        ReferencePackage(broken).run("main", {"x0": PIXELS})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file.write_bytes(file.read_bytes()[:-4000]), "ends (inside the weight|before offset)"),
-        (lambda file: file.write_bytes(b"\0" * file.stat().st_size), "has no weight at offset"),
-        (lambda file: file.write_bytes(b""), "ends before offset"),
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:-4000]),
+            r"weight.bin has no float32 at offset \d+: index out",
+        ),
+        (lambda file: file.write_bytes(b"\0" * file.stat().st_size), r"weight.bin has no float32 at offset \d+: "),
+        (lambda file: file.write_bytes(b""), r"weight.bin has no float32 at offset \d+: "),
         (lambda file: file.unlink(), "weights/weight.bin is missing"),
     ],
 )
 def test_a_broken_weight_file(broken: Path, change: Any, message: str) -> None:
     change(broken / WEIGHTS)
-    with pytest.raises(EngineError, match=message):
-        MilPackage(broken).run("main", {"x0": PIXELS})
+    with pytest.raises(BundleError, match=message):
+        ReferencePackage(broken).run("main", {"x0": PIXELS})
+
+
+def test_a_state_of_no_known_type_is_refused(decoder: Path, tmp_path: Path) -> None:
+    damaged = copied(decoder, tmp_path / "decode.mlpackage")
+    with edited(damaged) as model:
+        state = next(one for one in model.mlProgram.functions["main"].inputs if one.type.HasField("stateType"))
+        state.type.stateType.wrappedType.tensorType.dataType = 0
+    with pytest.raises(BundleError, match=r"decode.mlpackage: its state k_toy is of unused_type \(2, 32, 8\)"):
+        ReferencePackage(damaged)
 
 
 @pytest.mark.parametrize("place", ["../../../../secret.bin", "@model_path/../../../../secret.bin"])
@@ -154,20 +166,20 @@ def test_weights_outside_the_package_are_not_read(broken: Path, place: str) -> N
         for one in operations(model):
             if one.type == "const" and one.attributes["val"].HasField("blobFileValue"):
                 one.attributes["val"].blobFileValue.fileName = place
-    with pytest.raises(EngineError, match="leads outside the package"):
-        MilPackage(broken).run("main", {"x0": PIXELS})
+    with pytest.raises(BundleError, match="leads outside the package"):
+        ReferencePackage(broken).run("main", {"x0": PIXELS})
 
 
 @pytest.mark.parametrize("content", [b"", b"\x07", b"\x0a\xff\xff", b"not a model at all"])
 def test_a_broken_model_file(broken: Path, content: bytes) -> None:
     (broken / INNER / "model.mlmodel").write_bytes(content)
     with pytest.raises(BundleError, match=r"model.mlmodel cannot be read: "):
-        MilPackage(broken)
+        ReferencePackage(broken)
 
 
 def test_no_package(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"is no \.mlpackage"):
-        MilPackage(tmp_path)
+        ReferencePackage(tmp_path)
 
 
 def test_bytes_that_flip_are_never_a_traceback(decoder: Path, tmp_path: Path) -> None:
