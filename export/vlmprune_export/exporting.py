@@ -1,6 +1,5 @@
 """`export_bundle`: one checkpoint in, one bundle out, written whole or not at all."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from vlmprune_export.fitting import fit_tail
 from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
+from vlmprune_export.publishing import publishing
 from vlmprune_export.staged import PruneOptions, StagedModel
 from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import file_sha256
@@ -53,14 +53,9 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     if request.quantisation not in backend.QUANTISATIONS:
         raise UnknownName("quantisation", request.quantisation, backend.QUANTISATIONS)
     _check_options(request, backend)
-    _check_out(request)
-    checkpoint = load_checkpoint(request.model, progress=progress)
-    request.out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=request.out.absolute().parent, prefix=".vlmprune-") as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
+    with publishing(request.out, force=request.force) as folder:
+        checkpoint = load_checkpoint(request.model, progress=progress)
         _write(checkpoint, request, backend, folder, progress)
-        _publish(folder, request.out, Path(scratch) / "old")
     return request.out
 
 
@@ -71,22 +66,6 @@ def _check_options(request: ExportRequest, backend: Backend) -> None:
             raise BadRequest(f"target {request.target!r} has no option {name!r}")
         if allowed[name] and value not in allowed[name]:
             raise UnknownName(name, value, allowed[name])
-
-
-def _check_out(request: ExportRequest) -> None:
-    out = request.out
-    if not out.exists():
-        return
-    if not request.force:
-        raise BadRequest(f"{out} exists; choose another --out or add --force")
-    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
-        raise BadRequest(f"{out} exists and is not a bundle; --force replaces bundles only")
-
-
-def _publish(folder: Path, out: Path, old: Path) -> None:
-    if out.exists():
-        out.rename(old)
-    folder.rename(out)
 
 
 def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress) -> None:

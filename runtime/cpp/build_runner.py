@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,20 +79,29 @@ def fetch_wheel(wanted: str, target: str) -> Path:
     """The wheel for another processor, downloaded once by pip and unpacked whole or not at all."""
     folder = CACHE / f"executorch-{wanted}-{target}"
     if not folder.is_dir():
-        scratch = folder.with_suffix(".part")
-        shutil.rmtree(scratch, ignore_errors=True)
-        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
-        python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        kind = ("--platform", f"manylinux_2_28_{target}", "--python-version", python)
-        try:
-            _run(*pip, *kind, f"executorch=={wanted.partition('+')[0]}", "--dest", str(scratch))
-        except subprocess.CalledProcessError:
-            raise FileNotFoundError(f"pip cannot download the executorch {wanted} wheel for {target}") from None
-        [wheel] = scratch.glob("*.whl")
-        zipfile.ZipFile(wheel).extractall(scratch)
-        wheel.unlink()
-        scratch.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            unpacked = _unpacked_wheel(wanted, target, Path(scratch) / "wheel")
+            try:
+                unpacked.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
     return folder / "executorch"
+
+
+def _unpacked_wheel(wanted: str, target: str, folder: Path) -> Path:
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    kind = ("--platform", f"manylinux_2_28_{target}", "--python-version", python)
+    try:
+        _run(*pip, *kind, f"executorch=={wanted.partition('+')[0]}", "--dest", str(folder))
+    except subprocess.CalledProcessError:
+        raise FileNotFoundError(f"pip cannot download the executorch {wanted} wheel for {target}") from None
+    [wheel] = folder.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder)
+    wheel.unlink()
+    return folder
 
 
 def _run(*command: str) -> None:

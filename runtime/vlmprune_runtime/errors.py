@@ -1,12 +1,20 @@
 """Every error a user can meet, one line each: what was wrong, what was got, what is allowed."""
 
 from collections.abc import Iterable
+from os import PathLike
+
+MAX_VALUE_CHARS, MAX_CHOICES_CHARS, MAX_CAUSE_CHARS, MAX_MESSAGE_CHARS = 60, 400, 300, 1000
+SEARCHED_CHARS = 10_000  # of a cause that may be megabytes long
 
 
 class VlmPruneError(Exception):
     """Base of all errors that are reported as one line; `exit_code` is what a command exits with."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        """Cut a message whose parts nobody has cut."""
+        super().__init__(cut(message, MAX_MESSAGE_CHARS))
 
 
 class BadRequest(VlmPruneError):
@@ -19,7 +27,7 @@ class UnknownName(BadRequest):
     """A name that is not in a table; the message lists the choices."""
 
     def __init__(self, kind: str, got: str, choices: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {got!r}; choose one of: {', '.join(sorted(choices))}")
+        super().__init__(f"unknown {kind} {shown(got)}; choose one of: {listed(sorted(choices))}")
 
 
 class MissingExtra(BadRequest):
@@ -33,14 +41,14 @@ class CaptureError(VlmPruneError):
     """`torch.export` could not capture a stage."""
 
     def __init__(self, stage: str, cause: object) -> None:
-        super().__init__(f"stage {stage!r} could not be captured: {first_line(cause)}")
+        super().__init__(f"stage {shown(stage)} could not be captured: {first_line(cause)}")
 
 
 class LoweringError(VlmPruneError):
     """A captured stage could not be lowered to a target."""
 
     def __init__(self, stage: str, backend: str, cause: object) -> None:
-        super().__init__(f"stage {stage!r} could not be lowered to {backend}: {first_line(cause)}")
+        super().__init__(f"stage {shown(stage)} could not be lowered to {backend}: {first_line(cause)}")
 
 
 class BundleError(VlmPruneError):
@@ -48,14 +56,15 @@ class BundleError(VlmPruneError):
 
     def __init__(self, file: str, reason: str, field: str | None = None) -> None:
         self.file, self.field = file, field
-        super().__init__(f"bundle: {file}{f': {field}' if field else ''}: {reason}")
+        where = f"{cut(printable(file))}{f': {cut(field, MAX_CAUSE_CHARS)}' if field else ''}"
+        super().__init__(f"bundle: {where}: {cut(reason, MAX_CHOICES_CHARS)}")
 
 
 class EngineError(VlmPruneError):
     """An engine refused to load or to run a stage."""
 
     def __init__(self, stage: str, cause: object) -> None:
-        super().__init__(f"stage {stage!r} failed: {first_line(cause)}")
+        super().__init__(f"stage {shown(stage)} failed: {first_line(cause)}")
 
 
 class ParityError(VlmPruneError):
@@ -67,10 +76,68 @@ class ParityError(VlmPruneError):
 
 
 def first_line(cause: object) -> str:
-    """The first non-empty line of a cause, as one-line messages need it.
+    r"""The first non-empty line of a cause, as one-line messages need it, cut to 300 characters.
 
-    >>> first_line("\\n  went wrong\\n  here")
+    A line that ends in a colon announces what follows, so the next lines belong to it.
+
+    >>> first_line("\n  went wrong\n  here")
     'went wrong'
+    >>> first_line("choose one of:\n\n  red\n  blue")
+    'choose one of: red'
     """
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[0] if lines else type(cause).__name__
+    lines = [line.strip() for line in str(cause)[:SEARCHED_CHARS].splitlines() if line.strip()]
+    found = lines[0] if lines else type(cause).__name__
+    for line in lines[1:]:
+        if not found.endswith(":"):
+            break
+        found = f"{found} {line}"
+    return cut(printable(found.rstrip(":")), MAX_CAUSE_CHARS)
+
+
+def shown(value: object, chars: int = MAX_VALUE_CHARS) -> str:
+    r"""A value that a message shows: in quotes where it is a text, without what steers a terminal, and cut.
+
+    >>> shown("a\nb"), shown(7), shown("x" * 99, 10)
+    ("'a\\nb'", '7', "'xxxx...x'")
+    """
+    if isinstance(value, PathLike):
+        return cut(printable(str(value)), MAX_CAUSE_CHARS)
+    try:
+        return cut(ascii(value), chars)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes
+        return f"a very long {type(value).__name__}"
+
+
+def listed(values: Iterable[object], chars: int = MAX_CHOICES_CHARS) -> str:
+    """Values with commas between them, each cut, and no more of them than fit; "none" if there are none.
+
+    >>> listed(["red", "blue"]), listed([]), listed(["red", "blue", "green"], 12)
+    ('red, blue', 'none', 'red, blue, ... (1 more)')
+    """
+    parts = [cut(printable(str(value))) for value in values]
+    for count in range(len(parts), 0, -1):
+        text = ", ".join(parts[:count])
+        if len(text) <= chars or count == 1:
+            return text if count == len(parts) else f"{text}, ... ({len(parts) - count} more)"
+    return "none"
+
+
+def cut(text: str, chars: int = MAX_VALUE_CHARS) -> str:
+    """The text itself if it has at most so many characters, else its two ends.
+
+    >>> cut("abcdefghijkl", 9)
+    'abcd...kl'
+    """
+    if len(text) <= chars:
+        return text
+    end = (chars - 3) // 3
+    return f"{text[: chars - 3 - end]}...{text[-end:]}"
+
+
+def printable(text: str) -> str:
+    r"""The text without letters that could steer a terminal or break a line.
+
+    >>> printable("a\x1b[2J")
+    'a?[2J'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

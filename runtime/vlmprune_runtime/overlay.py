@@ -6,7 +6,7 @@ from os import PathLike
 
 from PIL import Image, ImageDraw, ImageEnhance
 
-from vlmprune_runtime.atomic import save_png
+from vlmprune_runtime.atomic import Place, save_png
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.geometry import Box, only_view
 from vlmprune_runtime.legend import colour_of, font, with_legend
@@ -23,7 +23,7 @@ def draw_overlay(
     kept: Sequence[int],
     order: Sequence[int],
     spec: ImageSpec,
-    out: str | PathLike[str],
+    out: str | PathLike[str] | Place,
 ) -> None:
     """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
     save_png(overlay(image, kept, order, spec), out)

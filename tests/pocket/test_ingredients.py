@@ -1,6 +1,9 @@
 """Where the weights come from: refused when altered, a clear line when they cannot be had."""
 
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,13 +73,30 @@ def test_a_failed_assembly_leaves_nothing(empty_cache: Path, monkeypatch: pytest
     assert not list(empty_cache.iterdir())
 
 
-def test_the_faster_of_two_processes_wins(tmp_path: Path) -> None:
-    for name in ("mine", "theirs"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    checkpoint.publish(tmp_path / "mine", tmp_path / "theirs")
-    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["theirs"]
-    assert not (tmp_path / "mine").exists()
+def test_of_two_at_once_one_makes_it_and_the_other_waits(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, begun = [], threading.Event()
+
+    def assemble(folder: Path, progress: object) -> None:
+        begun.set()
+        time.sleep(0.2)  # long enough for the other to ask
+        folder.mkdir()
+        made.append(folder)
+
+    monkeypatch.setattr(checkpoint, "assemble", assemble)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(checkpoint.pocket_checkpoint)
+        assert begun.wait(10)
+        second = pool.submit(checkpoint.pocket_checkpoint)
+        assert first.result() == second.result()
+    assert len(made) == 1
+    assert list(empty_cache.iterdir()) == [first.result()]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux has a folder that nobody can write to")
+def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMPRUNE_CACHE", "/proc/cache")
+    with pytest.raises(BadRequest, match=r"/proc/cache/pocket-.*: cannot be written"):
+        checkpoint.pocket_checkpoint()
 
 
 def test_altered_trained_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_selections_of_another_grid(kept: list[int], order: list[int]) -> None:
 
 def test_file_is_written_whole_and_alone(tmp_path: Path) -> None:
     out = tmp_path / "kept.png"
-    out.write_text("old")
+    draw_overlay(Image.new("RGB", (4, 3)), [1, 2], [1, 0], spec(), out)
     draw_overlay(Image.new("RGB", (40, 30), RED), [1, 2], [1, 0], spec(), out)
     with Image.open(out) as shown:
         assert shown.format == "PNG"
@@ -82,11 +82,12 @@ def test_old_file_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     out = tmp_path / "kept.png"
-    out.write_text("old")
+    draw_overlay(Image.new("RGB", (4, 3)), [1], [0], spec(), out)
+    before = out.read_bytes()
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(BadRequest, match="No space left"):
         draw_overlay(Image.new("RGB", (40, 30)), [1], [0], spec(), out)
-    assert out.read_text() == "old"
+    assert out.read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from vlmprune_runtime.attach import attach
+from vlmprune_runtime.attach import attach, check_attach
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
         args.bundle, args.model, args.image, args.prompt, args.tokens,
         compute_units=args.compute_units, pictures=args.pictures,
     )  # fmt: skip
+    if args.attach:
+        check_attach(args.bundle)
     with progress_bar(_STEPS) as progress:
         report = check_bundle(_limited(request, args.limit), progress=progress)
     if args.attach:

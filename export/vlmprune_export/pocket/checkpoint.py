@@ -1,7 +1,6 @@
 """`pocket_checkpoint`: the assembled model as a plain Hugging Face folder in the cache."""
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,14 @@ from vlmprune_export.pocket import language, tower
 from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, cache_folder, ingredient_file
 from vlmprune_export.pocket.prompt import write_processor
 from vlmprune_export.pocket.trained import merged, projector_weights, trained_weights
+from vlmprune_runtime.atomic import move_folder, writing
+from vlmprune_runtime.lock import locked
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+PATIENCE_S = 3600.0  # for another process that fetches and assembles
 
 
 def silent(line: str) -> None:
@@ -30,11 +33,20 @@ def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
     """
     folder = cache_folder() / f"pocket-{fingerprint()}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pocket-") as scratch:
-            assemble(Path(scratch) / "model", progress)
-            publish(Path(scratch) / "model", folder)
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        with writing(folder), locked(folder, PATIENCE_S):
+            make(folder, progress)
     return folder
+
+
+def make(folder: Path, progress: Callable[[str], None]) -> None:
+    """Assemble the model at `folder`, unless another process has done so while this one waited."""
+    if folder.is_dir():
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pocket-") as scratch:
+        assemble(Path(scratch) / "model", progress)
+        move_folder(Path(scratch) / "model", folder)
 
 
 def fingerprint() -> str:
@@ -44,16 +56,6 @@ def fingerprint() -> str:
     for path in sorted([*here.glob("*.py"), here / "trained.safetensors"]):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
-
-
-def publish(source: Path, folder: Path) -> None:
-    """Rename `source` into place; another process that was faster wins."""
-    try:
-        source.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-        shutil.rmtree(source)
 
 
 def assemble(folder: Path, progress: Callable[[str], None]) -> None:

@@ -82,13 +82,14 @@ def fetch(ingredient: Ingredient, packages: Path) -> None:
                 f"or: pip install --no-deps {wanted}"
             )
         for entry in Path(folder).iterdir():
-            replace(entry, packages / entry.name)
+            replace(entry, packages / entry.name, Path(folder) / "replaced")
 
 
-def replace(source: Path, target: Path) -> None:
-    """Move `source` to `target`; whatever was there is removed first."""
+def replace(source: Path, target: Path, aside: Path) -> None:
+    """Move `source` to `target`; a folder that was there goes into the folder `aside`, which is removed later."""
     if target.is_dir():
-        shutil.rmtree(target)
+        aside.mkdir(exist_ok=True)
+        target.rename(aside / target.name)
     source.replace(target)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vlmprune_runtime.atomic import check_place, save_text
+from vlmprune_runtime.atomic import Place, check_place, save_text
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure, steps_of
 from vlmprune_runtime.benchmark.profile import profile
 from vlmprune_runtime.benchmark.profile_table import profile_table
@@ -24,6 +24,7 @@ EXAMPLES = """\
   vlmprune-bench BUNDLE --profile --json profile.json
 """
 WIDTH_CHARS = 116
+RECORD_MARKS = (b'"kind": "benchmark"', b'"kind": "profile"')  # what --json may replace
 DEFAULTS = BenchmarkRequest()
 
 
@@ -59,24 +60,23 @@ def run(args: argparse.Namespace) -> None:
     """One measurement; the record is written before the table is printed."""
     names = ("image", "prompt", "repetitions", "warmups", "tokens", "threads")
     request = BenchmarkRequest(**{name: getattr(args, name) for name in names}, verify=not args.no_verify)
-    if args.json:
-        check_place(args.json)
+    place = check_place(args.json, RECORD_MARKS) if args.json else None
     if args.profile:
-        run_profile(args, request)
+        run_profile(args, request, place)
         return
     with progress_bar(steps_of(len(args.bundles), request)) as progress:
         record = measure(args.bundles, request, progress=progress)
-    if args.json:
-        save_text(record.model_dump_json(indent=1) + "\n", args.json)
+    if place:
+        save_text(record.model_dump_json(indent=1) + "\n", place)
     show(record)
 
 
-def run_profile(args: argparse.Namespace, request: BenchmarkRequest) -> None:
+def run_profile(args: argparse.Namespace, request: BenchmarkRequest, place: Place | None) -> None:
     """One profile of every bundle; the record is written before the tables are printed."""
     with progress_bar(len(args.bundles) * (1 + request.warmups + request.repetitions)) as progress:
         record = profile(args.bundles, request, progress=progress)
-    if args.json:
-        save_text(record.model_dump_json(indent=1) + "\n", args.json)
+    if place:
+        save_text(record.model_dump_json(indent=1) + "\n", place)
     for one in record.profiles:
         wide_console().print(profile_table(one))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from vlmprune_runtime.errors import printable
 from vlmprune_runtime.schema import (
     Bundle,
     Crop,
@@ -156,15 +157,6 @@ def memory_line(bundle: Bundle) -> str:
 def parity_line(parity: dict[str, Any] | None) -> str:
     """Whether the bundle was compared with PyTorch."""
     return "not checked" if parity is None else ", ".join(f"{key} {value}" for key, value in parity.items())
-
-
-def printable(text: str) -> str:
-    r"""Text that cannot steer a terminal.
-
-    >>> printable("a\x1b[2J")
-    'a?[2J'
-    """
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def mib(size_bytes: int) -> str:

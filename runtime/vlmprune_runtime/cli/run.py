@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     pruned = (compare if args.compare else answer)(runner, request, args.json, status)
     if args.overlay:
         (found, *_), spec = pruned.pruned, runner.bundle.manifest.image
-        draw_overlay(load_image(args.image), found.kept, found.order, spec, args.overlay)
+        draw_overlay(load_image(args.image), found.kept, found.order, spec, args.overlay_place)
         status.print(f"overlay: {args.overlay}")
     if args.dump:
         dump(runner, request, args.dump)
@@ -87,7 +87,7 @@ def request_of(args: argparse.Namespace) -> Request:
     """What is asked, refused before anything is loaded if it makes no sense."""
     sampling = Sampling(args.temperature, args.top_p, args.seed, args.top_k, args.min_p, args.repetition_penalty)
     if args.overlay:
-        check_png(args.overlay)
+        args.overlay_place = check_png(args.overlay)
         if args.no_prune:
             raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
     request = Request(args.image, args.prompt, not args.no_prune, args.max_tokens, sampling)

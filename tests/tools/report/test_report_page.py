@@ -142,12 +142,20 @@ def test_overlay_travels_inside_without_what_else_was_in_the_file(benchmark_file
 )
 def test_other_files_are_refused(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "in.json").write_text(text)
-    (tmp_path / "report.html").write_text("before")
+    before = "<title>vlmprune report</title> of before"
+    (tmp_path / "report.html").write_text(before)
     assert report.main([str(tmp_path / "in.json"), "--out", str(tmp_path / "report.html")]) == 2
     shown = capsys.readouterr().err
     assert told in shown
     assert "in.json" in shown
-    assert (tmp_path / "report.html").read_text() == "before"
+    assert (tmp_path / "report.html").read_text() == before
+
+
+def test_a_page_that_is_no_report_stays(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "in.json").write_text("{}")
+    assert report.main([str(tmp_path / "in.json"), "--out", str(tmp_path / "in.json")]) == 2
+    assert "was not written by this command" in capsys.readouterr().err
+    assert (tmp_path / "in.json").read_text() == "{}"
 
 
 def test_missing_and_binary_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

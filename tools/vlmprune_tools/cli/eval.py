@@ -4,15 +4,18 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from vlmprune_runtime.atomic import check_place, save_text
-from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.atomic import Place, check_place, save_text
+from vlmprune_runtime.attach import check_attach
 from vlmprune_runtime.cli.face import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra
+from vlmprune_runtime.lock import locked
 
 if TYPE_CHECKING:
     from vlmprune_tools.evaluation import EvaluationRequest
@@ -24,6 +27,7 @@ EXAMPLES = """\
   vlmprune-eval ./my-llava --data coco_pope_random.jsonl --images coco/val2014 --json pope.json
   vlmprune-eval pocket --data scenes --keeps 64 --pruners vlm-pruner,vlm-pruner:batch=1,random:seed=7
 """
+RECORD_MARKS = (b'"kind": "accuracy"',)  # what --json may replace
 WIDTH_WITHOUT_TERMINAL = 400  # columns, so that a table in a file is not wrapped
 
 
@@ -101,13 +105,14 @@ def run(args: argparse.Namespace) -> None:
         from vlmprune_tools.evaluation import evaluate
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "tools") from missing
-    attach_to = _check_outputs(args)
+    outputs = _check_outputs(args)
     status = Console(stderr=True, highlight=False, markup=False)
-    record = evaluate(request_of(args), progress=status.print)
-    if args.json:
-        save_text(json.dumps(record, indent=1) + "\n", args.json)
+    with locked(outputs.json.path) if outputs.json else nullcontext():  # two runs would share one log of predictions
+        record = evaluate(request_of(args), progress=status.print)
+        if outputs.json:
+            save_text(json.dumps(record, indent=1) + "\n", outputs.json)
     show(record)
-    _write_plot_and_attach(args, record, attach_to)
+    _write_plot_and_attach(outputs, record)
 
 
 def request_of(args: argparse.Namespace) -> "EvaluationRequest":
@@ -142,30 +147,35 @@ def show(record: Mapping[str, Any]) -> None:
         console.print(line)
 
 
-def _check_outputs(args: argparse.Namespace) -> Path | None:
-    """Raises before the evaluation for outputs that cannot be written; returns the bundle to attach to."""
+@dataclass(frozen=True)
+class _Outputs:
+    """What the evaluation writes, each None where it was not asked for."""
+
+    json: Place | None
+    plot: Place | None
+    attach_to: Path | None
+
+
+def _check_outputs(args: argparse.Namespace) -> _Outputs:
+    """Raises before the evaluation for outputs that cannot be written."""
     from vlmprune_tools.evaluation.plot import check_plot
 
-    for out in (args.json, args.plot):
-        if out is not None:
-            check_place(out)
-    if args.plot is not None:
-        check_plot(args.plot)
-    if args.attach is None:
-        return None
-    attach_to = Path(args.attach or args.model)
-    open_bundle(attach_to, verify=False)
-    return attach_to
+    json_place = None if args.json is None else check_place(args.json, RECORD_MARKS)
+    plot_place = None if args.plot is None else check_plot(args.plot)
+    attach_to = None if args.attach is None else Path(args.attach or args.model)
+    if attach_to is not None:
+        check_attach(attach_to)
+    return _Outputs(json_place, plot_place, attach_to)
 
 
-def _write_plot_and_attach(args: argparse.Namespace, record: Mapping[str, Any], attach_to: Path | None) -> None:
+def _write_plot_and_attach(outputs: _Outputs, record: Mapping[str, Any]) -> None:
     from vlmprune_tools.evaluation.plot import save_plot
     from vlmprune_tools.evaluation.record import attach_accuracy
 
-    if args.plot is not None:
-        save_plot(record, args.plot)
-    if attach_to is not None:
-        attach_accuracy(record, attach_to)
+    if outputs.plot is not None:
+        save_plot(record, outputs.plot)
+    if outputs.attach_to is not None:
+        attach_accuracy(record, outputs.attach_to)
 
 
 def _split(text: str) -> list[str]:

@@ -13,6 +13,7 @@ EXAMPLES = """\
   vlmprune-report bench.json --out report.html
   vlmprune-report laptop.json phone.json accuracy.json --overlay kept.png --out report.html
 """
+PAGE_MARKS = (b"<title>vlmprune report</title>",)  # what --out may replace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +41,10 @@ def run(args: argparse.Namespace) -> None:
         from vlmprune_tools.report.overlays import embed
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "jinja2", "tools") from missing
-    out = check_place(args.out)
+    out = check_place(args.out, PAGE_MARKS)
     page = render_report(read_records(args.files), [embed(path) for path in args.overlay])
     save_text(page, out)
-    print(out)
+    print(args.out)
 
 
 if __name__ == "__main__":

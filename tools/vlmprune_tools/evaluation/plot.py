@@ -5,8 +5,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from vlmprune_runtime.atomic import save_png
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.atomic import Place, check_png, save_png
+from vlmprune_runtime.errors import BadRequest, shown
 from vlmprune_tools.extra import tools_package
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -17,14 +17,15 @@ NOT_CURVES = ("unpruned", "blind")
 Rows = Sequence[Mapping[str, Any]]
 
 
-def check_plot(out: Path) -> None:
-    """Raises before the evaluation if the plot could not be saved after it."""
+def check_plot(out: Path) -> Place:
+    """Returns the plot's place; raises before the evaluation if the plot could not be saved after it."""
     if out.suffix.lower() != ".png":
-        raise BadRequest(f"{out}: the plot is a picture; give a name that ends in .png")
+        raise BadRequest(f"{shown(out)}: the plot is a picture; give a name that ends in .png")
     tools_package("matplotlib")
+    return check_png(out)
 
 
-def save_plot(record: Mapping[str, Any], out: Path) -> None:
+def save_plot(record: Mapping[str, Any], out: Path | Place) -> None:
     """Plots the record and writes the picture whole or not at all."""
     from matplotlib.figure import Figure
     from PIL import Image

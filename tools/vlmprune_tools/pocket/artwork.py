@@ -9,12 +9,14 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
 from vlmprune_export.pocket.ingredients import cache_folder
+from vlmprune_runtime.atomic import move_folder
 from vlmprune_runtime.errors import BadRequest, UnknownName, VlmPruneError, first_line
 from vlmprune_tools.pocket.concepts import CODE_OF
 from vlmprune_tools.pocket.icon_sets import DRAWN, ICONS, draw_icons
@@ -79,7 +81,8 @@ def fetch_package(package: str, target: Path) -> None:
         unpacked = Path(scratch) / "package"
         if (unpacked / ICONS).is_file():
             draw_icons(unpacked, labels_by_code(target.parent / NAMES))
-        unpacked.rename(target)
+        with suppress(FileExistsError):  # another process was faster
+            move_folder(unpacked, target)
 
 
 def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = MEASURED_WITH) -> dict[str, tuple[Path, ...]]:

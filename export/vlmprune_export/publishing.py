@@ -1,0 +1,135 @@
+"""A finished bundle at its place: nothing is ever removed that was not a bundle at that moment."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from vlmprune_runtime.atomic import move_folder, writing
+from vlmprune_runtime.errors import BadRequest, listed, shown
+from vlmprune_runtime.lock import locked
+from vlmprune_runtime.schema import MANIFEST
+
+IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file browsers put them everywhere
+
+
+@contextmanager
+def publishing(out: Path, *, force: bool) -> Iterator[Path]:
+    """Gives an empty folder beside `out`, and renames it to `out` when the block has ended well.
+
+    The place is locked all the while, so that a second export to it is refused. What stands at `out` is looked
+    at before and after: without `force` nothing may, with it a bundle and no file besides. What has appeared
+    meanwhile stays, and the new bundle gets a free name beside it. Raises `BadRequest`.
+    """
+    place = _real(out)
+    _check(place, force)
+    with ExitStack() as stack:
+        with writing(place):
+            stack.enter_context(_folders_above(place))
+            stack.enter_context(locked(place))
+            _check(place, force)  # another export may have ended since
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=place.parent, prefix=".vlmprune-"))
+            folder = Path(scratch) / "bundle"
+            folder.mkdir()
+        yield folder
+        with writing(place):
+            _publish(folder, place, force)
+
+
+@contextmanager
+def _folders_above(place: Path) -> Iterator[None]:
+    """Makes the folders above a place; a failed export takes those away that it made."""
+    made = [path for path in place.parents if not path.exists()]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody uses it by now
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def _real(out: Path) -> Path:
+    """The absolute place; a link is followed, so that it stays a link."""
+    try:
+        if out.is_symlink() and not out.exists():
+            raise BadRequest(f"{shown(out)} is a link to {shown(out.readlink())}, which does not exist")
+        return out.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadRequest(f"{shown(out)} cannot be a bundle's folder: {error}") from None
+
+
+def _check(place: Path, force: bool) -> None:
+    above = next(path for path in place.parents if os.path.lexists(path))
+    if not above.is_dir():
+        raise BadRequest(f"{shown(place)} cannot be made: {shown(above)} is a file")
+    if not os.path.lexists(place):
+        return
+    if not force:
+        raise BadRequest(f"{shown(place)} exists; choose another --out or add --force")
+    if problem := _no_bundle(place):
+        raise BadRequest(f"{shown(place)} exists and {problem}; --force replaces bundles only")
+
+
+def _no_bundle(place: Path) -> str | None:
+    """Why a folder may not be replaced: it is no bundle of any version, or holds files that its manifest does not list.
+
+    An empty folder may.
+    """
+    if place.is_symlink() or not place.is_dir():
+        return "is not a bundle"
+    files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_symlink() or not path.is_dir()}
+    files = {name for name in files if name.split("/")[-1] not in IGNORED}
+    if not files:
+        return None
+    known = _listed_files(place / MANIFEST)
+    if known is None:
+        return "is not a bundle"
+    strange = sorted(files - known)
+    return f"holds files that are no part of its bundle: {listed(strange, 120)}" if strange else None
+
+
+def _listed_files(manifest: Path) -> set[str] | None:
+    """The files of a bundle of any version, None if it is none."""
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+        return {MANIFEST, *found["files"]} if "schema_version" in found else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _publish(folder: Path, place: Path, force: bool) -> None:
+    aside = _moved_aside(place) if force and os.path.lexists(place) else None
+    try:
+        move_folder(folder, place)
+    except BaseException as error:
+        if aside is not None:
+            move_folder(aside, place)
+        if isinstance(error, FileExistsError):
+            _keep_beside(folder, place, "has appeared during the export")
+        raise
+    if aside is not None:
+        shutil.rmtree(aside)
+
+
+def _moved_aside(place: Path) -> Path | None:
+    """The old bundle under another name; looked at only there, where nobody else writes. None if it is no bundle."""
+    aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.replaced-"))
+    aside.rmdir()
+    move_folder(place, aside)
+    if _no_bundle(aside) is None:
+        return aside
+    move_folder(aside, place)
+    return None
+
+
+def _keep_beside(folder: Path, place: Path, what: str) -> None:
+    """Hours of work are not thrown away because a name was taken."""
+    names = (place.with_name(f"{place.name}-{number}") for number in range(2, 10_000))
+    spare = next(name for name in names if not os.path.lexists(name))
+    move_folder(folder, spare)
+    raise BadRequest(f"{shown(place)} {what} and is left alone; the new bundle is {shown(spare)}") from None
