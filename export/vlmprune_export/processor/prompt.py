@@ -1,7 +1,7 @@
 """What a processor's chat template makes of a question, said as segments that a runner follows."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,16 +27,12 @@ def prompt_spec(processor: Any, model: Any, notice: Notice = lambda line: None) 
     """
     template = _form(chat_template(processor))
     notice(f"note: chat template: {template.source}")
-    marked = _with_dates(template, notice)
-    rendered = _rendered(marked, lambda images: [Turn(MARK, images)])
-    found = layout(rendered, processor.image_token)
-    assert found is not None  # `_form` has looked for one image token
-    user_text = _user_text(marked, rendered[1], notice)
+    dated = _with_dates(template, notice)
     tokenizer = processor.tokenizer
-    begins = tokenizer.bos_token is not None and rendered[1].startswith(tokenizer.bos_token)
+    begins = tokenizer.bos_token is not None and template.render(Turn(MARK, 1)).startswith(tokenizer.bos_token)
     spec = PromptSpec(
-        segments=found.segments(user_text, MARK),
-        follow_up=_follow_up(marked, user_text),
+        segments=_first_turn(dated, notice),
+        follow_up=_follow_up(dated),
         image_token=processor.image_token,
         image_token_id=model.config.image_token_id,
         add_special_tokens=not begins,
@@ -75,58 +71,81 @@ def _dated(text: str, formats: list[str]) -> str:
     return text
 
 
-def _rendered(template: ChatTemplate, turns: Callable[[int], list[Turn]]) -> dict[int, str]:
-    """The conversation with 0 to 3 images in its last turn, as far as the template renders it."""
-    found = {}
-    for images in range(4):
-        try:
-            text = template.render(*turns(images))
-        except BadRequest:
-            continue
-        if text.count(MARK) == 1:
-            found[images] = text
-    return found
-
-
-def _user_text(template: ChatTemplate, rendered: str, notice: Notice) -> UserTextSegment:
-    before, after = rendered.split(MARK)
-
-    def written(text: str) -> str | None:
-        try:
-            found = template.render(Turn(text, 1))
-        except BadRequest:
-            return None
-        inside = found.startswith(before) and found.endswith(after) and len(found) >= len(before + after)
-        return found[len(before) : len(found) - len(after)] if inside else None
-
-    tokens = {template.processor.image_token, *template.processor.tokenizer.all_special_tokens}
-    segment, unexplained = find_edits(written, template.literals() | tokens)
+def _first_turn(template: ChatTemplate, notice: Notice) -> Segments:
+    asking = _Asking(template)
+    rendered = asking.rendered()
+    found = layout(rendered, template.processor.image_token)
+    assert found is not None  # `_form` has looked for one image token
+    user_text, unexplained = asking.user_text(1)
     if unexplained:
         texts = ", ".join(repr(text.replace(MARK, "..."))[:40] for text in unexplained[:_SHOWN_TEXTS])
         notice(f"warning: the chat template changes some questions in a way that a runner does not, such as {texts}")
-    return segment
-
-
-def _follow_up(template: ChatTemplate, user_text: UserTextSegment) -> Segments | None:
-    """What comes behind an answer's tokens in a second turn, None where that cannot be told from the first turn."""
-    first = Turn("first question", 1)
-    asked = template.render(first)
-    turns = [first, Turn(_ANSWER, role="assistant")]
-    behind = {}
-    for images, text in _rendered(template, lambda images: [*turns, Turn(MARK, images)]).items():
-        space, *rest = text.removeprefix(asked).split(_ANSWER)
-        if text.startswith(asked) and len(rest) == 1 and not space.strip():
-            behind[images] = rest[0]
-    found = _second_layout(behind, template.processor.image_token)
-    if found is None or not _begins_with_a_token(found.before, template.processor.tokenizer):
-        return None
+    if found.images is not None and found.images.fewest == 0 and asking.user_text(0)[0] != user_text:
+        found = layout({count: text for count, text in rendered.items() if count}, template.processor.image_token)
+        assert found is not None
     return found.segments(user_text, MARK)
 
 
-def _second_layout(behind: dict[int, str], image_token: str) -> Layout | None:
+@dataclass(frozen=True)
+class _Asking:
+    """Renders a question behind the turns before it."""
+
+    template: ChatTemplate
+    before: tuple[Turn, ...] = ()
+
+    def render(self, text: str, images: int) -> str:
+        return self.template.render(*self.before, Turn(text, images))
+
+    def rendered(self) -> dict[int, str]:
+        """The mark as question about 0 to 3 images, as far as the template renders it."""
+        found = {}
+        for images in range(4):
+            try:
+                text = self.render(MARK, images)
+            except BadRequest:
+                continue
+            if text.count(MARK) == 1:
+                found[images] = text
+        return found
+
+    def user_text(self, images: int) -> tuple[UserTextSegment, list[str]]:
+        """What is done to a question about so many images, and texts that this does not explain."""
+        before, after = self.render(MARK, images).split(MARK)
+
+        def written(text: str) -> str | None:
+            try:
+                found = self.render(text, images)
+            except BadRequest:
+                return None
+            inside = found.startswith(before) and found.endswith(after) and len(found) >= len(before + after)
+            return found[len(before) : len(found) - len(after)] if inside else None
+
+        processor = self.template.processor
+        return find_edits(
+            written, self.template.literals() | {processor.image_token, *processor.tokenizer.all_special_tokens}
+        )
+
+
+def _follow_up(template: ChatTemplate) -> Segments | None:
+    """What comes behind an answer's tokens in a second turn, None where that cannot be told from the first turn."""
+    first = Turn("first question", 1)
+    asked, asking = template.render(first), _Asking(template, (first, Turn(_ANSWER, role="assistant")))
+    behind = {}
+    for images, text in asking.rendered().items():
+        space, *rest = text.removeprefix(asked).split(_ANSWER)
+        if text.startswith(asked) and len(rest) == 1 and not space.strip():
+            behind[images] = rest[0]
+    found = _second_layout(behind, asking)
+    if found is None or not _begins_with_a_token(found.before, template.processor.tokenizer):
+        return None
+    return found.segments(asking.user_text(0)[0], MARK)
+
+
+def _second_layout(behind: dict[int, str], asking: _Asking) -> Layout | None:
     """With room for any number of images where the template has it, otherwise for none."""
-    found = layout(behind, image_token)
-    if found is not None and found.images is not None and found.images.fewest == 0:
+    found = layout(behind, asking.template.processor.image_token)
+    several = found is not None and found.images is not None and found.images.fewest == 0
+    if several and asking.user_text(0) == asking.user_text(1):
         return found
     return text_layout(behind[0]) if 0 in behind else None
 

@@ -138,7 +138,7 @@ def _reason(cause: Exception) -> str:
 
 def first_that_renders(templates: Sequence[ChatTemplate], turn: Turn) -> tuple[ChatTemplate, str]:
     """The first template that renders the turn with its text and its images once each, and what it renders."""
-    problems: list[BadRequest] = []
+    problems = []
     for template in templates:
         try:
             rendered = template.render(turn)
@@ -147,6 +147,7 @@ def first_that_renders(templates: Sequence[ChatTemplate], turn: Turn) -> tuple[C
             continue
         if rendered.count(turn.text) == 1 and rendered.count(template.processor.image_token) == turn.images:
             return template, rendered
-    if problems:
-        raise problems[0]
-    raise BadRequest(f"the chat template in {templates[0].source} does not render one image and one question")
+        problems.append(
+            BadRequest(f"the chat template in {template.source} does not render one image and one question")
+        )
+    raise problems[0]
