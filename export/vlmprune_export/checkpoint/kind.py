@@ -1,0 +1,28 @@
+"""Which family a checkpoint is of, read from its raw config.json: nothing of it is run for that."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlmprune_export.adapters import ADAPTERS
+from vlmprune_runtime.errors import BadRequest, UnknownName
+
+_CONVERTED = "use a converted checkpoint, such as those of llava-hf on the hub, or convert it with transformers"
+
+
+def check_kind(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a family without adapter, LLaVA's first format, and a config that needs code of the checkpoint's own."""
+    if "mm_vision_tower" in config:
+        architecture = str((config.get("architectures") or ["its architecture"])[0])
+        raise BadRequest(
+            f"{name!r} is in LLaVA's first format ({architecture[:60]}), whose vision tower lies apart "
+            f"in {str(config['mm_vision_tower'])[:80]!r}; {_CONVERTED}"
+        )
+    model_type = str(config.get("model_type"))[:60]
+    if model_type in ADAPTERS:
+        return
+    if config.get("auto_map"):
+        raise BadRequest(
+            f"{name!r} is of model type {model_type!r}, which needs Python code of its own; code from a checkpoint is "
+            f"never run; supported model types: {', '.join(sorted(ADAPTERS))}"
+        )
+    raise UnknownName("model type", model_type, ADAPTERS)

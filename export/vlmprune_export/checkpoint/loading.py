@@ -1,0 +1,122 @@
+"""Loads a Hugging Face checkpoint, whole, in fp32, or says in one line why not."""
+
+import logging
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlmprune_export.checkpoint.files import read_json
+from vlmprune_export.checkpoint.kind import check_kind
+from vlmprune_export.checkpoint.lora import CONFIG, merge_adapter
+from vlmprune_export.checkpoint.quantised import Format, format_of
+from vlmprune_export.checkpoint.source import Parts, fetched, parts_of
+from vlmprune_export.checkpoint.whole import check_whole
+from vlmprune_export.pocket import pocket_checkpoint
+from vlmprune_runtime.errors import BadRequest, first_line
+from vlmprune_runtime.schema import Source
+
+POCKET = "pocket"
+_OWN_CODE = "trust_remote_code"  # as transformers' message names it
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with the processor that belongs to it."""
+
+    name: str
+    model: nn.Module
+    processor: Any
+    source: Source
+
+
+def load_checkpoint(model: str, *, progress: Callable[[str], None]) -> Checkpoint:
+    """The checkpoint of that name: `pocket`, a local folder, or a hub id.
+
+    Errors: `BadRequest` when it is no checkpoint, is not whole or is of no known family.
+    """
+    folder = str(pocket_checkpoint(progress=progress)) if model == POCKET else model
+    _check_place(folder)
+    progress("reading the checkpoint")
+    local = Path(folder).is_dir()
+    try:
+        with _quiet():
+            parts = parts_of(Path(folder) if local else fetched(folder))
+            loaded, processor = _load(model, parts)
+    except BadRequest:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as cause:
+        raise BadRequest(f"{model!r} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
+    name = model if model == POCKET else Path(folder).name
+    place = str(Path(folder).resolve()) if local and model != POCKET else model
+    revision = None if local else parts.base.name
+    sha256 = parts.digest() if local else None
+    return Checkpoint(name, loaded, processor, Source(model=place, revision=revision, sha256=sha256))
+
+
+def _check_place(folder: str) -> None:
+    path = Path(folder)
+    if path.is_file():
+        raise BadRequest(f"{folder!r} is a file; a checkpoint is a folder with config.json and weights")
+    if path.is_dir() and not any((path / name).is_file() for name in ("config.json", CONFIG)):
+        raise BadRequest(f"{folder!r} is no checkpoint: config.json is missing")
+    if not path.is_dir() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder):
+        raise BadRequest(f"no folder {folder!r}; a checkpoint is a local folder, a hub id OWNER/NAME, or {POCKET!r}")
+
+
+def _load(name: str, parts: Parts) -> tuple[nn.Module, Any]:
+    from transformers import AutoProcessor
+
+    config = read_json(parts.base / "config.json")
+    check_kind(name, config)
+    model = _model(name, parts, config, format_of(name, config))
+    if parts.adapter:
+        merge_adapter(model, parts.adapter)
+    processor: Any = AutoProcessor.from_pretrained(parts.processor, trust_remote_code=False)
+    return model.eval(), processor
+
+
+def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | None) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    config: Any = AutoConfig.from_pretrained(parts.base, trust_remote_code=False)
+    if quantised and isinstance(getattr(config, "quantization_config", None), dict):
+        config.quantization_config |= quantised.config
+    # The adapter is merged here, with or without PEFT; a subfolder that no checkpoint has keeps PEFT from finding it.
+    found: Any = AutoModelForImageTextToText.from_pretrained(
+        parts.base, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True,
+        ignore_mismatched_sizes=True, trust_remote_code=False, adapter_kwargs={"subfolder": "no-adapter"},
+    )  # fmt: skip
+    model, info = found
+    check_whole(name, info)
+    return quantised.plain(model) if quantised else model
+
+
+def _reason(cause: BaseException) -> str:
+    if _OWN_CODE in str(cause):
+        return "it needs Python code of its own, and code from a checkpoint is never run"
+    return first_line(cause)
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - used as a function
+    """Without transformers' log lines and progress bars: ours says what happens."""
+
+    def __enter__(self) -> None:
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+        from transformers.utils import logging as hf_logging
+
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self._before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        hf_logging.disable_progress_bar()
+        disable_progress_bars()
+
+    def __exit__(self, *exception: Any) -> None:
+        logging.disable(self._before)
+        super().__exit__(*exception)

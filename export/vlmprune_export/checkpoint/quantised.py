@@ -1,0 +1,79 @@
+"""Checkpoints whose weights are quantised: dequantised to fp32 where a library does it on a CPU, else refused."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmprune_runtime.errors import BadRequest, MissingExtra
+
+_ADVICE = "export the checkpoint that it was made from, and give --quant, or save it dequantised first"
+
+
+def _as_loaded(model: Any) -> nn.Module:
+    loaded: nn.Module = model
+    return loaded
+
+
+def _bitsandbytes(model: Any) -> nn.Module:
+    dequantised: nn.Module = model.dequantize(torch.float32)
+    return dequantised
+
+
+def _tensor_classes(model: Any) -> nn.Module:
+    """Every weight that is a tensor class of torchao's becomes a plain tensor."""
+    loaded: nn.Module = model
+    for module in loaded.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if type(weight.data) is not Tensor:
+                plain = weight.dequantize().detach().float()
+                setattr(module, name, nn.Parameter(plain, requires_grad=False))
+    return loaded
+
+
+@dataclass(frozen=True)
+class Format:
+    """How weights of a format become plain ones.
+
+    `library` is the package that reads it, with the extra that brings it; `config` are entries of the checkpoint's
+    `quantization_config` to be changed; `plain` is called once the model is loaded.
+    """
+
+    library: str | None = None
+    extra: str = "quantised"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    plain: Callable[[Any], nn.Module] = _as_loaded
+
+
+FORMATS: Mapping[str, Format] = {
+    "bitsandbytes": Format("bitsandbytes", plain=_bitsandbytes),
+    "compressed-tensors": Format("compressed_tensors", config={"dequantize": True}),
+    "fp8": Format(config={"dequantize": True}),
+    "torchao": Format("torchao", extra="executorch", plain=_tensor_classes),
+}
+
+
+def format_of(name: str, config: Mapping[str, Any]) -> Format | None:
+    """The format of a checkpoint's weights by its raw config, None for plain weights.
+
+    Errors: `BadRequest` for a format that cannot be dequantised here, `MissingExtra` where its library is missing.
+    """
+    settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
+    if not settings:
+        return None
+    method = _method(settings)
+    if method not in FORMATS:
+        kinds = ", ".join(sorted(FORMATS))
+        raise BadRequest(f"{name!r} is quantised with {method}, which cannot be undone here (but: {kinds}); {_ADVICE}")
+    found = FORMATS[method]
+    if found.library and find_spec(found.library) is None:
+        raise MissingExtra(found.library, found.extra)
+    return found
+
+
+def _method(settings: Mapping[str, Any]) -> str:
+    bitsandbytes = settings.get("load_in_8bit") or settings.get("load_in_4bit")
+    return "bitsandbytes" if bitsandbytes else str(settings.get("quant_method", "an unnamed method"))[:60]

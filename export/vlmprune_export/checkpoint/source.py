@@ -1,0 +1,98 @@
+"""Where a checkpoint's parts lie: the base weights, and the adapter that is merged with them."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmprune_export.checkpoint.files import check_files, read_json
+from vlmprune_export.checkpoint.lora import CONFIG, adapter_weights
+from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.errors import BadRequest
+
+_PATTERNS = ("*.json", "*.model", "*.txt", "*.jinja", "*.safetensors")
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+_ADAPTER_WEIGHTS = "adapter_model"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Folders of the base weights and of the adapter, if there is one; both may be the same."""
+
+    base: Path
+    adapter: Path | None = None
+
+    @property
+    def processor(self) -> Path:
+        """The folder of tokenizer and image processor: the adapter's, where it has both."""
+        if self.adapter and any((self.adapter / name).is_file() for name in _PROCESSORS):
+            return self.adapter
+        return self.base
+
+    def folders(self) -> tuple[Path, ...]:
+        """Each folder once."""
+        return (self.base, self.adapter) if self.adapter and self.adapter != self.base else (self.base,)
+
+    def digest(self) -> str:
+        """SHA-256 over names and contents of configs and weights."""
+        lines = "\n".join(f"{file.name} {file_sha256(file)}" for folder in self.folders() for file in _hashed(folder))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def parts_of(folder: Path) -> Parts:
+    """The parts of the checkpoint in a folder; an adapter alone is completed with the base model that it names.
+
+    Errors: `BadRequest` for damaged files, and when a base model is not at hand.
+    """
+    check_files(folder)
+    if not (folder / CONFIG).is_file():
+        return Parts(folder)
+    adapter_weights(folder)
+    if _has_weights(folder):
+        return Parts(folder, folder)
+    base = _base_of(folder)
+    check_files(base)
+    return Parts(base, folder)
+
+
+def _hashed(folder: Path) -> Iterator[Path]:
+    if (folder / "config.json").is_file():
+        yield folder / "config.json"
+    if (folder / CONFIG).is_file():
+        yield folder / CONFIG
+    yield from sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a folder holds a model of its own, beside an adapter's weights."""
+    weights = (*folder.glob("*.safetensors"), *folder.glob("*.bin"))
+    return (folder / "config.json").is_file() and any(not path.name.startswith(_ADAPTER_WEIGHTS) for path in weights)
+
+
+def _base_of(folder: Path) -> Path:
+    name = read_json(folder / CONFIG).get("base_model_name_or_path")
+    if not name:
+        raise BadRequest(f"{folder} is an adapter that names no base model (base_model_name_or_path)")
+    for path in (Path(str(name)), folder / str(name)):
+        if (path / "config.json").is_file():
+            return path
+    try:
+        return fetched(str(name))
+    except (OSError, ValueError) as cause:
+        raise BadRequest(
+            f"{folder} is an adapter to {str(name)[:200]!r}, which is not at hand; give the folder of that model as "
+            f"base_model_name_or_path in {CONFIG}"
+        ) from cause
+
+
+def fetched(name: str) -> Path:
+    """The folder of a model of a hub, in the hub's cache; fetched when it is not there.
+
+    Errors: `OSError` or `ValueError` when it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
+    if not any(folder.glob("*.safetensors")):
+        folder = Path(snapshot_download(name, allow_patterns=[*_PATTERNS, "*.bin"]))
+    return folder

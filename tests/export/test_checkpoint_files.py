@@ -1,0 +1,152 @@
+"""Checkpoints as people have them: damaged files, configs that do not fit, code of their own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tiny import write_checkpoint
+from vlmprune_export.checkpoint import Checkpoint, load_checkpoint
+from vlmprune_runtime.errors import BadRequest
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 9\n"
+FIRST_FORMAT = {
+    "architectures": ["LlavaLlamaForCausalLM"],
+    "model_type": "llava",
+    "mm_vision_tower": "openai/clip-vit-large-patch14",
+    "hidden_size": 48,
+    "vocab_size": 320,
+}
+
+
+def load(folder: Path) -> Checkpoint:
+    return load_checkpoint(str(folder), progress=lambda line: None)
+
+
+def edit(folder: Path, file: str, **changes: Any) -> None:
+    content = json.loads((folder / file).read_text())
+    for name, value in changes.items():
+        *outer, last = name.split("__")
+        place = content
+        for key in outer:
+            place = place[key]
+        place[last] = value
+    (folder / file).write_text(json.dumps(content))
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    def shorten(folder: Path) -> None:
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+
+    return shorten
+
+
+def put(name: str, content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(content)
+
+
+def as_shards(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def as_cut_pytorch(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    cut("pytorch_model.bin")(folder)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "weights are a pointer": (put("model.safetensors", POINTER), "model.safetensors is a git-lfs pointer.*lfs pull"),
+    "tokenizer is a pointer": (put("tokenizer.json", POINTER), "tokenizer.json is a git-lfs pointer"),
+    "weights are cut": (cut("model.safetensors"), r"model.safetensors is cut short: [\d,]+ bytes of [\d,]+; fetch it"),
+    "weights are empty": (put("model.safetensors", ""), "model.safetensors is no safetensors file"),
+    "weights are a page": (put("model.safetensors", "<html>not found</html>"), "model.safetensors is no safetensors"),
+    "tokenizer is cut": (cut("tokenizer.json"), "tokenizer.json is no JSON file, or is cut short"),
+    "config is cut": (cut("config.json"), "config.json is no JSON file, or is cut short"),
+    "a shard is missing": (as_shards, "model-00002-of-00002.safetensors is missing, which .*index.json names"),
+    "PyTorch weights are cut": (as_cut_pytorch, "pytorch_model.bin is no file of PyTorch weights, or is cut short"),
+    "first format": (put("config.json", json.dumps(FIRST_FORMAT)), r"LLaVA's first format \(LlavaLlamaForCausalLM\)"),
+    "vocabulary of the config": (
+        lambda folder: edit(folder, "config.json", text_config__vocab_size=100),
+        r"(embed_tokens|lm_head).weight is 96 x 48 in the weights but 100 x 48 by config.json \(text_config.vocab_size",
+    ),
+    "image size of the config": (
+        lambda folder: edit(folder, "config.json", vision_config__image_size=64),
+        r"position_embedding.weight is 50 x 32 in the weights but 65 x 32 by config.json \(vision_config.image_size",
+    ),
+    "quantised with GPTQ": (
+        lambda folder: edit(folder, "config.json", quantization_config={"quant_method": "gptq", "bits": 4}),
+        "is quantised with gptq, which cannot be undone here .*give --quant",
+    ),
+    "quantised with AWQ": (
+        lambda folder: edit(folder, "config.json", quantization_config={"quant_method": "awq", "bits": 4}),
+        "is quantised with awq",
+    ),
+    "another family": (
+        lambda folder: edit(folder, "config.json", model_type="gpt2"),
+        "unknown model type 'gpt2'; choose one of: llava",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_checkpoint_that_cannot_be_right_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    damage, message = DAMAGE[case]
+    damage(folder)
+    with pytest.raises(BadRequest, match=message) as refused:
+        load(folder)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+def test_flash_attention_in_a_config_changes_nothing(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    pixels = torch.randn(1, 3, 56, 56)
+    before: Any = load(folder).model
+    edit(folder, "config.json", _attn_implementation="flash_attention_2", attn_implementation="flash_attention_2")
+    edit(folder, "config.json", text_config___attn_implementation="flash_attention_2")
+    edit(folder, "config.json", vision_config___attn_implementation="flash_attention_2")
+    after: Any = load(folder).model
+    features = [model.get_image_features(pixels, return_dict=True).pooler_output[0] for model in (before, after)]
+    assert torch.equal(*features)
+
+
+MODULE = "from pathlib import Path\nPath({marker!r}).write_text('run')\nclass Mine: pass\n"
+NAMES = ("AutoConfig", "AutoModelForImageTextToText", "AutoProcessor", "AutoTokenizer", "AutoImageProcessor")
+OWN = {name: ["mine.Mine", "mine.Mine"] if name == "AutoTokenizer" else "mine.Mine" for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config.json": {}, "tokenizer_config.json": {}, "processor_config.json": {}}, None),
+        ({"config.json": {"model_type": "mine"}}, "of model type 'mine', which needs Python code of its own"),
+        ({"tokenizer_config.json": {"tokenizer_class": "Mine"}}, None),  # tokenizer.json says it all
+        ({"processor_config.json": {"processor_class": "Mine"}}, "needs Python code of its own"),
+    ],
+)
+def test_code_from_a_checkpoint_is_neither_run_nor_asked_for(
+    changes: dict[str, dict[str, Any]], message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    folder, marker = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "marker"
+    (folder / "mine.py").write_text(MODULE.format(marker=str(marker)))
+    for file, entries in changes.items():
+        edit(folder, file, auto_map=OWN, **entries)
+    if message is None:
+        assert type(load(folder).model).__module__.startswith("transformers.")
+    else:
+        with pytest.raises(BadRequest, match=f"{message}.*never run"):
+            load(folder)
+    assert not marker.exists()
+    assert asked == []
