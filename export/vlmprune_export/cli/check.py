@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 
 if TYPE_CHECKING:
     from vlmprune_export.parity import CheckReport, CheckRequest
+    from vlmprune_export.parity.overlap import Overlap
 
 EXAMPLES = """\
   vlmprune-check BUNDLE
@@ -101,11 +102,19 @@ def _show(report: "CheckReport") -> None:
     console.print(f"{report.method}{f': it shows {report.shows}' if report.shows else ''}")
     console.print(stages, answers)
     if report.kept:
-        many, keep, least = len(report.kept.in_common), report.kept.keep, min(report.kept.in_common)
-        mean = keep * report.kept.mean_fraction
-        console.print(f"kept in common on {many} pictures: {mean:.1f} of {keep} on average, {least} at least")
+        console.print(*_kept_lines(report.kept), sep="\n", markup=False, soft_wrap=True)
     if report.device:
         _show(report.device)
+
+
+def _kept_lines(kept: "Overlap") -> Iterator[str]:
+    many = len(kept.in_common)
+    if kept.mean_fraction is not None:
+        mean, least = kept.keep * kept.mean_fraction, min(kept.in_common)
+        yield f"kept in common on {many} pictures: {mean:.1f} of {kept.keep} on average, {least} at least"
+    if kept.skipped:
+        yield f"skipped {len(kept.skipped)} of {many + len(kept.skipped)} pictures:"
+        yield from (f"  {reason}" for reason in kept.skipped)
 
 
 def _mark(good: bool) -> str:

@@ -12,23 +12,29 @@ from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import ImageSpec
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of `keep` tokens, how many both kept on each picture, each engine after its own vision and head stages."""
+    """Of `keep` tokens, how many both kept on each picture, each engine after its own vision and head stages.
+
+    `skipped` are the pictures that could not be read, each with the reason.
+    """
 
     keep: int
     in_common: tuple[int, ...]
+    skipped: tuple[str, ...] = ()
 
     @property
-    def mean_fraction(self) -> float:
-        """Average share of kept tokens in common.
+    def mean_fraction(self) -> float | None:
+        """Average share of kept tokens in common, None where no picture could be read.
 
         >>> Overlap(4, (4, 2)).mean_fraction
         0.75
         """
+        if not self.in_common:
+            return None
         return sum(self.in_common) / (self.keep * len(self.in_common))
 
 
@@ -47,12 +53,16 @@ def compare_kept(
     pictures: Iterable[Path],
     progress: Callable[[str], None],
 ) -> Overlap:
-    """Both engines' kept tokens of each picture, the tail never run."""
-    common, keep = [], 0
+    """Both engines' kept tokens of each picture, the tail never run; a picture that cannot be read is skipped."""
+    common, skipped, keep = list[int](), list[str](), 0
     for nth, picture in enumerate(pictures, start=1):
         progress(f"comparing kept tokens, picture {nth}")
-        pixels = preprocess(load_image(picture), spec)
+        try:
+            pixels = preprocess(load_image(picture), spec)
+        except BadRequest as reason:
+            skipped.append(str(reason))
+            continue
         first, second = (set(select(engine, prompt, pixels)[0].kept.tolist()) for engine in engines)
         keep = len(first)
         common.append(len(first & second))
-    return Overlap(keep, tuple(common))
+    return Overlap(keep, tuple(common), tuple(skipped))

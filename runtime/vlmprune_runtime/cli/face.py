@@ -1,6 +1,7 @@
 """What all commands share: arguments in, an exit code out, errors as one line, never a traceback."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ def run_command(parser: argparse.ArgumentParser, body: Body, argv: Sequence[str]
     """
     try:
         _never_fail_to_print()
-        with _tidy_when_ended():
+        with _tidy_when_ended(), _warnings_shown(parser.prog):
             body(parser.parse_args(argv))
         sys.stdout.flush()
         return 0
@@ -70,6 +71,19 @@ def _tidy_when_ended() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _warnings_shown(prog: str) -> Iterator[None]:
+    """What the runtime logs as a warning is one line on stderr, in the manner of errors."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"{prog}: warning: %(message)s"))
+    logger = logging.getLogger("vlmprune_runtime")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _never_fail_to_print() -> None:
