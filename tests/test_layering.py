@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "runtime": {"vlmprune_runtime"},
     "export": {"vlmprune_runtime", "vlmprune_export"},
-    "tools": {"vlmprune_runtime", "vlmprune_export", "vlmprune_tools"},
+    "tools": {"vlmprune_runtime", "vlmprune_export", "vlmprune_tools", "pocket_training"},
 }
 OURS = set().union(*MAY_IMPORT.values())
 HEAVY = {"torch", "transformers", "onnx", "onnxscript", "onnx_ir", "safetensors"}
@@ -39,3 +39,8 @@ def test_the_walk_sees_what_it_must() -> None:
         imported("def f():\n    import torch\n    from vlmprune_tools.x import y\n")
     )
     assert len(SOURCES) > 50
+
+
+def test_the_wheel_does_not_need_the_training_recipe() -> None:
+    wheel = (ROOT / "tools" / "vlmprune_tools").rglob("*.py")
+    assert not any("pocket_training" in imported(path.read_text(encoding="utf-8")) for path in wheel)

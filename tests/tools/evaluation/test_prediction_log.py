@@ -94,7 +94,7 @@ def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
     path = open_prediction_log(tmp_path / "a.json", "0" * 64).path
     assert path is not None
     path.write_text("my notes\n")
-    with pytest.raises(BadRequest, match="is not a log of predictions"):
+    with pytest.raises(BadRequest, match="is not a log of "):
         open_prediction_log(tmp_path / "a.json", "0" * 64)
     assert path.read_text() == "my notes\n"
 

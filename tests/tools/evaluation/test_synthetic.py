@@ -10,23 +10,28 @@ import pytest
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
 from vlmprune_tools.evaluation.synthetic import FEWEST_PICTURES, Source, synthetic_dataset
-from vlmprune_tools.pocket.backgrounds import photo_pixels
-from vlmprune_tools.pocket.scenes import Drawn, Placed, Scene
-from vlmprune_tools.pocket.sources import font, source
+from vlmprune_tools.scenes.photos import photo_pixels
+from vlmprune_tools.scenes.scene import PlacedObject, RenderedScene, Scene
+from vlmprune_tools.scenes.signs import font
+from vlmprune_tools.scenes.sources import source
 
 CONCEPTS = ("dog", "cat", "bus")
 
 
-def draw(split: str, index: int) -> Drawn:
+def render(split: str, index: int) -> RenderedScene:
     """One object, or two in a row in every third picture; the pixels tell split and index."""
-    objects = (Placed("dog", 10, 10, 50), Placed("cat", 200, 10, 50))
+    objects = (PlacedObject("dog", 10, 10, 50), PlacedObject("cat", 200, 10, 50))
     kind = "row" if index % 3 == 2 else "one"
     scene = Scene(kind, objects if kind == "row" else objects[:1], "red")
-    return Drawn(scene, np.full((4, 4, 3), index % 251 if split == "test" else 255, np.uint8), np.zeros(4, np.int8))
+    return RenderedScene(
+        scene, np.full((4, 4, 3), index % 251 if split == "test" else 255, np.uint8), np.zeros(4, np.int8)
+    )
 
 
 def drawn(limit: int = 80, seed: int = 0, start: int = 0) -> Dataset:
-    return synthetic_dataset("scenes", Source(draw, CONCEPTS), range(start, start + 1000), DatasetOptions(limit, seed))
+    return synthetic_dataset(
+        "scenes", Source(render, CONCEPTS), range(start, start + 1000), DatasetOptions(limit, seed)
+    )
 
 
 def test_every_task_has_its_share() -> None:
@@ -56,9 +61,9 @@ def test_the_same_wish_is_the_same_data_and_more_holds_fewer() -> None:
 def test_a_rare_task_does_not_draw_for_ever() -> None:
     seen: list[int] = []
 
-    def rarely(split: str, index: int) -> Drawn:
+    def rarely(split: str, index: int) -> RenderedScene:
         seen.append(index)
-        return draw(split, 2 if index == 3 else 0)
+        return render(split, 2 if index == 3 else 0)
 
     data = synthetic_dataset("scenes", Source(rarely, CONCEPTS), range(10**6), DatasetOptions(60))
     assert len(data.items) == 60

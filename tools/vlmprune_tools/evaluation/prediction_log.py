@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_tools.json_lines import append_json_line, read_json_lines
 
 
 @dataclass
@@ -21,9 +22,7 @@ class PredictionLog:
         """Adds the predictions for one item and writes them to disk."""
         self.predictions[key] = dict(predictions)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as stream:
-                line = {"item": key, "predictions": self.predictions[key]}
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            append_json_line(self.path, {"item": key, "predictions": self.predictions[key]})
 
 
 def open_prediction_log(out: Path | None, request: str) -> PredictionLog:
@@ -35,17 +34,11 @@ def open_prediction_log(out: Path | None, request: str) -> PredictionLog:
 
 
 def read_predictions(path: Path) -> dict[str, dict[str, str]]:
-    """Reads the whole lines of a log; removes a last line that a kill cut off."""
-    if not path.is_file():
-        return {}
-    *lines, torn = path.read_bytes().split(b"\n")
-    if torn:
-        path.write_bytes(b"".join(line + b"\n" for line in lines))
+    """Reads the predictions by item key and config name. Raises `BadRequest` for any other file."""
     try:
-        records = [json.loads(line) for line in lines]
-        return {str(record["item"]): dict(record["predictions"]) for record in records}
+        return {str(record["item"]): dict(record["predictions"]) for record in read_json_lines(path)}
     except (ValueError, KeyError, TypeError):
-        raise BadRequest(f"{path} is not a log of predictions; delete it to start again") from None
+        raise BadRequest(f"{path}: is not a log of predictions; delete it to start again") from None
 
 
 def digest(content: Mapping[str, Any]) -> str:

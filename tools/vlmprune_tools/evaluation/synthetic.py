@@ -57,7 +57,7 @@ def synthetic_dataset(
     name: str, source: Source, indices: Sequence[int], options: DatasetOptions, *, blind: bool = False
 ) -> Dataset:
     """Collects the questions of the first pictures until every task has its share."""
-    from vlmprune_tools.pocket.questions import questions
+    from vlmprune_tools.scenes.questions import questions
 
     def items_of(index: int) -> list[Item]:
         rng = random.Random(f"{SPLIT}/questions/{index}")
@@ -90,11 +90,11 @@ def collect_items(indices: Iterable[int], items_of: Callable[[int], list[Item]],
 
 def _source(name: str) -> Source:
     try:
-        from vlmprune_tools.pocket.artwork import artwork_of
-        from vlmprune_tools.pocket.concepts import known_concepts
-        from vlmprune_tools.pocket.sources import source
+        from vlmprune_tools.scenes.artwork import artwork_of
+        from vlmprune_tools.scenes.concepts import known_concepts
+        from vlmprune_tools.scenes.sources import WITHOUT_ARTWORK, source
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "scikit-image", "tools") from missing
     concepts = known_concepts()
-    artwork = {} if name in ("sign", "easy-vqa") else artwork_of(concepts)
+    artwork = {} if name in WITHOUT_ARTWORK else artwork_of(concepts)
     return Source(source(name, artwork), concepts)

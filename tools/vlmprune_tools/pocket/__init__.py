@@ -1,5 +1,4 @@
-"""Training of the default model's own part: scenes, features, projector and low-rank update, evaluation.
+"""The accuracy of the default model `pocket`: `python -m vlmprune_tools.pocket evaluate`.
 
-`python -m vlmprune_tools.pocket --help` lists the steps. Letters: B scenes in a batch, T tokens, N visual
-tokens, F width of the vision features (768), D width of the language model (576).
+`vlmprune_export.pocket` assembles the model; `tools/pocket_training` in the repository trains its own part.
 """

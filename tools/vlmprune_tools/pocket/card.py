@@ -1,17 +1,17 @@
-"""Measured figures into the record and the model card that are shipped with the weights."""
+"""Publishes measured figures in the record and the model card that are shipped with the weights."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmprune_tools.pocket.artwork import MEASURED_WITH
+from vlmprune_tools.scenes.artwork import EVALUATION_VENDORS
 
 START, STOP = "<!-- figures: start -->", "<!-- figures: stop -->"
 
 
 def publish_figures(figures: Sequence[Path], record: Path, card: Path) -> None:
-    """Put what `evaluate` printed into `record` (JSON) and, as tables, between the marks of `card`."""
+    """Puts outputs of `evaluate` into `record` (JSON) and, as tables, between the marks of `card`."""
     measured = [json.loads(path.read_text(encoding="utf-8")) for path in figures]
     content = json.loads(record.read_text(encoding="utf-8")) | {"measured": measured}
     record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -22,7 +22,7 @@ def publish_figures(figures: Sequence[Path], record: Path, card: Path) -> None:
 
 
 def table(measured: Mapping[str, Any]) -> str:
-    """One evaluation as a Markdown table.
+    """Returns one evaluation as a Markdown table.
 
     >>> print(table({"source": "hard", "split": "test", "pictures": 9, "blind": False, "dtype": "float32",
     ...     "families": {"naming": {"right": 9, "asked": 10, "accuracy": 0.9, "interval": [0.6, 0.98],
@@ -35,7 +35,7 @@ def table(measured: Mapping[str, Any]) -> str:
     <BLANKLINE>
     """
     rows = [
-        f"**{measured['source']}, {measured['split']}, {measured['pictures']} pictures ({circumstances(measured)})**",
+        f"**{measured['source']}, {measured['split']}, {measured['pictures']} pictures ({conditions(measured)})**",
         "",
     ]
     rows += [
@@ -46,22 +46,22 @@ def table(measured: Mapping[str, Any]) -> str:
     return "\n".join([*rows, ""])
 
 
-def circumstances(measured: Mapping[str, Any]) -> str:
-    """What is unlike the usual evaluation.
+def conditions(measured: Mapping[str, Any]) -> str:
+    """Returns the data type and all conditions that differ from the usual evaluation.
 
-    >>> circumstances({"dtype": "bfloat16", "blind": True, "reworded": True, "vendors": "facebook"})
+    >>> conditions({"dtype": "bfloat16", "blind": True, "reworded": True, "vendors": "facebook"})
     'bfloat16, artwork of facebook, in words never trained on, blind: a grey picture is shown'
     """
-    vendors = measured.get("vendors", ",".join(MEASURED_WITH))
-    told = [measured["dtype"]]
-    told += [f"artwork of {vendors}"] if vendors != ",".join(MEASURED_WITH) else []
-    told += ["in words never trained on"] if measured.get("reworded") else []
-    told += ["blind: a grey picture is shown"] if measured["blind"] else []
-    return ", ".join(told)
+    vendors = measured.get("vendors", ",".join(EVALUATION_VENDORS))
+    listed = [measured["dtype"]]
+    listed += [f"artwork of {vendors}"] if vendors != ",".join(EVALUATION_VENDORS) else []
+    listed += ["in words never trained on"] if measured.get("reworded") else []
+    listed += ["blind: a grey picture is shown"] if measured["blind"] else []
+    return ", ".join(listed)
 
 
 def table_row(family: str, figures: Mapping[str, Any]) -> str:
-    """One family of questions."""
+    """Returns the table's row for one family of questions."""
     low, high = figures["interval"]
     cells = (
         family,
