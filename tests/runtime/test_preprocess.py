@@ -10,9 +10,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from photos import odd_pictures, photos
 from PIL import Image
 
+from photos import odd_pictures, photos
 from vlmprune_runtime import resampling
 from vlmprune_runtime.picture import to_rgb
 from vlmprune_runtime.preprocess import preprocess, seen_picture
