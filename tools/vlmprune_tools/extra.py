@@ -1,4 +1,4 @@
-"""Packages that come with the extra `tools`, imported when they are needed."""
+"""Imports packages of the extra `tools` when they are needed."""
 
 from importlib import import_module
 from typing import Any
@@ -7,7 +7,7 @@ from vlmprune_runtime.errors import MissingExtra
 
 
 def tools_package(name: str) -> Any:
-    """The module of that name; `MissingExtra` says how to install what is not there.
+    """Imports the module of that name. Raises `MissingExtra`, which says how to install a missing package.
 
     >>> tools_package("json").dumps([1])
     '[1]'

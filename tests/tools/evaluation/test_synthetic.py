@@ -28,21 +28,21 @@ def render(split: str, index: int) -> RenderedScene:
     )
 
 
-def drawn(limit: int = 80, seed: int = 0, start: int = 0) -> Dataset:
+def dataset(limit: int = 80, seed: int = 0, start: int = 0) -> Dataset:
     return synthetic_dataset(
         "scenes", Source(render, CONCEPTS), range(start, start + 1000), DatasetOptions(limit, seed)
     )
 
 
 def test_every_task_has_its_share() -> None:
-    data = drawn(80)
+    data = dataset(80)
     counts = Counter(item.task for item in data.items)
     assert set(counts) == {"naming", "presence", "colour", "left-right", "relation", "position", "counting"}
     assert sum(counts.values()) == 80 and max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_questions_of_a_picture_are_side_by_side_and_about_it() -> None:
-    data = drawn(80)
+    data = dataset(80)
     pictures = [item.picture for item in data.items]
     assert pictures == sorted(pictures, key=int)
     assert all(np.asarray(data.load_picture(name)).flat[0] == int(name) for name in pictures)
@@ -51,11 +51,11 @@ def test_questions_of_a_picture_are_side_by_side_and_about_it() -> None:
 
 
 def test_the_same_wish_is_the_same_data_and_more_holds_fewer() -> None:
-    assert drawn(40).items == drawn(40).items
-    few, many = ({item.key for item in drawn(limit).items} for limit in (40, 80))
+    assert dataset(40).items == dataset(40).items
+    few, many = ({item.key for item in dataset(limit).items} for limit in (40, 80))
     assert few < many
-    assert drawn(40).pictures == drawn(80).pictures == tuple(map(str, range(100)))  # what a blind model is shown
-    assert drawn(40).sha256 == drawn(80).sha256 != drawn(40, start=7).sha256
+    assert dataset(40).pictures == dataset(80).pictures == tuple(map(str, range(100)))  # what a blind model is shown
+    assert dataset(40).sha256 == dataset(80).sha256 != dataset(40, start=7).sha256
 
 
 def test_a_rare_task_does_not_draw_for_ever() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Memory
-from vlmprune_tools.report import lines
+from vlmprune_tools.report import line_charts
 from vlmprune_tools.report.accuracy import AccuracyRecord
 from vlmprune_tools.report.bars import memory_bars, meter, stage_bar, widest_ms
 
@@ -22,20 +22,20 @@ def test_every_interval_is_inside_the_axes(drawn: list[tuple[float, float, float
         for keep, (low, mid, high) in enumerate(map(sorted, drawn))
     ]
     record = AccuracyRecord.model_validate({"kind": "accuracy", "model": "m", "visual_tokens": 20, "rows": rows})
-    (chart,) = lines.charts(record)
+    (chart,) = line_charts.draw_charts(record)
     (line,) = chart.lines
     heights = [tick.at for tick in chart.grid]
-    assert (heights[0], heights[-1]) == (lines.BOTTOM, lines.TOP)
+    assert (heights[0], heights[-1]) == (line_charts.BOTTOM, line_charts.TOP)
     assert heights == sorted(heights, reverse=True)
-    assert len(heights) <= lines.MOST_GRID_LINES + 3
+    assert len(heights) <= line_charts.MOST_GRID_LINES + 3
     for point in line.points:
-        assert lines.TOP <= point.top <= point.y <= point.bottom <= lines.BOTTOM
-        assert lines.LEFT < point.x < lines.RIGHT
+        assert line_charts.TOP <= point.top <= point.y <= point.bottom <= line_charts.BOTTOM
+        assert line_charts.LEFT < point.x < line_charts.RIGHT
 
 
 def test_accuracy_lies_between_its_grid_lines(accuracy_fields: dict[str, Any]) -> None:
     """Intervals reach from .65 to .95: the axis from 65 % to 95 % by fives."""
-    chart, reading = lines.charts(AccuracyRecord.model_validate(accuracy_fields))
+    chart, reading = line_charts.draw_charts(AccuracyRecord.model_validate(accuracy_fields))
     assert [tick.label for tick in chart.grid] == [f"{share} %" for share in (65, 70, 75, 80, 85, 90, 95)]
     ours, random = chart.lines
     assert [line.method for line in chart.lines] == ["vlm-pruner", "random"]

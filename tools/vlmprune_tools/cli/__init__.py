@@ -1,1 +1,1 @@
-"""The commands of the tools."""
+"""The commands `vlmprune-eval` and `vlmprune-report`."""

@@ -1,4 +1,4 @@
-"""The accuracy record: accuracy of a bundle or a model over tasks, pruners and rates."""
+"""The schema of accuracy records: the accuracy of a model over tasks, pruners and rates."""
 
 from typing import Annotated, Literal
 
@@ -11,10 +11,10 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class AccuracyRow(BaseModel):
-    """One task at one rate. `low`, `high`: its 95 % interval. `n`: questions.
+    """One task at one rate, with a 95 % interval from `low` to `high` over `n` questions.
 
-    `method` is a pruner, or "unpruned" with `keep` = all visual tokens; `retained_percent` is 100 * accuracy over
-    the unpruned accuracy, which is no percentage of anything when that is 0: null.
+    `method` is a pruner, or "unpruned" with `keep` = all visual tokens. `retained_percent` is 100 * accuracy over the
+    unpruned accuracy, or null if that is 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,7 +30,7 @@ class AccuracyRow(BaseModel):
 
 
 class Questions(BaseModel):
-    """What was asked about; `templated`: the questions are made by rule, not asked by people."""
+    """The dataset; `templated` says that rules made the questions, not people."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -41,7 +41,7 @@ class Questions(BaseModel):
 
 
 class AccuracyRecord(BaseModel):
-    """One evaluation. Fields that are not listed here are the evaluation's own and stay unread."""
+    """One evaluation. The evaluation writes more fields than these, which the report does not read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -1,16 +1,16 @@
-"""Bars of a result: what is drawn, as shares of the widest."""
+"""Lays out the bars of a result as shares of the widest bar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlmprune_runtime.benchmark.record import Memory, Result, Way
 from vlmprune_runtime.benchmark.summary import STAGES
-from vlmprune_tools.report.wording import ms, size, times
+from vlmprune_tools.report.formatting import ms, size, times
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a bar; `kind` chooses its colour."""
+    """A segment of a bar; `kind` chooses its colour."""
 
     kind: str
     width_percent: float
@@ -19,7 +19,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """A named row of pieces with a number behind it."""
+    """A named row of segments, followed by a value."""
 
     name: str
     segments: tuple[Segment, ...]
@@ -28,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Meter:
-    """What was reached of what was possible; widths are shares of the larger of the two."""
+    """A measured speedup beside its ceiling; widths are shares of the larger of the two."""
 
     name: str
     measured: str
@@ -39,46 +39,46 @@ class Meter:
 
 
 def stage_bar(name: str, way: Way, widest_ms: float) -> Bar:
-    """The way to the first token, one piece a stage."""
-    found = [(stage, way.stages_ms[stage].p50) for stage in STAGES if stage in way.stages_ms]
-    pieces = [Segment(stage, _share(value, widest_ms), f"{stage} {ms(value)}") for stage, value in found]
-    return Bar(name, tuple(pieces), ms(way.ttft_ms.p50))
+    """Returns the time to the first token, with one segment per stage."""
+    medians = [(stage, way.stages_ms[stage].p50) for stage in STAGES if stage in way.stages_ms]
+    segments = [Segment(stage, _share(value, widest_ms), f"{stage} {ms(value)}") for stage, value in medians]
+    return Bar(name, tuple(segments), ms(way.ttft_ms.p50))
 
 
 def widest_ms(results: Sequence[Result]) -> float:
-    """The longest row of stages, so that all bundles of a device are drawn to one scale."""
+    """Returns the longest time, which gives all bundles of a device one scale."""
     ways = [way for result in results for way in (result.unpruned, result.pruned)]
     return max(max(sum(spread.p50 for spread in way.stages_ms.values()), way.ttft_ms.p50) for way in ways)
 
 
 def decode_bars(result: Result) -> tuple[Bar, ...]:
-    """Tokens a second after the first, none if there was no second token."""
+    """Returns decode speeds after the first token; none if there was no second token."""
     speeds = (result.unpruned.decode_tokens_per_s, result.pruned.decode_tokens_per_s)
-    found = [(name, speed) for name, speed in zip(("unpruned", "pruned"), speeds, strict=True) if speed]
-    return _plain_bars([(name, speed, f"{speed:.1f} tokens/s") for name, speed in found])
+    rows = [(name, speed) for name, speed in zip(("unpruned", "pruned"), speeds, strict=True) if speed]
+    return _plain_bars([(name, speed, f"{speed:.1f} tokens/s") for name, speed in rows])
 
 
 def cache_bars(result: Result) -> tuple[Bar, ...]:
-    """Cache rows in use after the answer."""
+    """Returns the bytes of the KV cache in use after the answer."""
     counts = (result.unpruned.kv_cache_filled_bytes, result.pruned.kv_cache_filled_bytes)
-    found = [(name, count) for name, count in zip(("unpruned", "pruned"), counts, strict=True) if count]
-    return _plain_bars([(name, count, size(count)) for name, count in found])
+    rows = [(name, count) for name, count in zip(("unpruned", "pruned"), counts, strict=True) if count]
+    return _plain_bars([(name, count, size(count)) for name, count in rows])
 
 
 def memory_bars(memory: Memory) -> tuple[Bar, ...]:
-    """What loading and running added to the process, or its whole size where nothing was noted before."""
+    """Returns the memory that loading and running added, or the process's size if none was noted before."""
     before = memory.before_load_bytes or 0
     rows = (
         ("peak unpruned", memory.unpruned_peak_bytes),
         ("peak pruned", memory.pruned_peak_bytes),
         ("loaded", memory.after_load_bytes),
     )
-    found = [(name, count - before) for name, count in rows if count is not None and count > before]
-    return _plain_bars([(name, count, size(count)) for name, count in found])
+    added = [(name, count - before) for name, count in rows if count is not None and count > before]
+    return _plain_bars([(name, count, size(count)) for name, count in added])
 
 
 def meters(result: Result) -> tuple[Meter, ...]:
-    """Speedups beside their ceilings."""
+    """Returns the speedups beside their ceilings."""
     most, ratios = result.ceilings, result.ratios
     if most is None:
         return ()
@@ -90,10 +90,10 @@ def meters(result: Result) -> tuple[Meter, ...]:
 
 
 def meter(name: str, measured: float, possible: float) -> Meter:
-    """One speedup and its ceiling.
+    """Returns one speedup beside its ceiling.
 
-    >>> drawn = meter("first token", 2.0, 3.0)
-    >>> drawn.measured_percent, drawn.possible_percent, drawn.share
+    >>> bar = meter("first token", 2.0, 3.0)
+    >>> bar.measured_percent, bar.possible_percent, bar.share
     (66.67, 100.0, '67 % of the ceiling')
     """
     most = max(measured, possible)
@@ -108,7 +108,7 @@ def _plain_bars(rows: Sequence[tuple[str, float, str]]) -> tuple[Bar, ...]:
 
 
 def kind_of(name: str) -> str:
-    """The colour of a row by its name.
+    """Returns the colour of a row by its name.
 
     >>> kind_of("peak unpruned"), kind_of("pruned"), kind_of("loaded")
     ('unpruned', 'pruned', 'neutral')

@@ -1,4 +1,4 @@
-"""Pictures of kept tokens, small enough to travel inside the page."""
+"""Embeds pictures of kept tokens in the page, scaled down."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ MAX_SIDE_PX, QUALITY = 1000, 88
 
 @dataclass(frozen=True)
 class Overlay:
-    """A picture as a data address, and what its file was called."""
+    """A picture as a data URL, and the name of its file."""
 
     name: str
     address: str
@@ -21,7 +21,7 @@ class Overlay:
 
 
 def embed(path: Path) -> Overlay:
-    """The picture encoded anew, so that nothing else that was in the file gets into the page."""
+    """Encodes the picture again, so that no metadata of the file gets into the page."""
     picture = load_image(path)
     picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""`render_report`: records in, HTML out."""
+"""Renders records as HTML."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from vlmprune_runtime import __version__
 from vlmprune_runtime.benchmark.summary import STAGES
-from vlmprune_tools.report import lines, wording
+from vlmprune_tools.report import formatting, line_charts
 from vlmprune_tools.report.overlays import Overlay
 from vlmprune_tools.report.reading import Records
 from vlmprune_tools.report.sections import accuracy_section, device_sections
@@ -16,7 +16,7 @@ FILTERS = ("ms", "size", "times", "percent")
 
 
 def render_report(records: Records, overlays: Sequence[Overlay] = ()) -> str:
-    """The whole page; it asks nothing of any network and runs no script."""
+    """Returns the whole page, which loads nothing from a network and runs no script."""
     templates = environment()
     style, _, _ = templates.loader.get_source(templates, "report.css")  # type: ignore[union-attr]
     return templates.get_template("report.html.j2").render(
@@ -26,13 +26,13 @@ def render_report(records: Records, overlays: Sequence[Overlay] = ()) -> str:
         accuracies=[accuracy_section(record) for record in records.accuracies],
         overlays=overlays,
         stages=STAGES,
-        axes=lines,
+        axes=line_charts,
     )
 
 
 def environment() -> Environment:
-    """Templates in which every value is cleaned of control marks and then escaped."""
-    made = Environment(
+    """Returns templates in which every value loses its control characters and is then escaped."""
+    templates = Environment(
         loader=PackageLoader("vlmprune_tools.report", "templates"),
         autoescape=True,
         finalize=clean,
@@ -40,10 +40,10 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update({name: getattr(wording, name) for name in FILTERS})
-    return made
+    templates.filters.update({name: getattr(formatting, name) for name in FILTERS})
+    return templates
 
 
 def clean(value: object) -> object:
-    """A value as it is put into the page."""
-    return wording.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Returns a value without control characters, as the page may contain it."""
+    return formatting.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value

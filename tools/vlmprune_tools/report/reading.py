@@ -1,4 +1,4 @@
-"""Reading records, whichever kind each file holds."""
+"""Reads records; each file may hold one of any kind."""
 
 import json
 from collections.abc import Iterable
@@ -18,21 +18,21 @@ KINDS: dict[str, type[BaseModel]] = {"benchmark": BenchmarkRecord, "accuracy": A
 
 @dataclass(frozen=True)
 class Records:
-    """All that was read, in the order of the files."""
+    """The records of both kinds, in the order of the files."""
 
     benchmarks: tuple[BenchmarkRecord, ...]
     accuracies: tuple[AccuracyRecord, ...]
 
 
 def read_records(paths: Iterable[Path]) -> Records:
-    """The records of all files; `BadRequest` names the file and the field that is wrong."""
-    found = [read_record(path) for path in paths]
-    benchmarks = tuple(record for record in found if isinstance(record, BenchmarkRecord))
-    return Records(benchmarks, tuple(record for record in found if isinstance(record, AccuracyRecord)))
+    """Reads all files; `BadRequest` names the file and the field that is wrong."""
+    records = [read_record(path) for path in paths]
+    benchmarks = tuple(record for record in records if isinstance(record, BenchmarkRecord))
+    return Records(benchmarks, tuple(record for record in records if isinstance(record, AccuracyRecord)))
 
 
 def read_record(path: Path) -> BaseModel:
-    """One file's record."""
+    """Reads the record of one file."""
     text = _read(path)
     try:
         fields: Any = json.loads(text)

@@ -1,4 +1,4 @@
-"""The page's parts: devices with their results, evaluations with their charts."""
+"""Collects the page's sections: devices with their results, evaluations with their charts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from vlmprune_tools.report.bars import (
     stage_bar,
     widest_ms,
 )
-from vlmprune_tools.report.lines import Chart, charts, methods_of
+from vlmprune_tools.report.line_charts import Chart, draw_charts, methods_of
 
 
 @dataclass(frozen=True)
 class Card:
-    """One bundle on one device."""
+    """The results of one bundle on one device."""
 
     result: Result
     created: str
@@ -36,7 +36,7 @@ class Card:
 
 @dataclass(frozen=True)
 class DeviceSection:
-    """All results of one device."""
+    """A device with all its results."""
 
     device: Device
     cards: tuple[Card, ...]
@@ -44,7 +44,7 @@ class DeviceSection:
 
 @dataclass(frozen=True)
 class RateTable:
-    """Tasks and methods down, rates across."""
+    """A table with tasks and methods as rows and rates as columns."""
 
     keeps: tuple[int, ...]
     rows: tuple[tuple[str, str, tuple[AccuracyRow | None, ...]], ...]
@@ -52,7 +52,7 @@ class RateTable:
 
 @dataclass(frozen=True)
 class AccuracySection:
-    """One evaluation."""
+    """An evaluation with its charts and its table."""
 
     record: AccuracyRecord
     methods: tuple[str, ...]
@@ -61,7 +61,7 @@ class AccuracySection:
 
 
 def device_sections(records: Sequence[BenchmarkRecord]) -> tuple[DeviceSection, ...]:
-    """Devices in the order they come; a device is the same if it has the same name and system."""
+    """Returns the devices in order of first appearance; equal kind, name and system mean the same device."""
     groups: dict[tuple[str, str, str], list[BenchmarkRecord]] = {}
     for record in records:
         device = record.device
@@ -90,12 +90,12 @@ def _card(record: BenchmarkRecord, result: Result, widest: float) -> Card:
 
 
 def accuracy_section(record: AccuracyRecord) -> AccuracySection:
-    """Charts and the table of one evaluation."""
-    return AccuracySection(record, tuple(methods_of(record.rows)), charts(record), rate_table(record.rows))
+    """Returns the section of one evaluation."""
+    return AccuracySection(record, tuple(methods_of(record.rows)), draw_charts(record), rate_table(record.rows))
 
 
 def rate_table(rows: Sequence[AccuracyRow]) -> RateTable:
-    """Every task and method, at every rate or None where it was not measured."""
+    """Returns a row per task and method, with None at rates that were not measured."""
     pruned = [row for row in rows if row.method != UNPRUNED]
     keeps = tuple(sorted({row.keep for row in pruned}, reverse=True))
     found = {(row.task, row.method, row.keep): row for row in pruned}

@@ -1,4 +1,4 @@
-"""Numbers and names as the page prints them."""
+"""Formats numbers and names for the page."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ KIBI, MEBI, GIBI = 2**10, 2**20, 2**30
 
 
 def plain(text: object) -> str:
-    """Text without control and direction marks, which could make a page read as something else.
+    """Removes control and direction characters, which could make text look like something else.
 
     >>> plain("safe\\u202egnp.exe\\n")
     'safegnp.exe'
@@ -15,7 +15,7 @@ def plain(text: object) -> str:
 
 
 def ms(value: float) -> str:
-    """Milliseconds, or seconds where those are many.
+    """Formats milliseconds, as seconds from 1000 ms on.
 
     >>> ms(0.234), ms(12.34), ms(345.6), ms(4906.0)
     ('0.2 ms', '12.3 ms', '346 ms', '4.91 s')
@@ -26,7 +26,7 @@ def ms(value: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that suits them.
+    """Formats bytes with a binary unit.
 
     >>> size(3 * 2**20), size(700), size(5 * 2**30)
     ('3.0 MiB', '700 B', '5.00 GiB')
@@ -39,7 +39,7 @@ def size(count: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A speedup.
+    """Formats a speedup.
 
     >>> times(2.834) == "2.83\N{MULTIPLICATION SIGN}"
     True
@@ -48,7 +48,7 @@ def times(ratio: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of one.
+    """Formats a fraction as a percentage.
 
     >>> percent(0.8889)
     '88.9 %'
