@@ -51,9 +51,9 @@ def penalise_repetition(scores: Logits, sequence: Ids, penalty: float) -> None:
     """
     if penalty == 1:
         return
-    seen = _inside(np.unique(sequence), scores)
-    found, factor = scores[seen], np.float32(penalty)
-    scores[seen] = np.where(found < 0, found * factor, found / factor)
+    seen, factor = np.zeros(len(scores), dtype=bool), np.float32(penalty)
+    seen[_inside(sequence, scores)] = True  # np.unique would import numpy.ma within the first token's time
+    scores[seen] = np.where(scores[seen] < 0, scores[seen] * factor, scores[seen] / factor)
 
 
 def repeated_ngrams(sequence: Ids, size: int) -> Ids:

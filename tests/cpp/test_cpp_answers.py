@@ -6,13 +6,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from running import WAYS, WHY, asked, called, expected, tokens
+from running import PROMPT, WAYS, WHY, asked, called, expected, tokens
 
 from vlmprune_runtime.benchmark import record
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Run, Way
 from vlmprune_runtime.benchmark.summary import paired_ratio, spread
 from vlmprune_runtime.bundle import file_sha256, open_bundle
 from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops
+from vlmprune_runtime.generate import Request, open_runner
+from vlmprune_runtime.sample import SAMPLE_IMAGE
 
 pytest.importorskip("executorch.runtime", reason=WHY)
 
@@ -67,6 +69,41 @@ def test_an_answer_ends_before_a_stop_token(runner: Path, broken: Path, question
     manifest["generation"]["stop_token_ids"] = [ids[3]]
     (broken / "bundle.json").write_text(json.dumps(manifest))
     assert tokens(called([runner], *asked(broken, question))) == ids[: ids.index(ids[3])]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "repetition": {"repetition_penalty": 1.6},
+    "bigrams": {"no_repeat_ngram_size": 2},
+    "bad words and a length": {"bad_words_ids": [[n] for n in range(40)] + [[50, 51]], "min_new_tokens": 6},
+    "suppressed": {"suppress_token_ids": [*range(30, 60), 5000], "begin_suppress_token_ids": list(range(60, 90))},
+    "forced end": {"forced_stop_token_ids": [7], "max_new_tokens": 5},
+    "length of the whole": {"min_length": 90, "max_length": 85, "stop_token_ids": list(range(20, 96))},
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_generation_settings_are_followed(runner: Path, broken: Path, question: Path, case: str) -> None:
+    """Without --max-tokens, so that the bundle's own limit counts; the Python engine says what is right."""
+    manifest = json.loads((broken / "bundle.json").read_text())
+    manifest["generation"] |= SETTINGS[case]
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    right = list(open_runner(broken).answer(Request(SAMPLE_IMAGE, PROMPT)).token_ids)
+    assert right != expected(question, "pruned")["token_ids"]
+    assert tokens(called([runner], *asked(broken, question))) == right
+
+
+def test_a_bundle_that_draws_is_answered_greedily_only_when_asked_to(
+    runner: Path, broken: Path, question: Path
+) -> None:
+    manifest = json.loads((broken / "bundle.json").read_text())
+    manifest["generation"]["do_sample"] = True
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    refused = called([runner], *asked(broken, question))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "does not do; add --greedy" in refused.stderr
+    wanted = expected(question, "pruned")
+    limit = str(wanted["max_tokens"])
+    assert tokens(called([runner], *asked(broken, question, "--greedy", "--max-tokens", limit))) == wanted["token_ids"]
 
 
 def test_an_answer_ends_where_the_context_does(runner: Path, bundle: Path, question: Path) -> None:

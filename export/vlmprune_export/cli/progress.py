@@ -16,7 +16,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
     Notes and warnings stay on the terminal."""
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
-        yield lambda line: console.print(line)
+        yield lambda line: console.print(line, soft_wrap=True)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -25,7 +25,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
 
         def begin(line: str) -> None:
             if line.startswith(KEPT):
-                bar.console.print(line)
+                bar.console.print(line, soft_wrap=True)
                 return
             if _step(line) not in begun:
                 begun.append(_step(line))

@@ -37,9 +37,10 @@ Answer a question with an ExecuTorch bundle; the token ids of the answer go to s
   --pixels FILE       pixels.f32 of `vlmprune-run ... --dump DIR`
   --prompt-ids FILE   prompt_ids.json of the same
   --json              measure pruned and unpruned in turn instead, and print a benchmark record
-  --max-tokens N      default 32; with --json every answer has this many, stop tokens or not
+  --max-tokens N      default: the bundle's limit, or 32; with --json every answer has this many, stop tokens or not
   --repetitions N     with --json: pairs of runs that count, default 10, after 2 that do not
   --no-prune          keep all visual tokens
+  --greedy            always the likeliest token, where the bundle would have tokens drawn
   --no-verify         do not check the hashes of the bundle's files
 )";
 
@@ -47,6 +48,7 @@ Arguments parse_arguments(int count, char** words) {
   Arguments found;
   const std::map<std::string, std::function<void()>> flags = {{"--json", [&] { found.json = true; }},
                                                               {"--no-prune", [&] { found.prune = false; }},
+                                                              {"--greedy", [&] { found.greedy = true; }},
                                                               {"--no-verify", [&] { found.verify = false; }},
                                                               {"--help", [&] { found.help = true; }}};
   using Take = std::function<void(const std::string&)>;

@@ -3,13 +3,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 namespace vlmprune {
 
 struct Arguments {
   std::filesystem::path bundle, pixels, prompt_ids;
-  bool json = false, prune = true, verify = true, help = false;
-  int64_t max_tokens = 32, repetitions = 10;
+  bool json = false, prune = true, greedy = false, verify = true, help = false;
+  std::optional<int64_t> max_tokens;
+  int64_t repetitions = 10;
 };
 
 // What is asked; a bad request for what makes no sense.

@@ -6,10 +6,14 @@
 namespace vlmprune {
 namespace {
 
-int64_t greedy(const Floats& logits) {
+// The likeliest token after the settings have changed the logits.
+int64_t chosen(Floats logits, const Task& task, const Integers& answer) {
   if (std::any_of(logits.begin(), logits.end(), [](float one) { return std::isnan(one); })) {
     throw engine_error("tail", "the logits are not numbers");
   }
+  Integers sequence = task.prompt.token_ids;
+  sequence.insert(sequence.end(), answer.begin(), answer.end());
+  adjust(logits, task.generation, {sequence, static_cast<int64_t>(answer.size()), task.max_tokens});
   return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
 
@@ -30,16 +34,15 @@ Answer answer(Program& program, const Manifest& manifest, const Task& task, bool
   Answer found{};
   const auto start = Clock::now();
   State state = prefill(program, task.prompt, task.pixels, prune, found.timings);
-  int64_t token = greedy(state.logits);
+  int64_t token = chosen(state.logits, task, found.token_ids);
   found.timings.ttft_ms = ms_since(start);
-  const auto& stops = task.stop_token_ids;
-  while (std::find(stops.begin(), stops.end(), token) == stops.end()) {
+  while (!task.generation.stops_at(token)) {
     found.token_ids.push_back(token);
     const bool enough = static_cast<int64_t>(found.token_ids.size()) >= task.max_tokens;
     if (enough || state.head_tokens >= manifest.context_tokens) break;
     const auto began = Clock::now();
     state = decode(program, token, state);
-    token = greedy(state.logits);
+    token = chosen(state.logits, task, found.token_ids);
     found.timings.decode_ms.push_back(ms_since(began));
   }
   found.head_tokens = state.head_tokens;

@@ -8,13 +8,13 @@
 
 namespace vlmprune {
 
-// What is asked: how many tokens at most, and which end the answer (none for a benchmark, so that both ways decode
-// the same count).
+// What is asked: how many tokens at most, and how they are chosen (a benchmark has no settings, so that both ways
+// decode the same count).
 struct Task {
   const Prompt& prompt;
   const std::vector<Array>& pixels;
   int64_t max_tokens;
-  std::vector<int64_t> stop_token_ids;
+  Generation generation;
 };
 
 // Without the stop token; the caches hold so many rows at the end.

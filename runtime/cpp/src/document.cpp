@@ -111,6 +111,16 @@ int64_t Field::whole(int64_t least) const {
   return number;
 }
 
+double Field::number() const {
+  if (!value_.is_number()) throw error("should be a number, got " + shown(value_));
+  return value_.get<double>();
+}
+
+bool Field::yes_or_no() const {
+  if (!value_.is_boolean()) throw error("should be true or false, got " + shown(value_));
+  return value_.get<bool>();
+}
+
 std::vector<int64_t> Field::whole_numbers(int64_t least) const {
   std::vector<int64_t> found;
   for (const Field& item : items()) found.push_back(item.whole(least));

@@ -48,6 +48,8 @@ class Field {
   bool is_text() const { return value_.is_string(); }
   std::string text() const;
   int64_t whole(int64_t least) const;
+  double number() const;
+  bool yes_or_no() const;
   std::vector<int64_t> whole_numbers(int64_t least) const;
   std::vector<std::string> texts() const;
   const nlohmann::json& raw() const { return value_; }

@@ -10,7 +10,7 @@
 namespace vlmprune {
 namespace {
 
-constexpr int64_t kWarmups = 2;
+constexpr int64_t kWarmups = 2, kMaxTokens = 32;
 
 std::string shown(const Integers& token_ids) {
   std::string text;
@@ -43,18 +43,25 @@ void measure(Program& program, Circumstances& known, int64_t repetitions) {
   }
 }
 
+// A measurement takes the likeliest tokens, whatever the bundle says of them.
+Task task_of(const Arguments& asked, const Manifest& manifest, const Prompt& prompt, const std::vector<Array>& pixels) {
+  if (asked.json) return {prompt, pixels, asked.max_tokens.value_or(kMaxTokens), {}};
+  const Generation& settings = manifest.generation;
+  if (settings.do_sample && !asked.greedy) {
+    throw bad_request("this bundle has its tokens drawn (do_sample), which this runner does not do; add --greedy");
+  }
+  const auto limit = settings.limit(static_cast<int64_t>(prompt.token_ids.size()), kMaxTokens);
+  return {prompt, pixels, asked.max_tokens.value_or(limit), settings};
+}
+
 void run(const Arguments& asked) {
   const auto before = resident_bytes();
   const auto start = Clock::now();
   const Bundle bundle = open_bundle(asked.bundle, asked.verify);
   const Prompt prompt = read_prompt(asked.prompt_ids, bundle.manifest);
   const auto pixels = read_pixels(asked.pixels, bundle.manifest, prompt.spans.size());
-  Task task{prompt, pixels, asked.max_tokens, {}};
-  if (asked.json) {
-    check_room(bundle.manifest, task);
-  } else {
-    task.stop_token_ids = bundle.manifest.stop_token_ids;
-  }
+  const Task task = task_of(asked, bundle.manifest, prompt, pixels);
+  if (asked.json) check_room(bundle.manifest, task);
   Program program(bundle);
   if (!asked.json) return answer_once(program, bundle, task, asked.prune);
   const Memory memory{before, resident_bytes(), {}, {}};

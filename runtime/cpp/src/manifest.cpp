@@ -140,7 +140,7 @@ Manifest parse_manifest(const Document& document) {
   if (const auto digest = source.find("sha256")) manifest.source_sha256 = digest->text();
   manifest.stages = parse_stages(root.at("stages"));
   manifest.image_token_id = prompt.at("image_token_id").whole(0);
-  manifest.stop_token_ids = root.at("generation").at("stop_token_ids").whole_numbers(0);
+  manifest.generation = parse_generation(root.at("generation"));
   manifest.pruner = parse_pruner(root.at("pruner"));
   manifest.text_model = parse_text_model(root.at("text_model"));
   if (const auto flops = root.find("vision_flops")) manifest.vision_flops = flops->whole(1);

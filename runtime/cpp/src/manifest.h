@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "document.h"
+#include "generation.h"
 
 namespace vlmprune {
 
@@ -56,7 +57,7 @@ struct Manifest {
   std::optional<std::string> source_sha256;
   std::map<std::string, Stage> stages;
   int64_t image_token_id;
-  std::vector<int64_t> stop_token_ids;
+  Generation generation;
   Pruner pruner;
   TextModel text_model;
   std::optional<int64_t> vision_flops;
