@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from vlmprune_export.adapters import build_adapter
+from vlmprune_export.agreement import check_parts, check_prompt
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
@@ -73,18 +74,21 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     staged = StagedModel(adapter, request.prune)
     visual_tokens = adapter.grid[0] * adapter.grid[1]
     context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
+    tokenizer = _tokenizer(checkpoint)
     image = image_spec(checkpoint.processor.image_processor, adapter)
+    check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
+    check_prompt(tokenizer, prompt, staged)
     generation = generation_settings(checkpoint.model, progress)
     levels = getattr(backend, "FITTED", {}).get(request.quantisation)
     if levels is not None:
-        fit_tail(staged, levels, sample_calibration(_tokenizer(checkpoint), prompt, image, visual_tokens), progress)
+        fit_tail(staged, levels, sample_calibration(tokenizer, prompt, image, visual_tokens), progress)
     stages = backend.lower(
         staged, folder, quantisation=request.quantisation, context_tokens=context,
         report=lambda stage: progress(f"lowering {stage}"), **request.options,
     )  # fmt: skip
     progress("writing the manifest")
-    _tokenizer(checkpoint).save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     manifest = Bundle(
         schema_version=1,
         name=checkpoint.name,

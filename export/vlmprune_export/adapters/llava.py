@@ -10,6 +10,7 @@ from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import TextModel
 
 TEXT_MODELS = ("llama", "mistral", "qwen2")
+NATIVE_SIZES = ("pixtral",)  # towers whose features follow each picture's own size
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 
@@ -54,6 +55,11 @@ def _check_text_model(text: Any) -> None:
 
 def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
     vision = config.vision_config
+    if vision.model_type in NATIVE_SIZES:
+        raise BadRequest(
+            f"vision tower {vision.model_type!r} has a grid of each picture's own size, which is not supported; "
+            "allowed: towers with one grid for all pictures, such as clip_vision_model, siglip_vision_model or dinov2"
+        )
     height_px, width_px = _pair(vision.image_size)
     patch_height_px, patch_width_px = _pair(vision.patch_size)
     if config.vision_feature_select_strategy == "full" and vision.model_type != "siglip_vision_model":

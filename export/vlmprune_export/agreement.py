@@ -1,0 +1,93 @@
+"""Whether the parts of a checkpoint fit each other, tried before anything is lowered.
+
+Vision stage and tokenizer are run once. A bundle whose numbers cannot be right is then refused within seconds, instead
+of being written and failing in every run.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from vlmprune_export.checkpoint import Checkpoint
+from vlmprune_export.staged import StagedModel
+from vlmprune_runtime.errors import BadRequest, first_line
+from vlmprune_runtime.prompt import encode_prompt
+from vlmprune_runtime.schema import PromptSpec
+
+_QUESTION = "What is in the picture?"
+
+
+def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedModel) -> None:
+    """Refuse features that are not the grid's, an image token that is none, and ids outside the embedding table.
+
+    Errors: `BadRequest` with what does not fit what.
+    """
+    _check_vocabulary(tokenizer, staged)
+    _check_image_token(checkpoint, tokenizer)
+    _check_features(staged)
+
+
+def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
+    """Refuse a prompt that has not one place for the picture, or has ids outside the embedding table."""
+    height, width = staged.adapter.grid
+    encoded = encode_prompt(tokenizer, prompt, height * width, _QUESTION)
+    if len(encoded.spans) != 1:
+        raise BadRequest(f"the prompt has {len(encoded.spans)} places for one picture; allowed: 1")
+    _check_ids("the prompt", encoded.token_ids.tolist(), staged)
+
+
+def _check_features(staged: StagedModel) -> None:
+    adapter, (height, width) = staged.adapter, staged.adapter.grid
+    with torch.inference_mode():
+        try:
+            features = staged.vision(torch.zeros(1, 3, *adapter.image_size_px))
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as cause:
+            raise BadRequest(f"the vision tower cannot be run on one picture: {first_line(cause)}") from cause
+    expected = (height * width, adapter.text_model.hidden_size)
+    if tuple(features.shape) != expected:
+        raise BadRequest(
+            f"the vision tower gives features of {_shape(features.shape)}; allowed: {_shape(expected)}, a row for each "
+            f"of {height} x {width} patches, as wide as the text model"
+        )
+    if not features.isfinite().all():
+        raise BadRequest("the vision tower gives features that are not finite; its weights are damaged")
+
+
+def _check_vocabulary(tokenizer: Tokenizer, staged: StagedModel) -> None:
+    adapter, rows = staged.adapter, staged.adapter.embedding.weight.shape[0]
+    sizes = {adapter.text_model.vocab_size, rows, int(adapter.lm_head.weight.shape[0])}  # type: ignore[arg-type, union-attr]
+    if len(sizes) != 1:
+        raise BadRequest(
+            f"vocab_size, embedding table and language-model head are of {sorted(sizes)} rows; allowed: one size"
+        )
+    _check_ids("the tokenizer", tokenizer.get_vocab(with_added_tokens=True).values(), staged)
+
+
+def _check_ids(what: str, ids: Iterable[int], staged: StagedModel) -> None:
+    highest, rows = max(ids, default=0), staged.adapter.embedding.weight.shape[0]
+    if highest >= rows:
+        raise BadRequest(
+            f"{what} has token ids up to {highest}, but the embedding table has {rows} rows; "
+            "tokenizer and weights are not of one checkpoint"
+        )
+
+
+def _check_image_token(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
+    config: Any = checkpoint.model.config
+    token = checkpoint.processor.image_token
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise BadRequest(f"the tokenizer has no image token {token!r}; config.json gives it id {config.image_token_id}")
+    if found != config.image_token_id:
+        raise BadRequest(
+            f"the tokenizer gives the image token {token!r} id {found}, config.json (image_token_id) "
+            f"{config.image_token_id}; allowed: one id in both"
+        )
+    if tokenizer.encode(token, add_special_tokens=False).ids != [found]:
+        raise BadRequest(f"the tokenizer splits the image token {token!r}; it must be a special token")
+
+
+def _shape(sizes: Iterable[int]) -> str:
+    return " x ".join(str(size) for size in sizes)

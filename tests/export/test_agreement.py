@@ -1,0 +1,85 @@
+"""A checkpoint whose parts do not fit each other is refused before anything is lowered."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import Dinov2WithRegistersConfig, LlavaForConditionalGeneration, PixtralVisionConfig
+
+from tiny import tiny_llava, tiny_processor, write_checkpoint
+from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.staged import PruneOptions
+from vlmprune_runtime.errors import BadRequest
+
+
+def refused(folder: Path, tmp_path: Path) -> str:
+    lines: list[str] = []
+    with pytest.raises(BadRequest) as found:
+        export_bundle(
+            ExportRequest(tmp_path / "bundle", str(folder), prune=PruneOptions(keep=8)), progress=lines.append
+        )
+    assert not [line for line in lines if line.startswith("lowering")]
+    assert not (tmp_path / "bundle").exists()
+    return str(found.value)
+
+
+def edit_tokenizer(folder: Path, old: str, new: str) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = folder / name
+        path.write_text(path.read_text().replace(old, new))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_tokenizer_without_the_image_token(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    edit_tokenizer(folder, "<image>", "<picture>")
+    assert "has no image token '<image>'; config.json gives it id 3" in refused(folder, tmp_path)
+
+
+def test_an_image_token_of_another_id(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    edit_config(folder, image_token_id=4)
+    assert "gives the image token '<image>' id 3, config.json (image_token_id) 4" in refused(folder, tmp_path)
+
+
+def test_a_vocabulary_larger_than_the_embedding_table(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"]["more"] = 96
+    path.write_text(json.dumps(content))
+    assert "the tokenizer has token ids up to 96, but the embedding table has 96 rows" in refused(folder, tmp_path)
+
+
+def test_weights_that_are_not_finite(tmp_path: Path) -> None:
+    model = tiny_llava()
+    model.model.multi_modal_projector.linear_1.weight.data[0, 0] = torch.nan
+    model.save_pretrained(tmp_path / "checkpoint")
+    tiny_processor("clip").save_pretrained(tmp_path / "checkpoint")
+    assert "features that are not finite" in refused(tmp_path / "checkpoint", tmp_path)
+
+
+TOWERS = {
+    "pixtral": (PixtralVisionConfig, {}, "vision tower 'pixtral' has a grid of each picture's own size"),
+    "registers": (Dinov2WithRegistersConfig, {"num_register_tokens": 4}, "gives features of 53 x 48; allowed: 49 x 48"),
+}
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("strategy", ["default", "full"])
+def test_towers_whose_features_are_not_a_grid(tower: str, strategy: str, tmp_path: Path) -> None:
+    kind, settings, message = TOWERS[tower]
+    config = tiny_llava().config
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config.vision_config = kind(**sizes, image_size=56, patch_size=8, **settings)
+    config.vision_feature_select_strategy = strategy
+    LlavaForConditionalGeneration(config).save_pretrained(tmp_path / "checkpoint")
+    tiny_processor("clip").save_pretrained(tmp_path / "checkpoint")
+    told = refused(tmp_path / "checkpoint", tmp_path)
+    assert message in told or (tower == "registers" and strategy == "full" and "keeps the CLS row" in told)
