@@ -57,7 +57,8 @@ def _check_features(staged: StagedModel) -> None:
 
 def _check_vocabulary(tokenizer: Tokenizer, staged: StagedModel) -> None:
     adapter, rows = staged.adapter, staged.adapter.embedding.weight.shape[0]
-    sizes = {adapter.text_model.vocab_size, rows, int(adapter.lm_head.weight.shape[0])}  # type: ignore[arg-type, union-attr]
+    head: Any = adapter.lm_head.weight
+    sizes = {adapter.text_model.vocab_size, rows, head.shape[0]}
     if len(sizes) != 1:
         raise BadRequest(
             f"vocab_size, embedding table and language-model head are of {sorted(sizes)} rows; allowed: one size"
