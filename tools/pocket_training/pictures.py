@@ -1,4 +1,4 @@
-"""Pictures as training sees them: drawn for each step and never seen twice."""
+"""Samples pictures for training: every step renders new ones."""
 
 import random
 from collections.abc import Mapping, Sequence

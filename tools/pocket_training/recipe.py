@@ -71,7 +71,7 @@ KINDS: dict[str, type[Phase]] = {"align": Align, "average": Average, "answer": A
 
 @dataclass(frozen=True)
 class Recipe:
-    """The phases in order, and the vendors whose artwork pictures show; one named twice is drawn twice as often."""
+    """The phases in order, and the vendors whose artwork pictures show; a vendor named twice appears twice as often."""
 
     vendors: tuple[str, ...]
     phases: tuple[Phase, ...]

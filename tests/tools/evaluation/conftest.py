@@ -40,12 +40,12 @@ def asked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four pictures of coloured noise and a CSV of twelve questions in two tasks."""
     folder = tmp_path_factory.mktemp("questions")
     rng = np.random.default_rng(5)
-    for nth in range(4):
-        Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(folder / f"{nth}.png")
+    for index in range(4):
+        Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(folder / f"{index}.png")
     rows = [
-        f"{nth}.png,{question},word{nth}|a,{'counting' if question.startswith('one') else 'seeing'}"
+        f"{index}.png,{question},word{index}|a,{'counting' if question.startswith('one') else 'seeing'}"
         for question in QUESTIONS
-        for nth in range(4)
+        for index in range(4)
     ]
     (folder / "asked.csv").write_text("\n".join(["image,question,answer,task", *rows]) + "\n")
     return folder

@@ -62,7 +62,7 @@ def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_limit_takes_the_first_of_each_task_in_turn(tmp_path: Path) -> None:
-    rows = [f"{'ab'[nth % 2]}.png,Q{nth}?,x,{'one' if nth < 6 else 'two'}" for nth in range(8)]
+    rows = [f"{'ab'[index % 2]}.png,Q{index}?,x,{'one' if index < 6 else 'two'}" for index in range(8)]
     data = read(tmp_path, "q.csv", HEADER + "\n".join(rows), limit=5)
     assert sorted(item.question for item in data.items) == ["Q0?", "Q1?", "Q2?", "Q6?", "Q7?"]
     assert [item.picture for item in data.items] == ["a.png"] * 3 + ["b.png"] * 2
@@ -110,6 +110,6 @@ def test_malformed_files_are_refused_by_line(tmp_path: Path, name: str, text: st
         ("scenes", DatasetOptions(seed=-1), "seed: got -1"),
     ],
 )
-def test_wrong_wishes_are_refused(name: str, options: DatasetOptions, message: str) -> None:
+def test_wrong_options_are_refused(name: str, options: DatasetOptions, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         open_dataset(name, options)

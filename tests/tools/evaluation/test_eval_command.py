@@ -63,11 +63,11 @@ def test_the_table_says_what_ran_where(
 def test_a_checkpoint_on_another_layer_with_an_ablation(
     asked_checkpoint: Path, asked_folder: Path, tmp_path: Path
 ) -> None:
-    wish = ["--layer", "1", "--ablation", "--limit", "1", "--pruners", "vlm-pruner", "--set", "channels=5"]
-    assert call(asked_checkpoint, asked_folder, *wish, "--json", str(tmp_path / "a.json")) == 0
-    found = json.loads((tmp_path / "a.json").read_text())
-    assert (found["identity"]["layer"], found["identity"]["engine"]) == (1, "pytorch")
-    settings = {config["method"]: config["settings"] for config in found["methods"] if config["keep"] == 8}
+    arguments = ["--layer", "1", "--ablation", "--limit", "1", "--pruners", "vlm-pruner", "--set", "channels=5"]
+    assert call(asked_checkpoint, asked_folder, *arguments, "--json", str(tmp_path / "a.json")) == 0
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert (record["identity"]["layer"], record["identity"]["engine"]) == (1, "pytorch")
+    settings = {config["method"]: config["settings"] for config in record["methods"] if config["keep"] == 8}
     assert len(settings) == 5 and {values["channels"] for values in settings.values()} == {5}
     assert settings["vlm-pruner:aggregate=false"]["aggregate"] is False
     assert settings["vlm-pruner:batch=1"]["batch"] == 1 and settings["vlm-pruner"]["batch"] == 16
@@ -78,10 +78,10 @@ def test_a_checkpoint_on_another_layer_with_an_ablation(
 def test_plot_and_attach(asked_bundle: Path, asked_folder: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(asked_bundle, tmp_path / "bundle"))
     before = open_bundle(bundle).manifest
-    wish = ["--plot", str(tmp_path / "a.png"), "--attach", "--blind", "--limit", "4"]
-    assert call(bundle, asked_folder, *wish) == 0
-    with Image.open(tmp_path / "a.png") as drawn:
-        colours = drawn.convert("RGB").getcolors(1 << 24)
+    arguments = ["--plot", str(tmp_path / "a.png"), "--attach", "--blind", "--limit", "4"]
+    assert call(bundle, asked_folder, *arguments) == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        colours = picture.convert("RGB").getcolors(1 << 24)
         assert colours is not None and len(colours) > 50, "an empty picture"
     after = open_bundle(bundle).manifest
     assert after.accuracy is not None
@@ -116,22 +116,31 @@ def test_pope_figures_are_printed(
     fast = ["--keeps", "8", "--max-tokens", "2", "--threads", "0"]
     assert command.main([str(asked_bundle), *arguments, str(tmp_path / "a.json"), *fast]) == 0
     assert "POPE pope, unpruned at 49: accuracy 100.0, precision 100.0" in capsys.readouterr().out
-    found = json.loads((tmp_path / "a.json").read_text())["pope"]
-    assert {(row["keep"], row["yes_ratio"]) for row in found} == {(49, 1.0), (8, 1.0)}  # words that mean nothing
+    record = json.loads((tmp_path / "a.json").read_text())["pope"]
+    assert {(row["keep"], row["yes_ratio"]) for row in record} == {(49, 1.0), (8, 1.0)}  # words that mean nothing
 
 
 def test_without_answers_it_is_agreement_with_unpruned(asked_bundle: Path, asked_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text("\n".join(json.dumps({"image": name, "text": "is ?"}) for name in LINES))
-    wish = ["--data", str(tmp_path / "q.jsonl"), "--images", str(asked_folder), "--threads", "0", "--keeps", "48,1"]
-    assert command.main([str(asked_bundle), *wish, "--json", str(tmp_path / "a.json")]) == 0
-    found = json.loads((tmp_path / "a.json").read_text())
-    share = {(row["method"], row["keep"]): row["accuracy"] for row in found["rows"] if row["task"] == "q"}
+    arguments = [
+        "--data",
+        str(tmp_path / "q.jsonl"),
+        "--images",
+        str(asked_folder),
+        "--threads",
+        "0",
+        "--keeps",
+        "48,1",
+    ]
+    assert command.main([str(asked_bundle), *arguments, "--json", str(tmp_path / "a.json")]) == 0
+    record = json.loads((tmp_path / "a.json").read_text())
+    share = {(row["method"], row["keep"]): row["accuracy"] for row in record["rows"] if row["task"] == "q"}
     assert share["unpruned", 49] == 1.0
     assert min(share.values()) < 1.0, "one token says the same as all"
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("arguments", "message"),
     [
         (["--keeps", "50"], "keeps: got 50; allowed: 1 to 49"),
         (["--keeps", "0"], "keeps: got 0"),
@@ -151,8 +160,8 @@ def test_without_answers_it_is_agreement_with_unpruned(asked_bundle: Path, asked
         (["--limit", "-3"], "limit: got -3"),
     ],
 )
-def test_bad_wishes_are_one_line_and_nothing_is_written(
-    wish: list[str],
+def test_bad_arguments_are_one_line_and_nothing_is_written(
+    arguments: list[str],
     message: str,
     asked_bundle: Path,
     asked_folder: Path,
@@ -161,10 +170,10 @@ def test_bad_wishes_are_one_line_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = call(asked_bundle, asked_folder, *wish)
+    code = call(asked_bundle, asked_folder, *arguments)
     captured = capsys.readouterr()
     assert message in captured.err and captured.out == ""
-    assert code == (1 if "--attach" in wish else 2)
+    assert code == (1 if "--attach" in arguments else 2)
     assert captured.err.count("error:") == 1 and "Traceback" not in captured.err
     assert list(tmp_path.iterdir()) == []
 

@@ -98,7 +98,7 @@ def test_what_is_shared_runs_once(in_onnx: LoadedModel, asked_folder: Path) -> N
 
 def test_the_mean_picture_is_the_mean(in_onnx: LoadedModel, asked_folder: Path) -> None:
     data, evaluator = open_dataset(str(asked_folder / "asked.csv"), DatasetOptions()), Evaluator(in_onnx, 2)
-    pixels = [evaluator.preprocess(load_image(asked_folder / f"{nth}.png")) for nth in range(4)]
+    pixels = [evaluator.preprocess(load_image(asked_folder / f"{index}.png")) for index in range(4)]
     assert mean_pixels(evaluator, data) == pytest.approx(sum(pixels) / 4, abs=1e-6)
 
 

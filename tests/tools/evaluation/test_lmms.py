@@ -60,8 +60,8 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Any]]:
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "vlmprune_tools.evaluation.lmms", raising=False)
-    (found,) = entry_points(group="lmms_eval.models", name="vlmprune")
-    manifest = found.load()()
+    (entry_point,) = entry_points(group="lmms_eval.models", name="vlmprune")
+    manifest = entry_point.load()()
     assert manifest.model_id == "vlmprune"
     module_name, _, class_name = manifest.simple_class_path.rpartition(".")
     yield getattr(importlib.import_module(module_name), class_name)
@@ -73,9 +73,9 @@ def instance(context: str, options: dict[str, Any], pictures: list[Image.Image])
 
 
 def model(harness: type[Any], checkpoint: Path, pictures: list[Image.Image], more: str = "") -> Any:
-    made = harness.create_from_arg_string(f"pretrained={checkpoint}{more}", {"batch_size": 1, "device": None})
-    made.task_dict["task"] = {"test": [{"pictures": pictures}]}
-    return made
+    loaded = harness.create_from_arg_string(f"pretrained={checkpoint}{more}", {"batch_size": 1, "device": None})
+    loaded.task_dict["task"] = {"test": [{"pictures": pictures}]}
+    return loaded
 
 
 def test_it_answers_as_we_do(
@@ -101,13 +101,13 @@ def test_it_answers_as_we_do(
 
 def test_what_it_cannot_do_is_said(harness: type[Any], asked_checkpoint: Path, asked_folder: Path) -> None:
     picture = load_image(asked_folder / "0.png")
-    made = model(harness, asked_checkpoint, [picture, picture])
+    loaded = model(harness, asked_checkpoint, [picture, picture])
     with pytest.raises(BadRequest, match="task 'task', document 0: got 2 pictures; allowed: one"):
-        made.generate_until([instance("what ?", {}, [])])
+        loaded.generate_until([instance("what ?", {}, [])])
     with pytest.raises(BadRequest, match="likelihoods are not supported"):
-        made.loglikelihood([])
+        loaded.loglikelihood([])
     with pytest.raises(BadRequest, match="several rounds"):
-        made.generate_until_multi_round([])
+        loaded.generate_until_multi_round([])
     with pytest.raises(BadRequest, match="batch_size: got 4; allowed: 1"):
         harness(str(asked_checkpoint), batch_size=4)
     with pytest.raises(BadRequest, match="no setting 'pivot'"):

@@ -14,8 +14,8 @@ from vlmprune_tools.evaluation.prediction_log import open_prediction_log, read_p
 PRUNERS = ("vlm-pruner", "grid")
 
 
-def request(bundle: Path, folder: Path, out: Path, limit: int = 6, **wish: object) -> EvaluationRequest:
-    options = {"keeps": (8,), "pruners": PRUNERS, "max_tokens": 3} | wish
+def request(bundle: Path, folder: Path, out: Path, limit: int = 6, **changes: object) -> EvaluationRequest:
+    options = {"keeps": (8,), "pruners": PRUNERS, "max_tokens": 3} | changes
     return EvaluationRequest(str(bundle), str(folder / "asked.csv"), DatasetOptions(limit), out=out, **options)
 
 
@@ -62,12 +62,12 @@ def test_an_interrupt_keeps_what_was_said(
 
 
 @pytest.mark.parametrize(
-    "wish", [{"keeps": (9,)}, {"pruners": ("grid",)}, {"max_tokens": 4}, {"settings": {"batch": 1}}, {"blind": True}]
+    "changes", [{"keeps": (9,)}, {"pruners": ("grid",)}, {"max_tokens": 4}, {"settings": {"batch": 1}}, {"blind": True}]
 )
 def test_another_request_starts_anew(
-    asked_bundle: Path, asked_folder: Path, tmp_path: Path, wish: dict[str, object]
+    asked_bundle: Path, asked_folder: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    for more in ({}, wish):
+    for more in ({}, changes):
         evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=1, **more))
     assert len(list(tmp_path.glob("a.*.jsonl"))) == 2
 

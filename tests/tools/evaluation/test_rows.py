@@ -1,4 +1,4 @@
-"""Figures from scores that were made up: intervals, what is retained, and what is predicted about it."""
+"""Figures from made-up scores: intervals, what is retained, and the notes about them."""
 
 import numpy as np
 import pytest

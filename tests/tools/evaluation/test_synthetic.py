@@ -50,7 +50,7 @@ def test_questions_of_a_picture_are_side_by_side_and_about_it() -> None:
     assert all(item.answers == (right[item.task],) for item in data.items if item.task in right)
 
 
-def test_the_same_wish_is_the_same_data_and_more_holds_fewer() -> None:
+def test_the_same_options_give_the_same_data_and_a_larger_limit_holds_a_smaller() -> None:
     assert dataset(40).items == dataset(40).items
     few, many = ({item.key for item in dataset(limit).items} for limit in (40, 80))
     assert few < many

@@ -24,11 +24,11 @@ def test_the_merged_model_computes_what_the_adapted_one_does(tiny_model: Any, ch
     with torch.inference_mode():
         for model in (changed.float(), whole):
             seen = model.vision_tower(pixels, output_hidden_states=True).hidden_states[FEATURE_LAYERS[-1]]
-            said = model.language_model(input_ids=ids).last_hidden_state
+            hidden = model.language_model(input_ids=ids).last_hidden_state
             if model is changed:
-                expected = seen, said
+                expected = seen, hidden
     assert torch.allclose(seen, expected[0], atol=1e-4)
-    assert torch.allclose(said, expected[1], atol=1e-4)
+    assert torch.allclose(hidden, expected[1], atol=1e-4)
 
 
 def test_packed_tensors_are_loaded_also_at_a_lower_rank(changed: Any, new_model: Callable[[], Any]) -> None:

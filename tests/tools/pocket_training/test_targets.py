@@ -37,13 +37,13 @@ def targets(scene: Scene, owner: dict[int, int]) -> Targets:
 def test_patches_on_an_object_aim_at_its_label_and_its_middle_is_marked() -> None:
     """A large object counts by the root of its patches; an edge counts less, and is marked if there is nothing else."""
     owner = dict.fromkeys(DOG_PATCHES, 0) | {10: EDGE}
-    found = targets(DOG_AND_CAT, owner)
-    assert found.aim[25] == AIM_NUMBER["dog"]
-    assert found.aim[10] == AIM_NUMBER["cat"]
+    patches = targets(DOG_AND_CAT, owner)
+    assert patches.aim[25] == AIM_NUMBER["dog"]
+    assert patches.aim[10] == AIM_NUMBER["cat"]
     marked = marked_patches(rendered(DOG_AND_CAT, owner), torch.zeros(576))
     assert marked.nonzero()[:, 0].tolist() == [10, 25]
-    assert found.weight[found.aim == AIM_NUMBER["dog"]].sum() == pytest.approx(3)
-    assert found.weight[10] == pytest.approx(0.3)
+    assert patches.weight[patches.aim == AIM_NUMBER["dog"]].sum() == pytest.approx(3)
+    assert patches.weight[10] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_a_background_aims_at_its_colour() -> None:
 def test_easy_vqas_object_aims_between_its_shape_and_its_colour() -> None:
     """Where the questions reveal both; nothing of it is marked, for nothing is counted."""
     scene = Scene("easy-vqa", labels=("circle", "red"))
-    found = targets(scene, {7: 0})
-    assert found.aim[7] == AIM_NUMBER[PAIRS[0]]
-    assert found.weight[7] == 1
+    patches = targets(scene, {7: 0})
+    assert patches.aim[7] == AIM_NUMBER[PAIRS[0]]
+    assert patches.weight[7] == 1
     assert not marked_patches(rendered(scene, {7: 0}), torch.ones(576)).any()
     assert targets(Scene("easy-vqa", labels=("circle",)), {7: 0}).aim[7] == NOWHERE
 

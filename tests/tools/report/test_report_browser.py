@@ -19,12 +19,12 @@ TIMEOUT_S = 120
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
+    if browser is None:
         reason = f"none of {', '.join(NAMES)} is installed: nobody has looked at the report"
         warnings.warn(reason, stacklevel=1)
         pytest.skip(reason)
-    return found
+    return browser
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def page(benchmark_file: Path, accuracy_file: Path, tmp_path: Path) -> Path:
     return out
 
 
-def browse(browser: str, page: Path, width_px: int, *wishes: str) -> str:
+def browse(browser: str, page: Path, width_px: int, *options: str) -> str:
     profile = f"--user-data-dir={page.parent / 'profile'}"
-    command = [browser, *QUIET, profile, f"--window-size={width_px},900", *wishes, page.as_uri()]
+    command = [browser, *QUIET, profile, f"--window-size={width_px},900", *options, page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout
 
 
@@ -52,10 +52,10 @@ def test_nothing_is_wider_than_the_screen(browser: str, page: Path, width_px: in
     assert title.groups() == (str(width_px), str(width_px))
 
 
-@pytest.mark.parametrize(("wishes", "bright"), [((), True), (("--force-dark-mode",), False)])
-def test_both_themes_are_drawn(browser: str, page: Path, wishes: tuple[str, ...], bright: bool) -> None:
+@pytest.mark.parametrize(("options", "bright"), [((), True), (("--force-dark-mode",), False)])
+def test_both_themes_are_drawn(browser: str, page: Path, options: tuple[str, ...], bright: bool) -> None:
     shot = page.with_name("shot.png")
-    browse(browser, page, 1280, *wishes, f"--screenshot={shot}")
+    browse(browser, page, 1280, *options, f"--screenshot={shot}")
     picture = Image.open(shot).convert("L")
     assert (picture.getpixel((3, 3)) > 128) is bright
     darkest, brightest = picture.getextrema()

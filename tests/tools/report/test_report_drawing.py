@@ -1,4 +1,4 @@
-"""What is drawn lies where the numbers say."""
+"""Bars and charts lie where the numbers say."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ shares = st.floats(0, 1)
 
 
 @given(st.lists(st.tuples(shares, shares, shares), min_size=1, max_size=12))
-def test_every_interval_is_inside_the_axes(drawn: list[tuple[float, float, float]]) -> None:
+def test_every_interval_is_inside_the_axes(intervals: list[tuple[float, float, float]]) -> None:
     rows = [
         {"task": "t", "method": "m", "keep": keep + 1, "accuracy": mid, "low": low, "high": high, "n": 1}
         | {"retained_percent": None}
-        for keep, (low, mid, high) in enumerate(map(sorted, drawn))
+        for keep, (low, mid, high) in enumerate(map(sorted, intervals))
     ]
     record = AccuracyRecord.model_validate({"kind": "accuracy", "model": "m", "visual_tokens": 20, "rows": rows})
     (chart,) = line_charts.draw_charts(record)
@@ -52,16 +52,16 @@ def test_stage_bars_share_one_scale(benchmark_fields: dict[str, Any]) -> None:
     for name in ("unpruned", "pruned"):
         way = getattr(result, name)
         bar = stage_bar(name, way, widest)
-        assert [piece.kind for piece in bar.segments] == list(way.stages_ms)
-        for piece in bar.segments:
-            assert piece.width_percent == pytest.approx(100 * way.stages_ms[piece.kind].p50 / widest, abs=0.01)
-        assert sum(piece.width_percent for piece in bar.segments) <= 100.1
+        assert [segment.kind for segment in bar.segments] == list(way.stages_ms)
+        for segment in bar.segments:
+            assert segment.width_percent == pytest.approx(100 * way.stages_ms[segment.kind].p50 / widest, abs=0.01)
+        assert sum(segment.width_percent for segment in bar.segments) <= 100.1
 
 
 def test_a_ceiling_that_was_passed() -> None:
-    drawn = meter("x", 4.0, 3.0)
-    assert (drawn.measured_percent, drawn.possible_percent) == (100.0, 75.0)
-    assert drawn.share == "133 % of the ceiling"
+    bar = meter("x", 4.0, 3.0)
+    assert (bar.measured_percent, bar.possible_percent) == (100.0, 75.0)
+    assert bar.share == "133 % of the ceiling"
 
 
 def test_memory_is_what_was_added() -> None:

@@ -129,7 +129,7 @@ def test_overlay_travels_inside_without_what_else_was_in_the_file(benchmark_file
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "is not JSON"),
         ("[]", "unknown kind of record"),
@@ -140,13 +140,13 @@ def test_overlay_travels_inside_without_what_else_was_in_the_file(benchmark_file
         ("[" * 100_000, "is not JSON"),
     ],
 )
-def test_other_files_are_refused(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_other_files_are_refused(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "in.json").write_text(text)
     before = "<title>vlmprune report</title> of before"
     (tmp_path / "report.html").write_text(before)
     assert report.main([str(tmp_path / "in.json"), "--out", str(tmp_path / "report.html")]) == 2
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert "in.json" in shown
     assert (tmp_path / "report.html").read_text() == before
 
@@ -160,9 +160,9 @@ def test_a_page_that_is_no_report_stays(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_missing_and_binary_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
-    for name, told in (("none.json", "No such file"), ("binary.json", "is not UTF-8 text")):
+    for name, message in (("none.json", "No such file"), ("binary.json", "is not UTF-8 text")):
         assert report.main([str(tmp_path / name), "--out", str(tmp_path / "report.html")]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_a_phone_record_that_knows_little(benchmark_fields: dict[str, Any], tmp_path: Path) -> None:

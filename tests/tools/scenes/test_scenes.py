@@ -37,20 +37,20 @@ def test_a_scene_depends_on_split_style_and_index_only(style: str, artwork: Artw
 
 def test_splits_share_no_scene(artwork: Artwork) -> None:
     """The same index is another scene in each split."""
-    drawn = [render_scene(split, "hard", index, artwork) for split in PARTS for index in range(5)]
-    assert len({item.pixels.tobytes() for item in drawn}) == len(drawn)
+    rendered = [render_scene(split, "hard", index, artwork) for split in PARTS for index in range(5)]
+    assert len({item.pixels.tobytes() for item in rendered}) == len(rendered)
 
 
 @pytest.mark.parametrize("index", range(12))
 def test_objects_lie_where_the_scene_says(index: int, artwork: Artwork) -> None:
     """Inside the picture, of the right size, apart, and owning the patch in their middle."""
-    drawn, style = render_scene("train", "hard", index, artwork), STYLES["hard"]
-    for item in drawn.scene.objects:
+    rendered, style = render_scene("train", "hard", index, artwork), STYLES["hard"]
+    for item in rendered.scene.objects:
         assert style.min_px <= item.size_px <= style.max_px
         assert min(item.x_px, item.y_px) >= 0
         assert max(item.x_px, item.y_px) + item.size_px <= 336
-    for row, item in enumerate(drawn.scene.objects):
-        assert item.size_px < 42 or (drawn.owner == row).any()  # a small one may fill no patch by more than half
+    for row, item in enumerate(rendered.scene.objects):
+        assert item.size_px < 42 or (rendered.owner == row).any()  # a small one may fill no patch by more than half
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_slanted_artwork_is_whole() -> None:
 def test_few_pictures_are_drawn_otherwise() -> None:
     """Most stay as they are to the last bit; none changes its size."""
     art = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
-    drawn = [restyle(art, random.Random(number)) for number in range(200)]
-    assert {item.size for item in drawn} == {art.size}
-    assert 0.5 < sum(item.tobytes() == art.tobytes() for item in drawn) / len(drawn) < 0.85
+    rendered = [restyle(art, random.Random(number)) for number in range(200)]
+    assert {item.size for item in rendered} == {art.size}
+    assert 0.5 < sum(item.tobytes() == art.tobytes() for item in rendered) / len(rendered) < 0.85
 
 
 def test_every_question_can_be_reworded(artwork: Artwork) -> None:
@@ -149,8 +149,8 @@ def test_every_question_can_be_reworded(artwork: Artwork) -> None:
     seen: set[str] = set()
     for index in range(40):
         for source_name in ("hard", "sign"):
-            drawn = source(source_name, artwork)("train", index)
-            for item in questions(drawn.scene, list(artwork), random.Random(index)):
+            rendered = source(source_name, artwork)("train", index)
+            for item in questions(rendered.scene, list(artwork), random.Random(index)):
                 trained, measured = (paraphrase(item, random.Random(index), held_out) for held_out in (False, True))
                 assert trained[0] == measured[0] == item[0]
                 assert trained[2] == measured[2] == item[2]
@@ -169,9 +169,9 @@ def test_there_are_at_least_300_concepts_of_one_token() -> None:
 @pytest.mark.parametrize("index", range(6))
 def test_signs(index: int, artwork: Artwork) -> None:
     """The ink's patches are known and the questions belong to known families."""
-    drawn = source("sign", artwork)("train", index)
-    assert (drawn.owner == 0).any()
-    assert {family for family, _, _ in drawn.scene.questions} <= set(FAMILIES)
+    rendered = source("sign", artwork)("train", index)
+    assert (rendered.owner == 0).any()
+    assert {family for family, _, _ in rendered.scene.questions} <= set(FAMILIES)
 
 
 def test_easy_vqa_brings_its_own_questions(artwork: Artwork) -> None:

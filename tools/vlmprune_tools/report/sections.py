@@ -98,6 +98,6 @@ def rate_table(rows: Sequence[AccuracyRow]) -> RateTable:
     """Returns a row per task and method, with None at rates that were not measured."""
     pruned = [row for row in rows if row.method != UNPRUNED]
     keeps = tuple(sorted({row.keep for row in pruned}, reverse=True))
-    found = {(row.task, row.method, row.keep): row for row in pruned}
+    by_key = {(row.task, row.method, row.keep): row for row in pruned}
     names = dict.fromkeys((row.task, row.method) for row in pruned)
-    return RateTable(keeps, tuple((*name, tuple(found.get((*name, keep)) for keep in keeps)) for name in names))
+    return RateTable(keeps, tuple((*name, tuple(by_key.get((*name, keep)) for keep in keeps)) for name in names))

@@ -89,10 +89,10 @@ def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = EVALUATION_VEND
     """Returns the files of each concept's pictures, one of each vendor that has it."""
     folder = fetch_artwork(vendors)
     codes = codes_by_label(folder / NAMES)
-    found = {concept: artwork_files(folder, codes[concept], vendors) for concept in concepts}
-    if missing := [concept for concept, paths in found.items() if not paths]:
+    artwork = {concept: artwork_files(folder, codes[concept], vendors) for concept in concepts}
+    if missing := [concept for concept, paths in artwork.items() if not paths]:
         raise BadRequest(f"no artwork for: {', '.join(missing)}")
-    return found
+    return artwork
 
 
 def codes_by_label(names: Path) -> dict[str, str]:
@@ -113,8 +113,8 @@ def artwork_files(folder: Path, code: str, vendors: Iterable[str]) -> tuple[Path
     """Returns the files of one code, with or without the variation selector, which vendors handle differently."""
     spellings = (code, code.replace("-fe0f", ""), f"{code}-fe0f")
     choices = ([folder / vendor / PICTURES[vendor].format(name) for name in spellings] for vendor in vendors)
-    found = (next((path for path in paths if path.is_file()), None) for paths in choices)
-    return tuple(path for path in found if path is not None)
+    files = (next((path for path in paths if path.is_file()), None) for paths in choices)
+    return tuple(path for path in files if path is not None)
 
 
 @lru_cache(maxsize=4096)

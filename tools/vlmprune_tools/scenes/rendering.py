@@ -16,7 +16,7 @@ from vlmprune_tools.scenes.placement import place_objects
 from vlmprune_tools.scenes.scene import PlacedObject, RenderedScene, Scene
 from vlmprune_tools.scenes.styles import STYLES, Style, weighted_choice
 
-VENDOR_DRAWS = 60  # a multiple of all numbers of vendors up to six, so that each is drawn equally often
+VENDOR_DRAWS = 60  # a multiple of all numbers of vendors up to six, so that each is chosen equally often
 LARGEST_NUMBER_ALIKE = 5
 
 
