@@ -11,8 +11,9 @@ from vlmprune_export.agreement import check_parts, check_prompt
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
-from vlmprune_export.fitting import fit_tail
+from vlmprune_export.fitting import FITS, fit_tail, round_tail
 from vlmprune_export.flops import count_vision_flops
+from vlmprune_export.grids import QuantisationGrid
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.publishing import publishing
@@ -32,7 +33,8 @@ Progress = Callable[[str], None]
 class ExportRequest:
     """What to export, how, and where to. `context_tokens` None leaves room for 448 text tokens.
 
-    `options` are the target's own, by the names and choices in its module's `OPTIONS`.
+    `options` are the target's own, by the names and choices in its module's `OPTIONS`. `fit` "none" rounds 4-bit
+    weights to the nearest value, "gptq" so that the layers' outputs move least on a few pictures and questions.
     """
 
     out: Path
@@ -43,6 +45,7 @@ class ExportRequest:
     context_tokens: int | None = None
     force: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    fit: str = "gptq"
 
 
 def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: None) -> Path:
@@ -53,6 +56,8 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     backend = backend_for(request.target)
     if request.quantisation not in backend.QUANTISATIONS:
         raise UnknownName("quantisation", request.quantisation, backend.QUANTISATIONS)
+    if request.fit not in FITS:
+        raise UnknownName("fit", request.fit, FITS)
     _check_options(request, backend)
     with publishing(request.out, force=request.force) as folder:
         checkpoint = load_checkpoint(request.model, progress=progress)
@@ -80,9 +85,11 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)
     generation = generation_settings(checkpoint.model, progress)
-    levels = getattr(backend, "FITTED", {}).get(request.quantisation)
-    if levels is not None:
-        fit_tail(staged, levels, sample_calibration(tokenizer, prompt, image, visual_tokens), progress)
+    grid: QuantisationGrid | None = getattr(backend, "FITTED", {}).get(request.quantisation)
+    if grid is not None and request.fit == "gptq":
+        fit_tail(staged, grid, sample_calibration(tokenizer, prompt, image, visual_tokens), progress)
+    elif grid is not None:
+        round_tail(staged, grid, progress)
     stages = backend.lower(
         staged, folder, quantisation=request.quantisation, context_tokens=context,
         report=lambda stage: progress(f"lowering {stage}"), **request.options,

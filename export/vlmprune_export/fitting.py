@@ -1,65 +1,141 @@
-"""The tail's linear layers brought to few values, layer after layer, each fitted to what it sees by then."""
+"""The tail's linear layers brought to a quantisation grid, layer after layer, each fitted to what it sees by then."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from vlmprune_export.attention import TorchCache
 from vlmprune_export.calibration import Calibration, Rows
-from vlmprune_export.gptq import Levels, rounded_weight
+from vlmprune_export.gptq import add_moments, gptq_quantize, round_to_grid
+from vlmprune_export.grids import QuantisationGrid
 from vlmprune_export.staged import StagedModel
 from vlmprune_export.stages import DecoderStage
 
+FITS = ("gptq", "none")
+WORTH_A_NOTE_S = 20
+_TRIAL = 1024  # size of the matrices whose product tells how fast this machine is
+_SEARCH_FLOPS = 6_000  # of the search for scales, per weight: what a matrix product could do in that time
 
-def fit_tail(staged: StagedModel, levels: Levels, calibration: Calibration, report: Callable[[str], None]) -> None:
-    """Change every linear layer of the tail's decoder that `levels` fits, in place, to weights with its values only.
 
-    The language-model head is left as it is. `report` is told each layer as it begins.
+def fit_tail(
+    staged: StagedModel, grid: QuantisationGrid, calibration: Calibration, report: Callable[[str], None]
+) -> None:
+    """Change every linear layer of the tail's decoder that `grid` fits, in place, to weights on the grid.
+
+    The language-model head is left as it is. `report` is told how long it will take, then each layer as it begins.
     """
-    adapter, rows = staged.adapter, list(calibration.tail_rows(staged))
-    for index in staged.tail.decoder.layer_indices:
-        report(f"fitting layer {index + 1} of {len(adapter.layers)}")
-        stage = DecoderStage(adapter, index, index + 1)
-        _fit(stage, rows, _linear_layers(stage, levels), levels)
+    rows, total = list(calibration.tail_rows(staged)), len(staged.adapter.layers)
+    stages = [DecoderStage(staged.adapter, index, index + 1) for index in staged.tail.decoder.layer_indices]
+    expected = _expected_seconds(stages[0], rows, grid)
+    if expected * len(stages) >= WORTH_A_NOTE_S:
+        whole = _duration(expected * len(stages))
+        report(f"note: fitting the 4-bit weights takes about {whole}; --fit none leaves it out, for larger errors")
+    for stage, left in _timed(stages, expected):
+        report(f"fitting layer {stage.layer_indices.start + 1} of {total}, about {_duration(left)} left")
+        _fit(stage, rows, grid)
         rows = [_after(stage, row) for row in rows]
 
 
-def _linear_layers(stage: DecoderStage, levels: Levels) -> list[nn.Linear]:
-    found = (module for module in stage.layers.modules() if isinstance(module, nn.Linear))
-    return [layer for layer in found if levels.fits((layer.out_features, layer.in_features))]
+def round_tail(staged: StagedModel, grid: QuantisationGrid, report: Callable[[str], None]) -> None:
+    """Change the same layers to the nearest weights on the grid, without looking at what they see."""
+    layers = _linear_layers(staged.tail.decoder, grid)
+    for nth, layer in enumerate(layers):
+        report(f"rounding matrix {nth + 1} of {len(layers)}")
+        layer.weight.data = round_to_grid(layer.weight.data.float(), grid).to(layer.weight.dtype)
+
+
+def _timed(stages: Sequence[DecoderStage], expected: float) -> Iterator[tuple[DecoderStage, float]]:
+    """Each stage, and the seconds that it and those after it will take: as expected of each, then as measured."""
+    begin, seconds = time.monotonic(), expected
+    for nth, stage in enumerate(stages):
+        yield stage, seconds * (len(stages) - nth)
+        seconds = (time.monotonic() - begin) / (nth + 1)
+
+
+def _linear_layers(decoder: DecoderStage, grid: QuantisationGrid) -> list[nn.Linear]:
+    found = (module for module in decoder.layers.modules() if isinstance(module, nn.Linear))
+    return [layer for layer in found if grid.fits((layer.out_features, layer.in_features))]
 
 
 @torch.no_grad()
-def _fit(stage: DecoderStage, rows: list[Rows], layers: list[nn.Linear], levels: Levels) -> None:
-    moments = _moments(stage, rows, layers)
-    for layer in layers:
-        layer.weight.data = rounded_weight(layer.weight.data.float(), moments[layer], levels).to(layer.weight.dtype)
+def _fit(stage: DecoderStage, rows: list[Rows], grid: QuantisationGrid) -> None:
+    """Layers with the same inputs are fitted as one: outputs do not concern each other."""
+    for layers, moments in _moments(stage, rows, _linear_layers(stage, grid)):
+        weight = torch.cat([layer.weight.data.float() for layer in layers])
+        parts = gptq_quantize(weight, moments, grid).split([layer.out_features for layer in layers])
+        for layer, part in zip(layers, parts, strict=True):
+            layer.weight.data = part.to(layer.weight.dtype)
 
 
-def _moments(stage: DecoderStage, rows: list[Rows], layers: list[nn.Linear]) -> dict[nn.Linear, Tensor]:
-    """Of each layer, the weighed sum of x x^T over all its inputs, each brought to length one.
+def _moments(stage: DecoderStage, rows: list[Rows], layers: list[nn.Linear]) -> list[tuple[list[nn.Linear], Tensor]]:
+    """Layers that are given the same tensor, and the moments of its rows."""
+    recorder = _Recorder()
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.callback(layer.register_forward_pre_hook(recorder).remove)
+        for row in rows:
+            recorder.weights = row.weights
+            _after(stage, row)
+    return [(recorder.groups[first], moments) for first, moments in recorder.moments.items()]
+
+
+class _Recorder:
+    """A hook that sums w x x^T over the rows x that layers are given, each of length one and with its weight w.
 
     The first token of a text is many times as long as all others together; it would be the only one to count.
     """
-    sums = {layer: torch.zeros(layer.in_features, layer.in_features) for layer in layers}
-    for row in rows:
-        with ExitStack() as hooks:
-            for layer in layers:
-                hooks.callback(layer.register_forward_pre_hook(partial(_add, sums, row.weights)).remove)
-            _after(stage, row)
-    return sums
 
+    def __init__(self) -> None:
+        self.weights = torch.ones(1)  # of the rows at hand
+        self.moments: dict[nn.Linear, Tensor] = {}  # by the first layer that is given a tensor
+        self.groups: dict[nn.Linear, list[nn.Linear]] = {}  # all that are given it, by the first
+        self._latest: tuple[nn.Linear, Tensor] | None = None
 
-def _add(sums: dict[nn.Linear, Tensor], weights: Tensor, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    assert isinstance(layer, nn.Linear)
-    seen = nn.functional.normalize(inputs[0].flatten(0, -2).float()) * weights.sqrt()[:, None]
-    sums[layer] += seen.t() @ seen
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Count the inputs of `layer`, but once where another has just been given the same tensor."""
+        assert isinstance(layer, nn.Linear)
+        if self._latest is None or self._latest[1] is not inputs[0]:
+            self._latest = layer, inputs[0]
+            seen = nn.functional.normalize(inputs[0].flatten(0, -2).float()) * self.weights.sqrt()[:, None]
+            add_moments(self.moments.setdefault(layer, torch.zeros(2 * [layer.in_features])), seen)
+        group = self.groups.setdefault(self._latest[0], [])
+        if layer not in group:
+            group.append(layer)
 
 
 @torch.no_grad()
 def _after(stage: DecoderStage, row: Rows) -> Rows:
     """The rows after the layer, none before them."""
     return row._replace(hidden=stage(row.hidden, row.positions, TorchCache()))
+
+
+def _expected_seconds(stage: DecoderStage, rows: list[Rows], grid: QuantisationGrid) -> float:
+    """Of one layer: two passes over the rows, their moments, a factor, the corrections and the search for scales."""
+    tokens, inputs = sum(len(row.hidden) for row in rows), set[int]()
+    flops = 0
+    for layer in _linear_layers(stage, grid):
+        size = layer.in_features
+        flops += layer.out_features * size * (4 * tokens + size + _SEARCH_FLOPS)
+        inputs.add(size)
+    flops += sum(size**2 * (2 * tokens + size) for size in inputs)
+    return flops / _flops_per_second()
+
+
+def _flops_per_second() -> float:
+    matrix = torch.ones(_TRIAL, _TRIAL)
+    matrix @ matrix
+    begin = time.monotonic()
+    matrix @ matrix
+    return 2 * _TRIAL**3 / (time.monotonic() - begin)
+
+
+def _duration(seconds: float) -> str:
+    """In words, not more exact than an estimate is.
+
+    >>> _duration(3.2), _duration(42), _duration(200)
+    ('5 s', '45 s', '3 min')
+    """
+    return f"{max(1, round(seconds / 60))} min" if seconds >= 90 else f"{5 * max(1, -(-int(seconds) // 5))} s"

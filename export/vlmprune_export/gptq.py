@@ -1,162 +1,109 @@
-"""GPTQ: weights rounded one input after the other; what a rounding breaks, the inputs still to come make good.
+"""GPTQ: weights rounded one input after the other, each corrected for the errors of those before it.
 
 Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
-arXiv 2210.17323, algorithm 1. The values that a weight may take are fitted beforehand (`Blocks`, `Palettes`) and lie
-so that a converter's own quantiser, which reads its scales off the largest weight, finds them again.
+arXiv 2210.17323, in the form of Chee et al., "QuIP", arXiv 2307.13304, section 3 (LDLQ), which gives the same weights
+from one Cholesky factor of the moments, without their inverse.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from vlmprune_export.grids import QuantisationGrid, Rounding
+
 DAMPING = 0.01  # of the mean moment, added to every input's own
-PALETTE_SIZE = 16
-_COLUMNS = 64  # rounded before the columns that follow are told
-_SHRINKS = torch.linspace(0.5, 1.0, 26)  # of the scale that would just hold a block's largest weight
-_ROUNDS = 20
-
-Round = Callable[[int, Tensor], Tensor]  # column, (O,) -> (O,)
+_PARALLEL = 512  # columns that a product of matrices has to correct before more than one thread pays
+_STRIPE = 1024  # columns of the moments that are summed at a time
 
 
-class Levels(Protocol):
-    """The values that weights may take."""
+def gptq_quantize(weight: Tensor, moments: Tensor, grid: QuantisationGrid) -> Tensor:  # (O, I), (I, I) -> (O, I)
+    """The weight with every value on the grid, so that the layer's outputs move least.
 
-    def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether a weight (outputs, inputs) divides into whole groups."""
-        ...
+    `moments` is the sum of x x^T over the inputs x that the layer sees; only its upper triangle is read.
+    """
+    damping = DAMPING * float(moments.diagonal().mean().clamp(min=1e-12))
+    factor, threads = _factor(moments, damping), torch.get_num_threads()
+    with _threads(1):
+        rounding = grid.fit(weight, moments.diagonal() + damping)
+        wanted = weight.t().contiguous()  # an input's weights side by side
+        columns = _Columns(wanted, wanted.clone(), torch.empty_like(wanted), factor, rounding, threads)
+        columns.round(0, len(wanted))
+    return columns.corrected.t().contiguous()
 
-    def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
-        """How to round a column, once scales or palettes are fitted to errors weighed by `importance`."""
-        ...
+
+def round_to_grid(weight: Tensor, grid: QuantisationGrid) -> Tensor:  # (O, I) -> (O, I)
+    """The weight with every value at the nearest one of the grid."""
+    with _threads(1):
+        rounding = grid.fit(weight, torch.ones(weight.shape[1]))
+        columns = [rounding(place, column.contiguous()) for place, column in enumerate(weight.t())]
+    return torch.stack(columns, 1)
+
+
+def add_moments(moments: Tensor, inputs: Tensor) -> None:  # (I, I), (S, I)
+    """Add x x^T of every row x to the upper triangle of `moments`."""
+    for start in range(0, len(moments), _STRIPE):
+        stripe = slice(start, start + _STRIPE)
+        moments[stripe, start:].addmm_(inputs[:, stripe].t(), inputs[:, start:])
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """Whole numbers from `lowest` to `highest` times a scale per output and block of inputs.
+class _Columns:
+    """The columns of a weight, each as a row.
 
-    With `zero_point` each block has its own zero among as many numbers.
+    `corrected` is `wanted` and what the rounding of earlier columns missed, until its own rounding takes its place.
     """
 
-    inputs: int = 32
-    lowest: int = -7
-    highest: int = 7
-    zero_point: bool = False
+    wanted: Tensor  # (I, O)
+    corrected: Tensor
+    errors: Tensor  # wanted - rounded
+    factor: Tensor  # (I, I)
+    rounding: Rounding
+    threads: int
 
-    def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether the inputs divide into blocks."""
-        return shape[1] % self.inputs == 0
-
-    def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
-        """Scales by search; each block's outermost weights stay at the ends of the range."""
-        blocks = weight.unflatten(1, (-1, self.inputs))
-        most, zero = self._widest(blocks)
-        weights = importance.view(1, -1, self.inputs)
-        tried = torch.stack([most * shrink for shrink in _SHRINKS])
-        nearest = (_values(self._level(blocks, scale, zero), scale, zero) for scale in tried)
-        errors = torch.stack([((found - blocks) ** 2 * weights).sum(2) for found in nearest])
-        scales = tried.gather(0, errors.argmin(0)[None])[0]
-        pins = self._pins(blocks)
-
-        def rounded(column: int, values: Tensor) -> Tensor:
-            block, place = divmod(column, self.inputs)
-            scale, shift, pin = scales[:, block], zero[:, block], pins[:, block, place, None]
-            level = self._level(values[:, None], scale, shift)
-            return _values(torch.where(pin >= 0, pin, level), scale, shift)[:, 0]
-
-        return rounded
-
-    @property
-    def top(self) -> int:
-        """The highest level; the lowest is 0."""
-        return self.highest - self.lowest
-
-    def _widest(self, blocks: Tensor) -> tuple[Tensor, Tensor]:  # (O, blocks, inputs) -> (O, blocks) twice
-        """Scale and zero level with which nothing is out of range."""
-        low, high = blocks.amin(2).clamp(max=0), blocks.amax(2).clamp(min=0)
-        if self.zero_point:
-            scale = ((high - low) / self.top).clamp(min=1e-12)
-            return scale, (-low / scale).round()
-        scale = torch.maximum(low / self.lowest, high / self.highest).clamp(min=1e-12)
-        return scale, torch.full_like(scale, -self.lowest)
-
-    def _level(self, values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-        return ((values / scale[..., None]).round() + zero[..., None]).clamp(0, self.top)
-
-    def _pins(self, blocks: Tensor) -> Tensor:
-        """The level at which a weight has to stay so that a quantiser finds the scale; elsewhere -1."""
-        (low, lowest), (high, highest) = blocks.min(2, keepdim=True), blocks.max(2, keepdim=True)
-        needs_low, needs_high = low < 0, high > 0
-        if not self.zero_point:
-            wider = low / self.lowest > high / self.highest
-            needs_low, needs_high = needs_low & wider, needs_high & ~wider
-        pins = torch.full_like(blocks, -1)
-        pins = pins.scatter(2, highest, torch.where(needs_high, float(self.top), -1.0))
-        return pins.scatter(2, lowest, torch.where(needs_low, 0.0, pins.gather(2, lowest)))
+    def round(self, start: int, stop: int) -> None:
+        """Round one half, correct the other by a product with the errors, round it: few and large products."""
+        if stop - start == 1:
+            self.corrected[start] = self.rounding(start, self.corrected[start])
+            torch.sub(self.wanted[start], self.corrected[start], out=self.errors[start])
+            return
+        middle = (start + stop) // 2
+        self.round(start, middle)
+        with _threads(self.threads if stop - middle >= _PARALLEL else 1):
+            self.corrected[middle:stop].addmm_(self.factor[start:middle, middle:stop].t(), self.errors[start:middle])
+        self.round(middle, stop)
 
 
-@dataclass(frozen=True)
-class Palettes:
-    """Sixteen values per group of outputs."""
+def _factor(moments: Tensor, damping: float) -> Tensor:  # (I, I) -> (I, I)
+    """The upper triangular R with damped moments = R R^T, each column divided by its diagonal value.
 
-    outputs: int = 16
-
-    def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether the outputs divide into groups."""
-        return shape[0] % self.outputs == 0
-
-    def fit(self, weight: Tensor, importance: Tensor) -> Round:  # (O, I), (I,)
-        """Palettes by weighed k-means in one dimension."""
-        groups = weight.reshape(-1, self.outputs * weight.shape[1])
-        colours = _centres(groups, importance.repeat(self.outputs).expand_as(groups))
-        edges = _edges(colours)
-
-        def rounded(column: int, values: Tensor) -> Tensor:
-            shared = values.reshape(-1, self.outputs)
-            return colours.gather(1, torch.searchsorted(edges, shared)).flatten()
-
-        return rounded
-
-
-def rounded_weight(weight: Tensor, moments: Tensor, levels: Levels) -> Tensor:  # (O, I), (I, I) -> (O, I)
-    """The weight with every value one of `levels`, so that the layer's outputs move least.
-
-    `moments` is the sum of x x^T over the inputs x that the layer sees.
+    The Cholesky factor of the moments in reverse order, reversed again, is upper triangular. Moments that rounding
+    has made indefinite are damped more until there is a factor.
     """
-    damped = moments + DAMPING * moments.diagonal().mean().clamp(min=1e-12) * torch.eye(len(moments))
-    rounding = levels.fit(weight, damped.diagonal())
-    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
-    rest, done = weight.clone(), torch.empty_like(weight)
-    for start in range(0, weight.shape[1], _COLUMNS):
-        stop = min(start + _COLUMNS, weight.shape[1])
-        errors = torch.zeros(len(weight), stop - start)
-        for column in range(start, stop):
-            done[:, column] = rounding(column, rest[:, column].contiguous())
-            error = (rest[:, column] - done[:, column]) / inverse[column, column]
-            errors[:, column - start] = error
-            rest[:, column + 1 : stop] -= torch.outer(error, inverse[column, column + 1 : stop])
-        rest[:, stop:] -= errors @ inverse[start:stop, stop:]
-    return done
+    reverse = moments.flip(0, 1)
+    failed: int | Tensor = 1
+    while failed:
+        reverse.diagonal().add_(damping)
+        lower, failed = torch.linalg.cholesky_ex(reverse)
+        damping *= 10
+    factor: Tensor = lower.flip(0, 1)
+    return factor.div_(factor.diagonal().clone())
 
 
-def _values(levels: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-    return (levels - zero[..., None]) * scale[..., None]
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Within, PyTorch uses so many threads.
 
-
-def _centres(groups: Tensor, importance: Tensor) -> Tensor:  # (G, n), (G, n) -> (G, 16), ascending
-    """Lloyd's rounds from equal shares of all values on."""
-    ascending = groups.sort(1).values
-    shares = ((torch.arange(PALETTE_SIZE) + 0.5) / PALETTE_SIZE * groups.shape[1]).long()
-    colours = ascending[:, shares]
-    for _ in range(_ROUNDS):
-        places = torch.searchsorted(_edges(colours), groups)
-        amount = torch.zeros_like(colours).scatter_add(1, places, importance)
-        total = torch.zeros_like(colours).scatter_add(1, places, groups * importance)
-        colours = torch.where(amount > 0, total / amount.clamp(min=1e-30), colours).sort(1).values
-    return colours
-
-
-def _edges(colours: Tensor) -> Tensor:
-    return ((colours[:, 1:] + colours[:, :-1]) / 2).contiguous()
+    To hand a few thousand numbers to several takes longer than the work: with two threads beside two other processes
+    on two cores, a layer took ten times as long as with one.
+    """
+    before = torch.get_num_threads()
+    if number != before:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number != before:
+            torch.set_num_threads(before)

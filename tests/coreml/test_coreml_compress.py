@@ -13,14 +13,14 @@ from mil_toys import convert  # noqa: E402
 from vlmprune_export.backends.coreml.capture import Captured  # noqa: E402
 from vlmprune_export.backends.coreml.compress import FITTED, compress  # noqa: E402
 from vlmprune_export.backends.coreml.convert import convert as converted  # noqa: E402
-from vlmprune_export.gptq import rounded_weight  # noqa: E402
+from vlmprune_export.gptq import gptq_quantize  # noqa: E402
 from vlmprune_runtime.mil_reference import ReferencePackage  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", FITTED)
 def test_fitted_weights_are_stored_without_loss(kind: str, tmp_path: Path) -> None:
     layers = nn.Sequential(nn.Linear(64, 32, bias=False), nn.Linear(32, 32, bias=False))
-    layers[0].weight.data = rounded_weight(torch.randn(32, 64), torch.eye(64), FITTED[kind])
+    layers[0].weight.data = gptq_quantize(torch.randn(32, 64), torch.eye(64), FITTED[kind])
     layers[1].weight.data = torch.eye(32)  # the last is in 8 bits, which hold it exactly
     rows = torch.eye(64)
     packages = [convert(layers, [rows], tmp_path / "plain.mlpackage"), tmp_path / "small.mlpackage"]

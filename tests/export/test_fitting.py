@@ -1,19 +1,24 @@
 """Weights on few values: outputs move less than by plain rounding, and only what shall be changed is."""
 
+import re
+
 import pytest
 import torch
 from test_staged import question
 from torch import Tensor, nn
 
 from tiny import tiny_llava
+from vlmprune_export import fitting, gptq, grids
 from vlmprune_export.adapters import build_adapter
 from vlmprune_export.calibration import VISUAL_WEIGHT, Calibration
-from vlmprune_export.fitting import fit_tail
-from vlmprune_export.gptq import Blocks, Levels, Palettes, rounded_weight
+from vlmprune_export.fitting import fit_tail, round_tail
+from vlmprune_export.gptq import DAMPING, add_moments, gptq_quantize, round_to_grid
+from vlmprune_export.grids import BlockGrid, LutGrid
 from vlmprune_export.staged import PruneOptions, StagedModel
+from vlmprune_export.stages import DecoderStage
 
-SHIFTED = Blocks(16, lowest=0, highest=15, zero_point=True)
-LEVELS_OF = {"symmetric": Blocks(16), "full": Blocks(16, lowest=-8), "shifted": SHIFTED, "palettes": Palettes(8)}
+SHIFTED = BlockGrid(16, lowest=0, highest=15, zero_point=True)
+LEVELS_OF = {"symmetric": BlockGrid(16), "full": BlockGrid(16, lowest=-8), "shifted": SHIFTED, "palettes": LutGrid(8)}
 
 
 def layer_and_inputs() -> tuple[Tensor, Tensor]:
@@ -21,23 +26,17 @@ def layer_and_inputs() -> tuple[Tensor, Tensor]:
     return torch.randn(24, 48), torch.randn(400, 12) @ torch.randn(12, 48) + 0.1 * torch.randn(400, 48)
 
 
-def plainly(weight: Tensor, levels: Levels) -> Tensor:
-    """Every weight to its nearest value, none made good by another."""
-    rounding = levels.fit(weight, torch.ones(weight.shape[1]))
-    return torch.stack([rounding(column, weight[:, column].contiguous()) for column in range(weight.shape[1])], 1)
-
-
 @pytest.mark.parametrize("kind", LEVELS_OF)
 def test_outputs_move_less_than_half_as_much_as_by_plain_rounding(kind: str) -> None:
     (weight, inputs), levels = layer_and_inputs(), LEVELS_OF[kind]
-    found = rounded_weight(weight, inputs.t() @ inputs, levels)
-    errors = [((inputs @ (other - weight).t()) ** 2).mean() for other in (found, plainly(weight, levels))]
+    found = gptq_quantize(weight, inputs.t() @ inputs, levels)
+    errors = [((inputs @ (other - weight).t()) ** 2).mean() for other in (found, round_to_grid(weight, levels))]
     assert errors[0] < 0.5 * errors[1]
 
 
 def test_a_block_has_whole_numbers_of_a_scale_that_its_largest_tells() -> None:
     weight, inputs = layer_and_inputs()
-    blocks = rounded_weight(weight, inputs.t() @ inputs, Blocks(16)).unflatten(1, (-1, 16))
+    blocks = gptq_quantize(weight, inputs.t() @ inputs, BlockGrid(16)).unflatten(1, (-1, 16))
     steps = blocks / (blocks.abs().amax(2, keepdim=True) / 7)
     assert torch.allclose(steps, steps.round(), atol=1e-4)
     assert len(steps.round().unique()) == 15
@@ -45,16 +44,79 @@ def test_a_block_has_whole_numbers_of_a_scale_that_its_largest_tells() -> None:
 
 def test_a_block_with_a_zero_point_has_it_and_its_scale_told_by_its_ends() -> None:
     weight, inputs = layer_and_inputs()
-    blocks = rounded_weight(weight + 0.5, inputs.t() @ inputs, SHIFTED).unflatten(1, (-1, 16))
+    blocks = gptq_quantize(weight + 0.5, inputs.t() @ inputs, SHIFTED).unflatten(1, (-1, 16))
     scales = (blocks.amax(2, keepdim=True).clamp(min=0) - blocks.amin(2, keepdim=True).clamp(max=0)) / 15
     steps = blocks / scales
     assert torch.allclose(steps, steps.round(), atol=1e-4)
     assert (steps.round().amax(2) - steps.round().amin(2) == 15).float().mean() > 0.9
 
 
+def test_errors_are_corrected_as_in_the_papers_algorithm() -> None:
+    """Algorithm 1 of the paper with the inverse of the moments, column by column."""
+    (weight, inputs), grid = layer_and_inputs(), BlockGrid(16)
+    moments = inputs.t() @ inputs
+    damped = moments + DAMPING * moments.diagonal().mean() * torch.eye(48)
+    inverse = torch.linalg.cholesky(torch.linalg.inv(damped.double()), upper=True).float()
+    rounding, rest, expected = grid.fit(weight, damped.diagonal()), weight.clone(), torch.empty_like(weight)
+    for column in range(48):
+        expected[:, column] = rounding(column, rest[:, column].contiguous())
+        error = (rest[:, column] - expected[:, column]) / inverse[column, column]
+        rest[:, column:] -= torch.outer(error, inverse[column, column:])
+    assert torch.allclose(gptq_quantize(weight, moments.triu(), grid), expected, atol=1e-5)
+
+
+def test_moments_are_sums_over_all_rows_in_the_upper_triangle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptq, "_STRIPE", 5)
+    moments, rows = torch.zeros(12, 12), torch.randn(2, 30, 12)
+    for part in rows:
+        add_moments(moments, part)
+    assert torch.allclose(moments.triu(), (rows.flatten(0, 1).t() @ rows.flatten(0, 1)).triu(), atol=1e-4)
+
+
+def test_a_layer_is_fitted_as_if_alone(staged: StagedModel) -> None:
+    """Query, key and value are fitted at once; the key on its own gives the same weights."""
+    rows, stage = list(calibration().tail_rows(staged)), DecoderStage(staged.adapter, 2, 3)
+    key = stage.layers[0].self_attn.k_proj
+    [(layers, moments)] = fitting._moments(stage, rows, [key])
+    assert layers == [key]
+    alone = gptq_quantize(key.weight.data, moments, BlockGrid(16))
+    fitting._fit(stage, rows, BlockGrid(16))
+    assert torch.allclose(key.weight, alone, atol=1e-6)
+
+
+def test_without_fitting_weights_are_the_nearest_on_the_grid(staged: StagedModel) -> None:
+    before, told = weights(staged.tail), []
+    round_tail(staged, BlockGrid(48), told.append)
+    assert (told[0], told[-1]) == ("rounding matrix 1 of 12", "rounding matrix 12 of 12")
+    assert len(changed(before, staged.tail)) == 12
+    name = "decoder.layers.0.self_attn.q_proj.weight"
+    assert torch.equal(staged.tail.state_dict()[name], round_to_grid(before[name], BlockGrid(48)))
+
+
+def test_a_long_fit_is_announced(staged: StagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(fitting, "_flops_per_second", lambda: 1e5)
+    fit_tail(staged, BlockGrid(16), calibration(), told.append)
+    assert re.fullmatch(r"note: fitting the 4-bit weights takes about \d+ min; --fit none .*", told[0])
+    assert re.fullmatch(r"fitting layer 3 of 4, about \d+ min left", told[1])
+    assert told[2] == "fitting layer 4 of 4, about 5 s left"  # as the layer before took
+
+
+def test_tables_are_the_means_of_their_values() -> None:
+    """Twenty rounds over running sums give what a plain k-means gives."""
+    values, importance = torch.randn(3, 200), torch.rand(200)
+    found = grids._centres(values, importance)
+    nearest = (values[:, :, None] - found[:, None, :]).abs().argmin(2)
+    for group, row, table in zip(values, nearest, found, strict=True):
+        for place, centre in enumerate(table):
+            members = row == place
+            mean = (group * importance)[members].sum() / importance[members].sum()
+            assert centre == pytest.approx(float(mean), abs=0.05)
+
+
 def test_a_group_has_at_most_sixteen_values() -> None:
     weight, inputs = layer_and_inputs()
-    found = rounded_weight(weight, inputs.t() @ inputs, Palettes(8))
+    found = gptq_quantize(weight, inputs.t() @ inputs, LutGrid(8))
     assert [len(group.unique()) for group in found.split(8)] == [16, 16, 16]
 
 
@@ -62,7 +124,7 @@ def test_weights_of_zero_and_inputs_that_are_never_seen_are_no_trouble() -> None
     weight = torch.zeros(16, 32)
     weight[0, 0] = 3.0
     for levels in LEVELS_OF.values():
-        found = rounded_weight(weight, torch.zeros(32, 32), levels)
+        found = gptq_quantize(weight, torch.zeros(32, 32), levels)
         assert torch.allclose(found, weight, atol=1e-6)
 
 
@@ -85,8 +147,8 @@ def changed(before: dict[str, Tensor], module: nn.Module) -> set[str]:
 
 def test_only_the_tails_layers_that_fit_are_changed(staged: StagedModel) -> None:
     head, tail, told = weights(staged.head), weights(staged.tail), []
-    fit_tail(staged, Blocks(48), calibration(), told.append)  # 80 inputs of down_proj are no whole number of blocks
-    assert told == ["fitting layer 3 of 4", "fitting layer 4 of 4"]
+    fit_tail(staged, BlockGrid(48), calibration(), told.append)  # 80 inputs of down_proj are no whole number of blocks
+    assert [line.split(",")[0] for line in told] == ["fitting layer 3 of 4", "fitting layer 4 of 4"]
     assert not changed(head, staged.head)
     assert {name.split(".")[-2] for name in changed(tail, staged.tail)} == {
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
@@ -94,7 +156,7 @@ def test_only_the_tails_layers_that_fit_are_changed(staged: StagedModel) -> None
 
 
 def test_all_of_a_fitted_tails_weights_have_few_values(staged: StagedModel) -> None:
-    fit_tail(staged, Palettes(16), calibration(), lambda line: None)
+    fit_tail(staged, LutGrid(16), calibration(), lambda line: None)
     layers = [layer for layer in staged.tail.decoder.layers.modules() if isinstance(layer, nn.Linear)]
     assert len(layers) == 2 * 7
     for layer in layers:

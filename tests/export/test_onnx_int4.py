@@ -8,12 +8,12 @@ import torch
 
 from sessions import session_of
 from vlmprune_export.backends.onnx.quantise import FITTED, quantise
-from vlmprune_export.gptq import rounded_weight
+from vlmprune_export.gptq import gptq_quantize
 
 
 def test_fitted_weights_are_stored_without_loss(tmp_path: Path) -> None:
     inputs = torch.randn(400, 64)
-    weight = rounded_weight(torch.randn(48, 64) + 0.2, inputs.t() @ inputs, FITTED["int4"]).numpy()
+    weight = gptq_quantize(torch.randn(48, 64) + 0.2, inputs.t() @ inputs, FITTED["int4"]).numpy()
     rows = onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["n", 64])
     out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["n", 48])
     matrix = onnx.numpy_helper.from_array(np.ascontiguousarray(weight.T), "matrix")

@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="KIND",
         help="none (default); onnx: int8, int4; executorch: 8da8w, 8da4w; coreml: int8, int4, pal4",
     )
+    made.add_argument(
+        "--fit",
+        default="gptq",
+        metavar="HOW",
+        help="4-bit weights: gptq (default), fitted to what the layers see, or none: the nearest values, at once",
+    )
     made.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable or vulkan")
     made.add_argument(
         "--stock",
@@ -93,7 +99,9 @@ def run(args: argparse.Namespace) -> None:
         raise MissingExtra(missing.name or "torch", "export") from missing
     prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)
     options = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
-    request = ExportRequest(args.out, args.model, args.target, prune, args.quant, args.context, args.force, options)
+    request = ExportRequest(
+        args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit
+    )
     with progress_bar(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)
     manifest = (folder / MANIFEST).read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """A progress bar on stderr that names the step at hand."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,8 @@ KEPT = ("note: ", "warning: ")  # lines that say something instead of naming a s
 def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
     """A function to call with each step as it begins; without a terminal the steps are printed as lines.
 
-    Notes and warnings stay on the terminal."""
+    A step with "3 of 24" in it moves the bar by that part of a step. Notes and warnings stay on the terminal.
+    """
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
         yield lambda line: console.print(line, soft_wrap=True)
@@ -29,7 +31,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
                 return
             if _step(line) not in begun:
                 begun.append(_step(line))
-            bar.update(task, description=line, completed=min(len(begun) - 1, steps))
+            bar.update(task, description=line, completed=min(len(begun) - 1 + _part(line), steps))
 
         yield begin
 
@@ -41,3 +43,13 @@ def _step(line: str) -> str:
     ('lowering tail', 'fitting layer')
     """
     return " ".join(line.replace(":", " ").split()[:2])
+
+
+def _part(line: str) -> float:
+    """The part of a step that is done when its nth of many parts begins.
+
+    >>> _part("fitting layer 3 of 8, about 40 s left"), _part("lowering tail")
+    (0.25, 0.0)
+    """
+    found = re.search(r"(\d+) of (\d+)", line)
+    return (int(found[1]) - 1) / int(found[2]) if found else 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed, quiet
 from vlmprune_export.backends.coreml.palette import palette
-from vlmprune_export.gptq import Blocks, Levels, Palettes
+from vlmprune_export.grids import BlockGrid, LutGrid, QuantisationGrid
 
 BLOCK = 32  # inputs that share a scale at int4
 GROUP = 16  # output channels that share a palette at pal4
@@ -22,7 +22,7 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 }
 
 # The tail's weights are on such values when it is converted, but those of the language-model head.
-FITTED: Mapping[str, Levels] = {"int4": Blocks(BLOCK), "pal4": Palettes(GROUP)}
+FITTED: Mapping[str, QuantisationGrid] = {"int4": BlockGrid(BLOCK), "pal4": LutGrid(GROUP)}
 
 
 def compress(model: Model, stage: str, kind: str | None) -> Model:

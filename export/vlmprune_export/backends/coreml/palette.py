@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_export.gptq import PALETTE_SIZE
+from vlmprune_export.grids import LUT_SIZE
 
 Array = npt.NDArray[Any]
 
@@ -18,6 +18,6 @@ def palette(weights: Array) -> tuple[Array, Array]:  # (...) -> (16,), (n,) uint
     [0.0, 1.0, 1.0, 5.0]
     """
     values, places = np.unique(weights, return_inverse=True)
-    if len(values) > PALETTE_SIZE:
-        raise ValueError(f"a group has {len(values)} different weights; allowed: at most {PALETTE_SIZE}")
-    return np.pad(values, (0, PALETTE_SIZE - len(values)), mode="edge"), places.ravel().astype(np.uint8)
+    if len(values) > LUT_SIZE:
+        raise ValueError(f"a group has {len(values)} different weights; allowed: at most {LUT_SIZE}")
+    return np.pad(values, (0, LUT_SIZE - len(values)), mode="edge"), places.ravel().astype(np.uint8)

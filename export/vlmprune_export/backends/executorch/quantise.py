@@ -17,7 +17,7 @@ from torchao.quantization.quant_api import Int8DynamicActivationIntxWeightConfig
 from torchao.quantization.quant_primitives import MappingType
 from torchao.utils import unwrap_tensor_subclass
 
-from vlmprune_export.gptq import Blocks, Levels
+from vlmprune_export.grids import BlockGrid, QuantisationGrid
 from vlmprune_export.staged import StagedModel
 
 GROUP = 32  # XNNPACK's block must be a multiple of it; 64 and 128 do not divide a width of 576 or 960
@@ -33,7 +33,7 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 
 
 # The tail's weights are on such values when it is captured.
-FITTED: Mapping[str, Levels] = {"8da4w": Blocks(GROUP, lowest=-8)}
+FITTED: Mapping[str, QuantisationGrid] = {"8da4w": BlockGrid(GROUP, lowest=-8)}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
 from vlmprune_export.backends import Report
+from vlmprune_export.backends.onnx.attention import simplify_attention
 from vlmprune_export.backends.onnx.capture import (
     LAST_HIDDEN,
     Captured,
@@ -103,6 +104,7 @@ def _translate(captured: Captured) -> ir.Model:
     assert program is not None
     model = program.model
     fuse_for_onnxruntime(model, "cpu")
+    simplify_attention(model)
     ClearMetadataAndDocStringPass()(model)  # stack traces name the exporting machine's paths
     _name_dimensions(model, captured)
     return model

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
+from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+from vlmprune_export.backends.onnx.attention import expose_products
 from vlmprune_export.backends.onnx.rows import scale_rows
-from vlmprune_export.gptq import Blocks, Levels
+from vlmprune_export.grids import BlockGrid, QuantisationGrid
 
 # What each choice does to each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
 # stay at 8 bits: with 4 bits there the kept set moves.
@@ -20,7 +22,7 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 _BLOCK = 32
 
 # The tail's weights are on such values when it is captured, and the quantiser finds them.
-FITTED: Mapping[str, Levels] = {"int4": Blocks(_BLOCK, lowest=0, highest=15, zero_point=True)}
+FITTED: Mapping[str, QuantisationGrid] = {"int4": BlockGrid(_BLOCK, lowest=0, highest=15, zero_point=True)}
 
 
 def quantise(source: Path, target: Path, kind: str) -> None:
@@ -32,11 +34,13 @@ def _int8(source: Path, target: Path) -> None:
     """8-bit weights per column, activations 8-bit per token at run time."""
     scaled, raw = target.with_suffix(".scaled"), target.with_suffix(".raw")
     model = onnx.load(str(source))
+    expose_products(model)
     scale_rows(model)
     _save(model, scaled)
     quantize_dynamic(
         scaled, raw, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
         use_external_data_format=True,
+        extra_options={"DefaultTensorType": TensorProto.FLOAT},  # ONNX cannot infer types behind com.microsoft nodes
     )  # fmt: skip
     model = onnx.load(str(raw))
     for leftover in [*target.parent.glob(f"{raw.name}*"), *target.parent.glob(f"{scaled.name}*")]:
