@@ -80,7 +80,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     visual_tokens = adapter.grid[0] * adapter.grid[1]
     context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
     tokenizer = _tokenizer(checkpoint)
-    image = image_spec(checkpoint.processor.image_processor, adapter)
+    image = image_spec(checkpoint.processor.image_processor, adapter, progress)
     check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)

@@ -83,11 +83,13 @@ def test_padding_that_only_the_config_names(model: Any) -> None:
     """As LLaVA's first configs do: the pixels are those of a `LlavaImageProcessor` that pads."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 95, 3), np.uint8))
     padding = LlavaImageProcessorPil(size={"shortest_edge": 56}, crop_size=56, do_pad=True)
-    model.config.image_aspect_ratio = "pad"
+    model.config.image_aspect_ratio, told = "pad", list[str]()
     try:
-        ours = preprocess(picture, image_spec(tiny_processor("clip").image_processor, build_adapter(model)))
+        ours = preprocess(picture, image_spec(pillow_clip(), build_adapter(model), told.append))
+        image_spec(padding, build_adapter(model), told.append)
     finally:
         del model.config.image_aspect_ratio
+    assert [line.split(":")[1] for line in told] == [" pictures are padded to a square"]
     assert np.abs(ours - np.asarray(padding(picture)["pixel_values"])).max() <= 1e-5
 
 

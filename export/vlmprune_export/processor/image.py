@@ -1,5 +1,6 @@
 """What an image processor does to a picture, said as steps that a runner follows."""
 
+from collections.abc import Callable
 from typing import Any
 
 from vlmprune_export.adapters import Adapter
@@ -8,13 +9,18 @@ from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import ImageSpec, Size, image_steps
 from vlmprune_runtime.schema.image import Move, Split, Step
 
+Notice = Callable[[str], None]
+
 _SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to a picture that is no square
 
 
-def image_spec(image_processor: Any, adapter: Adapter) -> ImageSpec:
-    """Padding, resize, crop, scale and normalisation of an image processor; `BadRequest` for what is not covered."""
+def image_spec(image_processor: Any, adapter: Adapter, notice: Notice = lambda line: None) -> ImageSpec:
+    """Padding, resize, crop, scale and normalisation of an image processor; `BadRequest` for what is not covered.
+
+    `notice` is told where the config asks for padding that the image processor leaves out.
+    """
     height, width = adapter.grid
-    moves = moves_of_one_view(image_processor, pad=_pads_to_square(image_processor, adapter))
+    moves = moves_of_one_view(image_processor, pad=_pads_to_square(image_processor, adapter, notice))
     spec = ImageSpec(steps=steps_of(image_processor, tuple(moves)), grid_height=height, grid_width=width)
     _check_size(spec, adapter)
     return spec
@@ -29,7 +35,7 @@ def steps_of(image_processor: Any, moves: tuple[Move | Split, ...]) -> tuple[Ste
     return image_steps(moves, factor=factor, mean=mean, std=std)
 
 
-def _pads_to_square(image_processor: Any, adapter: Adapter) -> bool:
+def _pads_to_square(image_processor: Any, adapter: Adapter, notice: Notice) -> bool:
     """Whether pictures become squares on the mean colour, as LLaVA's own processor or its first configs say.
 
     Other processors pad a batch to its largest picture, which changes nothing for a single one.
@@ -40,7 +46,10 @@ def _pads_to_square(image_processor: Any, adapter: Adapter) -> bool:
     pads = bool(getattr(image_processor, "do_pad", False))
     if pads and getattr(image_processor, "pad_size", None):
         raise BadRequest(f"image processor pads to pad_size {given(image_processor.pad_size)}; allowed: to a square")
-    return shape == "pad" or (pads and hasattr(image_processor, "pad_to_square"))
+    pads_to_square = pads and hasattr(image_processor, "pad_to_square")
+    if shape == "pad" and not pads_to_square:
+        notice("note: pictures are padded to a square: image_aspect_ratio in config.json, not in the image processor")
+    return shape == "pad" or pads_to_square
 
 
 def _check_size(spec: ImageSpec, adapter: Adapter) -> None:
