@@ -1,5 +1,6 @@
 """A question as token ids with room for the visual tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -37,14 +38,48 @@ def encode_prompt(
     return _with_room(ids, spec, images, visual_tokens)
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """A question that was answered."""
+
+    prompt: str
+    answer: str
+    images: int = 0
+
+
+def encode_conversation(
+    tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, past: Sequence[Exchange], prompt: str
+) -> EncodedPrompt:
+    """A further question without pictures, with all that was said before it, tokenized whole."""
+    first, *further = past
+    text, answer = render(spec, first.prompt, images=first.images), first.answer
+    for exchange in further:
+        text += _answered(spec, answer) + render_follow_up(spec, exchange.prompt, images=exchange.images)
+        answer = exchange.answer
+    text += _answered(spec, answer) + render_follow_up(spec, prompt)
+    ids = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
+    return _with_room(ids, spec, sum(exchange.images for exchange in past), visual_tokens)
+
+
 def encode_follow_up(
     tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, *, images: int = 0
 ) -> EncodedPrompt:
     """What comes behind the tokens of the last answer: its end, and the next question."""
+    text = render_follow_up(spec, prompt, images=images)
+    if spec.follow_up is None or not spec.follow_up.standalone:
+        raise BadRequest("a further question of this bundle is tokenized with all that was said before it")
+    return _with_room(tokenizer.encode(text, add_special_tokens=False).ids, spec, images, visual_tokens)
+
+
+def render_follow_up(spec: PromptSpec, prompt: str, *, images: int = 0) -> str:
+    """The text between the last answer and the next."""
     if spec.follow_up is None:
         raise BadRequest("this bundle's chat template has no further question in a conversation")
-    text = render_segments(spec.follow_up, spec.image_token, prompt, images=images)
-    return _with_room(tokenizer.encode(text, add_special_tokens=False).ids, spec, images, visual_tokens)
+    return render_segments(spec.follow_up.segments, spec.image_token, prompt, images=images)
+
+
+def _answered(spec: PromptSpec, answer: str) -> str:
+    return (spec.follow_up.before_answer if spec.follow_up else "") + answer.strip()
 
 
 def render(spec: PromptSpec, prompt: str, *, images: int = 1, now: datetime | None = None) -> str:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
 from tiny import TEMPLATE
+from vlmprune_export.pocket.prompt import CHAT_TEMPLATE as POCKET_TEMPLATE
 
 SPECIAL = ["<unk>", "<s>", "</s>", "<image>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"]
 PICTURE = Image.new("RGB", (56, 56), (200, 30, 90))
@@ -50,6 +51,15 @@ _IMAGES_FIRST = """{%- for message in messages %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}
 """
+_LLAVA = (
+    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
+    "{# Render all images first #}{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+    "{{ '<image>\\n' }}{% endfor %}{# Render all text next #}{% if message['role'] != 'assistant' %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}"
+    "{% endfor %}{% else %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
 _DATED = (
     "{%- if strftime_now is defined %}{% set today = strftime_now('%d %b %Y') %}{% else %}{% set today = '?' %}"
     "{% endif %}{{ bos_token + 'Today: ' + today + '\\n' }}"
@@ -64,6 +74,8 @@ TEMPLATES: dict[str, str | None] = {
     "stripped of lines": _IMAGES_FIRST.replace("TEXT", "part['text'].strip('\\n')"),
     "without tokens": _IMAGES_FIRST.replace("TEXT", "part['text'].replace('</s>', '').replace('[INST]', '(') | trim"),
     "escaped": _IMAGES_FIRST.replace("TEXT", "(part['text'] | e | string)"),
+    "llava 1.5": _LLAVA,
+    "pocket": POCKET_TEMPLATE,
     "none": None,
 }
 # Of text models: a message's content is one string.

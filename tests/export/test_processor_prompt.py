@@ -22,7 +22,7 @@ from transformers import AutoProcessor
 from tiny import TEMPLATE, tiny_llava, tiny_processor, write_checkpoint
 from vlmprune_export.processor import prompt_spec
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prompt import encode_follow_up, encode_prompt, render
+from vlmprune_runtime.prompt import Exchange, encode_conversation, encode_follow_up, encode_prompt, render
 from vlmprune_runtime.schema import DateSegment, PromptSpec, Replace, Strip, UserTextSegment
 
 PARTS = {name: template for name, template in TEMPLATES.items() if template is not None}
@@ -87,41 +87,44 @@ def test_an_irregular_second_image_leaves_room_for_one() -> None:
         render(spec, "why?", images=2)
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize("template", ["chatml", "chatml, dated", "mistral", "chatml of text", "none"])
-def test_a_further_turn_goes_on_behind_the_answer(tokenizer: str, template: str) -> None:
-    """Hugging Face tokenizes the conversation anew; from the answer's end on it gives the same ids."""
-    processor = processor_with(tokenizer, (TEMPLATES | TEXT_TEMPLATES)[template])
-    spec = prompt_spec(processor, model_of(processor))
-    assert spec.follow_up is not None
-    backend = processor.tokenizer.backend_tokenizer
-    for question in filter(str.strip, QUESTIONS):
-        whole = render(spec, "first?") + " An answer" + _text(processor, spec, question)
-        ids = encode_follow_up(backend, spec, VISUAL_TOKENS, question).token_ids.tolist()
-        assert ids_of_text(processor, whole)[-len(ids) :] == ids
+CONVERSING = ["chatml", "chatml, dated", "images first", "trimmed", "llava 1.5", "pocket", "mistral", "chatml of text"]
 
 
-def _text(processor: Any, spec: PromptSpec, question: str) -> str:
-    """The second turn as the template renders it behind an answer."""
-    if any(segment.kind == "images" and segment.after == "\n" for segment in spec.segments) and not isinstance(
-        processor.chat_template, str
-    ):
-        return f"</s>USER: {question} ASSISTANT:"
-    as_text = processor.chat_template in TEXT_TEMPLATES.values()
-    contents = [("<image>\n" if as_text else "") + "first?", "ANSWER", question]
-    messages: list[dict[str, Any]] = [
-        {"role": role, "content": content} if as_text else turn(content, images, role)
-        for role, content, images in zip(("user", "assistant", "user"), contents, (1, 0, 0), strict=True)
+def messages(template: str, *texts: str) -> list[dict[str, Any]]:
+    """A conversation of questions and answers, the first about a picture."""
+    as_text = template in TEXT_TEMPLATES
+    return [
+        {"role": role, "content": ("" if nth else "<image>\n") + text} if as_text else turn(text, int(nth == 0), role)
+        for nth, (text, role) in enumerate(zip(texts, ["user", "assistant"] * len(texts), strict=False))
     ]
-    text: str = processor.apply_chat_template(messages, add_generation_prompt=True)
-    return text.split("ANSWER")[1]
 
 
-@pytest.mark.parametrize("template", ["tiny", "images first"])
-def test_a_further_turn_that_cannot_be_told_is_left_out(template: str) -> None:
-    """One template renders the first message only; the other separates turns by no token."""
-    processor = processor_with("byte-level", TEMPLATES[template])
-    assert prompt_spec(processor, model_of(processor)).follow_up is None
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("template", CONVERSING)
+def test_a_conversation_has_the_ids_of_apply_chat_template(tokenizer: str, template: str) -> None:
+    processor = processor_with(tokenizer, (TEMPLATES | TEXT_TEMPLATES)[template])
+    spec, backend = prompt_spec(processor, model_of(processor), silent), processor.tokenizer.backend_tokenizer
+    past = [Exchange("first?", "An answer.", 1), Exchange("and then", "no")]
+    assert spec.follow_up is not None
+    for question in filter(str.strip, QUESTIONS):
+        said = messages(template, "first?", "An answer.", "and then", "no", question)
+        expected = ids_of_text(processor, processor.apply_chat_template(said, add_generation_prompt=True))
+        assert encode_conversation(backend, spec, VISUAL_TOKENS, past, question).token_ids.tolist() == expected
+        if spec.follow_up.standalone:
+            alone = encode_follow_up(backend, spec, VISUAL_TOKENS, question).token_ids.tolist()
+            assert expected[-len(alone) :] == alone
+
+
+def test_where_a_further_turn_can_be_tokenized_by_itself() -> None:
+    def standalone(template: str) -> bool | None:
+        processor = processor_with("byte-level", (TEMPLATES | TEXT_TEMPLATES)[template])
+        further = prompt_spec(processor, model_of(processor)).follow_up
+        return None if further is None else further.standalone
+
+    found = {template: standalone(template) for template in [*CONVERSING, "none", "tiny"]}
+    assert found == dict.fromkeys(CONVERSING, True) | {
+        "images first": False, "trimmed": False, "llava 1.5": False, "none": True, "tiny": None,
+    }  # fmt: skip
 
 
 def test_what_is_done_to_the_text_is_recorded() -> None:

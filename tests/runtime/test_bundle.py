@@ -96,7 +96,10 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "no place for a question": (lambda m: m["prompt"]["segments"].pop(2), "prompt"),
     "no place for an image": (lambda m: m["prompt"]["segments"].pop(0), "prompt"),
     "image token in a text": (lambda m: m["prompt"]["segments"][1].update(text="<image>"), "prompt"),
-    "further turn without a question": (lambda m: m["prompt"].update(follow_up=[]), "prompt"),
+    "further turn without a question": (
+        lambda m: m["prompt"].update(follow_up={"segments": [], "standalone": True}),
+        "prompt.follow_up",
+    ),
     "temperature zero": (lambda m: m["generation"].update(temperature=0), "generation.temperature"),
     "negative stop token": (lambda m: m["generation"].update(stop_token_ids=[-1]), "generation.stop_token_ids.0"),
     "two edges": (lambda m: m["image"]["steps"][2]["to"].update(width_px=9), "image.steps.2.to.width_px"),

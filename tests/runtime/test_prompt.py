@@ -12,14 +12,23 @@ from tokenizers import processors
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Runner
-from vlmprune_runtime.prompt import Span, edited, encode_follow_up, encode_prompt, load_tokenizer, render
+from vlmprune_runtime.prompt import (
+    Exchange,
+    Span,
+    edited,
+    encode_conversation,
+    encode_follow_up,
+    encode_prompt,
+    load_tokenizer,
+    render,
+)
 from vlmprune_runtime.schema import (
     DateSegment,
+    FollowUp,
     ImagesSegment,
     PromptSpec,
     Replace,
     Segment,
-    Segments,
     Strip,
     TextSegment,
     UserTextSegment,
@@ -29,7 +38,7 @@ TOKENIZER = tokenizer()
 
 
 def spec(
-    *segments: Segment, special: bool = False, image_token_id: int | None = None, follow_up: Segments | None = None
+    *segments: Segment, special: bool = False, image_token_id: int | None = None, follow_up: FollowUp | None = None
 ) -> PromptSpec:
     known = TOKENIZER.token_to_id(IMAGE)
     return PromptSpec(
@@ -85,13 +94,27 @@ def test_a_text_that_is_the_image_token_only_before_its_edits() -> None:
 
 
 def test_a_further_question() -> None:
-    made = spec(follow_up=(TextSegment(text="<end>b "), UserTextSegment()))
+    segments = (TextSegment(text="<end>b "), UserTextSegment())
+    made = spec(follow_up=FollowUp(before_answer=" ", segments=segments, standalone=True))
     encoded = encode_follow_up(TOKENIZER, made, N, "why?")
     assert TOKENIZER.decode(encoded.token_ids, skip_special_tokens=False) == "<end>b why?"
     with pytest.raises(BadRequest, match="got 1 images; allowed: none in this turn"):
         encode_follow_up(TOKENIZER, made, N, "why?", images=1)
     with pytest.raises(BadRequest, match="no further question"):
         encode_follow_up(TOKENIZER, spec(), N, "why?")
+    joined = made.model_copy(update={"follow_up": FollowUp(segments=segments, standalone=False)})
+    with pytest.raises(BadRequest, match="tokenized with all that was said before"):
+        encode_follow_up(TOKENIZER, joined, N, "why?")
+
+
+def test_a_conversation_is_tokenized_whole() -> None:
+    segments = (TextSegment(text="<end>"), UserTextSegment())
+    made = spec(follow_up=FollowUp(before_answer=" ", segments=segments, standalone=True))
+    past = [Exchange("one?", " an answer\n", 1), Exchange("two?", "another")]
+    encoded = encode_conversation(TOKENIZER, made, N, past, "three?")
+    rest = [*encoded.token_ids[:1], *encoded.token_ids[1 + N :]]
+    expected = "ab one? an answer<end>two? another<end>three?"
+    assert TOKENIZER.decode(rest, skip_special_tokens=False) == expected
 
 
 def test_special_tokens_only_when_asked_for() -> None:

@@ -10,12 +10,12 @@ from vlmprune_export.processor.layout import Layout, date_formats, layout, text_
 from vlmprune_export.processor.template import ChatTemplate, Turn, chat_template, first_that_renders
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prompt import render
-from vlmprune_runtime.schema import PromptSpec, Segments, UserTextSegment
+from vlmprune_runtime.schema import FollowUp, PromptSpec, Segments, UserTextSegment
 from vlmprune_runtime.schema.prompt import date_format
 
 Notice = Callable[[str], None]
 
-_ANSWER = "wX5Answer6Xw"
+_ANSWER, _SECOND = "wX5Answer6Xw", "second question"
 _SHOWN_TEXTS = 3  # that a warning names
 _CHECKED_TEXTS = ("What is in the picture?", " two  spaces\n", "na\u00efve \N{GRINNING FACE} \u6f22\u5b57")
 
@@ -126,19 +126,29 @@ class _Asking:
         )
 
 
-def _follow_up(template: ChatTemplate) -> Segments | None:
-    """What comes behind an answer's tokens in a second turn, None where that cannot be told from the first turn."""
-    first = Turn("first question", 1)
-    asked, asking = template.render(first), _Asking(template, (first, Turn(_ANSWER, role="assistant")))
-    behind = {}
+def _follow_up(template: ChatTemplate) -> FollowUp | None:
+    """A second turn, None where it cannot be told from the first turn, or is not how a third one goes on."""
+    first, answer = Turn("first question", 1), Turn(_ANSWER, role="assistant")
+    asked, asking = template.render(first), _Asking(template, (first, answer))
+    behind, spaces = {}, set()
     for images, text in asking.rendered().items():
         space, *rest = text.removeprefix(asked).split(_ANSWER)
         if text.startswith(asked) and len(rest) == 1 and not space.strip():
             behind[images] = rest[0]
+            spaces.add(space)
     found = _second_layout(behind, asking)
-    if found is None or not _begins_with_a_token(found.before, template.processor.tokenizer):
+    if found is None or len(spaces) != 1:
         return None
-    return found.segments(asking.user_text(0)[0], MARK)
+    [space] = spaces
+    answered = space + _ANSWER + behind[0]
+    third = _Asking(template, (first, answer, Turn(_SECOND), answer))
+    if third.rendered().get(0) != asked + answered.replace(MARK, _SECOND) + answered:
+        return None
+    return FollowUp(
+        before_answer=space,
+        segments=found.segments(asking.user_text(0)[0], MARK),
+        standalone=_begins_with_a_token(found.before, template.processor.tokenizer),
+    )
 
 
 def _second_layout(behind: dict[int, str], asking: _Asking) -> Layout | None:

@@ -48,7 +48,8 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     )
     yield "image", image_line(bundle.image)
     yield "prompt", " ".join(map(segment_line, bundle.prompt.segments))
-    yield "further turn", " ".join(map(segment_line, bundle.prompt.follow_up or ())) or "none"
+    further = bundle.prompt.follow_up
+    yield "further turn", " ".join(map(segment_line, further.segments)) if further else "none"
     yield "stop tokens", ", ".join(map(str, bundle.generation.stop_token_ids)) or "none"
     yield "generation", generation_line(bundle.generation)
     yield "text model", text_line(bundle)

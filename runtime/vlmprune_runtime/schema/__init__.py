@@ -24,6 +24,7 @@ from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
 from vlmprune_runtime.schema.prompt import (
     DateSegment,
+    FollowUp,
     ImagesSegment,
     PromptSpec,
     Replace,
@@ -59,6 +60,7 @@ __all__ = [
     "FileEntry",
     "FileName",
     "Finite",
+    "FollowUp",
     "Function",
     "Generation",
     "ImageSpec",

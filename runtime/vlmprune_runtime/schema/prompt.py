@@ -82,6 +82,27 @@ Segment = Annotated[TextSegment | ImagesSegment | UserTextSegment | DateSegment,
 Segments = tuple[Segment, ...]
 
 
+class FollowUp(Record):
+    """A further question in the same conversation.
+
+    The text of a conversation is that of the first question, then for each further one `before_answer`, the text of
+    the answer before it without white space around, and the texts of `segments`; it is tokenized whole as a first
+    question is. Where `standalone`, these segments begin with a token that texts are split at: tokenized by themselves,
+    without the tokenizer's own special tokens, they have the ids that they have in the whole text, and a runner can go
+    on behind the tokens of the last answer, which are without the stop token.
+    """
+
+    before_answer: str = ""
+    segments: Segments
+    standalone: bool
+
+    @model_validator(mode="after")
+    def _segments_have_their_places(self) -> "FollowUp":
+        if _count(self.segments, "user_text") != 1 or _count(self.segments, "images") > 1:
+            raise ValueError("segments need one place for the user's text, and at most one for images")
+        return self
+
+
 class PromptSpec(Record):
     """How a question becomes token ids.
 
@@ -89,14 +110,11 @@ class PromptSpec(Record):
     tokens where `add_special_tokens` says so; a text tokenized piece by piece would have other tokens at the joints.
     Every `image_token_id` is then repeated once per visual token of its picture. A user's text that contains
     `image_token` after its edits is refused.
-
-    `follow_up` is a further question in the same conversation, null where the chat template knows no such turn. Its
-    tokens come behind the last answer's, which are without the stop token; its text is tokenized by itself, without
-    the tokenizer's own special tokens, which is exact because it begins with a token that texts are split at.
+    `follow_up` is null where the chat template knows no further turn.
     """
 
     segments: Segments
-    follow_up: Segments | None = None
+    follow_up: FollowUp | None = None
     image_token: Annotated[str, Field(min_length=1)]
     image_token_id: Annotated[int, Field(ge=0)]
     add_special_tokens: bool
@@ -115,15 +133,9 @@ class PromptSpec(Record):
         return self
 
     @model_validator(mode="after")
-    def _follow_up_has_its_places(self) -> "PromptSpec":
-        turn = self.follow_up
-        if turn is not None and (_count(turn, "user_text") != 1 or _count(turn, "images") > 1):
-            raise ValueError("follow_up needs one place for the user's text, and at most one for images")
-        return self
-
-    @model_validator(mode="after")
     def _images_are_segments(self) -> "PromptSpec":
-        texts = [segment.text for segment in (*self.segments, *(self.follow_up or ())) if segment.kind == "text"]
+        further = self.follow_up.segments if self.follow_up else ()
+        texts = [segment.text for segment in (*self.segments, *further) if segment.kind == "text"]
         if any(self.image_token in text for text in texts):
             raise ValueError("the image token stands in a text; its place is a segment of images")
         return self
