@@ -4,7 +4,7 @@ import math
 
 from scipy.stats import binomtest
 
-DECIMALS = 6  # three thirds do not sum to exactly 1, and must not be rounded outwards by a whole success
+DECIMALS = 6  # a floating-point sum of soft scores is not exact, and must not be rounded by a whole success
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
