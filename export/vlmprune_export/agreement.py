@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
 from vlmprune_export.checkpoint import Checkpoint
 from vlmprune_export.staged import StagedModel
@@ -31,34 +32,33 @@ def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedMode
 
 def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
     """Refuse a prompt that has not one place for the picture, or has ids outside the embedding table."""
-    height, width = staged.adapter.grid
-    encoded = encode_prompt(tokenizer, prompt, height * width, _QUESTION)
+    grid = staged.family.grids[0]
+    encoded = encode_prompt(tokenizer, prompt, grid.tokens, _QUESTION)
     if len(encoded.spans) != 1:
         raise BadRequest(f"the prompt has {len(encoded.spans)} places for one picture; allowed: 1")
     _check_ids("the prompt", encoded.token_ids.tolist(), staged)
 
 
 def _check_features(staged: StagedModel) -> None:
-    adapter, (height, width) = staged.adapter, staged.adapter.grid
+    grid = staged.family.grids[0]
     with torch.inference_mode():
         try:
-            features = staged.vision(torch.zeros(1, 3, *adapter.image_size_px))
+            features = staged.stages["vision"].module(torch.zeros(1, 3, grid.height_px, grid.width_px))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as cause:
             raise BadRequest(f"the vision tower cannot be run on one picture: {first_line(cause)}") from cause
-    expected = (height * width, adapter.text_model.hidden_size)
+    expected = (grid.tokens, staged.family.text_model.hidden_size)
     if tuple(features.shape) != expected:
         raise BadRequest(
             f"the vision tower gives features of {_shape(features.shape)}; allowed: {_shape(expected)}, a row for each "
-            f"of {height} x {width} patches, as wide as the text model"
+            f"of {grid.height} x {grid.width} patches, as wide as the text model"
         )
     if not features.isfinite().all():
         raise BadRequest("the vision tower gives features that are not finite; its weights are damaged")
 
 
 def _check_vocabulary(tokenizer: Tokenizer, staged: StagedModel) -> None:
-    adapter, rows = staged.adapter, staged.adapter.embedding.weight.shape[0]
-    head: Any = adapter.lm_head.weight
-    sizes = {adapter.text_model.vocab_size, rows, head.shape[0]}
+    family = staged.family
+    sizes = {family.text_model.vocab_size, _table_rows(staged), family.lm_head.weight.shape[0]}
     if len(sizes) != 1:
         raise BadRequest(
             f"vocab_size, embedding table and language-model head are of {sorted(sizes)} rows; allowed: one size"
@@ -67,12 +67,19 @@ def _check_vocabulary(tokenizer: Tokenizer, staged: StagedModel) -> None:
 
 
 def _check_ids(what: str, ids: Iterable[int], staged: StagedModel) -> None:
-    highest, rows = max(ids, default=0), staged.adapter.embedding.weight.shape[0]
+    highest, rows = max(ids, default=0), _table_rows(staged)
     if highest >= rows:
         raise BadRequest(
             f"{what} has token ids up to {highest}, but the embedding table has {rows} rows; "
             "tokenizer and weights are not of one checkpoint"
         )
+
+
+def _table_rows(staged: StagedModel) -> int:
+    """The number of rows in the embedding table."""
+    return next(
+        part.num_embeddings for part in staged.stages["embed"].module.modules() if isinstance(part, nn.Embedding)
+    )
 
 
 def _check_image_token(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:

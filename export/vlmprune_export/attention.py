@@ -18,7 +18,13 @@ ATTENTION = "vlmprune"
 
 
 class StageCache(Protocol):
-    """What a decoder layer is given as `past_key_values` and as attention."""
+    """What a decoder layer is given as `past_key_values` and as attention.
+
+    `new_keys` and `new_query` are those of the layer that ran last, after RoPE, (1, heads, S, dh).
+    """
+
+    new_keys: Tensor | None
+    new_query: Tensor | None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any) -> tuple[Tensor, Tensor]:
         """Note a layer's new keys and values; hand back what its attention shall see."""
@@ -40,6 +46,7 @@ class TorchCache:
             index: (keys[:, :, :past_tokens], values[:, :, :past_tokens]) for index, (keys, values) in layers.items()
         }
         self.new_keys: Tensor | None = None
+        self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Append to the layer's cache."""
@@ -66,6 +73,7 @@ def _attention(
         output: tuple[Tensor, None] = sdpa_attention_forward(module, query, keys, values, mask, **options)
         return output
     index = int(module.layer_idx)  # type: ignore[arg-type]
+    cache.new_query = query
     return cache.attend(index, query, keys, values, options["scaling"]), None
 
 

@@ -20,7 +20,7 @@ from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
 from vlmprune_runtime.sample import SAMPLE_IMAGE
-from vlmprune_runtime.schema import ImageSpec, PromptSpec
+from vlmprune_runtime.schema import ImageSpec, Pipeline, PromptSpec
 
 VISUAL_WEIGHT = 0.1  # of a visual row against a text row: there are many, and answers are read off the others
 
@@ -43,19 +43,19 @@ class Calibration:
         """What the tail is given, of each question pruned and unpruned."""
         for prompt, pixels in self.questions:
             for prune in (True, False):
-                engine = _Noting(staged)
-                prefill(engine, prompt, pixels, prune=prune)
+                engine = _TailRecorder(staged)
+                prefill(staged.pipeline, engine, prompt, [pixels], prune=prune)
                 weights = torch.ones(len(engine.positions))
                 for start, stop in prompt.spans:
                     weights[(engine.positions >= start) & (engine.positions < stop)] = VISUAL_WEIGHT
                 yield Rows(engine.hidden, engine.positions, weights)
 
 
-def sample_calibration(tokenizer: Tokenizer, prompt: PromptSpec, image: ImageSpec, visual_tokens: int) -> Calibration:
+def sample_calibration(pipeline: Pipeline, tokenizer: Tokenizer, prompt: PromptSpec, image: ImageSpec) -> Calibration:
     """Four questions about four views of the sample picture."""
     return Calibration(
         tuple(
-            (encode_prompt(tokenizer, prompt, visual_tokens, question), preprocess(view, image))
+            (encode_prompt(tokenizer, prompt, pipeline.visual_tokens, question), preprocess(view, image))
             for question, view in zip(_QUESTIONS, _views(load_image(SAMPLE_IMAGE)), strict=True)
         )
     )
@@ -79,15 +79,16 @@ def _views(picture: Image.Image) -> tuple[Image.Image, ...]:
     )
 
 
-class _Noting(TorchEngine):
-    """Notes what the tail would be given instead of running it."""
+class _TailRecorder(TorchEngine):
+    """Records what the tail would be given instead of running it."""
 
     hidden: Tensor
     positions: Tensor
 
-    def run(self, stage: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs of one stage; of the tail none that mean anything."""
-        if stage != "tail":
-            return super().run(stage, inputs)
-        self.hidden, self.positions = (torch.from_numpy(inputs[name]) for name in ("hidden", "positions"))
+    def run(self, stage: str, inputs: Mapping[str, NDArray[Any]], *, grid: int = 0) -> dict[str, NDArray[Any]]:
+        """Returns the outputs of one stage; those of the tail are a blank."""
+        entry = self.staged.stages[stage]
+        if entry is not self.staged.tail:
+            return super().run(stage, inputs, grid=grid)
+        self.hidden, self.positions, _ = (torch.from_numpy(inputs[tensor.name]) for tensor in entry.declared.inputs)
         return {"logits": np.zeros(1, np.float32)}

@@ -6,22 +6,23 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from vlmprune_export.adapters import build_adapter
 from vlmprune_export.agreement import check_parts, check_prompt
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
+from vlmprune_export.families import build_family
 from vlmprune_export.fitting import FITS, fit_tail, round_tail
 from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.grids import QuantisationGrid
 from vlmprune_export.memory import estimate
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.publishing import publishing
+from vlmprune_export.stage_table import pipeline_of
 from vlmprune_export.staged import PruneOptions, StagedModel
 from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner
+from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner, SchemaVersion
 
 TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is asked for
 _CONTEXT_STEP_TOKENS = 64
@@ -75,19 +76,19 @@ def _check_options(request: ExportRequest, backend: Backend) -> None:
 
 
 def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress) -> None:
-    adapter = build_adapter(checkpoint.model)
-    staged = StagedModel(adapter, request.prune)
-    visual_tokens = adapter.grid[0] * adapter.grid[1]
-    context = _context(request.context_tokens, visual_tokens, adapter.max_positions)
+    family = build_family(checkpoint.model)
+    staged = StagedModel(family, request.prune)
+    visual_tokens = max(grid.tokens for grid in family.grids)
+    context = _context(request.context_tokens, visual_tokens, family.max_positions)
     tokenizer = _tokenizer(checkpoint)
-    image = image_spec(checkpoint.processor.image_processor, adapter, progress)
+    image = image_spec(checkpoint.processor.image_processor, family, progress)
     check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)
     generation = generation_settings(checkpoint.model, progress)
     grid: QuantisationGrid | None = getattr(backend, "FITTED", {}).get(request.quantisation)
     if grid is not None and request.fit == "gptq":
-        fit_tail(staged, grid, sample_calibration(tokenizer, prompt, image, visual_tokens), progress)
+        fit_tail(staged, grid, sample_calibration(staged.pipeline, tokenizer, prompt, image), progress)
     elif grid is not None:
         round_tail(staged, grid, progress)
     stages = backend.lower(
@@ -96,22 +97,22 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     )  # fmt: skip
     progress("writing the manifest")
     tokenizer.save(str(folder / "tokenizer.json"))
+    pipeline = pipeline_of(family, staged.cuts, stages, count_vision_flops(family))
     manifest = Bundle(
-        schema_version=1,
+        **dict(pipeline),
+        schema=SchemaVersion(),
         name=checkpoint.name,
         model_type=str(checkpoint.model.config.model_type),  # type: ignore[union-attr]
         target=request.target,  # type: ignore[arg-type]
         source=checkpoint.source,
         quantisation=request.quantisation,  # type: ignore[arg-type]
-        stages=stages,  # type: ignore[arg-type]
         image=image,
         prompt=prompt,
         generation=generation,
-        pruner=_pruner(staged, visual_tokens),
-        text_model=adapter.text_model,
-        vision_flops=count_vision_flops(adapter),
+        pruner=Pruner(method=staged.method, settings=staged.settings()),
+        text_model=family.text_model,
         context_tokens=context,
-        memory=estimate(folder, stages, adapter.text_model, context),
+        memory=estimate(folder, stages, family.text_model, context),
         versions={"vlmprune": __version__, **backend.versions()},
         files={path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)},
     )
@@ -138,19 +139,6 @@ def _context(wish: int | None, visual_tokens: int, most: int) -> int:
     if not least <= wish <= most:
         raise BadRequest(f"context: got {wish} tokens; allowed: {least} to {most}")
     return wish
-
-
-def _pruner(staged: StagedModel, visual_tokens: int) -> Pruner:
-    options, layers = staged.options, len(staged.adapter.layers)
-    mean = (options.layer * visual_tokens + (layers - options.layer) * staged.keep) / layers
-    return Pruner(
-        method=options.method,
-        layer=options.layer,
-        visual_tokens=visual_tokens,
-        keep=staged.keep,
-        mean_visual_tokens=round(mean, 3),
-        settings=staged.pruner_settings(),
-    )
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:

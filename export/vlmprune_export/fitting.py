@@ -27,8 +27,8 @@ def fit_tail(
 
     The language-model head is left as it is. `report` is told how long it will take, then each layer as it begins.
     """
-    rows, total = list(calibration.tail_rows(staged)), len(staged.adapter.layers)
-    stages = [DecoderStage(staged.adapter, index, index + 1) for index in staged.tail.decoder.layer_indices]
+    rows, total = list(calibration.tail_rows(staged)), len(staged.family.layers)
+    stages = [DecoderStage(staged.family, index, index + 1) for index in staged.tail.decoder.layer_indices]
     expected = _expected_seconds(stages[0], rows, grid)
     if expected * len(stages) >= WORTH_A_NOTE_S:
         whole = _duration(expected * len(stages))
@@ -109,7 +109,7 @@ class _Recorder:
 @torch.no_grad()
 def _after(stage: DecoderStage, row: Rows) -> Rows:
     """The rows after the layer, none before them."""
-    return row._replace(hidden=stage(row.hidden, row.positions, TorchCache()))
+    return row._replace(hidden=stage.hidden(row.hidden, row.positions, TorchCache()))
 
 
 def _expected_seconds(stage: DecoderStage, rows: list[Rows], grid: QuantisationGrid) -> float:

@@ -8,20 +8,21 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import flop_registry
 
-from vlmprune_export.adapters import Adapter
+from vlmprune_export.families import Family
 
 
-def count_vision_flops(adapter: Adapter) -> int:
+def count_vision_flops(family: Family) -> int:
     """Matrix products and convolutions of one image through tower and projector, a multiply-add counted as two.
 
     Layers whose output nobody reads, as behind LLaVA's feature layer, do not count: graphs do not have them.
     Attention counts as its plain products. Nothing is computed, only shapes.
     """
-    first = next(adapter.model.parameters())
-    pixels = torch.empty(1, 3, *adapter.image_size_px, dtype=first.dtype, device=first.device)
+    grid = family.grids[0]
+    first = next(family.model.parameters())
+    pixels = torch.empty(1, 3, grid.height_px, grid.width_px, dtype=first.dtype, device=first.device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         traced: GraphModule = make_fx(
-            lambda image: adapter.visual(image), tracing_mode="fake", _allow_non_fake_inputs=True
+            lambda image: family.features(image, 0), tracing_mode="fake", _allow_non_fake_inputs=True
         )(pixels)
     traced.graph.eliminate_dead_code()
     return sum(_node_flops(node) for node in traced.graph.nodes)

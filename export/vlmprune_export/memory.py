@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlmprune_runtime.schema import Memory, Stage, TextModel
+from vlmprune_runtime.schema import Cache, Memory, Stage, TextModel
 
 _FLOAT_BYTES = 4
 _ARENA = 2.5
@@ -16,7 +16,7 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
     """
     files = {file for stage in stages.values() for file in stage.files}
     weights = sum((folder / file).stat().st_size for file in files)
-    cache = 2 * text.layers * text.kv_heads * text.head_dim * tokens * _cache_bytes(stages)
+    cache = sum(_cache_bytes(stage.cache, tokens) for stage in stages.values() if stage.cache)
     activations = round(_ARENA * _activations(text, tokens))
     return Memory(
         weights_bytes=weights,
@@ -26,10 +26,10 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
     )
 
 
-def _cache_bytes(stages: dict[str, Stage]) -> int:
-    """Of one number in a cache."""
-    dtypes = {stage.cache.dtype for stage in stages.values() if stage.cache}
-    return 2 if dtypes == {"float16"} else _FLOAT_BYTES
+def _cache_bytes(cache: Cache, tokens: int) -> int:
+    """Keys and values of all layers of a stage at full capacity."""
+    number_bytes = 2 if cache.dtype == "float16" else _FLOAT_BYTES
+    return 2 * len(cache.layers) * cache.kv_heads * cache.head_dim * tokens * number_bytes
 
 
 def _activations(text: TextModel, tokens: int) -> int:

@@ -1,7 +1,6 @@
 """The staged model in eager PyTorch: the reference that every exported bundle is held against."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,109 +8,79 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vlmprune_export.adapters import Adapter
 from vlmprune_export.attention import TorchCache
-from vlmprune_export.pruners import build_pruner
-from vlmprune_export.stages import EmbedStage, HeadStage, TailStage, VisionStage
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_export.cuts import PruneOptions, plan_cuts, pruner_settings
+from vlmprune_export.families import Family
+from vlmprune_export.pruners import pruner_name
+from vlmprune_export.stage_table import PAST_TOKENS, StageEntry, pipeline_of, stage_table
+from vlmprune_runtime.errors import UnknownName
 
-DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
-
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """Which pruner, before which decoder layer, how many visual tokens stay, and the method's own settings."""
-
-    method: str = "vlm-pruner"
-    layer: int = 2
-    keep: int | None = None
-    rate: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def keep_of(self, visual_tokens: int) -> int:
-        """K, from `keep` or as round(N * (1 - rate)); 88.9 % of 576 is 64.
-
-        >>> PruneOptions(rate=0.889).keep_of(576)
-        64
-        """
-        if self.keep is not None and self.rate is not None:
-            raise BadRequest("give keep or rate, not both")
-        if self.rate is not None and not 0 <= self.rate < 1:
-            raise BadRequest(f"rate: got {self.rate}; allowed: 0 <= rate < 1")
-        rate = DEFAULT_RATE if self.rate is None else self.rate
-        keep = self.keep if self.keep is not None else round(visual_tokens * (1 - rate))
-        if not 1 <= keep <= visual_tokens:
-            raise BadRequest(f"keep: got {keep}; allowed: 1 to {visual_tokens} (the image's visual tokens)")
-        return keep
+__all__ = ["PruneOptions", "StagedModel", "TorchEngine"]
 
 
 class StagedModel:
-    """A model cut into its five stages."""
+    """A model cut into its stages: `stages` is the table, `pipeline` says how they work together."""
 
-    def __init__(self, adapter: Adapter, options: PruneOptions) -> None:
-        layers = len(adapter.layers)
-        if not 1 <= options.layer < layers:
-            raise BadRequest(f"layer: got {options.layer}; allowed: 1 to {layers - 1} (of {layers} decoder layers)")
-        height, width = adapter.grid
-        self.adapter, self.options = adapter, options
-        self.keep = options.keep_of(height * width)
-        self.vision, self.embed = VisionStage(adapter), EmbedStage(adapter)
-        self.head, self.tail = HeadStage(adapter, options.layer), TailStage(adapter, options.layer)
-        self.prune = build_pruner(options.method, grid=adapter.grid, keep=self.keep, settings=options.settings)
+    def __init__(self, family: Family, options: PruneOptions) -> None:
+        """Raises `BadRequest` for options that the model cannot have."""
+        self.family, self.options = family, options
+        self.method = pruner_name(options.method)
+        self.cuts = plan_cuts(family, options)
+        self.stages: dict[str, StageEntry] = stage_table(family, self.cuts)
+        self.pipeline = pipeline_of(family, self.cuts, {name: row.declared for name, row in self.stages.items()})
 
-    def pruner_settings(self) -> dict[str, Any]:
-        """Every setting of the pruner, defaults included."""
-        return asdict(self.prune.settings)
+    def settings(self) -> dict[str, Any]:
+        """Returns every setting of the pruner, defaults included."""
+        return pruner_settings(self.cuts)
 
     def modules(self) -> dict[str, nn.Module]:
-        """The stages by name."""
-        return {
-            "vision": self.vision,
-            "embed": self.embed,
-            "head": self.head,
-            "prune": self.prune,
-            "tail": self.tail,
-        }
+        """Returns the stages' modules by name, of the first grid."""
+        return {name: row.module for name, row in self.stages.items()}
+
+    @property
+    def tail(self) -> StageEntry:
+        """The last stage."""
+        return self.stages[self.pipeline.prefill[-1]]
 
 
 class TorchEngine:
     """Runs the stages in eager PyTorch behind the interface of the runtime's engines."""
 
-    def __init__(self, staged: StagedModel) -> None:
-        self.staged = staged
+    def __init__(self, staged: StagedModel, device: torch.device | None = None) -> None:
+        """`device` is where the stages' weights lie, None for the CPU."""
+        self.staged, self.device = staged, device or torch.device("cpu")
         self._caches: dict[str, TorchCache] = {}
 
     @torch.inference_mode()
-    def run(self, stage: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs of one stage by name; see `vlmprune_runtime.engines`."""
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
-        outputs = getattr(self, f"_{stage}")(**tensors)
-        return {name: value.numpy() for name, value in outputs.items()}
+    def run(self, stage: str, inputs: Mapping[str, NDArray[Any]], *, grid: int = 0) -> dict[str, NDArray[Any]]:
+        """Returns the outputs of one stage by name; see `vlmprune_runtime.engines`."""
+        if stage not in self.staged.stages:
+            raise UnknownName("stage", stage, self.staged.stages)
+        entry = self.staged.stages[stage]
+        module = entry.modules[grid if len(entry.modules) > 1 else 0]
+        with self.device:  # tensors that a stage makes itself
+            outputs = module(*self._arguments(entry, inputs))
+        if isinstance(outputs, Tensor):
+            outputs = (outputs,)
+        return {name: value.cpu().numpy() for name, value in zip(entry.output_names, outputs, strict=True)}
 
     def cached(self, stage: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Keys and values of a stage so far, each (layers, kv_heads, tokens, head_dim)."""
+        """Returns keys and values of a stage so far, each (layers, kv_heads, tokens, head_dim)."""
         layers = self._caches[stage].layers
-        keys, values = (torch.cat([layers[index][side] for index in sorted(layers)]).numpy() for side in (0, 1))
-        return keys, values
+        keys, values = (torch.cat([layers[index][side] for index in sorted(layers)]) for side in (0, 1))
+        return keys.cpu().numpy(), values.cpu().numpy()
 
-    def _vision(self, pixels: Tensor) -> dict[str, Tensor]:
-        return {"visual": self.staged.vision(pixels)}
+    def _arguments(self, entry: StageEntry, inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """The stage's inputs in its order; a decoder takes its cache in place of the number of past tokens."""
+        arguments: list[Any] = []
+        for tensor in entry.declared.inputs:
+            value = inputs[tensor.name]
+            if tensor.name == PAST_TOKENS:
+                arguments.append(self._cache(entry.name, int(value[0])))
+            else:
+                arguments.append(torch.from_numpy(np.ascontiguousarray(value)).to(self.device))
+        return arguments
 
-    def _embed(self, token_ids: Tensor) -> dict[str, Tensor]:
-        return {"embeddings": self.staged.embed(token_ids)}
-
-    def _head(self, embeddings: Tensor, positions: Tensor, past_tokens: Tensor) -> dict[str, Tensor]:
-        hidden, keys = self.staged.head(embeddings, positions, self._cache("head", past_tokens))
-        return {"hidden": hidden, "keys": keys}
-
-    def _prune(self, hidden: Tensor, keys: Tensor) -> dict[str, Tensor]:
-        kept, fused, order = self.staged.prune(hidden, keys)
-        return {"kept": kept, "fused": fused, "order": order}
-
-    def _tail(self, hidden: Tensor, positions: Tensor, past_tokens: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.staged.tail(hidden, positions, self._cache("tail", past_tokens))}
-
-    def _cache(self, stage: str, past_tokens: Tensor) -> TorchCache:
-        past = int(past_tokens[0])
-        self._caches[stage] = TorchCache(past, self._caches.get(stage) if past else None)
+    def _cache(self, stage: str, past_tokens: int) -> TorchCache:
+        self._caches[stage] = TorchCache(past_tokens, self._caches.get(stage) if past_tokens else None)
         return self._caches[stage]

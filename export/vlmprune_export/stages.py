@@ -1,91 +1,94 @@
-"""The five stages a model is cut into; each is a plain module that every backend captures as it is.
+"""The modules that a model is cut into; each is a plain module that every backend captures as it is.
 
-`head` and `tail` take their cache as an argument, so that a backend decides how it is stored.
+A decoder stage takes its cache as an argument, so that a backend decides how the cache is stored.
 """
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
-from vlmprune_export.adapters import Adapter
 from vlmprune_export.attention import StageCache
+from vlmprune_export.families import Family
+
+READABLE = ("keys", "query")
+"""What a decoder stage can show of its last layer beside the hidden states: keys and queries after RoPE."""
 
 
 class VisionStage(nn.Module):
-    """Pixels to visual embeddings: tower and projector."""
+    """Pixels of one view to visual embeddings: tower and projector."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, family: Family, grid: int = 0) -> None:
+        """`grid` is the index of the family's grid that the pictures have."""
         super().__init__()
-        self.adapter = adapter
-        self.model = adapter.model  # registers the weights
+        self.family, self.grid = family, grid
+        self.parts = nn.ModuleList(family.vision_modules)  # registers the weights of this stage, and no others
 
     def forward(self, pixels: Tensor) -> Tensor:  # (1, 3, height, width) -> (N, D)
-        """Visual embeddings of one image, row-major over the grid."""
-        return self.adapter.visual(pixels)
+        """Returns the visual embeddings, row-major over the grid."""
+        return self.family.features(pixels, self.grid)
 
 
 class EmbedStage(nn.Module):
-    """Token ids to embeddings."""
+    """Token ids to embeddings, as the model itself embeds text."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, family: Family) -> None:
         super().__init__()
-        self.embedding = adapter.embedding
+        self.family = family
+        self.parts = nn.ModuleList(family.embed_modules)
 
     def forward(self, token_ids: Tensor) -> Tensor:  # (S,) -> (S, D)
-        """Input embeddings of the text model."""
-        embeddings: Tensor = self.embedding(token_ids)
-        return embeddings
+        """Returns the rows that the first decoder layer takes."""
+        return self.family.embed(token_ids)
 
 
 class DecoderStage(nn.Module):
-    """A run of decoder layers that share one cache."""
+    """A run of decoder layers that share one cache; the last run ends with norm and language-model head."""
 
-    def __init__(self, adapter: Adapter, first: int, last: int) -> None:
+    def __init__(self, family: Family, first: int, last: int, reads: Sequence[str] = ()) -> None:
+        """Layers `first` to `last` - 1; `reads` are what is shown of the last of them, of `READABLE`."""
         super().__init__()
-        self.adapter = adapter
-        self.layers = nn.ModuleList(adapter.layers[first:last])
+        self.family, self.reads = family, tuple(reads)
+        self.layers = nn.ModuleList(family.layers[first:last])
         self.layer_indices = range(first, last)
+        self.norm: nn.Module | None = None
+        self.lm_head: nn.Module | None = None
+        self.logit_cap = family.logit_cap
+        if last == len(family.layers):
+            self.norm, self.lm_head = family.norm, family.lm_head
 
-    def forward(self, hidden: Tensor, positions: Tensor, cache: StageCache) -> Tensor:  # (S, D), (S,) -> (S, D)
-        """Hidden states after the last of the layers; the cache has seen their keys and values."""
-        states, position_ids = hidden[None], positions[None]
-        rotary = self.adapter.rotary(states, position_ids)
-        for layer in self.layers:
+    def forward(  # (S, D), (S,) or (axes, S) -> (S, D), what is read (S, ...); or (V,)
+        self, rows: Tensor, positions: Tensor, cache: StageCache
+    ) -> tuple[Tensor, ...]:
+        """Returns the raw output of the last layer and what is read of it, or the logits of the last token."""
+        hidden = self.hidden(rows, positions, cache)
+        if self.lm_head is None:
+            return (hidden, *(_flat(getattr(cache, f"new_{name}")) for name in self.reads))
+        return (self.logits(hidden[-1:])[0],)
+
+    def logits(self, rows: Tensor) -> Tensor:  # (S, D) -> (S, V)
+        """Returns the logits of hidden states, capped where the model caps them."""
+        assert self.norm is not None and self.lm_head is not None
+        logits: Tensor = self.lm_head(self.norm(rows))
+        return logits if self.logit_cap is None else self.logit_cap * torch.tanh(logits / self.logit_cap)
+
+    def hidden(self, rows: Tensor, positions: Tensor, cache: StageCache) -> Tensor:  # (S, D), (S,) -> (S, D)
+        """Returns hidden states after the last of the layers; the cache has seen their keys and values."""
+        states = rows[None]
+        position_ids = positions[None] if positions.dim() == 1 else positions[:, None]
+        kinds = {self.family.layer_kinds[index] for index in self.layer_indices}
+        rotary = {kind: self.family.rotary(states, position_ids, kind) for kind in sorted(kinds)}
+        for index, layer in zip(self.layer_indices, self.layers, strict=True):
             states = layer(
                 states,
                 attention_mask=None,
                 position_ids=position_ids,
-                position_embeddings=rotary,
+                position_embeddings=rotary[self.family.layer_kinds[index]],
                 past_key_values=cache,
                 stage_cache=cache,
             )
         return states[0]
 
 
-class HeadStage(nn.Module):
-    """Decoder layers 0..L-1: they see every visual token."""
-
-    def __init__(self, adapter: Adapter, layer: int) -> None:
-        super().__init__()
-        self.decoder = DecoderStage(adapter, 0, layer)
-
-    def forward(  # (S, D), (S,) -> (S, D), (S, Dk)
-        self, embeddings: Tensor, positions: Tensor, cache: StageCache
-    ) -> tuple[Tensor, Tensor]:
-        """Raw output of layer L-1 and that layer's keys after RoPE, all key heads side by side."""
-        hidden = self.decoder(embeddings, positions, cache)
-        keys: Tensor = cache.new_keys  # type: ignore[attr-defined]
-        return hidden, keys[0].transpose(0, 1).flatten(1)
-
-
-class TailStage(nn.Module):
-    """Decoder layers L.., final norm and language-model head."""
-
-    def __init__(self, adapter: Adapter, layer: int) -> None:
-        super().__init__()
-        self.decoder = DecoderStage(adapter, layer, len(adapter.layers))
-        self.norm, self.lm_head = adapter.norm, adapter.lm_head
-
-    def forward(self, hidden: Tensor, positions: Tensor, cache: StageCache) -> Tensor:  # (S, D), (S,) -> (V,)
-        """Logits of the last token."""
-        last = self.decoder(hidden, positions, cache)[-1:]
-        logits: Tensor = self.lm_head(self.norm(last))
-        return logits[0]
+def _flat(states: Tensor) -> Tensor:  # (1, H, S, dh) -> (S, H * dh)
+    return states[0].transpose(0, 1).flatten(1)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vlmprune_runtime.errors import BundleError, first_line
-from vlmprune_runtime.schema import MANIFEST, SCHEMA_VERSION, Bundle, FileEntry
+from vlmprune_runtime.schema import MAJOR, MANIFEST, MINOR, Bundle, FileEntry
 
 MAX_MANIFEST_BYTES = 8 * 2**20
 MAX_VALUE_CHARS = 60
@@ -50,14 +50,39 @@ def parse_manifest(text: str) -> Bundle:
     found = _parse_json(text)
     if not isinstance(found, dict):
         raise BundleError(MANIFEST, f"is not a JSON object but {_shown(found)}")
-    version = found.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        reason = f"got {_shown(version)}, this runtime reads {SCHEMA_VERSION}"
-        raise BundleError(MANIFEST, reason, "schema_version")
+    newer = _check_version(found)
     try:
         return Bundle.model_validate_json(text, strict=True)
     except ValidationError as error:
+        if newer and (known := _without_unknown(found, error)) is not None:
+            return parse_manifest(json.dumps(known))
         raise _first_problem(error, found) from None
+
+
+def _check_version(found: dict[str, Any]) -> bool:
+    """Returns whether the manifest's minor version is newer than this package's. Raises `BundleError`."""
+    if "schema_version" in found:
+        raise BundleError(MANIFEST, "was exported by an older vlmprune: export it again", "schema_version")
+    version = found.get("schema")
+    major, minor = (version.get(name) if isinstance(version, dict) else None for name in ("major", "minor"))
+    if type(major) is not int or type(minor) is not int:
+        raise BundleError(MANIFEST, f"got {_shown(version)}, expected major and minor as whole numbers", "schema")
+    if major != MAJOR:
+        older = "was exported by an older vlmprune: export it again"
+        newer = f"was exported by a newer vlmprune (got version {_shown(major)}, this runtime reads {MAJOR}): update it"
+        raise BundleError(MANIFEST, older if major < MAJOR else newer, "schema.major")
+    return minor > MINOR
+
+
+def _without_unknown(found: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
+    """Returns the manifest of a newer minor version without the fields that are unknown here, None if all are known."""
+    places = [problem["loc"] for problem in error.errors() if problem["type"] == "extra_forbidden"]
+    for *path, name in places:
+        inner: Any = found
+        for part in path:
+            inner = inner[part]
+        del inner[name]
+    return found if places else None
 
 
 def file_sha256(path: Path) -> str:

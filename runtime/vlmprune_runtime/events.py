@@ -1,7 +1,11 @@
 """What a run tells while it goes on, and its result."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+TimedStage = Literal["preprocess", "vision", "embed", "prune_vision", "head", "prune", "tail"]
+TIMED_STAGES: tuple[TimedStage, ...] = get_args(TimedStage)
+"""The stages up to the first token in the order in which they are shown; a bundle need not have all of them."""
 
 Reason = Literal["stop", "length"]
 
@@ -16,10 +20,10 @@ class StageTimed:
 
 @dataclass(frozen=True)
 class Pruned:
-    """Which visual tokens of an image were kept, in image order, and at which place each was chosen."""
+    """Which visual tokens of an image were kept, in image order, and the rank at which each was chosen, from 0."""
 
     kept: tuple[int, ...]
-    order: tuple[int, ...]
+    rank: tuple[int, ...]
     visual_tokens: int
     image: int = 0
 

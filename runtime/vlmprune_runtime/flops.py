@@ -8,11 +8,12 @@ the gated MLP, H query heads, G key heads, d width of a head. One decoder layer 
     4 S T H d            scores and weighted sum, each row against all T: dense, as causal kernels mostly compute it
     6 S D I              gate, up, down
 
-`head` is L such layers, `tail` the others and 2 D V for the logits of the last token. `vision` was counted at
-export, matrix products and convolutions. Left out: `embed` (a look-up), norms, softmax, rope (under one percent) and
-`prune`, whose work depends on the data; what it costs is in the measured times.
+`tail` is the last decoder stage, with 2 D V for the logits of the last token, `head` those before it. `vision` was
+counted at export, matrix products and convolutions. Left out: `embed` (a look-up), norms, softmax, rope (under one
+percent) and `prune`, whose work depends on the data; what it costs is in the measured times.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlmprune_runtime.schema import Bundle, TextModel
@@ -69,14 +70,30 @@ def logits_flops(text: TextModel) -> int:
 
 def prefill_flops(bundle: Bundle, prompt_tokens: int, images: int, *, prune: bool) -> StageFlops:
     """Prefill of a prompt of `prompt_tokens`, visual tokens included."""
-    rows = prompt_tokens - (images * dropped_tokens(bundle) if prune else 0)
-    vision = None if bundle.vision_flops is None else images * bundle.vision_flops
-    return StageFlops(vision, _head(bundle, prompt_tokens, prompt_tokens), _tail(bundle, rows, rows))
+    tokens = rows_of_decoders(bundle, prompt_tokens, images, prune=prune)
+    counted = bundle.grids[0].vision_flops
+    vision = None if counted is None else images * counted
+    *head, tail = (_decoder(bundle, name, rows, rows) for name, rows in tokens.items())
+    return StageFlops(vision, sum(head), tail)
 
 
-def decode_flops(bundle: Bundle, head_tokens: int, tail_tokens: int) -> StageFlops:
-    """One new token after so many tokens in each cache."""
-    return StageFlops(0, _head(bundle, 1, head_tokens + 1), _tail(bundle, 1, tail_tokens + 1))
+def decode_flops(bundle: Bundle, past_tokens: Mapping[str, int]) -> StageFlops:
+    """One new token after so many tokens in the cache of each decoder stage."""
+    *head, tail = (_decoder(bundle, name, 1, past + 1) for name, past in past_tokens.items())
+    return StageFlops(0, sum(head), tail)
+
+
+def rows_of_decoders(bundle: Bundle, prompt_tokens: int, images: int, *, prune: bool) -> dict[str, int]:
+    """Returns how many tokens of a prompt each decoder stage sees; every image is of the first grid."""
+    rows, keep = prompt_tokens, [bundle.visual_tokens, *bundle.grids[0].keep]
+    found = {}
+    for name in bundle.prefill:
+        role = bundle.stages[name].role
+        if role == "prune" and prune:
+            rows -= images * (keep.pop(0) - keep[0])
+        elif role == "decoder":
+            found[name] = rows
+    return found
 
 
 def ceiling(unpruned: StageFlops, pruned: StageFlops) -> Ceiling:
@@ -93,15 +110,8 @@ def ceiling(unpruned: StageFlops, pruned: StageFlops) -> Ceiling:
     return Ceiling(llm, (unpruned.vision + unpruned.llm) / (pruned.vision + pruned.llm))
 
 
-def dropped_tokens(bundle: Bundle) -> int:
-    """Visual tokens of an image that the tail does not see."""
-    return bundle.pruner.visual_tokens - bundle.pruner.keep
-
-
-def _head(bundle: Bundle, rows: int, attended: int) -> int:
-    return bundle.pruner.layer * layer_flops(bundle.text_model, rows, attended)
-
-
-def _tail(bundle: Bundle, rows: int, attended: int) -> int:
-    layers = bundle.text_model.layers - bundle.pruner.layer
-    return layers * layer_flops(bundle.text_model, rows, attended) + logits_flops(bundle.text_model)
+def _decoder(bundle: Bundle, name: str, rows: int, attended: int) -> int:
+    stage = bundle.stages[name]
+    layers = 0 if stage.cache is None else len(stage.cache.layers)
+    logits = logits_flops(bundle.text_model) if stage.output("logits") else 0
+    return layers * layer_flops(bundle.text_model, rows, attended) + logits

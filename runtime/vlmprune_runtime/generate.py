@@ -28,6 +28,7 @@ from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
 from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
+from vlmprune_runtime.schema import Pipeline
 
 MAX_TOKENS = 32
 
@@ -81,9 +82,9 @@ class Runner:
         encoded, pixels = self._prepare(request)
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
-        steps = prefill_steps(self.engine, encoded, pixels, prune=request.prune)
+        steps = prefill_steps(self.bundle.manifest, self.engine, encoded, pixels, prune=request.prune)
         state = yield from _noting(steps, record)
-        pruned = pruned_images(state, self.bundle.manifest.pruner.visual_tokens)
+        pruned = pruned_images(self.bundle.manifest, state)
         yield from pruned
         writer = TextStream(self.tokenizer)
         chooser = self.chooser(request, encoded)
@@ -101,7 +102,7 @@ class Runner:
     def encode(self, prompt: str) -> EncodedPrompt:
         """The question as token ids; `BadRequest` if it does not fit the context."""
         manifest = self.bundle.manifest
-        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.pruner.visual_tokens, prompt)
+        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.visual_tokens, prompt)
         tokens, room = len(encoded.token_ids), self.context_tokens
         if tokens > room:
             raise BadRequest(f"the prompt takes {tokens} tokens with its image, the context has {room}")
@@ -113,9 +114,9 @@ class Runner:
         limit = request.max_tokens or settings.limit(len(encoded.token_ids), otherwise=MAX_TOKENS)
         return TokenChooser(settings, encoded.token_ids, limit, request.sampling.seed)
 
-    def _prepare(self, request: Request) -> tuple[EncodedPrompt, npt.NDArray[np.float32]]:
+    def _prepare(self, request: Request) -> tuple[EncodedPrompt, list[npt.NDArray[np.float32]]]:
         encoded = self.encode(request.prompt)
-        return encoded, preprocess(load_image(request.image), self.bundle.manifest.image)
+        return encoded, [preprocess(load_image(request.image), self.bundle.manifest.image)]
 
     def _decode(
         self, chooser: TokenChooser, state: State, writer: TextStream, record: _Record
@@ -124,12 +125,12 @@ class Runner:
         record.ttft_ms = ms_since(record.start)
         while token not in chooser.settings.stop_token_ids:
             yield from _told(writer.push(token))
-            if len(writer.token_ids) >= chooser.limit or state.head_tokens >= self.context_tokens:
+            if len(writer.token_ids) >= chooser.limit or state.most_tokens >= self.context_tokens:
                 yield from _told(writer.finish())
                 return "length"
             self._check_turn(record)
             start = perf_counter()
-            state = decode(self.engine, token, state)
+            state = decode(self.bundle.manifest, self.engine, token, state)
             token = chooser.choose(state.logits)
             record.decode_ms.append(ms_since(start))
         yield from _told(writer.finish())
@@ -154,11 +155,12 @@ def open_runner(
     return Runner(bundle, engine, tokenizer, context_tokens)
 
 
-def pruned_images(state: State, visual_tokens: int) -> tuple[Pruned, ...]:
-    """What was kept of each image, as plain numbers."""
+def pruned_images(pipeline: Pipeline, state: State) -> tuple[Pruned, ...]:
+    """Returns what the last cut kept of each image, as plain numbers."""
     return tuple(
-        Pruned(tuple(found.kept.tolist()), tuple(found.order.tolist()), visual_tokens, image)
-        for image, found in enumerate(state.selections)
+        Pruned(tuple(found.cells.tolist()), tuple(found.rank.tolist()), pipeline.visual_tokens, found.view)
+        for found in state.selections
+        if found.cut == pipeline.cuts[-1].stage
     )
 
 

@@ -21,34 +21,34 @@ SMALLEST_NUMBER_PX = 18
 def draw_overlay(
     image: Image.Image,
     kept: Sequence[int],
-    order: Sequence[int],
+    rank: Sequence[int],
     spec: ImageSpec,
     out: str | PathLike[str] | Place,
 ) -> None:
     """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
-    save_png(overlay(image, kept, order, spec), out)
+    save_png(overlay(image, kept, rank, spec), out)
 
 
-def overlay(image: Image.Image, kept: Sequence[int], order: Sequence[int], spec: ImageSpec) -> Image.Image:
+def overlay(image: Image.Image, kept: Sequence[int], rank: Sequence[int], spec: ImageSpec) -> Image.Image:
     """The given picture around what the model saw, at a readable size, with a legend below.
 
-    `kept` are places in the grid, row by row; `order[i]` is the place at which `kept[i]` was chosen.
+    `kept` are places in the grid, row by row; `rank[i]` says as which `kept[i]` was chosen, from 0.
     """
-    check_selection(kept, order, spec)
+    check_selection(kept, rank, spec)
     canvas, seen = framed(image, only_view(image.height, image.width, spec).box)
     patches = [patch_box(place, seen, spec) for place in kept]
     lit = shaded(canvas, seen, patches)
-    mark(lit, patches, order)
+    mark(lit, patches, rank)
     return with_legend(lit, len(kept), spec.grid_height * spec.grid_width)
 
 
-def check_selection(kept: Sequence[int], order: Sequence[int], spec: ImageSpec) -> None:
+def check_selection(kept: Sequence[int], rank: Sequence[int], spec: ImageSpec) -> None:
     """`BadRequest` for a selection that is not one of this grid."""
     places = spec.grid_height * spec.grid_width
     if not kept or len(set(kept)) < len(kept) or not all(0 <= place < places for place in kept):
         raise BadRequest(f"kept: allowed are different places from 0 to {places - 1}")
-    if sorted(order) != list(range(len(kept))):
-        raise BadRequest(f"order: {len(kept)} kept tokens need each of 0 to {len(kept) - 1} once")
+    if sorted(rank) != list(range(len(kept))):
+        raise BadRequest(f"rank: {len(kept)} kept tokens need each of 0 to {len(kept) - 1} once")
 
 
 def framed(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
@@ -95,11 +95,11 @@ def shaded(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, in
     return lit
 
 
-def mark(lit: Image.Image, patches: list[tuple[int, int, int, int]], order: Sequence[int]) -> None:
+def mark(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Sequence[int]) -> None:
     """A frame in the colour of its turn around each kept patch, the turn's number where it is readable."""
     draw = ImageDraw.Draw(lit)
-    for (left, top, right, bottom), turn in zip(patches, order, strict=True):
-        colour = colour_of(turn, len(order))
+    for (left, top, right, bottom), turn in zip(patches, rank, strict=True):
+        colour = colour_of(turn, len(rank))
         size = min(right - left, bottom - top)
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=max(1, size // 14))
         if size >= SMALLEST_NUMBER_PX:

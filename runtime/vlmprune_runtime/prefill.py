@@ -1,7 +1,11 @@
-"""The way through the stages: prefill of a prompt, decode of one token; works with any engine."""
+"""The one way through the stages, as the manifest says it: a prompt, more text behind it, a new token; on any engine.
 
-from collections.abc import Generator
-from dataclasses import dataclass
+What a stage takes stands in the manifest (`source` of each input), so that no stage's inputs are known here by name.
+"""
+
+import copy
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -11,140 +15,253 @@ import numpy.typing as npt
 from vlmprune_runtime.engines import Engine, Tensors
 from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.events import StageTimed
-from vlmprune_runtime.prompt import EncodedPrompt, Span
+from vlmprune_runtime.positions import Tokens, place_prompt, place_text
+from vlmprune_runtime.prompt import EncodedPrompt
+from vlmprune_runtime.schema import Pipeline, place_of
 
 Array = npt.NDArray[Any]
-Steps = Generator[StageTimed, None, Any]
+Indices = npt.NDArray[np.int64]
+Steps = Generator[StageTimed, None, None]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the pruner gave for one image: kept (K,), fused (K, D), order (K,)."""
+    """What a cut kept of one view: `kept` (K,) among the view's tokens at that cut, `fused` (K, D), `rank` (K,).
 
-    kept: npt.NDArray[np.int64]
+    `cells` (K,) are the places of the kept tokens on the view's grid, and `cut` is the prune stage.
+    """
+
+    kept: Indices
     fused: Array
-    order: npt.NDArray[np.int64]
+    rank: Indices
+    cells: Indices
+    view: int = 0
+    cut: str = "prune"
 
 
 @dataclass(frozen=True)
 class State:
-    """Where generation stands: logits (V,), tokens in both caches, the position of the next token."""
+    """Where generation stands after a prompt or a token.
+
+    `logits` (V,) are those of the next token, `past_tokens` how many tokens each decoder stage has cached, and
+    `next_position` is the position of the next token.
+    """
 
     logits: Array
-    head_tokens: int
-    tail_tokens: int
-    position: int
+    past_tokens: dict[str, int]
+    next_position: int
     selections: tuple[Selection, ...] = ()
 
+    @property
+    def most_tokens(self) -> int:
+        """Tokens in the fullest cache."""
+        return max(self.past_tokens.values())
 
-def prefill(engine: Engine, prompt: EncodedPrompt, pixels: Array, *, prune: bool = True) -> State:
-    """The state after the whole prompt; pixels (images, 3, H, W), one image per span of the prompt."""
-    state: State = _finished(prefill_steps(engine, prompt, pixels, prune=prune))
-    return state
+
+@dataclass
+class Prefill:
+    """Tokens on their way through the stages: what the stages before have given, and the sequence as it is by now."""
+
+    pipeline: Pipeline
+    engine: Engine
+    tokens: Tokens
+    views: Sequence[Array] = ()  # pixels of each view, (1, 3, H, W)
+    past_tokens: dict[str, int] = field(default_factory=dict)
+    rows: Array | None = None  # (S, D) of the tokens that are left
+    outputs: dict[str, Any] = field(default_factory=dict)  # of each stage, or of each stage and view
+    made_with: dict[str, Tokens] = field(default_factory=dict)  # the sequence that a stage ran on
+    features_placed: bool = False
+    selections: tuple[Selection, ...] = ()
+
+    def fork(self) -> "Prefill":
+        """Returns a copy that goes on from here on its own; the engine's caches are shared."""
+        other = copy.copy(self)
+        for name in ("outputs", "made_with", "past_tokens"):
+            setattr(other, name, dict(getattr(self, name)))
+        return other
+
+    def run(self, name: str) -> Steps:
+        """Runs one stage, and yields the time of each of its calls."""
+        role = self.pipeline.stage(name).role
+        if role in ("vision", "prune"):
+            yield from self._run_views(name)
+        else:
+            self.made_with[name] = self.tokens
+            self.outputs[name] = yield from self._timed(name, self._inputs(name, None), 0)
+        if role == "embed":
+            self.rows = self.outputs[name]["embeddings"].copy()
+        elif role == "decoder":
+            self.past_tokens[name] = self.past_tokens.get(name, 0) + len(self.tokens.view)
+            self.rows = self.outputs[name].get("hidden")
+        self._place_features()
+
+    def show(self, features: Sequence[Array]) -> None:
+        """Takes the visual embeddings (N, D) of each view as given, in place of running the vision stage."""
+        [vision] = self.pipeline.of_role("vision")
+        self.outputs[vision] = [{"features": view} for view in features]
+        self._place_features()
+
+    def prune(self, name: str, view: int, pruned: Tensors) -> None:
+        """Drops the tokens of a view that a cut did not keep, and replaces the rows of the others."""
+        places = self._places(view)
+        kept = pruned["kept"].astype(np.int64)
+        _check_kept(name, kept, len(places))
+        assert self.rows is not None
+        stays = np.ones(len(self.rows), dtype=bool)
+        stays[places] = False
+        stays[places[kept]] = True
+        rows = self.rows.copy()
+        rows[places[kept]] = pruned["fused"]
+        cells = self.tokens.cell[places[kept]]
+        chosen = Selection(kept, pruned["fused"], pruned["rank"].astype(np.int64), cells, view, name)
+        self.selections = (*self.selections, chosen)
+        self.rows, self.tokens = rows[stays], self.tokens.select(stays)
+
+    def state(self) -> State:
+        """Returns the state after the last stage."""
+        logits = self.outputs[self.pipeline.prefill[-1]]["logits"]
+        return State(logits, dict(self.past_tokens), self.tokens.next_position, self.selections)
+
+    def _run_views(self, name: str) -> Steps:
+        """A stage that runs once per view; the inputs of all views are taken before any view is pruned."""
+        inputs = [self._inputs(name, view) for view in range(len(self.views))]
+        outputs = []
+        for view in range(len(self.views)):
+            outputs.append((yield from self._timed(name, inputs[view], self.tokens.grids[view])))
+        self.outputs[name] = outputs
+        if self.pipeline.stage(name).role == "prune":
+            for view, pruned in enumerate(outputs):
+                self.prune(name, view, pruned)
+
+    def _place_features(self) -> None:
+        """Puts the visual embeddings in their places once both they and those of text are there."""
+        [vision], [embed] = self.pipeline.of_role("vision"), self.pipeline.of_role("embed")
+        if self.features_placed or self.rows is None or not {vision, embed} <= self.outputs.keys():
+            return
+        for view, output in enumerate(self.outputs[vision]):
+            self.rows[self._places(view)] = output["features"]
+        self.features_placed = True
+
+    def _timed(self, name: str, inputs: Tensors, grid: int) -> Generator[StageTimed, None, Tensors]:
+        start = perf_counter()
+        several = {"grid": grid} if len(self.pipeline.grids) > 1 else {}
+        outputs = self.engine.run(name, inputs, **several)
+        yield StageTimed(name, ms_since(start))
+        return outputs
+
+    def _inputs(self, name: str, view: int | None) -> Tensors:
+        return {tensor.name: self.read(tensor.source, name, view) for tensor in self.pipeline.stage(name).inputs}
+
+    def read(self, source: str, name: str, view: int | None = None) -> Array:
+        """Returns what stands at a source; `name` is the stage that takes it, `view` the view that it runs for."""
+        match place_of(source):
+            case "image", _, _:
+                return self.views[view or 0]
+            case "prompt", _, _:
+                return self.tokens.token_ids
+            case "sequence", "rows", _:
+                assert self.rows is not None
+                return self.rows
+            case "sequence", "positions", _:
+                return self.tokens.positions[0] if self.pipeline.positions.axes == 1 else self.tokens.positions
+            case "sequence", "past_tokens", _:
+                return np.array([self.past_tokens.get(name, 0)], dtype=np.int32)
+            case "sequence", _, _:
+                return np.array([len(self.tokens.view) - 1], dtype=np.int32)
+            case stage, output, part:
+                made: Any = self.outputs[stage]
+                if not isinstance(made, dict):
+                    whole: Array = made[view][output]
+                    return whole
+                return _part(made[output], part, self.made_with[stage].view, view)
+
+    def _places(self, view: int) -> Indices:
+        """Where the tokens of a view stand in the sequence by now."""
+        return np.flatnonzero(self.tokens.view == view)
 
 
-def select(engine: Engine, prompt: EncodedPrompt, pixels: Array) -> tuple[Selection, ...]:
-    """What the pruner keeps of each image: prefill as far as `prune`."""
-    positions = np.arange(len(prompt.token_ids), dtype=np.int64)
-    embeddings = _finished(_embed(engine, prompt, pixels))
-    head = engine.run("head", _step_inputs("embeddings", embeddings, positions, 0))
-    selections: tuple[Selection, ...] = _finished(_prune(engine, prompt.spans, head))
-    return selections
+def start_prefill(pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]) -> Prefill:
+    """Returns a prompt before the first stage. Raises `BadRequest` if it has another number of places for views."""
+    if len(views) != len(prompt.spans):
+        raise BadRequest(f"got {len(views)} images, the prompt has places for {len(prompt.spans)}")
+    return Prefill(pipeline, engine, place_prompt(pipeline, prompt), views)
 
 
 def prefill_steps(
-    engine: Engine, prompt: EncodedPrompt, pixels: Array, *, prune: bool = True
+    pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array], *, prune: bool = True
 ) -> Generator[StageTimed, None, State]:
-    """Prefill that tells each stage as it has run, and returns the state."""
-    if len(pixels) != len(prompt.spans):
-        raise BadRequest(f"got {len(pixels)} images, the prompt has places for {len(prompt.spans)}")
-    positions = np.arange(len(prompt.token_ids), dtype=np.int64)
-    embeddings = yield from _embed(engine, prompt, pixels)
-    head = yield from _timed(engine, "head", _step_inputs("embeddings", embeddings, positions, 0))
-    selections: tuple[Selection, ...] = ()
-    if prune:
-        selections = yield from _prune(engine, prompt.spans, head)
-    rows, places = keep_rows(head["hidden"], prompt.spans, selections)
-    tail = yield from _timed(engine, "tail", _step_inputs("hidden", rows, positions[places], 0))
-    return State(tail["logits"], len(positions), len(places), len(positions), selections)
+    """Runs a whole prompt, yields each stage's time as it has run, and returns the state; one view per span."""
+    run = start_prefill(pipeline, engine, prompt, views)
+    for name in pipeline.prefill:
+        if prune or pipeline.stage(name).role != "prune":
+            yield from run.run(name)
+    return run.state()
 
 
-def decode(engine: Engine, token_id: int, state: State) -> State:
-    """The state after one more token, whose position is that in the unpruned sequence."""
-    position = np.array([state.position], dtype=np.int64)
-    embedded = engine.run("embed", {"token_ids": np.array([token_id], dtype=np.int64)})["embeddings"]
-    head = engine.run("head", _step_inputs("embeddings", embedded, position, state.head_tokens))
-    tail = engine.run("tail", _step_inputs("hidden", head["hidden"], position, state.tail_tokens))
-    return State(tail["logits"], state.head_tokens + 1, state.tail_tokens + 1, state.position + 1, state.selections)
+def prefill(
+    pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array], *, prune: bool = True
+) -> State:
+    """Returns the state after the whole prompt; one view (1, 3, H, W) per span of the prompt."""
+    return finished(prefill_steps(pipeline, engine, prompt, views, prune=prune))
 
 
-def keep_rows(
-    hidden: Array, spans: tuple[Span, ...], selections: tuple[Selection, ...]
-) -> tuple[Array, npt.NDArray[np.int64]]:  # (S, D) -> (S', D), (S',)
-    """Text rows and fused visual rows in order, and the places they had; all rows if nothing was pruned.
-
-    >>> pick = Selection(np.array([1]), np.array([[9.0]]), np.array([0]))
-    >>> rows, places = keep_rows(np.array([[0.0], [1.0], [2.0], [3.0]]), (Span(1, 3),), (pick,))
-    >>> rows.ravel().tolist(), places.tolist()
-    ([0.0, 9.0, 3.0], [0, 2, 3])
-    """
-    rows, stays = hidden.copy(), np.ones(len(hidden), dtype=bool)
-    for span, selection in zip(spans, selections, strict=False):
-        stays[span.start : span.stop] = False
-        stays[span.start + selection.kept] = True
-        rows[span.start + selection.kept] = selection.fused
-    return rows[stays], np.flatnonzero(stays).astype(np.int64)
+def select(pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]) -> tuple[Selection, ...]:
+    """Returns what the cuts keep of each view: prefill as far as the last prune stage."""
+    run = start_prefill(pipeline, engine, prompt, views)
+    for name in stages_before_tail(pipeline):
+        for _ in run.run(name):
+            pass
+    return run.selections
 
 
-def _embed(engine: Engine, prompt: EncodedPrompt, pixels: Array) -> Steps:
-    """Text embeddings with the visual ones put in their places, (S, D)."""
-    token_ids = prompt.token_ids.copy()
-    for span in prompt.spans:
-        token_ids[span.start : span.stop] = 0  # the image token's id may be outside the embedding table
-    rows = (yield from _timed(engine, "embed", {"token_ids": token_ids}))["embeddings"].copy()
-    for nth, span in enumerate(prompt.spans):
-        seen = yield from _timed(engine, "vision", {"pixels": pixels[nth : nth + 1]})
-        rows[span.start : span.stop] = seen["visual"]
-    return rows
+def stages_before_tail(pipeline: Pipeline) -> tuple[str, ...]:
+    """The stages up to the last cut, in the order in which a prompt runs through them."""
+    last = max((pipeline.prefill.index(cut.stage) for cut in pipeline.cuts), default=-1)
+    return pipeline.prefill[: last + 1]
 
 
-def _prune(engine: Engine, spans: tuple[Span, ...], head: Tensors) -> Steps:
-    selections = []
-    for start, stop in spans:
-        visual = {"hidden": head["hidden"][start:stop], "keys": head["keys"][start:stop]}
-        pruned = yield from _timed(engine, "prune", visual)
-        selection = Selection(pruned["kept"], pruned["fused"], pruned["order"])
-        _check_kept(selection.kept, stop - start)
-        selections.append(selection)
-    return tuple(selections)
+def extend_steps(
+    pipeline: Pipeline, engine: Engine, token_ids: Indices, state: State
+) -> Generator[StageTimed, None, State]:
+    """Runs more text behind what the caches hold, yields each stage's time, and returns the state after it."""
+    tokens = place_text(pipeline, token_ids, state.next_position)
+    run = Prefill(pipeline, engine, tokens, past_tokens=dict(state.past_tokens))
+    for name in pipeline.decode:
+        yield from run.run(name)
+    return replace(run.state(), selections=state.selections)
 
 
-def _check_kept(kept: npt.NDArray[np.int64], visual_tokens: int) -> None:
-    rising = bool((np.diff(kept) > 0).all())
-    if not (rising and kept.size and kept[0] >= 0 and kept[-1] < visual_tokens):
-        raise EngineError("prune", f"kept is not a rising row of places below {visual_tokens}")
+def decode(pipeline: Pipeline, engine: Engine, token_id: int, state: State) -> State:
+    """Returns the state after one more token, whose position is that in the unpruned sequence."""
+    return finished(extend_steps(pipeline, engine, np.array([token_id], dtype=np.int64), state))
 
 
-def _step_inputs(name: str, rows: Array, positions: npt.NDArray[np.int64], past_tokens: int) -> Tensors:
-    return {name: rows, "positions": positions, "past_tokens": np.array([past_tokens], dtype=np.int32)}
-
-
-def _finished(steps: Steps) -> Any:
-    """What the steps give at their end."""
+def finished(steps: Generator[StageTimed, None, State]) -> State:
+    """Returns what the steps return at their end."""
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value
-
-
-def _timed(engine: Engine, stage: str, inputs: Tensors) -> Steps:
-    start = perf_counter()
-    outputs = engine.run(stage, inputs)
-    yield StageTimed(stage, ms_since(start))
-    return outputs
+            state: State = stop.value
+            return state
 
 
 def ms_since(start: float) -> float:
     """Milliseconds since a reading of `perf_counter`."""
     return 1000 * (perf_counter() - start)
+
+
+def _part(value: Array, part: str | None, views: Indices, view: int | None) -> Array:
+    """The rows of a sequence's tensor that a source names; `views` (S,) says which view each row belongs to."""
+    if part == "last":
+        return value[-1:]
+    if part is None:
+        return value
+    rows: Array = value[views == (view or 0) if part == "visual" else views < 0]
+    return rows
+
+
+def _check_kept(stage: str, kept: Indices, visual_tokens: int) -> None:
+    rising = kept.ndim == 1 and bool((np.diff(kept) > 0).all())
+    if not (rising and kept.size and kept[0] >= 0 and kept[-1] < visual_tokens):
+        raise EngineError(stage, f"kept is not a rising row of places below {visual_tokens}")

@@ -38,12 +38,18 @@ def broken(bundle: Path, tmp_path: Path) -> Path:
 
 def tail_inputs(tokens: int, past: int = 0) -> dict[str, Any]:
     found = head_inputs(tokens, past)
-    return {"hidden": found.pop("embeddings"), **found}
+    return {"hidden": found.pop("embeddings"), **found, "last_row": np.array([tokens - 1])}
+
+
+def first(inputs: dict[str, Any], tokens: int) -> dict[str, Any]:
+    """The inputs of the first tokens alone."""
+    cut = {name: value[:tokens] for name, value in inputs.items()}
+    return cut | ({"last_row": np.array([tokens - 1])} if "last_row" in inputs else {})
 
 
 def test_padding_changes_no_row(engine: Engine) -> None:
     long = engine.run("head", head_inputs(60))
-    short = engine.run("head", {name: value[:9] for name, value in head_inputs(60).items()})
+    short = engine.run("head", first(head_inputs(60), 9))
     assert [value.shape for value in short.values()] == [(9, WIDTH), (9, 16)]
     for name, value in short.items():
         np.testing.assert_allclose(value, long[name][:9], atol=1e-5)
@@ -52,22 +58,22 @@ def test_padding_changes_no_row(engine: Engine) -> None:
 def test_the_last_real_row_is_the_answer(engine: Engine) -> None:
     """A short prompt takes a short function, a long one a long function: same rows, same logits."""
     rows = tail_inputs(40)
-    first = {name: value[:20] for name, value in rows.items()}
-    expected = engine.run("tail", first)["logits"]
+    short = first(rows, 20)
+    expected = engine.run("tail", short)["logits"]
     assert expected.shape == (VOCABULARY,)
     noise = {**rows, "hidden": rows["hidden"].copy()}
     assert np.abs(engine.run("tail", noise)["logits"] - expected).max() > 1e-2
-    np.testing.assert_allclose(engine.run("tail", first)["logits"], expected, atol=1e-5)
+    np.testing.assert_allclose(engine.run("tail", short)["logits"], expected, atol=1e-5)
 
 
 def test_decode_continues_a_padded_prefill(engine: Engine) -> None:
     """Rows of padding lie in the cache where decode writes next; all at once is the same as one after the other."""
     every = tail_inputs(24)
     expected = engine.run("tail", every)["logits"]
-    engine.run("tail", {name: value[:20] for name, value in every.items()})
+    engine.run("tail", first(every, 20))
     for past in range(20, 24):
         place = slice(past, past + 1)
-        step = {"hidden": every["hidden"][place], "positions": every["positions"][place]}
+        step = {"hidden": every["hidden"][place], "positions": every["positions"][place], "last_row": np.array([0])}
         found = engine.run("tail", {**step, "past_tokens": np.array([past])})["logits"]
     assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max() + 1e-3
 
@@ -75,7 +81,7 @@ def test_decode_continues_a_padded_prefill(engine: Engine) -> None:
 def test_several_rows_behind_others_go_one_by_one(engine: Engine) -> None:
     every = head_inputs(24)
     expected = engine.run("head", every)
-    engine.run("head", {name: value[:20] for name, value in every.items()})
+    engine.run("head", first(every, 20))
     rest = {name: value[20:] for name, value in every.items() if name != "past_tokens"}
     found = engine.run("head", {**rest, "past_tokens": np.array([20])})
     assert found["hidden"].shape == (4, WIDTH)
@@ -83,15 +89,15 @@ def test_several_rows_behind_others_go_one_by_one(engine: Engine) -> None:
 
 
 def test_outputs_are_the_callers(engine: Engine) -> None:
-    first = engine.run("head", head_inputs())["hidden"]
-    first[:] = 7
+    hidden = engine.run("head", head_inputs())["hidden"]
+    hidden[:] = 7
     assert not (engine.run("head", head_inputs())["hidden"] == 7).any()
 
 
 def test_a_text_that_is_too_long_names_the_lengths(broken: Path) -> None:
     manifest = manifest_of(broken)
     tail = manifest["stages"]["tail"]
-    tail["functions"] = [one for one in tail["functions"] if one["tokens"] < 60]
+    tail["graphs"] = [graph for graph in tail["graphs"] if graph["tokens"] < 60]
     change_manifest(broken, stages=manifest["stages"])
     with pytest.raises(BadRequest, match=r"tail: 90 tokens fit no function; it has room for: \d+"):
         load_engine(open_bundle(broken)).run("tail", tail_inputs(90))
@@ -138,16 +144,16 @@ def test_a_function_that_is_missing(broken: Path) -> None:
     with edited(broken / "head.mlpackage") as model:
         del model.mlProgram.functions["decode"]
     change_manifest(broken)
-    with pytest.raises(BundleError, match=r"head\.mlpackage: stages\.head\.functions: has no function 'decode'"):
+    with pytest.raises(BundleError, match=r"head\.mlpackage: stages\.head\.graphs: has no function 'decode'"):
         load_engine(open_bundle(broken))
 
 
 def test_a_function_that_the_manifest_does_not_name(broken: Path) -> None:
     manifest = manifest_of(broken)
     head = manifest["stages"]["head"]
-    head["functions"] = [one for one in head["functions"] if one["phase"] != "decode"]
+    head["graphs"] = [graph for graph in head["graphs"] if graph["phase"] != "decode"]
     change_manifest(broken, stages=manifest["stages"])
-    with pytest.raises(BundleError, match=r"stages\.head\.functions: names no decode function"):
+    with pytest.raises(BundleError, match=r"stages\.head\.graphs: names no decode function"):
         load_engine(open_bundle(broken))
 
 

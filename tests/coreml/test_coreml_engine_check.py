@@ -41,7 +41,7 @@ def test_a_float16_bundle_passes_its_limits_and_selects_the_same(checkpoint: Pat
     report = checked(exported(checkpoint, tmp_path / "half"))
     assert report.failures() == []
     assert all(gap.equal for gap in report.differences if gap.equal is not None)
-    halves = {gap.stage: gap.relative for gap in report.differences if gap.output in ("visual", "hidden", "logits")}
+    halves = {gap.stage: gap.relative for gap in report.differences if gap.output in ("features", "hidden", "logits")}
     assert all(1e-5 < halves[stage] < 2e-2 for stage in ("vision", "head", "tail, pruned", "tail, decode"))
     assert report.limits.relative < 0.05
 

@@ -50,7 +50,7 @@ def dtypes(model: Any, function: str, kind: str) -> set[int]:
 
 def test_every_length_is_a_function(lengthy: Path) -> None:
     found = {
-        name: [(one.name, one.phase, one.tokens) for one in stage.functions]
+        name: [(graph.entry, graph.phase, graph.tokens) for graph in stage.graphs]
         for name, stage in open_bundle(lengthy).manifest.stages.items()
     }
     short, long, step = ("prefill", "prefill", 65), ("prefill_32", "prefill", 81), ("decode", "decode", 1)
@@ -78,7 +78,7 @@ def test_a_context_between_steps_gets_a_larger_cache(checkpoint: Path, tmp_path:
     [state, _] = model_of(made, "head").description.functions[0].state
     assert list(state.type.stateType.arrayType.shape) == [2, 2, 96, 8]
     assert manifest_of(made)["context_tokens"] == 70
-    assert [one["tokens"] for one in manifest_of(made)["stages"]["head"]["functions"]] == [70, 1]
+    assert [one["tokens"] for one in manifest_of(made)["stages"]["head"]["graphs"]] == [70, 1]
 
 
 def test_functions_share_their_weights(lengthy: Path, bundle: Path) -> None:
@@ -168,10 +168,17 @@ def test_packages_describe_themselves_as_the_manifest_does(lengthy: Path) -> Non
         own, stage = dict(told.metadata.userDefined), manifest["stages"][name]
         assert json.loads(own["vlmprune.stage"]) == {key: value for key, value in stage.items() if key != "data"}
         pruner = json.loads(own["vlmprune.pruner"])
-        assert pruner == {key: manifest["pruner"][key] for key in pruner} and "settings" in pruner
+        grid, cut = manifest["grids"][0], manifest["cuts"][0]
+        assert pruner == {
+            "method": manifest["pruner"]["method"],
+            "settings": manifest["pruner"]["settings"],
+            "layer": cut["layer"],
+            "visual_tokens": grid["height"] * grid["width"],
+            "keep": grid["keep"][0],
+        }
         assert own["vlmprune.context_tokens"] == str(CONTEXT_TOKENS)
-        for function in stage["functions"]:
-            assert f"{function['name']}: " in told.metadata.shortDescription
+        for graph in stage["graphs"]:
+            assert f"{graph['entry']}: " in told.metadata.shortDescription
         for side in (told, *told.functions):
             assert all(one.shortDescription for one in (*side.input, *side.output, *side.state))
 

@@ -26,9 +26,10 @@ def broken(bundle: Path, tmp_path: Path) -> Path:
 def test_every_file_of_every_package_is_listed(bundle: Path) -> None:
     opened = open_bundle(bundle)
     for stage in opened.manifest.stages.values():
-        on_disk = {path.relative_to(bundle).as_posix() for path in (bundle / stage.file).rglob("*") if path.is_file()}
+        [package] = stage.graph_files
+        on_disk = {path.relative_to(bundle).as_posix() for path in (bundle / package).rglob("*") if path.is_file()}
         assert set(stage.files) == on_disk and on_disk <= set(opened.manifest.files)
-        assert opened.path(stage.file) == bundle / stage.file
+        assert opened.path(package) == bundle / package
     assert opened.path(INSIDE).is_file()
 
 

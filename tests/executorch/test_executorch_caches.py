@@ -98,14 +98,15 @@ def remembers(checkpoint: Path, path: Path) -> bool:
     """Whether the head's cache is the same after the tail ran."""
     import torch
 
-    from vlmprune_export.adapters import build_adapter
     from vlmprune_export.backends.executorch.capture import capture
     from vlmprune_export.backends.executorch.lower import lower_programs
+    from vlmprune_export.families import build_family
     from vlmprune_export.staged import StagedModel
     from vlmprune_runtime.engines.executorch_packages import load_packages
 
-    staged = StagedModel(build_adapter(LlavaForConditionalGeneration.from_pretrained(checkpoint)), QUICK)
-    programs = {name: capture(staged, name, CONTEXT_TOKENS).program for name in ("head", "tail")}
+    staged = StagedModel(build_family(LlavaForConditionalGeneration.from_pretrained(checkpoint)), QUICK)
+    entries = (staged.stages[name] for name in ("head", "tail"))
+    programs = {entry.name: capture(staged, entry, entry.module, CONTEXT_TOKENS) for entry in entries}
     lower_programs(programs, {name: [] for name in programs}, {}, "portable", path)
     program = load_packages(None).runtime.load_program(path)
     head, tail = program.load_method("head"), program.load_method("tail")

@@ -43,15 +43,15 @@ def features(kind: str, seed: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", ["random", "alike", "ties", *EXTREMES])
-def test_kept_and_order_are_eagers(engine: Engine, kind: str, seed: int) -> None:
+def test_kept_and_rank_are_eagers(engine: Engine, kind: str, seed: int) -> None:
     import torch
 
     inputs = features(kind, seed)
     eager = build_pruner("vlm-pruner", grid=(7, 7), keep=KEEP).eval()
-    kept, fused, order = eager(*(torch.from_numpy(value) for value in inputs.values()))
+    kept, fused, rank = eager(*(torch.from_numpy(value) for value in inputs.values()))
     ours = engine.run("prune", inputs)
     assert ours["kept"].tolist() == kept.tolist()
-    assert ours["order"].tolist() == order.tolist()
+    assert ours["rank"].tolist() == rank.tolist()
     np.testing.assert_allclose(ours["fused"], fused.numpy(), atol=1e-5 * EXTREMES.get(kind, 1.0))
 
 

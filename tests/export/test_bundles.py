@@ -79,8 +79,8 @@ def test_graphs_hold_no_paths_of_the_exporting_machine(bundle: Path) -> None:
 
 def test_the_manifest_says_what_was_asked(bundle: Path, checkpoint: Path) -> None:
     manifest = open_bundle(bundle).manifest
-    assert (manifest.pruner.visual_tokens, manifest.pruner.keep, manifest.pruner.layer) == (49, 8, 2)
-    assert manifest.pruner.mean_visual_tokens == pytest.approx((2 * 49 + 2 * 8) / 4)
+    assert (manifest.visual_tokens, manifest.keep, manifest.layer) == (49, 8, 2)
+    assert manifest.grids[0].mean_visual_tokens == pytest.approx((2 * 49 + 2 * 8) / 4)
     assert manifest.pruner.settings["pivots"] == 4
     assert render(manifest.prompt, "why?") == "<s>USER: <image>why? ASSISTANT:"
     assert not manifest.prompt.add_special_tokens
@@ -167,7 +167,7 @@ def test_a_failed_export_keeps_the_old_bundle(
     monkeypatch.setattr("vlmprune_export.exporting.estimate", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         exported(checkpoint, tmp_path / "bundle", force=True)
-    assert open_bundle(tmp_path / "bundle").manifest.pruner.keep == 8
+    assert open_bundle(tmp_path / "bundle").manifest.keep == 8
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tiny import tiny_llava
 from vlmprune_export import fitting, gptq, grids
-from vlmprune_export.adapters import build_adapter
 from vlmprune_export.calibration import VISUAL_WEIGHT, Calibration
+from vlmprune_export.families import build_family
 from vlmprune_export.fitting import fit_tail, round_tail
 from vlmprune_export.gptq import DAMPING, add_moments, gptq_quantize, round_to_grid
 from vlmprune_export.grids import BlockGrid, LutGrid
@@ -75,7 +75,7 @@ def test_moments_are_sums_over_all_rows_in_the_upper_triangle(monkeypatch: pytes
 
 def test_a_layer_is_fitted_as_if_alone(staged: StagedModel) -> None:
     """Query, key and value are fitted at once; the key on its own gives the same weights."""
-    rows, stage = list(calibration().tail_rows(staged)), DecoderStage(staged.adapter, 2, 3)
+    rows, stage = list(calibration().tail_rows(staged)), DecoderStage(staged.family, 2, 3)
     key = stage.layers[0].self_attn.k_proj
     [(layers, moments)] = fitting._moments(stage, rows, [key])
     assert layers == [key]
@@ -85,12 +85,12 @@ def test_a_layer_is_fitted_as_if_alone(staged: StagedModel) -> None:
 
 
 def test_without_fitting_weights_are_the_nearest_on_the_grid(staged: StagedModel) -> None:
-    before, told = weights(staged.tail), []
+    before, told = weights(staged.tail.module), []
     round_tail(staged, BlockGrid(48), told.append)
     assert (told[0], told[-1]) == ("rounding matrix 1 of 12", "rounding matrix 12 of 12")
-    assert len(changed(before, staged.tail)) == 12
-    name = "decoder.layers.0.self_attn.q_proj.weight"
-    assert torch.equal(staged.tail.state_dict()[name], round_to_grid(before[name], BlockGrid(48)))
+    assert len(changed(before, staged.tail.module)) == 12
+    name = "layers.0.self_attn.q_proj.weight"
+    assert torch.equal(staged.tail.module.state_dict()[name], round_to_grid(before[name], BlockGrid(48)))
 
 
 def test_a_long_fit_is_announced(staged: StagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_weights_of_zero_and_inputs_that_are_never_seen_are_no_trouble() -> None
 
 @pytest.fixture
 def staged() -> StagedModel:
-    return StagedModel(build_adapter(tiny_llava("llama", "clip")), PruneOptions(keep=8))
+    return StagedModel(build_family(tiny_llava("llama", "clip")), PruneOptions(keep=8))
 
 
 def calibration() -> Calibration:
@@ -146,11 +146,11 @@ def changed(before: dict[str, Tensor], module: nn.Module) -> set[str]:
 
 
 def test_only_the_tails_layers_that_fit_are_changed(staged: StagedModel) -> None:
-    head, tail, told = weights(staged.head), weights(staged.tail), []
+    head, tail, told = weights(staged.stages["head"].module), weights(staged.tail.module), []
     fit_tail(staged, BlockGrid(48), calibration(), told.append)  # 80 inputs of down_proj are no whole number of blocks
     assert [line.split(",")[0] for line in told] == ["fitting layer 3 of 4", "fitting layer 4 of 4"]
-    assert not changed(head, staged.head)
-    assert {name.split(".")[-2] for name in changed(tail, staged.tail)} == {
+    assert not changed(head, staged.stages["head"].module)
+    assert {name.split(".")[-2] for name in changed(tail, staged.tail.module)} == {
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
     }  # fmt: skip
 

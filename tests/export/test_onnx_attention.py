@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sessions import session_of
 from tiny import TOWERS, tiny_llava
-from vlmprune_export.adapters import build_adapter
 from vlmprune_export.backends.onnx.attention import expose_products
-from vlmprune_export.backends.onnx.capture import capture_vision
+from vlmprune_export.backends.onnx.capture import capture
 from vlmprune_export.backends.onnx.lower import _translate, _write
+from vlmprune_export.families import build_family
 from vlmprune_export.staged import PruneOptions, StagedModel
 
 WIDTH, HEADS, TOKENS = 32, 4, 9
@@ -23,8 +23,9 @@ WIDTH, HEADS, TOKENS = 32, 4, 9
 @pytest.fixture(params=TOWERS)
 def translated(request: pytest.FixtureRequest) -> ir.Model:
     """The fused graph of a tiny vision stage."""
-    staged = StagedModel(build_adapter(tiny_llava("llama", request.param)), PruneOptions(keep=8))
-    return _translate(capture_vision(staged))
+    staged = StagedModel(build_family(tiny_llava("llama", request.param)), PruneOptions(keep=8))
+    entry = staged.stages["vision"]
+    return _translate(capture(entry, entry.module))
 
 
 def test_weights_are_joined_and_masks_of_zeros_gone_before_quantisation(translated: ir.Model) -> None:

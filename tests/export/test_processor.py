@@ -10,7 +10,7 @@ from transformers.models.clip import CLIPImageProcessorPil
 from transformers.models.llava import LlavaImageProcessorPil
 
 from tiny import tiny_llava, tiny_processor
-from vlmprune_export.adapters import build_adapter
+from vlmprune_export.families import build_family
 from vlmprune_export.processor import image_spec
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.preprocess import preprocess
@@ -25,7 +25,7 @@ def model() -> Any:
 def test_the_spec_gives_the_processors_pixels(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8))
-    ours = preprocess(picture, image_spec(processor, build_adapter(model)))
+    ours = preprocess(picture, image_spec(processor, build_family(model)))
     theirs = processor(picture, return_tensors="np")["pixel_values"]
     step = 1 / 255 / min(processor.image_std)
     assert np.abs(ours - theirs).max() <= step + 1e-6
@@ -33,7 +33,7 @@ def test_the_spec_gives_the_processors_pixels(model: Any) -> None:
 
 def test_exact_resize_is_read(model: Any) -> None:
     processor = SiglipImageProcessor(size={"height": 56, "width": 56})
-    spec = image_spec(processor, build_adapter(model))
+    spec = image_spec(processor, build_family(model))
     assert [step.step for step in spec.moves] == ["resize"]
     assert spec.moves[0].to == Exact(height_px=56, width_px=56)
 
@@ -41,7 +41,7 @@ def test_exact_resize_is_read(model: Any) -> None:
 def test_a_size_that_is_not_the_towers_is_refused(model: Any) -> None:
     processor = SiglipImageProcessor(size={"height": 64, "width": 64})
     with pytest.raises(BadRequest, match="the vision tower takes 56 x 56 px"):
-        image_spec(processor, build_adapter(model))
+        image_spec(processor, build_family(model))
 
 
 def pillow_clip() -> Any:
@@ -52,7 +52,7 @@ def pillow_clip() -> Any:
 def apart(processor: Any, model: Any, size: tuple[int, int] = (90, 70)) -> float:
     """The greatest difference from the processor's own pixels."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
-    ours = preprocess(picture, image_spec(processor, build_adapter(model)))
+    ours = preprocess(picture, image_spec(processor, build_family(model)))
     return float(np.abs(ours - np.asarray(processor(picture, return_tensors="np")["pixel_values"])).max())
 
 
@@ -67,7 +67,7 @@ def test_other_than_one_or_three_numbers(model: Any, value: Any) -> None:
     processor = tiny_processor("clip").image_processor
     processor.image_mean = value
     with pytest.raises(BadRequest, match=r"image_mean of the image processor: got .*; allowed: one number or three"):
-        image_spec(processor, build_adapter(model))
+        image_spec(processor, build_family(model))
 
 
 @pytest.mark.parametrize("size", [(90, 70), (33, 120), (64, 64)])
@@ -85,8 +85,8 @@ def test_padding_that_only_the_config_names(model: Any) -> None:
     padding = LlavaImageProcessorPil(size={"shortest_edge": 56}, crop_size=56, do_pad=True)
     model.config.image_aspect_ratio, told = "pad", list[str]()
     try:
-        ours = preprocess(picture, image_spec(pillow_clip(), build_adapter(model), told.append))
-        image_spec(padding, build_adapter(model), told.append)
+        ours = preprocess(picture, image_spec(pillow_clip(), build_family(model), told.append))
+        image_spec(padding, build_family(model), told.append)
     finally:
         del model.config.image_aspect_ratio
     assert [line.split(":")[1] for line in told] == [" pictures are padded to a square"]
@@ -97,7 +97,7 @@ def test_a_shape_that_the_tower_has_no_place_for(model: Any) -> None:
     model.config.image_aspect_ratio = "anyres"
     try:
         with pytest.raises(BadRequest, match="'anyres'; choose one of: pad, square"):
-            image_spec(tiny_processor("clip").image_processor, build_adapter(model))
+            image_spec(tiny_processor("clip").image_processor, build_family(model))
     finally:
         del model.config.image_aspect_ratio
 
@@ -112,7 +112,7 @@ def test_no_crop_says_what_to_set(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
     processor.do_center_crop = False
     with pytest.raises(BadRequest, match=r"keeps each picture's own shape.*do_center_crop"):
-        image_spec(processor, build_adapter(model))
+        image_spec(processor, build_family(model))
 
 
 @pytest.mark.parametrize("size", [{"longest_edge": 56}, {"shortest_edge": 56, "longest_edge": 90}, {}])
@@ -120,18 +120,18 @@ def test_sizes_that_are_not_covered(model: Any, size: dict[str, int]) -> None:
     processor = tiny_processor("clip").image_processor
     processor.size = size
     with pytest.raises(BadRequest, match=r"size of the image processor: got .*; allowed: height and width, or short"):
-        image_spec(processor, build_adapter(model))
+        image_spec(processor, build_family(model))
 
 
 def test_filters_that_are_not_covered(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
     processor.resample = 4
     with pytest.raises(BadRequest, match=r"resample of the image processor: got 4; allowed: 0 \(nearest\), 1 "):
-        image_spec(processor, build_adapter(model))
+        image_spec(processor, build_family(model))
 
 
 def test_padding_to_a_size_is_refused(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
     processor.do_pad, processor.pad_size = True, {"height": 64, "width": 64}
     with pytest.raises(BadRequest, match="pad_size"):
-        image_spec(processor, build_adapter(model))
+        image_spec(processor, build_family(model))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tiny import IMAGE_TOKEN_ID, tiny_llava
-from vlmprune_export.adapters import build_adapter
+from vlmprune_export.families import build_family
 from vlmprune_export.processor import generation_settings
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.errors import BadRequest
@@ -54,7 +54,7 @@ DRAWN_CASES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def engine() -> TorchEngine:
-    return TorchEngine(StagedModel(build_adapter(tiny_llava()), PruneOptions("grid", 2, 49)))
+    return TorchEngine(StagedModel(build_family(tiny_llava()), PruneOptions("grid", 2, 49)))
 
 
 def model_with(**settings: Any) -> Any:
@@ -70,12 +70,12 @@ def generated(model: Any, **more: Any) -> Any:
 
 def answer(engine: TorchEngine, settings: Generation) -> list[int]:
     chooser = TokenChooser(settings, PROMPT.token_ids, settings.limit(PROMPT_TOKENS, otherwise=12))
-    state, tokens = prefill(engine, PROMPT, PIXELS.numpy(), prune=False), []
+    state, tokens = prefill(engine.staged.pipeline, engine, PROMPT, [PIXELS.numpy()], prune=False), []
     while len(tokens) < chooser.limit:
         tokens.append(chooser.choose(state.logits))
         if tokens[-1] in settings.stop_token_ids:
             break
-        state = decode(engine, tokens[-1], state)
+        state = decode(engine.staged.pipeline, engine, tokens[-1], state)
     return tokens
 
 
@@ -100,7 +100,7 @@ def test_tokens_are_drawn_from_the_same_distribution(engine: TorchEngine, case: 
     out = generated(model, max_new_tokens=1, output_scores=True, return_dict_in_generate=True)
     expected = torch.softmax(out.scores[0][0], dim=0).numpy()
     settings = generation_settings(model)
-    logits = prefill(engine, PROMPT, PIXELS.numpy(), prune=False).logits
+    logits = prefill(engine.staged.pipeline, engine, PROMPT, [PIXELS.numpy()], prune=False).logits
     scores = adjusted(logits, Progress(PROMPT.token_ids, 0, 12), settings)
     ids, chances = likely_tokens(scores, settings)
     assert set(ids.tolist()) == set(np.flatnonzero(expected).tolist())

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from oracle import masked_logits
+from torch import Tensor
 from transformers import LlavaForConditionalGeneration
 
 from tiny import IMAGE_TOKEN_ID, TEXTS, TOWERS, tiny_llava
-from vlmprune_export.adapters import build_adapter
+from vlmprune_export.families import build_family
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.prefill import decode, prefill
+from vlmprune_runtime.prefill import State, decode, extend_steps, finished, prefill
 from vlmprune_runtime.prompt import EncodedPrompt, spread
 
 FAMILIES = [(text, tower) for text in TEXTS for tower in TOWERS]
@@ -21,7 +22,11 @@ def question() -> EncodedPrompt:
 
 
 def engine_of(model: LlavaForConditionalGeneration, **options: object) -> TorchEngine:
-    return TorchEngine(StagedModel(build_adapter(model), PruneOptions(**{"keep": 8, **options})))  # type: ignore[arg-type]
+    return TorchEngine(StagedModel(build_family(model), PruneOptions(**{"keep": 8, **options})))  # type: ignore[arg-type]
+
+
+def run(engine: TorchEngine, prompt: EncodedPrompt, pixels: Tensor, *, prune: bool = True) -> State:
+    return prefill(engine.staged.pipeline, engine, prompt, [pixels.numpy()], prune=prune)
 
 
 @pytest.mark.parametrize(("text", "tower"), FAMILIES)
@@ -30,7 +35,7 @@ def test_unpruned_is_hugging_face(text: str, tower: str) -> None:
     ids = torch.from_numpy(prompt.token_ids)[None]
     with torch.no_grad():
         expected = model(input_ids=ids, pixel_values=pixels).logits[0, -1].numpy()
-    state = prefill(engine_of(model), prompt, pixels.numpy(), prune=False)
+    state = run(engine_of(model), prompt, pixels, prune=False)
     np.testing.assert_allclose(state.logits, expected, atol=1e-5)
 
 
@@ -40,11 +45,11 @@ def test_unpruned_generates_the_same_tokens(text: str, tower: str) -> None:
     ids = torch.from_numpy(prompt.token_ids)[None]
     made = model.generate(input_ids=ids, pixel_values=pixels, max_new_tokens=8, min_new_tokens=8, do_sample=False)
     engine, tokens = engine_of(model), []
-    state = prefill(engine, prompt, pixels.numpy(), prune=False)
+    state = run(engine, prompt, pixels, prune=False)
     for _ in range(8):
         state.logits[model.generation_config.eos_token_id] = -np.inf  # as min_new_tokens does
         tokens.append(int(state.logits.argmax()))
-        state = decode(engine, tokens[-1], state)
+        state = decode(engine.staged.pipeline, engine, tokens[-1], state)
     assert tokens == made[0, ids.shape[1] :].tolist()
 
 
@@ -52,34 +57,69 @@ def test_unpruned_generates_the_same_tokens(text: str, tower: str) -> None:
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_pruned_is_the_masked_oracle(text: str, tower: str, layer: int) -> None:
     model, prompt, pixels = tiny_llava(text, tower), question(), torch.randn(1, 3, 56, 56)
-    state = prefill(engine_of(model, layer=layer), prompt, pixels.numpy())
+    state = run(engine_of(model, layer=layer), prompt, pixels)
     kept, fused = (torch.from_numpy(part) for part in (state.selections[0].kept, state.selections[0].fused))
     expected = masked_logits(model, torch.from_numpy(prompt.token_ids), pixels, layer, kept, fused)
     np.testing.assert_allclose(state.logits, expected.numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"place": "vision"}])
+def test_a_cut_before_the_first_layer_is_the_masked_oracle(settings: dict[str, str]) -> None:
+    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56)
+    engine = engine_of(model, method="uniform", layer=0, settings=settings)
+    assert "head" not in engine.staged.stages
+    state = run(engine, prompt, pixels)
+    kept, fused = (torch.from_numpy(part) for part in (state.selections[0].kept, state.selections[0].fused))
+    expected = masked_logits(model, torch.from_numpy(prompt.token_ids), pixels, 0, kept, fused)
+    np.testing.assert_allclose(state.logits, expected.numpy(), atol=1e-5)
+
+
+def test_two_cuts_are_one_after_the_other() -> None:
+    """The second cut chooses among what the first has left; what it keeps is named by its place on the grid."""
+    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56)
+    engine = engine_of(model, method="uniform", settings={"vision_keep": 20})
+    state = run(engine, prompt, pixels)
+    first, second = state.selections
+    assert (first.cut, second.cut, len(first.kept), len(second.kept)) == ("prune_vision", "prune", 20, 8)
+    assert second.cells.tolist() == first.cells[second.kept].tolist()
+    assert state.past_tokens == {"head": len(prompt.token_ids) - 29, "tail": len(prompt.token_ids) - 41}
+    assert engine.staged.pipeline.grids[0].mean_visual_tokens == (2 * 20 + 2 * 8) / 4
+    whole = run(engine_of(model), prompt, pixels, prune=False)
+    np.testing.assert_allclose(run(engine, prompt, pixels, prune=False).logits, whole.logits, atol=1e-6)
+
+
+def test_more_text_behind_an_answer_is_the_longer_prompt() -> None:
+    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56)
+    engine = engine_of(model, settings={"aggregate": False})
+    more = np.array([11, 12, 13])
+    expected = run(engine, EncodedPrompt(np.append(prompt.token_ids, more), prompt.spans), pixels)
+    state = finished(extend_steps(engine.staged.pipeline, engine, more, run(engine, prompt, pixels)))
+    np.testing.assert_allclose(state.logits, expected.logits, atol=1e-5)
+    assert state.next_position == expected.next_position
+
+
 def test_pruning_changes_the_logits() -> None:
-    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56).numpy()
+    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56)
     engine = engine_of(model)
-    pruned, whole = prefill(engine, prompt, pixels), prefill(engine, prompt, pixels, prune=False)
+    pruned, whole = run(engine, prompt, pixels), run(engine, prompt, pixels, prune=False)
     assert np.abs(pruned.logits - whole.logits).max() > 1e-4
 
 
 def test_pruned_decode_goes_on_at_the_unpruned_position() -> None:
     """One more prompt token or one decoded token: the same logits, kept tokens and positions alike."""
-    model, pixels = tiny_llava(), torch.randn(1, 3, 56, 56).numpy()
+    model, pixels = tiny_llava(), torch.randn(1, 3, 56, 56)
     engine, prompt = engine_of(model, settings={"aggregate": False}), question()
     longer = EncodedPrompt(np.append(prompt.token_ids, 11), prompt.spans)
-    expected = prefill(engine, longer, pixels)
-    state = decode(engine, 11, prefill(engine, prompt, pixels))
+    expected = run(engine, longer, pixels)
+    state = decode(engine.staged.pipeline, engine, 11, run(engine, prompt, pixels))
     assert state.selections[0].kept.tolist() == expected.selections[0].kept.tolist()
     np.testing.assert_allclose(state.logits, expected.logits, atol=1e-5)
 
 
 def test_nothing_to_prune_is_the_unpruned_model() -> None:
-    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56).numpy()
+    model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56)
     engine = engine_of(model, keep=49)
-    everything, whole = prefill(engine, prompt, pixels), prefill(engine, prompt, pixels, prune=False)
+    everything, whole = run(engine, prompt, pixels), run(engine, prompt, pixels, prune=False)
     np.testing.assert_allclose(everything.logits, whole.logits, atol=1e-6)
 
 
@@ -90,8 +130,12 @@ def test_nothing_to_prune_is_the_unpruned_model() -> None:
         ({"keep": 50}, "keep: got 50; allowed: 1 to 49"),
         ({"rate": 1.0, "keep": None}, "rate: got 1.0"),
         ({"rate": 0.5}, "keep or rate, not both"),
-        ({"layer": 0}, "layer: got 0; allowed: 1 to 3"),
-        ({"layer": 4}, "layer: got 4; allowed: 1 to 3"),
+        ({"layer": 0}, "layer: got 0; vlm-pruner reads what a decoder layer computes; allowed: 1 to 3"),
+        ({"layer": 4}, "layer: got 4; allowed: 0 to 3"),
+        ({"method": "uniform", "settings": {"place": "tail"}}, "place is 'tail'; allowed: layer, vision"),
+        ({"method": "uniform", "layer": 0, "settings": {"vision_keep": 20}}, "second cut before a decoder layer"),
+        ({"method": "uniform", "settings": {"vision_keep": 50}}, "keep: got 50; allowed: 1 to 49"),
+        ({"method": "uniform", "keep": 30, "settings": {"vision_keep": 20}}, "keep: got 30; allowed: 1 to 20"),
         ({"method": "vlm-prune"}, "unknown pruner 'vlm-prune'"),
         ({"settings": {"pivot": 1}}, "no setting 'pivot'"),
     ],
@@ -102,25 +146,25 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str) -> 
 
 
 def test_rate_is_rounded() -> None:
-    assert StagedModel(build_adapter(tiny_llava()), PruneOptions(rate=0.889)).keep == round(49 * 0.111)
+    assert StagedModel(build_family(tiny_llava()), PruneOptions(rate=0.889)).pipeline.keep == round(49 * 0.111)
 
 
 def test_unsupported_models_are_named() -> None:
     model = tiny_llava()
     model.config.text_config.model_type = "mamba"
     with pytest.raises(UnknownName, match="'mamba'; choose one of: llama, mistral, qwen2"):
-        build_adapter(model)
+        build_family(model)
 
 
 def test_a_rope_that_depends_on_the_length_is_refused() -> None:
     model = tiny_llava()
     model.config.text_config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     with pytest.raises(UnknownName, match="rope type"):
-        build_adapter(model)
+        build_family(model)
 
 
 def test_a_feature_strategy_without_a_grid_is_refused() -> None:
     model = tiny_llava()
     model.config.vision_feature_select_strategy = "full"
     with pytest.raises(BadRequest, match="CLS"):
-        build_adapter(model)
+        build_family(model)

@@ -8,9 +8,9 @@ import torch
 from oracle import masked_logits
 from transformers import LlavaForConditionalGeneration
 
-from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.picture import load_image
@@ -34,7 +34,7 @@ def model_and_inputs() -> tuple[LlavaForConditionalGeneration, dict[str, torch.T
 
 @pytest.fixture(scope="module")
 def engine(model_and_inputs: tuple[LlavaForConditionalGeneration, dict[str, torch.Tensor]]) -> TorchEngine:
-    return TorchEngine(StagedModel(build_adapter(model_and_inputs[0]), PruneOptions(layer=LAYER, keep=KEEP)))
+    return TorchEngine(StagedModel(build_family(model_and_inputs[0]), PruneOptions(layer=LAYER, keep=KEEP)))
 
 
 def encoded(inputs: dict[str, torch.Tensor], image_token_id: int) -> EncodedPrompt:
@@ -48,19 +48,27 @@ def test_unpruned_is_hugging_face(model_and_inputs, engine) -> None:  # type: ig
     with torch.no_grad():
         expected = model(**inputs).logits[0, -1].numpy()
     made = model.generate(**inputs, max_new_tokens=12, min_new_tokens=12, do_sample=False)
-    state = prefill(engine, encoded(inputs, model.config.image_token_id), inputs["pixel_values"].numpy(), prune=False)
+    state = prefill(
+        engine.staged.pipeline,
+        engine,
+        encoded(inputs, model.config.image_token_id),
+        [inputs["pixel_values"].numpy()],
+        prune=False,
+    )
     np.testing.assert_allclose(state.logits, expected, atol=1e-4)
     tokens = []
     for _ in range(12):
         state.logits[model.generation_config.eos_token_id] = -np.inf  # as min_new_tokens does
         tokens.append(int(state.logits.argmax()))
-        state = decode(engine, tokens[-1], state)
+        state = decode(engine.staged.pipeline, engine, tokens[-1], state)
     assert tokens == made[0, inputs["input_ids"].shape[1] :].tolist()
 
 
 def test_pruned_is_the_masked_oracle(model_and_inputs, engine) -> None:  # type: ignore[no-untyped-def]
     model, inputs = model_and_inputs
-    state = prefill(engine, encoded(inputs, model.config.image_token_id), inputs["pixel_values"].numpy())
+    state = prefill(
+        engine.staged.pipeline, engine, encoded(inputs, model.config.image_token_id), [inputs["pixel_values"].numpy()]
+    )
     kept, fused = (torch.from_numpy(part) for part in (state.selections[0].kept, state.selections[0].fused))
     assert len(kept) == KEEP
     expected = masked_logits(model, inputs["input_ids"][0], inputs["pixel_values"], LAYER, kept, fused)

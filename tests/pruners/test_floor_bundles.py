@@ -1,4 +1,4 @@
-"""`random` and `grid` inside an exported graph."""
+"""`random` and `uniform` inside an exported graph."""
 
 from pathlib import Path
 
@@ -19,7 +19,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("floors") / "checkpoint")
 
 
-@pytest.mark.parametrize(("method", "wish"), [("random", {"seed": 3}), ("grid", {})])
+@pytest.mark.parametrize(
+    ("method", "wish"), [("random", {"seed": 3}), ("uniform", {"place": "layer", "vision_keep": None})]
+)
 def test_a_bundle_of_a_floor_passes_the_check(
     method: str, wish: dict[str, int], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -29,6 +31,5 @@ def test_a_bundle_of_a_floor_passes_the_check(
     assert report.failures() == []
     bundle = open_bundle(made)
     assert (bundle.manifest.pruner.method, bundle.manifest.pruner.settings) == (method, wish)
-    hidden, keys = (np.ones((49, width), np.float32) for width in (48, 16))
-    kept = load_engine(bundle).run("prune", {"hidden": hidden, "keys": keys})["kept"]
+    kept = load_engine(bundle).run("prune", {"hidden": np.ones((49, 48), np.float32)})["kept"]
     assert kept.tolist() == build_pruner(method, grid=(7, 7), keep=11, settings=wish).kept.tolist()  # type: ignore

@@ -1,4 +1,4 @@
-"""`random` and `grid`: exactly K distinct tokens of any grid, the same of every picture, and as even as they say."""
+"""`random` and `uniform`: exactly K distinct tokens of any grid, the same of every picture, and as even as they say."""
 
 import math
 from itertools import pairwise
@@ -9,31 +9,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmprune_export.pruners import build_pruner
-from vlmprune_export.pruners.uniform_grid import spread, spread_tokens
+from vlmprune_export.pruners.uniform import spread, spread_tokens
 from vlmprune_runtime.errors import BadRequest
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=80)
-FLOORS = ("random", "grid")
+FLOORS = ("random", "uniform")
 grids = st.tuples(st.integers(1, 14), st.integers(1, 14))
 
 
 def prune(method, grid, keep, seed_of_noise=0, **wish):
     generator = torch.Generator().manual_seed(seed_of_noise)
-    hidden, keys = (torch.randn(grid[0] * grid[1], width, generator=generator) for width in (7, 3))
-    return hidden, *build_pruner(method, grid=grid, keep=keep, settings=wish)(hidden, keys)
+    hidden = torch.randn(grid[0] * grid[1], 7, generator=generator)
+    return hidden, *build_pruner(method, grid=grid, keep=keep, settings=wish)(hidden)
 
 
 @pytest.mark.parametrize("method", FLOORS)
 @QUICK
 @given(grid=grids, data=st.data())
-def test_exactly_k_distinct_in_image_order_untouched(method, grid, data):
+def test_exactly_k_distinct_in_image_rank_untouched(method, grid, data):
     tokens = grid[0] * grid[1]
     keep = data.draw(st.integers(1, tokens + 3))
-    hidden, kept, fused, order = prune(method, grid, keep)
-    assert kept.dtype == order.dtype == torch.int64
+    hidden, kept, fused, rank = prune(method, grid, keep)
+    assert kept.dtype == rank.dtype == torch.int64
     assert kept.shape == (min(keep, tokens),) and bool((kept.diff() > 0).all())
     assert int(kept[0]) >= 0 and int(kept[-1]) < tokens
-    assert sorted(order.tolist()) == list(range(len(kept)))
+    assert sorted(rank.tolist()) == list(range(len(kept)))
     assert torch.equal(fused, hidden[kept])
 
 
@@ -46,8 +46,8 @@ def test_the_picture_does_not_matter(method):
 @QUICK
 @given(grid=grids)
 def test_enough_room_passes_everything_through(method, grid):
-    hidden, kept, fused, order = prune(method, grid, grid[0] * grid[1])
-    assert kept.tolist() == order.tolist() == list(range(grid[0] * grid[1]))
+    hidden, kept, fused, rank = prune(method, grid, grid[0] * grid[1])
+    assert kept.tolist() == rank.tolist() == list(range(grid[0] * grid[1]))
     assert torch.equal(fused, hidden)
 
 
@@ -59,8 +59,8 @@ def test_random_depends_on_seed_and_grid():
 
 def test_random_is_the_same_draw_for_ever():
     """Figures that were measured once stay comparable."""
-    _, kept, _, order = prune("random", (4, 6), 5)
-    assert kept[order.argsort()].tolist() == [22, 4, 18, 6, 15]
+    _, kept, _, rank = prune("random", (4, 6), 5)
+    assert kept[rank.argsort()].tolist() == [22, 4, 18, 6, 15]
 
 
 @QUICK
@@ -77,9 +77,9 @@ def test_a_seed_is_a_whole_number(seed):
         prune("random", (3, 3), 2, seed=seed)
 
 
-def test_grid_has_no_settings():
-    with pytest.raises(BadRequest, match="no setting 'seed'; allowed: none"):
-        prune("grid", (3, 3), 2, seed=0)
+def test_uniform_has_no_seed():
+    with pytest.raises(BadRequest, match="no setting 'seed'; allowed: place, vision_keep"):
+        prune("uniform", (3, 3), 2, seed=0)
 
 
 @QUICK
@@ -115,5 +115,5 @@ def test_no_place_is_far_from_a_kept_one(height, width, data):
 
 
 def test_64_of_576_is_every_third_row_and_column():
-    kept = prune("grid", (24, 24), 64)[1].tolist()
+    kept = prune("uniform", (24, 24), 64)[1].tolist()
     assert kept == [24 * y + x for y in range(1, 24, 3) for x in range(1, 24, 3)]

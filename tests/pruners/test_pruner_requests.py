@@ -27,7 +27,7 @@ def test_no_gradient_is_recorded():
 def test_every_pruner_keeps_k_of_n_in_image_order(method):
     pruner = build_pruner(method, grid=(3, 4), keep=5)
     tensors = {"hidden": HIDDEN, "keys": KEYS}
-    kept, fused, order = pruner(*(tensors[name] for name in pruner.inputs))
+    kept, fused, order = pruner(*(tensors[need.name] for need in pruner.needs))
     assert kept.shape == order.shape == (5,) and fused.shape == (5, 8)
     assert bool((kept.diff() > 0).all())
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from handmade_graphs import IMAGE, PX, STOP, D, K, N, attention, embed, prune, tokenizer, vision
+from handmade_graphs import IMAGE, PX, STOP, WHOLE, D, K, N, attention, embed, prune, tokenizer, vision
 
 CONTEXT = 64
 
@@ -37,13 +37,18 @@ def manifest(folder: Path, cache_dtype: str = "float32") -> dict[str, Any]:
     made = tokenizer()
     vocab = made.get_vocab_size()
     return {
-        "schema_version": 1,
+        "schema": {"major": 2, "minor": 0},
         "name": "handmade",
         "model_type": "llava",
         "target": "onnx",
         "source": {"model": "handmade", "revision": None, "sha256": None},
         "quantisation": "none",
+        "grids": [grid()],
+        "cuts": [{"stage": "prune", "at": "layer", "layer": 1}],
+        "positions": {"axes": 1, "image": "sequence"},
         "stages": stages(vocab, cache_dtype),
+        "prefill": ["embed", "vision", "head", "prune", "tail"],
+        "decode": ["embed", "head", "tail"],
         "tokenizer": "tokenizer.json",
         "image": image(),
         "prompt": {
@@ -59,16 +64,7 @@ def manifest(folder: Path, cache_dtype: str = "float32") -> dict[str, Any]:
             "add_special_tokens": False,
         },
         "generation": {"stop_token_ids": [made.token_to_id(STOP)]},
-        "pruner": {
-            "method": "top-sum",
-            "layer": 1,
-            "visual_tokens": N,
-            "keep": K,
-            "mean_visual_tokens": 10.0,
-            "rounding": "round",
-            "positions": "original",
-            "settings": {"pivots": 2},
-        },
+        "pruner": {"method": "top-sum", "positions": "original", "settings": {"pivots": 2}},
         "text_model": {
             "layers": 2,
             "hidden_size": D,
@@ -121,49 +117,78 @@ def entry(path: Path) -> dict[str, Any]:
     return {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
+def grid() -> dict[str, Any]:
+    """The only shape of picture."""
+    return {"height": 4, "width": 4, "height_px": PX, "width_px": PX, "keep": [K], "mean_visual_tokens": 10.0}
+
+
 def stages(vocab: int, cache_dtype: str) -> dict[str, Any]:
-    """The stages' tensors as the manifest declares them."""
+    """The stages as the manifest declares them: role, inputs with their sources, outputs."""
     rows, place = ["tokens", D], ["tokens"]
-    shapes = {
-        "vision": ({"pixels": [1, 3, PX, PX]}, {"visual": [N, D]}),
-        "embed": ({"token_ids": place}, {"embeddings": rows}),
-        "head": (
-            {"embeddings": rows, "positions": place, "past_tokens": [1]},
-            {"hidden": rows, "keys": rows},
-        ),
-        "prune": ({"hidden": [N, D], "keys": [N, D]}, {"kept": [K], "fused": [K, D], "order": [K]}),
-        "tail": ({"hidden": rows, "positions": place, "past_tokens": [1]}, {"logits": [vocab]}),
-    }
-    return {name: stage(name, *sides, cache_dtype) for name, sides in shapes.items()}
-
-
-def stage(name: str, inputs: dict[str, Any], outputs: dict[str, Any], cache_dtype: str) -> dict[str, Any]:
-    """One stage of the manifest."""
-    cached = {
-        "layers": 1,
-        "kv_heads": 1,
-        "head_dim": D,
-        "dtype": cache_dtype,
-        "inputs": ["key0", "value0"],
-        "outputs": ["key0_now", "value0_now"],
-    }
+    step = [
+        tensor("positions", place, "sequence.positions"),
+        tensor("past_tokens", [1], "sequence.past_tokens"),
+    ]
     return {
-        "file": f"{name}.onnx",
-        "data": [],
-        "inputs": [tensor(*item) for item in inputs.items()],
+        "embed": stage("embed", "embed", [tensor("token_ids", place, "prompt.token_ids")], {"embeddings": rows}),
+        "vision": stage("vision", "vision", [tensor("pixels", [1, 3, PX, PX], "image.pixels")], {"features": [N, D]}),
+        "head": stage(
+            "head",
+            "decoder",
+            [tensor("embeddings", rows, "sequence.rows"), *step],
+            {"hidden": rows, "keys": rows},
+            cache(0, cache_dtype),
+        ),
+        "prune": stage(
+            "prune",
+            "prune",
+            [tensor("hidden", [N, D], "head.hidden[visual]"), tensor("keys", [N, D], "head.keys[visual]")],
+            {"kept": [K], "fused": [K, D], "rank": [K]},
+        ),
+        "tail": stage(
+            "tail",
+            "decoder",
+            [tensor("hidden", rows, "sequence.rows"), *step],
+            {"logits": [vocab]},
+            cache(1, cache_dtype),
+        ),
+    }
+
+
+def stage(
+    name: str,
+    role: str,
+    inputs: list[dict[str, Any]],
+    outputs: dict[str, Any],
+    cached: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One stage of the manifest."""
+    return {
+        "role": role,
+        "inputs": inputs,
         "outputs": [tensor(*item) for item in outputs.items()],
-        "cache": cached if name in ("head", "tail") else None,
+        "graphs": [{"file": f"{name}.onnx"}],
+        "data": [],
+        "cache": cached,
         "quantisation": "none",
     }
 
 
-def tensor(name: str, shape: list[int | str]) -> dict[str, Any]:
-    """A tensor of the manifest; its dtype follows from its name."""
-    whole = {
-        "past_tokens": "int32",
-        "token_ids": "int64",
-        "positions": "int64",
-        "kept": "int64",
-        "order": "int64",
+def cache(layer: int, dtype: str) -> dict[str, Any]:
+    """The cache of a stage with one layer."""
+    return {
+        "owner": "caller",
+        "layers": [{"layer": layer, "kind": "full"}],
+        "kv_heads": 1,
+        "head_dim": D,
+        "dtype": dtype,
+        "layout": ["batch", "kv_heads", "capacity", "head_dim"],
+        "inputs": ["key0", "value0"],
+        "outputs": ["key0_now", "value0_now"],
     }
-    return {"name": name, "dtype": whole.get(name, "float32"), "shape": shape}
+
+
+def tensor(name: str, shape: list[int | str], source: str | None = None) -> dict[str, Any]:
+    """A tensor of the manifest; its dtype follows from its name."""
+    made = {"name": name, "dtype": WHOLE.get(name, "float32"), "shape": shape}
+    return made if source is None else made | {"source": source}

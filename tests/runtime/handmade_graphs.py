@@ -19,7 +19,7 @@ WHOLE = {
     "token_ids": "int64",
     "positions": "int64",
     "kept": "int64",
-    "order": "int64",
+    "rank": "int64",
 }
 
 
@@ -49,10 +49,10 @@ def vision() -> ModelProto:
         helper.make_node("AveragePool", ["pixels"], ["means"], kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
         helper.make_node("Reshape", ["means", "flat"], ["channels"]),
         helper.make_node("Transpose", ["channels"], ["patches"]),
-        helper.make_node("MatMul", ["patches", "project"], ["visual"]),
+        helper.make_node("MatMul", ["patches", "project"], ["features"]),
     ]
     fixed = [*numbers(flat=np.array([3, N])), constant("project")]
-    return model(nodes, {"pixels": [1, 3, PX, PX]}, {"visual": [N, D]}, fixed)
+    return model(nodes, {"pixels": [1, 3, PX, PX]}, {"features": [N, D]}, fixed)
 
 
 def embed() -> ModelProto:
@@ -66,11 +66,11 @@ def prune() -> ModelProto:
     nodes = [
         helper.make_node("ReduceSum", ["hidden", "last"], ["sums"], keepdims=0),
         helper.make_node("TopK", ["sums", "keep"], ["best", "chosen"], axis=0),
-        helper.make_node("TopK", ["chosen", "keep"], ["kept", "order"], axis=0, largest=0),
+        helper.make_node("TopK", ["chosen", "keep"], ["kept", "rank"], axis=0, largest=0),
         helper.make_node("Gather", ["hidden", "kept"], ["rows"]),
         helper.make_node("Mul", ["rows", "half"], ["fused"]),
     ]
-    outputs = {"kept": [K], "fused": [K, D], "order": [K]}
+    outputs = {"kept": [K], "fused": [K, D], "rank": [K]}
     fixed = numbers(last=np.array([1]), keep=np.array([K]), half=np.float32(0.5))
     return model(nodes, {"hidden": [N, D], "keys": [N, D]}, outputs, fixed)
 

@@ -44,14 +44,14 @@ def test_missing_manifest(tmp_path: Path) -> None:
 
 TEXTS = {
     "empty": (b"", "is not JSON"),
-    "cut": (b'{"schema_version": 1, "na', "is not JSON"),
+    "cut": (b'{"schema": {"major": 2}, "na', "is not JSON"),
     "list": (b"[1]", "is not a JSON object"),
     "not utf-8": (b"\xff\xfe{}", "is not JSON"),
     "deep": (b"[" * 200_000, "is not JSON"),
     "deep object": (b'{"a":' * 200_000, "is not JSON"),
-    "nan": (b'{"schema_version": NaN}', "is not JSON"),
-    "long number": (b'{"schema_version": ' + b"1" * 5000 + b"}", "is not JSON"),
-    "twice": (b'{"schema_version": 1, "schema_version": 1}', "there twice"),
+    "nan": (b'{"schema": NaN}', "is not JSON"),
+    "long number": (b'{"schema": ' + b"1" * 5000 + b"}", "is not JSON"),
+    "twice": (b'{"schema": 1, "schema": 1}', "there twice"),
     "huge": (b" " * (MAX_MANIFEST_BYTES + 1), "larger than"),
 }
 
@@ -65,12 +65,43 @@ def test_manifest_that_is_no_manifest(tmp_path: Path, name: str) -> None:
     assert reason in str(error)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None, [1]])
-def test_unknown_version_comes_first(version: object) -> None:
+def refused(fields: dict[str, Any]) -> BundleError:
     with pytest.raises(BundleError) as caught:
-        parse_manifest(json.dumps({"schema_version": version, "from": "the future"}))
-    assert caught.value.field == "schema_version"
-    assert "this runtime reads 1" in str(caught.value)
+        parse_manifest(json.dumps(fields))
+    return caught.value
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, "1", None])
+def test_the_first_version_is_refused_with_advice(version: object) -> None:
+    error = refused({"schema_version": version, "name": "old"})
+    assert error.field == "schema_version"
+    assert "exported by an older vlmprune: export it again" in str(error)
+
+
+@pytest.mark.parametrize(("major", "advice"), [(1, "export it again"), (0, "export it again"), (3, "update it")])
+def test_another_major_version_comes_first(major: int, advice: str) -> None:
+    error = refused({"schema": {"major": major, "minor": 0}, "from": "another time"})
+    assert error.field == "schema.major"
+    assert advice in str(error)
+
+
+@pytest.mark.parametrize("version", [2, "2", None, [2], {}, {"major": "2", "minor": 0}, {"major": 2, "minor": 0.5}])
+def test_a_version_that_is_none(version: object) -> None:
+    assert refused({"schema": version}).field == "schema"
+
+
+def test_fields_of_a_newer_minor_version_are_ignored(copied_folder: Path) -> None:
+    fields = fields_of(copied_folder)
+    expected = parse_manifest(json.dumps(fields))
+    fields["colour"] = "red"
+    fields["stages"]["head"]["inputs"][0]["taste"] = {"sweet": True}
+    assert refused(fields).field in ("colour", "stages.head.inputs.0.taste")
+    fields["schema"]["minor"] = 7
+    read = parse_manifest(json.dumps(fields))
+    assert read.version.minor == 7
+    assert read.model_dump(exclude={"version"}) == expected.model_dump(exclude={"version"})
+    fields["context_tokens"] = "64"
+    assert refused(fields).field == "context_tokens"
 
 
 def split(fields: dict[str, Any]) -> dict[str, Any]:
@@ -87,11 +118,25 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "wrong type": (lambda m: m.update(context_tokens="64"), "context_tokens"),
     "wrong size": (lambda m: m["stages"]["prune"]["inputs"][0]["shape"].append(0), None),
     "wrong dtype": (lambda m: m["stages"]["vision"]["inputs"][0].update(dtype="bf16"), None),
-    "unknown stage": (lambda m: m["stages"].update(middle=m["stages"]["head"]), "stages.middle"),
+    "unknown stage": (lambda m: m["stages"].update(middle=m["stages"]["head"]), None),
     "missing stage": (lambda m: m["stages"].pop("prune"), None),
     "unlisted file": (lambda m: m["files"].pop("head.onnx"), None),
     "std zero": (lambda m: m["image"]["steps"][5].update(std=[1, 0, 1]), "image.steps.5.std.1"),
-    "keep over": (lambda m: m["pruner"].update(keep=17), "pruner"),
+    "keep over": (lambda m: m["grids"][0].update(keep=[17]), None),
+    "keep of no cut": (lambda m: m["grids"][0].update(keep=[4, 4]), None),
+    "grid of another picture": (lambda m: m["grids"][0].update(height_px=14), None),
+    "cut without a stage": (lambda m: m["cuts"][0].update(stage="head"), None),
+    "no cut": (lambda m: m["cuts"].clear(), None),
+    "source of no stage": (lambda m: m["stages"]["prune"]["inputs"][0].update(source="neck.hidden"), None),
+    "source of a later stage": (lambda m: m["stages"]["head"]["inputs"][0].update(source="tail.logits"), None),
+    "source of no kind": (lambda m: m["stages"]["head"]["inputs"][0].update(source="?"), "stages.head.inputs.0.source"),
+    "prefill in another order": (lambda m: m["prefill"].reverse(), None),
+    "decode in another order": (lambda m: m["decode"].reverse(), None),
+    "vision stage without features": (lambda m: m["stages"]["vision"]["outputs"].pop(), "stages.vision"),
+    "decoder without a cache": (lambda m: m["stages"]["tail"].update(cache=None), "stages.tail"),
+    "no graph": (lambda m: m["stages"]["tail"]["graphs"].clear(), None),
+    "graph of no grid": (lambda m: m["stages"]["tail"]["graphs"][0].update(grid=1), None),
+    "three axes in sequence": (lambda m: m["positions"].update(axes=3), "positions"),
     "grid": (lambda m: m["image"].update(grid_width=5), None),
     "no place for a question": (lambda m: m["prompt"]["segments"].pop(2), "prompt"),
     "no place for an image": (lambda m: m["prompt"]["segments"].pop(0), "prompt"),
@@ -145,7 +190,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_names_that_are_no_plain_names(copied_folder: Path, name: str) -> None:
     fields = fields_of(copied_folder)
-    fields["stages"]["head"]["file"] = name
+    fields["stages"]["head"]["graphs"][0]["file"] = name
     fields["files"][name] = fields["files"]["head.onnx"]
     save_manifest(copied_folder, fields)
     assert broken(copied_folder).file == "bundle.json"

@@ -132,7 +132,15 @@ def test_inspect_table(bundle_folder: Path, capsys: pytest.CaptureFixture, monke
     monkeypatch.setenv("COLUMNS", "200")
     assert inspect.main([str(bundle_folder)]) == 0
     shown = capsys.readouterr().out
-    for word in ("handmade", "top-sum before layer 1, pivots 2", "4 of 16", "crop 28 x 28", "head.onnx"):
+    for word in (
+        "handmade",
+        "top-sum, pivots 2",
+        "before decoder layer 1 by stage prune",
+        "head.keys[visual]",
+        "4 of 16",
+        "crop 28 x 28",
+        "head.onnx",
+    ):
         assert word in shown
     assert "pixels (1, 3, 28, 28) float32" in shown
     assert "1 x 1 x 8 float32" in shown

@@ -57,12 +57,12 @@ def test_inputs_are_cast_and_made_contiguous(runner: Runner) -> None:
     assert np.array_equal(found, weights()["table"][token_ids])
 
 
-def test_prune_gives_kept_fused_and_order(runner: Runner) -> None:
+def test_prune_gives_kept_fused_and_rank(runner: Runner) -> None:
     hidden = np.random.default_rng(2).standard_normal((N, D)).astype(np.float32)
     found = runner.engine.run("prune", {"hidden": hidden, "keys": hidden})
     chosen = np.argsort(-hidden.sum(axis=1))[:K]
     assert found["kept"].tolist() == sorted(chosen)
-    assert [int(chosen[turn]) for turn in found["order"]] == found["kept"].tolist()
+    assert [int(chosen[turn]) for turn in found["rank"]] == found["kept"].tolist()
     assert np.array_equal(found["fused"], hidden[found["kept"]] / 2)
 
 
@@ -132,8 +132,11 @@ def tensor(fields: dict[str, Any], stage: str, side: str, place: int = 0) -> dic
 
 
 DECLARED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "name": (lambda m: tensor(m, "embed", "inputs").update(name="ids"), "stages.embed.inputs"),
-    "missing": (lambda m: m["stages"]["prune"]["outputs"].pop(), "stages.prune.outputs"),
+    "missing": (lambda m: m["stages"]["prune"]["outputs"].pop(), "stages.prune"),
+    "graph shape": (
+        lambda m: tensor(m, "head", "inputs").update(graph_shape=["tokens", 1, D]),
+        "stages.head.embeddings.graph_shape",
+    ),
     "dtype": (
         lambda m: tensor(m, "vision", "inputs").update(dtype="uint8"),
         "stages.vision.inputs.pixels.dtype",
@@ -142,13 +145,13 @@ DECLARED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda m: tensor(m, "tail", "outputs").update(shape=[1, 258]),
         "stages.tail.outputs.logits.shape",
     ),
-    "N": (lambda m: tensor(m, "prune", "inputs").update(shape=[15, D]), "stages.prune.inputs.hidden.shape"),
+    "N": (lambda m: tensor(m, "vision", "outputs").update(shape=[15, D]), "stages.vision.outputs.features.shape"),
     "K": (lambda m: tensor(m, "prune", "outputs").update(shape=[5]), "stages.prune.outputs.kept.shape"),
     "fixed length": (
         lambda m: tensor(m, "head", "inputs").update(shape=[9, D]),
         "stages.head.inputs.embeddings.shape",
     ),
-    "image": (lambda m: m["image"]["steps"][3].update(width_px=27), "stages.vision.inputs.pixels.shape"),
+    "image": (lambda m: m["image"]["steps"][3].update(width_px=27), None),
 }
 
 
@@ -166,7 +169,8 @@ UNLIKE: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
         "embed.onnx",
         "outputs.embeddings",
     ),
-    "logits": (lambda m: tensor(m, "tail", "outputs").update(shape=[99]), "tail.onnx", "outputs.logits"),
+    "name": (lambda m: tensor(m, "embed", "inputs").update(name="ids"), "embed.onnx", "inputs"),
+    "keys": (lambda m: tensor(m, "head", "outputs", 1).update(shape=["tokens", 9]), "head.onnx", "outputs.keys"),
     "cache dtype": (
         lambda m: m["stages"]["head"]["cache"].update(dtype="float16"),
         "head.onnx",
@@ -174,7 +178,11 @@ UNLIKE: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
     ),
     "cache heads": (lambda m: m["stages"]["head"]["cache"].update(kv_heads=2), "head.onnx", "inputs.key0"),
     "cache name": (lambda m: m["stages"]["tail"]["cache"].update(outputs=["a", "b"]), "tail.onnx", "outputs"),
-    "no cache": (lambda m: m["stages"]["tail"].update(cache=None), "tail.onnx", "inputs"),
+    "cache of the graph": (
+        lambda m: m["stages"]["tail"]["cache"].update(owner="graph", capacity_tokens=9, inputs=[], outputs=[]),
+        "tail.onnx",
+        "inputs",
+    ),
 }
 
 

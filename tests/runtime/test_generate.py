@@ -30,20 +30,26 @@ def pixels_of(runner: Runner, picture: Image.Image) -> np.ndarray:
 def test_logits_of_prefill_and_decode(runner: Runner, picture: Image.Image, prompt: str, prune: bool) -> None:
     """With original positions, and caches of different lengths."""
     encoded, pixels = runner.encode(prompt), pixels_of(runner, picture)
-    state, token_ids, start = prefill(runner.engine, encoded, pixels, prune=prune), list(encoded.token_ids), 0
+    state, token_ids, start = (
+        prefill(runner.bundle.manifest, runner.engine, encoded, [pixels], prune=prune),
+        list(encoded.token_ids),
+        0,
+    )
     start = encoded.spans[0].start
     for token in (5, 250, 17):
         assert state.logits == pytest.approx(next_logits(np.array(token_ids), start, pixels, prune), abs=1e-4)
-        assert state.head_tokens == state.position == len(token_ids)
-        assert state.tail_tokens == len(token_ids) - (N - K if prune else 0)
-        state = decode(runner.engine, token, state)
+        assert state.past_tokens["head"] == state.next_position == len(token_ids)
+        assert state.past_tokens["tail"] == len(token_ids) - (N - K if prune else 0)
+        state = decode(runner.bundle.manifest, runner.engine, token, state)
         token_ids.append(token)
 
 
 def test_pruning_changes_the_logits(runner: Runner, picture: Image.Image) -> None:
     """Or the test above would say nothing about it."""
     encoded, pixels = runner.encode("why?"), pixels_of(runner, picture)
-    both = [prefill(runner.engine, encoded, pixels, prune=prune).logits for prune in (True, False)]
+    both = [
+        prefill(runner.bundle.manifest, runner.engine, encoded, [pixels], prune=prune).logits for prune in (True, False)
+    ]
     assert np.abs(both[0] - both[1]).max() > 0.05
 
 
@@ -82,7 +88,7 @@ def test_what_was_kept(runner: Runner, picture: Image.Image) -> None:
     (pruned,) = runner.answer(Request(picture, "why?", max_tokens=1)).pruned
     assert len(pruned.kept) == K
     assert list(pruned.kept) == sorted(set(pruned.kept))
-    assert sorted(pruned.order) == list(range(K))
+    assert sorted(pruned.rank) == list(range(K))
     assert pruned.visual_tokens == N
 
 
@@ -91,12 +97,12 @@ def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:
     segments = (ImagesSegment(), UserTextSegment())
     spec = runner.bundle.manifest.prompt.model_copy(update={"segments": segments})
     encoded = encode_prompt(runner.tokenizer, spec, N, "b?", images=2)
-    pixels = np.repeat(pixels_of(runner, picture), 2, axis=0)
-    state = prefill(runner.engine, encoded, pixels)
+    views = [pixels_of(runner, picture)] * 2
+    state = prefill(runner.bundle.manifest, runner.engine, encoded, views)
     assert len(state.selections) == 2
-    assert (state.head_tokens, state.tail_tokens) == (2 * N + 2, 2 * K + 2)
+    assert state.past_tokens == {"head": 2 * N + 2, "tail": 2 * K + 2}
     with pytest.raises(BadRequest, match="got 1 images, the prompt has places for 2"):
-        prefill(runner.engine, encoded, pixels[:1])
+        prefill(runner.bundle.manifest, runner.engine, encoded, views[:1])
 
 
 def test_seeded_sampling(runner: Runner, picture: Image.Image) -> None:

@@ -47,7 +47,7 @@ def test_answers(golden_runner: Runner, case: dict[str, Any]) -> None:
     result = golden_runner.answer(Request(IMAGE, case["prompt"], case["prune"], case["max_tokens"]))
     assert list(result.token_ids) == case["token_ids"]
     assert (result.text, result.reason) == (case["text"], case["reason"])
-    kept = [{"kept": list(image.kept), "order": list(image.order)} for image in result.pruned]
+    kept = [{"kept": list(image.kept), "rank": list(image.rank)} for image in result.pruned]
     assert kept == case["pruned"]
 
 

@@ -70,7 +70,7 @@ def prompt_fields(runner: Runner, prompt: str) -> dict[str, Any]:
 def answer_fields(runner: Runner, prompt: str, prune: bool) -> dict[str, Any]:
     """A greedy answer and what was kept for it."""
     result = runner.answer(Request(IMAGE, prompt, prune, max_tokens=12))
-    kept = [{"kept": list(image.kept), "order": list(image.order)} for image in result.pruned]
+    kept = [{"kept": list(image.kept), "rank": list(image.rank)} for image in result.pruned]
     fields = {"prompt": prompt, "prune": prune, "max_tokens": 12, "text": result.text}
     return fields | {"token_ids": list(result.token_ids), "reason": result.reason, "pruned": kept}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vlmprune_export.adapters import ADAPTERS
+from vlmprune_export.families import FAMILIES
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 _CONVERTED = "use a converted checkpoint, such as those of llava-hf on the hub, or convert it with transformers"
@@ -18,11 +18,11 @@ def check_kind(name: str, config: Mapping[str, Any]) -> None:
             f"in {str(config['mm_vision_tower'])[:80]!r}; {_CONVERTED}"
         )
     model_type = str(config.get("model_type"))[:60]
-    if model_type in ADAPTERS:
+    if model_type in FAMILIES:
         return
     if config.get("auto_map"):
         raise BadRequest(
             f"{name!r} is of model type {model_type!r}, which needs Python code of its own; code from a checkpoint is "
-            f"never run; supported model types: {', '.join(sorted(ADAPTERS))}"
+            f"never run; supported model types: {', '.join(sorted(FAMILIES))}"
         )
-    raise UnknownName("model type", model_type, ADAPTERS)
+    raise UnknownName("model type", model_type, FAMILIES)

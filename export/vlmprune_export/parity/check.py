@@ -1,14 +1,14 @@
 """`check_bundle`: the bundle's engine and eager PyTorch side by side, and whether the difference is within limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.families import build_family
 from vlmprune_export.parity.engines import candidates, check_units
 from vlmprune_export.parity.generation import Agreement, compare_generation
 from vlmprune_export.parity.limits import Limits, limits_for
@@ -23,7 +23,7 @@ from vlmprune_runtime.picture import load_image
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
-from vlmprune_runtime.schema import Bundle
+from vlmprune_runtime.schema import Bundle, Pipeline
 
 Progress = Callable[[str], None]
 
@@ -56,17 +56,17 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
     pictures = pictures_in(request.pictures) if request.pictures else ()
-    prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.pruner.visual_tokens, request.prompt)
+    prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.visual_tokens, request.prompt)
     _check_room(manifest, len(prompt.token_ids), request.tokens)
-    pixels = preprocess(load_image(request.image), manifest.image)
-    question = _Question(_reference(bundle, request.model, progress), prompt, pixels)
+    views = [preprocess(load_image(request.image), manifest.image)]
+    question = _Question(manifest, _reference(bundle, request.model, progress), prompt, views)
     limits = {half: request.limits or limits_for(manifest.quantisation, half=half) for half in (False, True)}
     progress("loading the engine")
     reports = []
     for candidate in candidates(bundle, request.compute_units):
         found = _compared(question, candidate.engine, request.tokens, progress)
         both = (question.reference, candidate.engine)
-        kept = compare_kept(both, prompt, manifest.image, pictures, progress) if pictures else None
+        kept = compare_kept(manifest, both, prompt, pictures, progress) if pictures else None
         reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows, kept))
     return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
 
@@ -75,17 +75,18 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
 class _Question:
     """What every engine is asked, and the reference it is held against."""
 
+    pipeline: Pipeline
     reference: TorchEngine
     prompt: EncodedPrompt
-    pixels: npt.NDArray[Any]
+    views: Sequence[npt.NDArray[Any]]
 
 
 def _compared(
     question: _Question, engine: Engine, tokens: int, progress: Progress
 ) -> tuple[tuple[Difference, ...], tuple[Agreement, ...]]:
-    asked = (question.reference, engine, question.prompt, question.pixels)
+    asked = (question.pipeline, question.reference, engine, question.prompt, question.views)
     progress("comparing stages")
-    differences = tuple(compare_stages(*asked))
+    differences = compare_stages(*asked)
     agreements = []
     for prune in (True, False):
         progress(f"comparing answers, {'pruned' if prune else 'unpruned'}")
@@ -102,8 +103,8 @@ def _reference(bundle: OpenBundle, model: str | None, progress: Progress) -> Tor
             "give it with --model or export again"
         )
     pruner = manifest.pruner
-    options = PruneOptions(pruner.method, pruner.layer, pruner.keep, settings=pruner.settings)
-    return TorchEngine(StagedModel(build_adapter(checkpoint.model), options))
+    options = PruneOptions(pruner.method, manifest.layer, manifest.keep, settings=pruner.settings)
+    return TorchEngine(StagedModel(build_family(checkpoint.model), options))
 
 
 def _check_room(manifest: Bundle, prompt_tokens: int, tokens: int) -> None:

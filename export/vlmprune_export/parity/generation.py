@@ -1,5 +1,6 @@
 """Whole answers in two engines: kept overlap and agreement of tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.prefill import State, decode, prefill
 from vlmprune_runtime.prompt import EncodedPrompt
+from vlmprune_runtime.schema import Pipeline
 
 
 @dataclass(frozen=True)
@@ -35,29 +37,31 @@ class Agreement:
 
 
 def compare_generation(
+    pipeline: Pipeline,
     reference: Engine,
     engine: Engine,
     prompt: EncodedPrompt,
-    pixels: npt.NDArray[Any],
+    views: Sequence[npt.NDArray[Any]],
     *,
     tokens: int,
     prune: bool,
 ) -> Agreement:
     """Greedy choices of both engines while both are fed the reference's tokens (end tokens do not end it)."""
-    expected = prefill(reference, prompt, pixels, prune=prune)
-    measured = prefill(engine, prompt, pixels, prune=prune)
+    expected = prefill(pipeline, reference, prompt, views, prune=prune)
+    measured = prefill(pipeline, engine, prompt, views, prune=prune)
     keep, common = _kept(expected, measured)
     agreed = 0
     for step in range(tokens):
         token_id = int(expected.logits.argmax())
         agreed += token_id == int(measured.logits.argmax())
         if step + 1 < tokens:
-            expected, measured = decode(reference, token_id, expected), decode(engine, token_id, measured)
+            expected = decode(pipeline, reference, token_id, expected)
+            measured = decode(pipeline, engine, token_id, measured)
     return Agreement("pruned" if prune else "unpruned", tokens, agreed, keep, common)
 
 
 def _kept(expected: State, measured: State) -> tuple[int | None, int | None]:
     if not expected.selections:
         return None, None
-    ours, theirs = (set(state.selections[0].kept.tolist()) for state in (measured, expected))
+    ours, theirs = (set(state.selections[-1].cells.tolist()) for state in (measured, expected))
     return len(theirs), len(ours & theirs)

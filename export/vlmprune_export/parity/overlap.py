@@ -10,7 +10,7 @@ from vlmprune_runtime.picture import load_image
 from vlmprune_runtime.prefill import select
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt
-from vlmprune_runtime.schema import ImageSpec
+from vlmprune_runtime.schema import Bundle
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 
@@ -47,9 +47,9 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def compare_kept(
+    manifest: Bundle,
     engines: tuple[Engine, Engine],
     prompt: EncodedPrompt,
-    spec: ImageSpec,
     pictures: Iterable[Path],
     progress: Callable[[str], None],
 ) -> Overlap:
@@ -58,11 +58,11 @@ def compare_kept(
     for nth, picture in enumerate(pictures, start=1):
         progress(f"comparing kept tokens, picture {nth}")
         try:
-            pixels = preprocess(load_image(picture), spec)
+            views = [preprocess(load_image(picture), manifest.image)]
         except BadRequest as reason:
             skipped.append(str(reason))
             continue
-        first, second = (set(select(engine, prompt, pixels)[0].kept.tolist()) for engine in engines)
+        first, second = (set(select(manifest, engine, prompt, views)[-1].cells.tolist()) for engine in engines)
         keep = len(first)
         common.append(len(first & second))
     return Overlap(keep, tuple(common), tuple(skipped))

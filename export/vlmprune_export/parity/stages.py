@@ -1,6 +1,6 @@
 """One stage in two engines on identical inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.engines import Engine, Tensors
-from vlmprune_runtime.prefill import keep_rows
+from vlmprune_runtime.prefill import Prefill, decode, start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt
+from vlmprune_runtime.schema import Pipeline
 
 Array = npt.NDArray[Any]
 DECODE_STEPS = 3
@@ -34,52 +35,57 @@ class ShowsCache(Protocol):
         """Keys and values of head or tail, each (layers, kv_heads, tokens or more, head_dim)."""
 
 
-def compare_stages(reference: Engine, engine: Engine, prompt: EncodedPrompt, pixels: Array) -> Iterator[Difference]:
-    """Every stage fed with the reference's own intermediate results: one image, prefill and decode."""
-    span, positions = prompt.spans[0], np.arange(len(prompt.token_ids), dtype=np.int64)
-    token_ids = prompt.token_ids.copy()
-    token_ids[span.start : span.stop] = 0
-    visual = yield from _both(reference, engine, "vision", "vision", {"pixels": pixels})
-    embedded = yield from _both(reference, engine, "embed", "embed", {"token_ids": token_ids})
-    rows = embedded["embeddings"].copy()
-    rows[span.start : span.stop] = visual["visual"]
-    head = yield from _both(reference, engine, "head", "head", _inputs("embeddings", rows, positions, 0))
-    places = slice(span.start, span.stop)
-    pruned = yield from _both(
-        reference, engine, "prune", "prune", {"hidden": head["hidden"][places], "keys": head["keys"][places]}
-    )
-    yield from _tail(reference, engine, "tail, unpruned", head["hidden"], positions)
-    kept_rows, kept_places = keep_rows(head["hidden"], prompt.spans, (_Selected(pruned),))  # type: ignore[arg-type]
-    logits = yield from _tail(reference, engine, "tail, pruned", kept_rows, positions[kept_places])
-    yield from _decode(reference, engine, int(logits.argmax()), len(positions), len(kept_places))
+class ComparingEngine:
+    """Runs every stage in two engines on the inputs that the first one's results lead to, and records differences.
+
+    Its outputs are the reference's. `label` is added to the names of decoder stages.
+    """
+
+    def __init__(self, pipeline: Pipeline, reference: Engine, engine: Engine) -> None:
+        self.pipeline, self.reference, self.engine = pipeline, reference, engine
+        self.label = ""
+        self.differences: list[Difference] = []
+
+    def run(self, stage: str, inputs: Mapping[str, Array], *, grid: int = 0) -> Tensors:
+        """Returns the reference's outputs of the stage."""
+        several = {"grid": grid} if len(self.pipeline.grids) > 1 else {}
+        expected = self.reference.run(stage, inputs, **several)
+        measured = self.engine.run(stage, inputs, **several)
+        name = stage + (self.label if self.pipeline.stage(stage).role == "decoder" else "")
+        self.differences += [difference(name, output, measured[output], value) for output, value in expected.items()]
+        return expected
 
 
-class _Selected:
-    def __init__(self, pruned: Tensors) -> None:
-        self.kept, self.fused = pruned["kept"], pruned["fused"]
-
-
-def _tail(reference: Engine, engine: Engine, name: str, hidden: Array, positions: Array) -> Any:
-    outputs = yield from _both(reference, engine, "tail", name, _inputs("hidden", hidden, positions, 0))
-    return outputs["logits"]
-
-
-def _decode(reference: Engine, engine: Engine, token_id: int, length: int, tail_length: int) -> Iterator[Difference]:
-    """Tokens one by one on the caches that prefill left; only the later ones read what decode itself has cached."""
+def compare_stages(
+    pipeline: Pipeline, reference: Engine, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]
+) -> tuple[Difference, ...]:
+    """Compares every stage on the reference's own intermediate results: prefill both ways, and decode."""
+    both = ComparingEngine(pipeline, reference, engine)
+    run = start_prefill(pipeline, both, prompt, views)
+    roles = [pipeline.stage(name).role for name in pipeline.prefill]
+    before = roles.index("prune") if "prune" in roles else 0
+    _run(run, pipeline.prefill[:before])
+    both.label = ", unpruned"
+    _run(run.fork(), [name for name in pipeline.prefill[before:] if pipeline.stage(name).role != "prune"])
+    both.label = ", pruned"
+    _run(run, pipeline.prefill[before:])
+    state = run.state()
     for step in range(DECODE_STEPS):
-        name = "decode" if step == 0 else f"decode {step + 1}"
-        embedded = reference.run("embed", {"token_ids": np.array([token_id])})["embeddings"]
-        position = np.array([length + step])
-        inputs = _inputs("embeddings", embedded, position, length + step)
-        head = yield from _both(reference, engine, "head", f"head, {name}", inputs)
-        inputs = _inputs("hidden", head["hidden"], position, tail_length + step)
-        tail = yield from _both(reference, engine, "tail", f"tail, {name}", inputs)
-        token_id = int(tail["logits"].argmax())
-    yield from _caches(reference, engine, {"head": length + DECODE_STEPS, "tail": tail_length + DECODE_STEPS})
+        both.label = ", decode" if step == 0 else f", decode {step + 1}"
+        embed = len(both.differences)
+        state = decode(pipeline, both, int(state.logits.argmax()), state)
+        both.differences = [row for nth, row in enumerate(both.differences) if nth < embed or "decode" in row.stage]
+    return (*both.differences, *_caches(reference, engine, state.past_tokens))
+
+
+def _run(run: Prefill, names: Iterable[str]) -> None:
+    for name in names:
+        for _ in run.run(name):
+            pass
 
 
 def _caches(reference: Engine, engine: Engine, lengths: Mapping[str, int]) -> Iterator[Difference]:
-    """What prefill and decode left in the caches of engines that show them.
+    """Compares what prefill and decode left in the caches of engines that show them.
 
     The worst token counts: one that was never written hides in the outputs where attention hardly looks at it.
     """
@@ -90,17 +96,6 @@ def _caches(reference: Engine, engine: Engine, lengths: Mapping[str, int]) -> It
         for name, ours, theirs in zip(("keys", "values"), measured, expected, strict=True):
             rows = (difference(f"{stage}, cache", name, ours[:, :, nth], theirs[:, :, nth]) for nth in range(tokens))
             yield max(rows, key=lambda row: row.relative)
-
-
-def _inputs(name: str, rows: Array, positions: Array, past_tokens: int) -> Tensors:
-    return {name: rows, "positions": positions, "past_tokens": np.array([past_tokens], np.int32)}
-
-
-def _both(reference: Engine, engine: Engine, stage: str, name: str, inputs: Mapping[str, Array]) -> Any:
-    expected, measured = reference.run(stage, inputs), engine.run(stage, inputs)
-    for output, value in expected.items():
-        yield difference(name, output, measured[output], value)
-    return expected
 
 
 def difference(stage: str, output: str, measured: Array, expected: Array) -> Difference:

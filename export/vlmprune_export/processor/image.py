@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from vlmprune_export.adapters import Adapter
+from vlmprune_export.families import Family
 from vlmprune_export.processor.moves import given, moves_of_one_view, triple
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import ImageSpec, Size, image_steps
@@ -14,15 +14,15 @@ Notice = Callable[[str], None]
 _SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to a picture that is no square
 
 
-def image_spec(image_processor: Any, adapter: Adapter, notice: Notice = lambda line: None) -> ImageSpec:
+def image_spec(image_processor: Any, family: Family, notice: Notice = lambda line: None) -> ImageSpec:
     """Padding, resize, crop, scale and normalisation of an image processor; `BadRequest` for what is not covered.
 
     `notice` is told where the config asks for padding that the image processor leaves out.
     """
-    height, width = adapter.grid
-    moves = moves_of_one_view(image_processor, pad=_pads_to_square(image_processor, adapter, notice))
-    spec = ImageSpec(steps=steps_of(image_processor, tuple(moves)), grid_height=height, grid_width=width)
-    _check_size(spec, adapter)
+    grid = family.grids[0]
+    moves = moves_of_one_view(image_processor, pad=_pads_to_square(image_processor, family, notice))
+    spec = ImageSpec(steps=steps_of(image_processor, tuple(moves)), grid_height=grid.height, grid_width=grid.width)
+    _check_size(spec, family)
     return spec
 
 
@@ -35,12 +35,12 @@ def steps_of(image_processor: Any, moves: tuple[Move | Split, ...]) -> tuple[Ste
     return image_steps(moves, factor=factor, mean=mean, std=std)
 
 
-def _pads_to_square(image_processor: Any, adapter: Adapter, notice: Notice) -> bool:
+def _pads_to_square(image_processor: Any, family: Family, notice: Notice) -> bool:
     """Whether pictures become squares on the mean colour, as LLaVA's own processor or its first configs say.
 
     Other processors pad a batch to its largest picture, which changes nothing for a single one.
     """
-    shape = getattr(adapter.model.config, "image_aspect_ratio", None) or "square"
+    shape = getattr(family.model.config, "image_aspect_ratio", None) or "square"
     if shape not in _SHAPES:
         raise UnknownName("image_aspect_ratio of the config", str(shape), _SHAPES)
     pads = bool(getattr(image_processor, "do_pad", False))
@@ -52,8 +52,8 @@ def _pads_to_square(image_processor: Any, adapter: Adapter, notice: Notice) -> b
     return shape == "pad" or pads_to_square
 
 
-def _check_size(spec: ImageSpec, adapter: Adapter) -> None:
-    height_px, width_px = adapter.image_size_px
+def _check_size(spec: ImageSpec, family: Family) -> None:
+    height_px, width_px = family.grids[0].height_px, family.grids[0].width_px
     takes = f"the vision tower takes {height_px} x {width_px} px"
     seen = spec.seen
     if seen is None:

@@ -8,28 +8,47 @@ from typing import Any, NamedTuple
 
 from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.loops import LOOP_FORMS, LoopForm
+from vlmprune_export.pruners.needs import Need, Place, place_of_layer
 from vlmprune_export.pruners.pruner import Pruner
+from vlmprune_export.pruners.random_draw import RandomSettings, random_pruner
 from vlmprune_export.pruners.settings import VlmPrunerSettings, check_integer, read_settings
-from vlmprune_export.pruners.uniform_grid import GridSettings, grid_pruner
-from vlmprune_export.pruners.uniform_random import RandomSettings, random_pruner
+from vlmprune_export.pruners.uniform import UniformSettings, uniform_places, uniform_pruner
 from vlmprune_export.pruners.vlm_pruner import VlmPruner
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
-__all__ = ["LOOP_FORMS", "PRUNERS", "LoopForm", "Pruner", "PrunerKind", "VlmPrunerSettings", "build_pruner"]
+__all__ = [
+    "LOOP_FORMS",
+    "PRUNERS",
+    "LoopForm",
+    "Need",
+    "Place",
+    "Pruner",
+    "PrunerKind",
+    "VlmPrunerSettings",
+    "build_pruner",
+    "pruner_kind",
+    "pruner_name",
+]
 
 
 class PrunerKind(NamedTuple):
-    """A pruner's settings, and the module built from grid, keep and settings."""
+    """A method: its settings, the module of one cut built from grid, keep and settings, and where it cuts.
+
+    `places` is given the settings and the decoder layer that was asked for.
+    """
 
     settings: type[Any]
     module: Callable[[tuple[int, int], int, Any], Pruner]
+    places: Callable[[Any, int], tuple[Place, ...]] = place_of_layer
 
 
 PRUNERS = {
     "vlm-pruner": PrunerKind(VlmPrunerSettings, VlmPruner),
     "random": PrunerKind(RandomSettings, random_pruner),
-    "grid": PrunerKind(GridSettings, grid_pruner),
+    "uniform": PrunerKind(UniformSettings, uniform_pruner, uniform_places),
 }
+OLD_NAMES = {"grid": "uniform"}
+"""Names that methods had before; they are still accepted."""
 
 
 def build_pruner(
@@ -44,16 +63,31 @@ def build_pruner(
 
     Raises `UnknownName` for a method or a loop form, `BadRequest` for anything else that cannot be met.
     """
-    if method not in PRUNERS:
-        raise UnknownName("pruner", method, PRUNERS)
+    kind = pruner_kind(method)
     if loop not in LOOP_FORMS:
         raise UnknownName("loop form", loop, LOOP_FORMS)
-    kind = PRUNERS[method]
     check_grid(grid)
     check_integer("keep", keep, 1, LARGEST_SIDE**2)
     pruner = kind.module(grid, keep, read_settings(kind.settings, method, settings or {}))
     pruner.loop = loop
     return pruner
+
+
+def pruner_kind(method: str) -> PrunerKind:
+    """Returns the method of that name. Raises `UnknownName`."""
+    name = pruner_name(method)
+    if name not in PRUNERS:
+        raise UnknownName("pruner", method, PRUNERS)
+    return PRUNERS[name]
+
+
+def pruner_name(method: str) -> str:
+    """Returns the present name of a method.
+
+    >>> pruner_name("grid")
+    'uniform'
+    """
+    return OLD_NAMES.get(method, method)
 
 
 def check_grid(grid: tuple[int, int]) -> None:

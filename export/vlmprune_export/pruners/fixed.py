@@ -6,26 +6,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlmprune_export.pruners.needs import HIDDEN
 from vlmprune_export.pruners.pruner import Pruner
 
 
 class FixedPruner(Pruner):
     """Keeps the tokens it was built with, as they are: constants in the exported graph."""
 
+    needs = (HIDDEN,)
     kept: Tensor
-    order: Tensor
+    rank: Tensor
 
     def __init__(self, chosen: Sequence[int], settings: Any) -> None:
         """`chosen` are distinct tokens in the order chosen."""
         super().__init__()
         self.settings = settings
         kept = sorted(chosen)
-        place = {token: nth for nth, token in enumerate(chosen)}
+        rank = {token: nth for nth, token in enumerate(chosen)}
         self.register_buffer("kept", torch.tensor(kept), persistent=False)
-        self.register_buffer("order", torch.tensor([place[token] for token in kept]), persistent=False)
+        self.register_buffer("rank", torch.tensor([rank[token] for token in kept]), persistent=False)
 
-    def forward(
-        self, hidden: Tensor, keys: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:  # (N, D), (N, Dk) -> (K,), (K, D), (K,)
-        """Kept indices ascending, their rows of `hidden`, and the place each was chosen at."""
-        return self.kept.clone(), hidden.index_select(0, self.kept), self.order.clone()
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (N, D) -> (K,), (K, D), (K,)
+        """Returns kept indices ascending, their rows of `hidden`, and the rank at which each was chosen."""
+        return self.kept.clone(), hidden.index_select(0, self.kept), self.rank.clone()

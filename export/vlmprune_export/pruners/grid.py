@@ -18,6 +18,7 @@ class Grid(nn.Module):
     def __init__(self, height: int, width: int) -> None:
         """H and W, at most `LARGEST_SIDE`."""
         super().__init__()
+        self.shape = (height, width)
         self.tokens = height * width
         self.diagonal = math.hypot(height, width)
         index = torch.arange(self.tokens)

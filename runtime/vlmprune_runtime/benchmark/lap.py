@@ -24,29 +24,28 @@ class Task:
 
 @dataclass(frozen=True)
 class Lap:
-    """Times of one run and how many rows its caches hold at the end."""
+    """Times of one run and how many tokens the cache of each decoder stage holds at its end."""
 
     timings: Timings
-    head_tokens: int
-    tail_tokens: int
+    past_tokens: dict[str, int]
 
 
 def run_lap(runner: Runner, task: Task, *, prune: bool) -> Lap:
     """One run, timed as `Runner.stream` times it."""
     start = perf_counter()
     encoded = runner.encode(task.prompt)
-    pixels = preprocess(load_image(task.image), runner.bundle.manifest.image)
+    views = [preprocess(load_image(task.image), runner.bundle.manifest.image)]
     stages = [StageTimed("preprocess", ms_since(start))]
-    state = _collect(prefill_steps(runner.engine, encoded, pixels, prune=prune), stages)
+    state = _collect(prefill_steps(runner.bundle.manifest, runner.engine, encoded, views, prune=prune), stages)
     token = greedy(state.logits)
     ttft_ms = ms_since(start)
     decode_ms = []
     for _ in range(task.tokens - 1):
         began = perf_counter()
-        state = decode(runner.engine, token, state)
+        state = decode(runner.bundle.manifest, runner.engine, token, state)
         token = greedy(state.logits)
         decode_ms.append(ms_since(began))
-    return Lap(Timings(tuple(stages), ttft_ms, tuple(decode_ms)), state.head_tokens, state.tail_tokens)
+    return Lap(Timings(tuple(stages), ttft_ms, tuple(decode_ms)), state.past_tokens)
 
 
 def _collect(steps: Generator[StageTimed, None, State], stages: list[StageTimed]) -> State:

@@ -1,5 +1,6 @@
 """Loading a bundle under observation, and its first run either way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from time import perf_counter
@@ -11,7 +12,7 @@ from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner, open_runner
 from vlmprune_runtime.prefill import ms_since
-from vlmprune_runtime.schema import Bundle
+from vlmprune_runtime.schema import Bundle, Cache
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 
@@ -42,7 +43,9 @@ def enter(path: str | PathLike[str], task: Task, threads: int | None, verify: bo
         after_load_bytes=loaded,
         pruned_peak_bytes=_peak_of_first_run(runner, task, prune=True),
         unpruned_peak_bytes=_peak_of_first_run(runner, task, prune=False),
-        kv_cache_allocated_bytes=cache_bytes(runner.bundle.manifest, runner.context_tokens, runner.context_tokens),
+        kv_cache_allocated_bytes=cache_bytes(
+            runner.bundle.manifest, dict.fromkeys(runner.bundle.manifest.of_role("decoder"), runner.context_tokens)
+        ),
     )
     return Entrant(runner, load_ms, verify, memory)
 
@@ -55,21 +58,16 @@ def check_room(runner: Runner, task: Task) -> None:
         raise BadRequest(f"{name}: prompt and answer take {wanted} tokens, the context has {room}")
 
 
-def cache_bytes(bundle: Bundle, head_tokens: int, tail_tokens: int) -> int:
-    """Keys and values of so many tokens in the caches of head and tail."""
-    return head_tokens * _row_bytes(bundle, "head") + tail_tokens * _row_bytes(bundle, "tail")
+def cache_bytes(bundle: Bundle, tokens: Mapping[str, int]) -> int:
+    """Returns the size of the keys and values of so many tokens in the cache of each decoder stage."""
+    return sum(count * _row_bytes(bundle.stage(name).cache) for name, count in tokens.items())
 
 
-def _row_bytes(bundle: Bundle, name: str) -> int:
+def _row_bytes(cache: Cache | None) -> int:
     """Keys and values of one token in all layers of a stage."""
-    cache, text = bundle.stage(name).cache, bundle.text_model
-    if cache:
-        return 2 * cache.layers * cache.kv_heads * cache.head_dim * DTYPE_BYTES[cache.dtype]
-    if bundle.target != "executorch":
+    if cache is None:
         return 0
-    # Inside its methods, in fp32, as the exporter makes them.
-    layers = bundle.pruner.layer if name == "head" else text.layers - bundle.pruner.layer
-    return 2 * layers * text.kv_heads * text.head_dim * DTYPE_BYTES["float32"]
+    return 2 * len(cache.layers) * cache.kv_heads * cache.head_dim * DTYPE_BYTES[cache.dtype]
 
 
 def _peak_of_first_run(runner: Runner, task: Task, *, prune: bool) -> int | None:

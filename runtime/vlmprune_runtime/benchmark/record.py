@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from vlmprune_runtime.benchmark.circumstances import Count, Device, Engine, Measured, Part, Settings, Tool
+from vlmprune_runtime.events import TimedStage
 
-Stage = Literal["preprocess", "vision", "embed", "head", "prune", "tail"]
+Stage = TimedStage
 Ms = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

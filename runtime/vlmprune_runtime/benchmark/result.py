@@ -17,7 +17,7 @@ from vlmprune_runtime.benchmark.summary import (
     stage_spreads,
 )
 from vlmprune_runtime.bundle import file_sha256
-from vlmprune_runtime.flops import decode_flops, dropped_tokens, prefill_flops
+from vlmprune_runtime.flops import decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.schema import MANIFEST, Bundle
 
 ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": "coremltools"}
@@ -60,13 +60,13 @@ def _way(manifest: Bundle, laps: Sequence[Lap], flops: Flops) -> Way:
         decode_ms_per_token=decode,
         decode_tokens_per_s=round(1000 / decode.p50, 3) if decode and decode.p50 else None,
         flops=flops,
-        kv_cache_filled_bytes=cache_bytes(manifest, laps[-1].head_tokens, laps[-1].tail_tokens),
+        kv_cache_filled_bytes=cache_bytes(manifest, laps[-1].past_tokens),
     )
 
 
 def _flops(manifest: Bundle, tokens: int, images: int, *, prune: bool) -> Flops:
     first = prefill_flops(manifest, tokens, images, prune=prune)
-    then = decode_flops(manifest, tokens, tokens - (images * dropped_tokens(manifest) if prune else 0))
+    then = decode_flops(manifest, rows_of_decoders(manifest, tokens, images, prune=prune))
     return Flops(vision=first.vision, head=first.head, tail=first.tail, decode=then.llm)
 
 
@@ -83,7 +83,7 @@ def _run(nth: int, prune: bool, lap: Lap) -> Run:
 
 def _measured(entrant: Entrant) -> Measured:
     bundle = entrant.runner.bundle
-    manifest, pruner = bundle.manifest, bundle.manifest.pruner
+    manifest = bundle.manifest
     return Measured(
         name=manifest.name,
         folder=bundle.folder.resolve().name,
@@ -94,10 +94,10 @@ def _measured(entrant: Entrant) -> Measured:
         model_type=manifest.model_type,
         target=manifest.target,
         quantisation=manifest.quantisation,
-        method=pruner.method,
-        layer=pruner.layer,
-        visual_tokens=pruner.visual_tokens,
-        keep=pruner.keep,
+        method=manifest.pruner.method,
+        layer=manifest.layer,
+        visual_tokens=manifest.visual_tokens,
+        keep=manifest.keep,
         versions=manifest.versions,
     )
 

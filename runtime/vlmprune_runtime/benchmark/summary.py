@@ -6,11 +6,11 @@ import numpy as np
 
 from vlmprune_runtime.benchmark.lap import Lap
 from vlmprune_runtime.benchmark.record import Ceilings, PairedRatio, Ratios, Spread, Stage
-from vlmprune_runtime.events import Timings
+from vlmprune_runtime.events import TIMED_STAGES, Timings
 from vlmprune_runtime.flops import StageFlops, ceiling
 
-STAGES: tuple[Stage, ...] = ("preprocess", "vision", "embed", "head", "prune", "tail")
-LLM: tuple[Stage, ...] = ("head", "prune", "tail")
+STAGES: tuple[Stage, ...] = TIMED_STAGES
+LLM: tuple[Stage, ...] = ("prune_vision", "head", "prune", "tail")
 
 Reading = Callable[[Timings], float]
 

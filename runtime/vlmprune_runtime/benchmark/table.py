@@ -20,6 +20,8 @@ def result_table(result: Result) -> Table:
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for stage in STAGES:
         slow, fast = result.unpruned.stages_ms.get(stage), result.pruned.stages_ms.get(stage)
+        if slow is None and fast is None:
+            continue
         ratio = result.ratios.tail if stage == "tail" else None
         table.add_row(f"{stage}, ms", *_cells(slow), *_cells(fast), _times(ratio), *_flops(result, stage))
     table.add_section()

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from vlmprune_runtime.cli.fields import STAGES, result_fields
+from vlmprune_runtime.cli.fields import result_fields, shown_stages
 from vlmprune_runtime.events import RunResult, Timings
 
 PREFILL = ("head", "prune", "tail")
@@ -29,7 +29,7 @@ def comparison_table(unpruned: RunResult, pruned: RunResult) -> Table:
     table = Table()
     for name in ("", "unpruned", "pruned", "ratio"):
         table.add_column(name, justify="right" if name else "left", style="bold" if name == "ratio" else None)
-    for stage in STAGES:
+    for stage in shown_stages(fast):
         table.add_row(*row(f"{stage}, ms", slow.stage_ms(stage), fast.stage_ms(stage)))
     table.add_section()
     table.add_row(*row("LLM prefill, ms", prefill_ms(slow), prefill_ms(fast)))

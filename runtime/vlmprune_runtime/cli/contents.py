@@ -9,7 +9,9 @@ from vlmprune_runtime.errors import printable
 from vlmprune_runtime.schema import (
     Bundle,
     Crop,
+    Cut,
     Generation,
+    Grid,
     ImageSpec,
     Pad,
     Resize,
@@ -41,11 +43,12 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     settings = ", ".join(f"{key} {value}" for key, value in pruner.settings.items())
     yield "source", " ".join(filter(None, (source.model, source.revision, source.sha256)))
     yield "quantisation", bundle.quantisation
-    yield "pruner", f"{pruner.method} before layer {pruner.layer}, {settings or 'no settings'}"
-    yield (
-        "visual tokens",
-        f"{pruner.keep} of {pruner.visual_tokens}, {pruner.mean_visual_tokens:.1f} on average",
-    )
+    yield "pruner", f"{pruner.method}, {settings or 'no settings'}"
+    for nth, cut in enumerate(bundle.cuts):
+        yield f"cut {nth + 1}", cut_line(bundle, nth, cut)
+    for grid in bundle.grids:
+        yield "grid", grid_line(grid)
+    yield "prefill", " -> ".join(bundle.prefill)
     yield "image", image_line(bundle.image)
     yield "prompt", " ".join(map(segment_line, bundle.prompt.segments))
     further = bundle.prompt.follow_up
@@ -87,16 +90,49 @@ def generation_line(settings: Generation) -> str:
     return ", ".join(f"{name} {value}" for name, value in shown.items()) or "the likeliest token"
 
 
+def cut_line(bundle: Bundle, nth: int, cut: Cut) -> str:
+    """Where visual tokens are dropped, by which stage, and how many stay."""
+    places = {"vision": "after the vision stage", "input": "at the language model's input"}
+    place = places.get(cut.at, f"before decoder layer {cut.layer}")
+    kept = ", ".join(f"{grid.keep[nth]} of {(grid.visual_tokens, *grid.keep)[nth]}" for grid in bundle.grids)
+    return f"{place} by stage {cut.stage}: {kept} tokens stay"
+
+
+def grid_line(grid: Grid) -> str:
+    """Visual tokens and pixels of a grid, and what pruning leaves of it."""
+    return (
+        f"{grid.height} x {grid.width} = {grid.visual_tokens} visual tokens of {grid.height_px} x {grid.width_px} px; "
+        f"{grid.kept_tokens} kept, {grid.mean_visual_tokens:.1f} on average over the decoder layers"
+    )
+
+
 def stages_table(bundle: Bundle) -> Table:
-    """File, tensors, cache and quantisation of each stage."""
+    """Files, cache and quantisation of each stage, in the order of prefill."""
     table = Table(title="stages")
-    for name in ("stage", "files", "size", "inputs", "outputs", "cache", "weights"):
+    for name in ("stage", "files", "size", "cache", "weights"):
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
-    for name, stage in bundle.stages.items():
-        files = (stage.file,) if is_package(stage.file) else stage.files
+    for name in bundle.prefill:
+        stage = bundle.stages[name]
+        files = [file for file in stage.files if not is_package(file.split("/")[0])]
+        files = [*files, *filter(is_package, stage.graph_files)]
         size = mib(sum(bundle.files[file].size_bytes for file in stage.files))
-        sides = ("\n".join(map(tensor_line, side)) for side in (stage.inputs, stage.outputs))
-        table.add_row(name, "\n".join(files), size, *sides, cache_line(stage), stage.quantisation)
+        table.add_row(name, "\n".join(files), size, cache_line(stage), stage.quantisation)
+    return table
+
+
+def tensors_table(bundle: Bundle) -> Table:
+    """Every tensor that goes into or comes out of a stage, and where each input comes from."""
+    table = Table(title="tensors")
+    for name in ("stage", "takes", "from", "gives"):
+        table.add_column(name, overflow="fold")
+    for name in bundle.prefill:
+        stage = bundle.stages[name]
+        table.add_row(
+            name,
+            "\n".join(map(tensor_line, stage.inputs)),
+            "\n".join(tensor.source for tensor in stage.inputs),
+            "\n".join(map(tensor_line, stage.outputs)),
+        )
     return table
 
 
@@ -113,7 +149,9 @@ def tensor_line(tensor: Tensor) -> str:
 def cache_line(stage: Stage) -> str:
     """Layers, heads and dtype of a stage's KV cache."""
     cache = stage.cache
-    return "" if cache is None else f"{cache.layers} x {cache.kv_heads} x {cache.head_dim} {cache.dtype}"
+    if cache is None:
+        return ""
+    return f"{len(cache.layers)} x {cache.kv_heads} x {cache.head_dim} {cache.dtype}, owned by the {cache.owner}"
 
 
 def image_line(spec: ImageSpec) -> str:

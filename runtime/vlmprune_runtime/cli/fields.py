@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from vlmprune_runtime.events import Pruned, RunResult, Timings
-
-STAGES = ("preprocess", "vision", "embed", "head", "prune", "tail")
+from vlmprune_runtime.events import TIMED_STAGES, Pruned, RunResult, Timings
 
 
 def result_fields(result: RunResult) -> dict[str, Any]:
@@ -25,13 +23,19 @@ def pruned_fields(pruned: Pruned) -> dict[str, Any]:
         "image": pruned.image,
         "visual_tokens": pruned.visual_tokens,
         "kept": list(pruned.kept),
-        "order": list(pruned.order),
+        "rank": list(pruned.rank),
     }
+
+
+def shown_stages(timings: Timings) -> list[str]:
+    """Returns the stages that every run has or that this one ran, in the order in which they are shown."""
+    ran = {timed.stage for timed in timings.stages}
+    return [stage for stage in TIMED_STAGES if stage in ran or stage != "prune_vision"]
 
 
 def timing_fields(timings: Timings) -> dict[str, Any]:
     """Each stage up to the first token, the first token, and the tokens after it."""
-    stages = {f"{stage}_ms": round(timings.stage_ms(stage), 3) for stage in STAGES}
+    stages = {f"{stage}_ms": round(timings.stage_ms(stage), 3) for stage in shown_stages(timings)}
     speed = timings.decode_tokens_per_s
     return {
         **stages,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console, Group
 
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
-from vlmprune_runtime.cli.contents import facts_table, stages_table
+from vlmprune_runtime.cli.contents import facts_table, stages_table, tensors_table
 from vlmprune_runtime.cli.face import command_parser, run_command
 
 EXAMPLES = """\
@@ -41,8 +41,9 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def show(bundle: OpenBundle) -> None:
-    """Two tables: facts, and stages."""
-    tables = Group(facts_table(bundle.manifest), stages_table(bundle.manifest))
+    """Three tables: facts, stages, and their tensors."""
+    manifest = bundle.manifest
+    tables = Group(facts_table(manifest), stages_table(manifest), tensors_table(manifest))
     Console(highlight=False, markup=False, emoji=False).print(tables)
 
 

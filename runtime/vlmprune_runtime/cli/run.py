@@ -11,11 +11,11 @@ from rich.console import Console
 from vlmprune_runtime.atomic import check_png
 from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
 from vlmprune_runtime.cli.face import command_parser, run_command
-from vlmprune_runtime.cli.fields import STAGES, result_fields
+from vlmprune_runtime.cli.fields import result_fields
 from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.events import Finished, RunResult, TextPiece
+from vlmprune_runtime.events import TIMED_STAGES, Finished, RunResult, TextPiece
 from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
 from vlmprune_runtime.overlay import draw_overlay
 from vlmprune_runtime.picture import load_image
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     pruned = (compare if args.compare else answer)(runner, request, args.json, status)
     if args.overlay:
         (found, *_), spec = pruned.pruned, runner.bundle.manifest.image
-        draw_overlay(load_image(args.image), found.kept, found.order, spec, args.overlay_place)
+        draw_overlay(load_image(args.image), found.kept, found.rank, spec, args.overlay_place)
         status.print(f"overlay: {args.overlay}")
     if args.dump:
         dump(runner, request, args.dump)
@@ -141,7 +141,7 @@ def streamed(runner: Runner, request: Request, aloud: bool) -> RunResult:
 def summary(result: RunResult) -> str:
     """One line on how long it took."""
     times = result.timings
-    stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in STAGES if times.stage_ms(name))
+    stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in TIMED_STAGES if times.stage_ms(name))
     kept = "".join(f"{len(found.kept)} of {found.visual_tokens} visual tokens; " for found in result.pruned)
     speed = times.decode_tokens_per_s
     rate = f"; then {speed:.1f} tokens/s" if speed else ""

@@ -12,14 +12,14 @@ Tensors = dict[str, npt.NDArray[Any]]
 
 
 class Engine(Protocol):
-    """Runs one stage at a time; head and tail keep their KV cache between calls.
+    """Runs one stage at a time; decoder stages keep their KV cache between calls.
 
     A call with `past_tokens` p writes cache rows p .. p + S - 1 and sees rows before them, so that a new
-    prompt simply starts with 0.
+    prompt simply starts with 0. `grid` is the index of the grid that the inputs belong to, where there are several.
     """
 
-    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-        """Outputs of the stage by name; the arrays are the caller's."""
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]], *, grid: int = 0) -> Tensors:
+        """Returns the outputs of the stage by name; the arrays are the caller's."""
 
 
 def _load_onnx(bundle: OpenBundle, threads: int | None, context_tokens: int) -> Engine:
@@ -67,9 +67,9 @@ def reference_note(bundle: OpenBundle) -> str | None:
 
 
 def check_context(bundle: OpenBundle, context_tokens: int | None) -> int:
-    """The wished capacity, or the bundle's if none is wished."""
+    """Returns the requested capacity, or the bundle's if none is requested. Raises `BadRequest`."""
     most = bundle.manifest.context_tokens
-    wished = most if context_tokens is None else context_tokens
-    if not 1 <= wished <= most:
-        raise BadRequest(f"context_tokens: got {wished}, allowed: 1 to {most}")
-    return wished
+    requested = most if context_tokens is None else context_tokens
+    if not 1 <= requested <= most:
+        raise BadRequest(f"context_tokens: got {requested}, allowed: 1 to {most}")
+    return requested

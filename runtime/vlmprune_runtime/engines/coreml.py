@@ -13,12 +13,11 @@ import numpy.typing as npt
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
-from vlmprune_runtime.engines.coreml_functions import check_functions, function_for, pad_inputs, unpad_outputs
-from vlmprune_runtime.engines.signature import check_signatures
+from vlmprune_runtime.engines.coreml_functions import check_functions, graph_for, pad_inputs, row_of, unpad_outputs
+from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
 from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName
 from vlmprune_runtime.mil_reference import ReferencePackage
 from vlmprune_runtime.mil_reference.program import computes_half
-from vlmprune_runtime.schema import STAGES
 
 Array = npt.NDArray[Any]
 REFERENCE_NOTE = "no Core ML on this system: its packages run in the MIL reference, slowly; times are no device's"
@@ -52,31 +51,33 @@ class CoreMLEngine:
         self._manifest, self.context_tokens = bundle.manifest, context_tokens
         check_signatures(bundle.manifest)
         self.reference = units == "reference" or (units is None and not has_core_ml())
-        self._inputs = {name: check_functions(bundle, name) for name in STAGES}
-        self._packages = {name: self._load(bundle, name, units) for name in STAGES}
+        self._inputs = {name: check_functions(bundle, name) for name in bundle.manifest.stages}
+        self._packages = {name: self._load(bundle, name, units) for name in bundle.manifest.stages}
 
-    def run(self, stage: str, inputs: Mapping[str, Array]) -> Tensors:
-        """Outputs of the stage by name."""
+    def run(self, stage: str, inputs: Mapping[str, Array], *, grid: int = 0) -> Tensors:
+        """Returns the outputs of the stage by name."""
         if stage not in self._packages:
             raise UnknownName("stage", stage, self._packages)
-        declared = {tensor.name for tensor in self._manifest.stage(stage).inputs}
+        manifest = self._manifest.stage(stage)
+        declared = {tensor.name for tensor in manifest.inputs}
         if inputs.keys() != declared:
             raise EngineError(stage, f"got inputs {', '.join(inputs)}; it has: {', '.join(sorted(declared))}")
-        past = int(inputs["past_tokens"][0]) if "past_tokens" in inputs else 0
-        rows = len(inputs["positions"]) if "positions" in inputs else 1
-        self._check_values(stage, inputs, past, rows)
+        rows, past = rows_and_past(manifest, inputs)
+        if manifest.cache is not None:
+            self._check_room(stage, past, rows)
+        self._check_indices(stage, inputs)
         if past and rows > 1:
             return self._row_by_row(stage, inputs, past, rows)
-        return self._call(stage, inputs, past)
+        return self._call(stage, inputs, grid)
 
     def cached(self, stage: str) -> tuple[Array, Array] | None:
         """The states of a stage, keys and values, each (layers, kv_heads, capacity, head_dim); None on Core ML."""
         package = self._packages[stage]
-        return (
-            (package.states[f"k_{stage}"], package.states[f"v_{stage}"])
-            if isinstance(package, ReferencePackage)
-            else None
-        )
+        cache = self._manifest.stage(stage).cache
+        if cache is None or not isinstance(package, ReferencePackage):
+            return None
+        keys, values = (package.states[name] for name in cache.states)
+        return keys, values
 
     @property
     def half(self) -> bool:
@@ -84,39 +85,45 @@ class CoreMLEngine:
         return any(isinstance(one, ReferencePackage) and computes_half(one.model) for one in self._packages.values())
 
     def _load(self, bundle: OpenBundle, stage: str, units: str | None) -> Package:
-        path = bundle.path(bundle.manifest.stage(stage).file)
+        [file] = bundle.manifest.stage(stage).graph_files
+        path = bundle.path(file)
         if self.reference:
             return ReferencePackage(path)
         from vlmprune_runtime.engines.coreml_native import NativePackage, advised_units
 
         return NativePackage(path, units or advised_units(bundle.manifest, stage))
 
-    def _call(self, stage: str, inputs: Mapping[str, Array], past: int) -> Tensors:
+    def _call(self, stage: str, inputs: Mapping[str, Array], grid: int) -> Tensors:
         declared = self._manifest.stage(stage)
-        function, rows = function_for(stage, declared, inputs, past)
+        graph, rows = graph_for(stage, declared, inputs, grid)
         try:
-            padded = pad_inputs(inputs, self._inputs[stage][function.name], past, rows)
+            padded = pad_inputs(declared, inputs, self._inputs[stage][str(graph.entry)])
         except ValueError as error:
             raise EngineError(stage, error) from None
-        return unpad_outputs(declared, self._packages[stage].run(function.name, padded), rows)
+        return unpad_outputs(declared, self._packages[stage].run(str(graph.entry), padded), rows)
 
     def _row_by_row(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> Tensors:
         """Several rows behind others: there are no functions for that but `decode`."""
-        parts = []
+        declared, parts = self._manifest.stage(stage), []
         for nth in range(rows):
-            one = {name: value[nth : nth + 1] for name, value in inputs.items() if name != "past_tokens"}
-            parts.append(self._call(stage, {**one, "past_tokens": np.array([past + nth])}, past + nth))
-        found = {name: np.concatenate([one[name] for one in parts]) for name in parts[0] if name != "logits"}
-        return found or parts[-1]
+            parts.append(self._call(stage, row_of(declared, inputs, nth, past), 0))
+        free = [tensor.name for tensor in declared.outputs if "tokens" in tensor.shape]
+        return parts[-1] | {name: np.concatenate([one[name] for one in parts]) for name in free}
 
-    def _check_values(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> None:
-        """What Core ML would not refuse: rows beyond the cache, places outside a table."""
+    def _check_room(self, stage: str, past: int, rows: int) -> None:
+        """Refuses rows beyond the cache, which Core ML would not refuse."""
         if past < 0:
             raise EngineError(stage, f"past_tokens: got {past}, allowed: 0 or more")
         if past + rows > self.context_tokens:
             raise BadRequest(f"{stage}: {past + rows} tokens do not fit the context of {self.context_tokens}")
-        sizes = {"token_ids": self._manifest.text_model.vocab_size, "positions": self._manifest.context_tokens}
-        for name, size in sizes.items():
-            found = inputs.get(name)
-            if found is not None and found.size and not (found.min() >= 0 and found.max() < size):
-                raise EngineError(stage, f"{name}: got {found.min()} to {found.max()}, allowed: 0 to {size - 1}")
+
+    def _check_indices(self, stage: str, inputs: Mapping[str, Array]) -> None:
+        """Refuses indices outside a table, which Core ML would not refuse."""
+        sizes = {
+            "prompt.token_ids": self._manifest.text_model.vocab_size,
+            "sequence.positions": self._manifest.context_tokens,
+        }
+        for tensor in self._manifest.stage(stage).inputs:
+            size, found = sizes.get(tensor.source), inputs[tensor.name]
+            if size is not None and found.size and not (found.min() >= 0 and found.max() < size):
+                raise EngineError(stage, f"{tensor.name}: got {found.min()} to {found.max()}, allowed: 0 to {size - 1}")

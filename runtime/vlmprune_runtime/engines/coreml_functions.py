@@ -7,95 +7,115 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.bundle import OpenBundle
+from vlmprune_runtime.engines.signature import rows_and_past
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.mil_reference.package import arguments_of, read_model
 from vlmprune_runtime.mil_reference.program import Type
-from vlmprune_runtime.schema import Function, Stage
+from vlmprune_runtime.schema import MANIFEST, Graph, Input, Stage
 
 Array = npt.NDArray[Any]
 Arguments = dict[str, dict[str, Type]]
-OWN = {"slot", "last"}  # inputs of the packages that no stage has: the engine computes them
-NO_ARGUMENT = {"past_tokens"}  # inputs of the stages that no package has
 
 
 def check_functions(bundle: OpenBundle, name: str) -> Arguments:
-    """The inputs of every declared function; `BundleError` if the package lacks one or if its inputs differ."""
+    """Returns the inputs of every declared function. Raises `BundleError` for a function that is not as declared."""
     stage = bundle.manifest.stage(name)
-    model = read_model(bundle.path(stage.file))
-    field = f"stages.{name}.functions"
-    if not stage.functions:
-        raise BundleError("bundle.json", "names no function", field)
-    passed = {tensor.name for tensor in stage.inputs} - NO_ARGUMENT
+    field = f"stages.{name}.graphs"
+    if stage.cache and (absent := {"prefill", "decode"} - {graph.phase for graph in stage.graphs}):
+        raise BundleError(MANIFEST, f"names no {' and no '.join(sorted(absent))} function", field)
+    if len(stage.graph_files) != 1:
+        raise BundleError(MANIFEST, f"names {len(stage.graph_files)} packages; allowed: one", field)
+    model = read_model(bundle.path(stage.graph_files[0]))
     found = {}
-    for function in stage.functions:
-        if function.name not in model.functions:
-            raise BundleError(stage.file, f"has no function {function.name!r}", field)
-        block = model.functions[function.name]
-        takes, gives = arguments_of(block), {tensor.name for tensor in stage.outputs}
-        if not passed <= takes.keys() <= passed | OWN or not gives <= set(block.outputs):
-            reason = f"{function.name} takes {', '.join(takes)} and gives {', '.join(block.outputs)}"
-            raise BundleError(stage.file, reason, field)
-        if dynamic := [one for one, kind in takes.items() if kind.shape is None]:
-            raise BundleError(stage.file, f"{function.name} has no fixed shape for {', '.join(dynamic)}", field)
-        found[function.name] = takes
-    if wanted := {"prefill", "decode"} - {one.phase for one in stage.functions} if stage.cache else None:
-        raise BundleError("bundle.json", f"names no {' and no '.join(sorted(wanted))} function", field)
+    for graph in stage.graphs:
+        if graph.entry not in model.functions:
+            raise BundleError(graph.file, f"has no function {graph.entry!r}", field)
+        found[graph.entry] = _check_function(stage, graph, model.functions[graph.entry], field)
     return found
 
 
-def function_for(name: str, stage: Stage, inputs: Mapping[str, Array], past: int) -> tuple[Function, int]:
-    """The shortest function that the rows fit and how many rows there are; `BadRequest` if none is long enough.
+def _check_function(stage: Stage, graph: Graph, block: Any, field: str) -> dict[str, Type]:
+    takes, gives = arguments_of(block), {tensor.name for tensor in stage.outputs}
+    declared = {tensor.name for tensor in inputs_of(stage, graph)}
+    if takes.keys() != declared or not gives <= set(block.outputs):
+        reason = f"{graph.entry} takes {', '.join(takes)} and gives {', '.join(block.outputs)}"
+        raise BundleError(graph.file, reason, field)
+    if dynamic := [name for name, kind in takes.items() if kind.shape is None]:
+        raise BundleError(graph.file, f"{graph.entry} has no fixed shape for {', '.join(dynamic)}", field)
+    return takes
 
-    A stage without a cache may take the one-token function from the start, the others write a prefill first.
+
+def inputs_of(stage: Stage, graph: Graph) -> tuple[Input, ...]:
+    """The stage's inputs that a graph takes."""
+    return tuple(tensor for tensor in stage.inputs if graph.inputs is None or tensor.name in graph.inputs)
+
+
+def graph_for(name: str, stage: Stage, inputs: Mapping[str, Array], grid: int) -> tuple[Graph, int]:
+    """Returns the shortest function that the tokens fit, and how many there are. Raises `BadRequest` if none does.
+
+    Tokens behind others take the decode function; a stage with a cache starts with a prefill.
     """
-    free = [tensor.name for tensor in stage.inputs if isinstance(tensor.shape[0], str)]
-    rows = len(inputs[free[0]]) if free else 1
-    if not free:
-        return stage.functions[0], rows
+    rows, past = rows_and_past(stage, inputs)
+    graphs = [graph for graph in stage.graphs if graph.grid in (None, grid)]
     if past:
-        return stage.functions[[one.phase for one in stage.functions].index("decode")], rows
-    cached = "past_tokens" in inputs
-    fitting = [one for one in stage.functions if not cached or one.phase != "decode"]
-    lengths = sorted(one.tokens or rows for one in fitting)
-    long_enough = [one for one in fitting if (one.tokens or rows) >= rows]
+        return next(graph for graph in graphs if graph.phase == "decode"), rows
+    fitting = [graph for graph in graphs if stage.cache is None or graph.phase != "decode"]
+    long_enough = [graph for graph in fitting if (graph.tokens or rows) >= rows]
     if not long_enough:
+        lengths = sorted(graph.tokens or rows for graph in fitting)
         raise BadRequest(f"{name}: {rows} tokens fit no function; it has room for: {', '.join(map(str, lengths))}")
-    return min(long_enough, key=lambda one: one.tokens or rows), rows
+    return min(long_enough, key=lambda graph: graph.tokens or rows), rows
 
 
-def pad_inputs(inputs: Mapping[str, Array], takes: Mapping[str, Type], past: int, rows: int) -> dict[str, Array]:
-    """The stage's inputs, padded at the end to the function's shapes; `ValueError` for an input that does not fit."""
-    own = {"slot": np.array([past]), "last": np.array([rows - 1])}
-    found = {}
-    for name, kind in takes.items():
-        array = inputs[name] if name in inputs else own[name]
-        found[name] = pad_rows(name, array, kind.shape or ()).astype(kind.dtype)
-    return found
+def row_of(stage: Stage, inputs: Mapping[str, Array], nth: int, past: int) -> dict[str, Array]:
+    """Returns the inputs of a call with the `nth` of several tokens alone."""
+    row = {}
+    for tensor in stage.inputs:
+        array = inputs[tensor.name]
+        if tensor.source == "sequence.past_tokens":
+            array = np.array([past + nth])
+        elif tensor.source == "sequence.last_row":
+            array = np.array([0])
+        elif "tokens" in tensor.shape:
+            array = np.take(array, [nth], axis=tensor.shape.index("tokens"))
+        row[tensor.name] = array
+    return row
 
 
-def pad_rows(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    """The array with its first axis padded to `shape`: positions repeat the last one, other inputs get zeros.
+def pad_inputs(stage: Stage, inputs: Mapping[str, Array], takes: Mapping[str, Type]) -> dict[str, Array]:
+    """Returns the inputs in a function's shapes, padded at the end. Raises `ValueError` for those that do not fit."""
+    declared = {tensor.name: tensor for tensor in stage.inputs}
+    return {name: pad_input(declared[name], inputs[name], kind) for name, kind in takes.items()}
 
-    >>> pad_rows("positions", np.array([4, 5]), (1, 4)).tolist()
+
+def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
+    """Returns one input with its tokens padded with zeros or the last value, as the manifest says.
+
+    >>> kind = Type("int32", (1, 4))
+    >>> places = Input(name="positions", dtype="int32", shape=("tokens",), source="sequence.positions", pad="last")
+    >>> pad_input(places, np.array([4, 5]), kind).tolist()
     [[4, 5, 5, 5]]
     """
-    inner = int(np.prod(array.shape[1:]))
-    wanted, ragged = divmod(int(np.prod(shape)), max(inner, 1))
-    missing = wanted - len(array)
-    if ragged or missing < 0 or not inner:
-        raise ValueError(f"{name}: got shape {array.shape}, allowed: {shape}")
-    if missing:
-        how: Any = {"mode": "edge"} if name == "positions" else {}
-        array = np.pad(array, [(0, missing), *[(0, 0)] * (array.ndim - 1)], **how)
-    return array.reshape(shape)
+    shape = kind.shape or ()
+    wanted = shape[len(shape) - len(tensor.shape) :]
+    if "tokens" in tensor.shape and array.ndim == len(wanted):
+        axis = tensor.shape.index("tokens")
+        missing = wanted[axis] - array.shape[axis]
+        if missing > 0:
+            how: Any = {"mode": "edge"} if tensor.pad == "last" else {}
+            array = np.pad(array, [(0, missing if nth == axis else 0) for nth in range(array.ndim)], **how)
+    if array.shape != wanted:
+        raise ValueError(f"{tensor.name}: got shape {array.shape}, allowed: {wanted}")
+    return array.reshape(shape).astype(kind.dtype)
 
 
 def unpad_outputs(stage: Stage, outputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """The declared outputs in their ranks and dtypes, without the rows that belong to padding."""
+    """Returns the declared outputs in their ranks and dtypes, without the rows of padding."""
     found = {}
     for tensor in stage.outputs:
         array = outputs[tensor.name]
         array = array.reshape(array.shape[max(0, array.ndim - len(tensor.shape)) :])
-        array = array[:rows] if isinstance(tensor.shape[0], str) else array
+        if "tokens" in tensor.shape:
+            array = np.take(array, range(rows), axis=tensor.shape.index("tokens"))
         found[tensor.name] = array.astype(tensor.dtype)
     return found

@@ -16,9 +16,9 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.executorch_packages import Packages, load_packages
 from vlmprune_runtime.engines.executorch_program import check_file, check_method, check_runtime
-from vlmprune_runtime.engines.signature import check_signatures
+from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName
-from vlmprune_runtime.schema import STAGES, Stage, Tensor
+from vlmprune_runtime.schema import Graph, Stage, Tensor
 
 
 class ExecutorchEngine:
@@ -39,10 +39,10 @@ class ExecutorchEngine:
         check_runtime(bundle.manifest, self._packages.runtime)
         # Kept: a method reads its weights from its program.
         self._programs = {file: _load(bundle, file, self._packages, traced) for file in _files(bundle)}
-        self._methods = {name: self._method(name) for name in STAGES}
+        self._methods = {name: self._stage_methods(name) for name in bundle.manifest.stages}
 
-    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-        """Outputs of the stage by name."""
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]], *, grid: int = 0) -> Tensors:
+        """Returns the outputs of the stage by name."""
         if stage not in self._methods:
             raise UnknownName("stage", stage, self._methods)
         declared = self._manifest.stage(stage)
@@ -50,8 +50,9 @@ class ExecutorchEngine:
             arrays = ordered(declared, inputs)
             self._check_values(stage, arrays)
             tensors = [self._packages.torch.from_numpy(array) for array in arrays.values()]
-            outputs = self._methods[stage].execute(tensors)
-        except (RuntimeError, ValueError) as error:
+            methods = self._methods[stage]
+            outputs = methods[None if None in methods else grid].execute(tensors)
+        except (RuntimeError, ValueError, KeyError) as error:
             raise EngineError(stage, error) from None
         return {tensor.name: value.numpy() for tensor, value in zip(declared.outputs, outputs, strict=True)}
 
@@ -63,20 +64,25 @@ class ExecutorchEngine:
         except RuntimeError as error:
             raise EngineError("all", error) from None
 
-    def _method(self, name: str) -> Any:
+    def _stage_methods(self, name: str) -> dict[int | None, Any]:
+        """The methods of a stage by the grid that they serve, None where it serves any."""
         stage = self._manifest.stage(name)
-        program = self._programs[stage.file]
-        if name not in program.method_names:
-            raise BundleError(stage.file, f"has no method {name!r}", f"stages.{name}")
-        check_method(stage.file, name, stage, program.metadata(name), self._manifest.context_tokens)
+        return {graph.grid: self._method(name, stage, graph) for graph in stage.graphs}
+
+    def _method(self, name: str, stage: Stage, graph: Graph) -> Any:
+        program, entry = self._programs[graph.file], graph.entry
+        if entry not in program.method_names:
+            raise BundleError(graph.file, f"has no method {entry!r}", f"stages.{name}")
+        check_method(graph.file, name, stage, program.metadata(entry), self._manifest.context_tokens)
         try:
-            return program.load_method(name)
+            return program.load_method(entry)
         except RuntimeError as error:
             raise EngineError(name, error) from None
 
     def _check_values(self, stage: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        if "past_tokens" in arrays:
-            past, new = int(arrays["past_tokens"][0]), len(arrays["positions"])
+        declared = self._manifest.stage(stage)
+        if declared.cache is not None:
+            new, past = rows_and_past(declared, arrays)
             if past < 0:
                 raise ValueError(f"past_tokens: got {past}, allowed: 0 or more")
             if past + new > self.context_tokens:
@@ -92,7 +98,11 @@ def ordered(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, n
     if inputs.keys() != declared.keys():
         raise ValueError(f"got inputs {', '.join(inputs)}; it has: {', '.join(declared)}")
     arrays = {name: np.ascontiguousarray(inputs[name], dtype=tensor.dtype) for name, tensor in declared.items()}
-    lengths = {len(arrays[name]) for name, tensor in declared.items() if isinstance(tensor.shape[0], str)}
+    lengths = {
+        arrays[name].shape[tensor.shape.index("tokens")]
+        for name, tensor in declared.items()
+        if "tokens" in tensor.shape and arrays[name].ndim == len(tensor.shape)
+    }
     if lengths and (len(lengths) > 1 or 0 in lengths):
         raise ValueError(f"got {' and '.join(map(str, sorted(lengths)))} tokens; allowed: one length, 1 or more")
     for name, tensor in declared.items():
@@ -113,7 +123,7 @@ def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _files(bundle: OpenBundle) -> set[str]:
-    return {stage.file for stage in bundle.manifest.stages.values()}
+    return {file for stage in bundle.manifest.stages.values() for file in stage.graph_files}
 
 
 def _load(bundle: OpenBundle, file: str, packages: Packages, traced: bool) -> Any:

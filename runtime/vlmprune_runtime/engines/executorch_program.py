@@ -54,7 +54,7 @@ def _check_side(file: str, field: str, declared: tuple[Tensor, ...], found: list
         raise BundleError(file, f"method has {len(found)} tensors, manifest says {len(declared)}", field)
     for tensor, info in zip(declared, found, strict=True):
         # The method knows the largest size of a free dimension only.
-        sizes = tuple(context_tokens if isinstance(size, str) else size for size in tensor.shape)
+        sizes = tuple(context_tokens if isinstance(size, str) else size for size in tensor.in_graph)
         dtype = _DTYPES.get(info.dtype(), f"type {info.dtype()}")
         if (dtype, tuple(info.sizes())) != (tensor.dtype, sizes):
             reason = f"method has {dtype} {tuple(info.sizes())}, manifest says {tensor.dtype} {sizes}"

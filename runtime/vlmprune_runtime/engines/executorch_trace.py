@@ -15,8 +15,9 @@ import numpy.typing as npt
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.executorch import ExecutorchEngine
+from vlmprune_runtime.engines.signature import rows_and_past
 from vlmprune_runtime.errors import EngineError
-from vlmprune_runtime.schema import STAGES, Stage
+from vlmprune_runtime.schema import Stage
 
 _KERNEL = "native_call_"
 _NS_PER_MS = 1e6
@@ -47,10 +48,11 @@ class TracedEngine:
         self._engine = ExecutorchEngine(bundle, threads, context_tokens, traced=True)
         self._manifest, self._calls = bundle.manifest, list[str]()
 
-    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-        """Outputs of the stage by name."""
-        outputs = self._engine.run(stage, inputs)
-        decodes = len(inputs.get("positions", ())) == 1
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]], *, grid: int = 0) -> Tensors:
+        """Returns the outputs of the stage by name."""
+        outputs = self._engine.run(stage, inputs, grid=grid)
+        declared = self._manifest.stage(stage)
+        decodes = declared.cache is not None and rows_and_past(declared, inputs)[0] == 1
         self._calls.append(f"{stage}, decode" if decodes else stage)
         return outputs
 
@@ -62,7 +64,7 @@ class TracedEngine:
             blocks = _blocks(path)
         if len(blocks) != len(self._calls):
             raise EngineError("all", f"the runtime recorded {len(blocks)} of {len(self._calls)} calls")
-        kernels = {name: _unnamed(self._manifest.stage(name)) for name in STAGES}
+        kernels = {name: _unnamed(self._manifest.stage(name)) for name in self._manifest.stages}
         return [
             _trace(stage, events, kernels[stage.partition(",")[0]])
             for stage, events in zip(self._calls, blocks, strict=True)

@@ -11,9 +11,9 @@ import onnxruntime as ort
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.onnx_graph import check_graph
-from vlmprune_runtime.engines.signature import check_signatures
+from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
 from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName
-from vlmprune_runtime.schema import Cache, Stage
+from vlmprune_runtime.schema import Cache, Graph, Stage
 
 ONLY_FATAL = 4
 _pool_threads: int | None = None
@@ -21,13 +21,19 @@ _pool_threads: int | None = None
 
 @dataclass(frozen=True)
 class LoadedStage:
-    """A session, its reusable binding and its cache buffers, key then value of each layer."""
+    """The stage's graphs as sessions, by the grid that they serve (None: any), and its cache buffers.
+
+    Each session comes with its reusable binding; the buffers are key then value of each layer.
+    """
 
     name: str
     manifest: Stage
-    session: Any
-    binding: Any
+    graphs: dict[int | None, tuple[Any, Any]]
     buffers: tuple[Any, ...]
+
+    def graph(self, grid: int) -> tuple[Any, Any]:
+        """Session and binding for inputs of a grid."""
+        return self.graphs[None] if None in self.graphs else self.graphs[grid]
 
 
 class OnnxEngine:
@@ -42,22 +48,24 @@ class OnnxEngine:
             name: load_stage(bundle, name, context_tokens) for name in bundle.manifest.stages
         }
 
-    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-        """Outputs of the stage by name."""
+    def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]], *, grid: int = 0) -> Tensors:
+        """Returns the outputs of the stage by name."""
         if stage not in self._stages:
             raise UnknownName("stage", stage, self._stages)
         loaded = self._stages[stage]
         if loaded.buffers:
             self._check_room(loaded, inputs)
         try:
-            _bind(loaded, inputs)
-            loaded.session.run_with_iobinding(loaded.binding)
-            return _outputs(loaded)
-        except (RuntimeError, ValueError) as error:
+            session, binding = loaded.graph(grid)
+            _bind(loaded, binding, inputs)
+            session.run_with_iobinding(binding)
+            return _outputs(loaded, binding)
+        except (RuntimeError, ValueError, KeyError) as error:
             raise EngineError(stage, error) from None
 
     def _check_room(self, loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-        end = int(inputs["past_tokens"][0]) + len(inputs["positions"])
+        rows, past = rows_and_past(loaded.manifest, inputs)
+        end = past + rows
         if end > self.context_tokens:
             raise BadRequest(f"{loaded.name}: {end} tokens do not fit the context of {self.context_tokens}")
 
@@ -81,30 +89,36 @@ def share_thread_pool(threads: int | None) -> None:
 
 
 def load_stage(bundle: OpenBundle, name: str, context_tokens: int) -> LoadedStage:
-    """The stage's graph in a session, checked against the manifest."""
+    """Returns the stage's graphs in sessions, checked against the manifest."""
     stage = bundle.manifest.stage(name)
+    graphs = {graph.grid: _session(bundle, name, graph) for graph in stage.graphs}
+    return LoadedStage(name, stage, graphs, _buffers(stage.cache, context_tokens))
+
+
+def _session(bundle: OpenBundle, name: str, graph: Graph) -> tuple[Any, Any]:
     options = ort.SessionOptions()
     options.use_per_session_threads = False
     options.log_severity_level = ONLY_FATAL
     try:
-        path = str(bundle.path(stage.file))
+        path = str(bundle.path(graph.file))
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no base but Exception
         raise EngineError(name, error) from None
-    check_graph(session, name, stage)
-    return LoadedStage(name, stage, session, session.io_binding(), _buffers(stage.cache, context_tokens))
+    check_graph(session, name, graph.file, bundle.manifest.stage(name))
+    return session, session.io_binding()
 
 
 def _buffers(cache: Cache | None, capacity: int) -> tuple[Any, ...]:
     if cache is None:
         return ()
-    shape = (1, cache.kv_heads, capacity, cache.head_dim)
+    sizes = {"batch": 1, "kv_heads": cache.kv_heads, "capacity": capacity, "head_dim": cache.head_dim}
+    shape = tuple(sizes[axis] for axis in cache.layout)
     return tuple(ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, cache.dtype)) for _ in cache.inputs)
 
 
-def _bind(loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Inputs from numpy, outputs made by onnxruntime, each cache buffer as input and output."""
-    stage, binding = loaded.manifest, loaded.binding
+def _bind(loaded: LoadedStage, binding: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Binds inputs from numpy, outputs that onnxruntime makes, and each cache buffer as input and output."""
+    stage = loaded.manifest
     binding.clear_binding_inputs()
     binding.clear_binding_outputs()
     declared = {tensor.name: tensor.dtype for tensor in stage.inputs}
@@ -121,7 +135,7 @@ def _bind(loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
             binding.bind_ortvalue_output(name, buffer)
 
 
-def _outputs(loaded: LoadedStage) -> Tensors:
-    """The declared outputs, which were bound before the cache; `get_outputs` keeps that order."""
-    values = loaded.binding.get_outputs()
+def _outputs(loaded: LoadedStage, binding: Any) -> Tensors:
+    """Returns the declared outputs, which were bound before the cache; `get_outputs` keeps that order."""
+    values = binding.get_outputs()
     return {tensor.name: values[nth].numpy() for nth, tensor in enumerate(loaded.manifest.outputs)}

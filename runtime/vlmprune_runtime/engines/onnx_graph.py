@@ -1,6 +1,7 @@
 """The check that a loaded ONNX graph has the tensors its manifest declares."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from vlmprune_runtime.errors import BundleError
 from vlmprune_runtime.schema import Cache, Stage, Tensor
@@ -15,24 +16,37 @@ ONNX_DTYPES = {
 }
 
 
-def check_graph(session: Any, name: str, stage: Stage) -> None:
+class Declared(NamedTuple):
+    """What the manifest says of a tensor in the graph; a string in `shape` is a free dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+def check_graph(session: Any, name: str, file: str, stage: Stage) -> None:
     """`BundleError` for the first tensor whose name, dtype, rank or fixed size is not as declared."""
-    inputs = stage.inputs + cache_tensors(stage.cache, "inputs")
-    outputs = stage.outputs + cache_tensors(stage.cache, "outputs")
-    _check_side(stage.file, f"stages.{name}.inputs", inputs, session.get_inputs())
-    _check_side(stage.file, f"stages.{name}.outputs", outputs, session.get_outputs())
+    inputs = _declared(stage.inputs) + cache_tensors(stage.cache, "inputs")
+    outputs = _declared(stage.outputs) + cache_tensors(stage.cache, "outputs")
+    _check_side(file, f"stages.{name}.inputs", inputs, session.get_inputs())
+    _check_side(file, f"stages.{name}.outputs", outputs, session.get_outputs())
 
 
-def cache_tensors(cache: Cache | None, side: str) -> tuple[Tensor, ...]:
-    """The cache's buffers as declared tensors; the capacity is the engine's to choose."""
+def cache_tensors(cache: Cache | None, side: str) -> tuple[Declared, ...]:
+    """Returns the cache's buffers as declared tensors; the capacity is the engine's to choose."""
     if cache is None:
         return ()
-    shape: tuple[int | str, ...] = (1, cache.kv_heads, "capacity", cache.head_dim)
+    sizes: dict[str, int | str] = {"batch": 1, "kv_heads": cache.kv_heads, "head_dim": cache.head_dim}
+    shape = tuple(sizes.get(axis, axis) for axis in cache.layout)
     names: tuple[str, ...] = getattr(cache, side)
-    return tuple(Tensor(name=name, dtype=cache.dtype, shape=shape) for name in names)
+    return tuple(Declared(name, cache.dtype, shape) for name in names)
 
 
-def _check_side(file: str, field: str, declared: tuple[Tensor, ...], nodes: list[Any]) -> None:
+def _declared(tensors: Iterable[Tensor]) -> tuple[Declared, ...]:
+    return tuple(Declared(tensor.name, tensor.dtype, tensor.in_graph) for tensor in tensors)
+
+
+def _check_side(file: str, field: str, declared: tuple[Declared, ...], nodes: list[Any]) -> None:
     graph = {node.name: node for node in nodes}
     wanted = {tensor.name: tensor for tensor in declared}
     if graph.keys() != wanted.keys():
@@ -42,7 +56,7 @@ def _check_side(file: str, field: str, declared: tuple[Tensor, ...], nodes: list
         _check_tensor(file, f"{field}.{name}", tensor, graph[name])
 
 
-def _check_tensor(file: str, field: str, tensor: Tensor, node: Any) -> None:
+def _check_tensor(file: str, field: str, tensor: Declared, node: Any) -> None:
     dtype = ONNX_DTYPES.get(node.type, node.type)
     if dtype != tensor.dtype:
         raise BundleError(file, f"graph has {dtype}, manifest says {tensor.dtype}", field)

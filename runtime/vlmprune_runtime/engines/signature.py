@@ -1,87 +1,107 @@
-"""The tensors that every engine's stages take and give, and the check that a manifest says the same."""
+"""The check that a manifest's tensors are such as the way through the stages feeds and reads."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
 
 from vlmprune_runtime.errors import BundleError
-from vlmprune_runtime.schema import MANIFEST, STAGES, Bundle, Stage, Tensor
+from vlmprune_runtime.schema import MANIFEST, Bundle, Grid, Stage, Tensor
 
+Shape = tuple[int | str, ...]
 
-@dataclass(frozen=True)
-class Signature:
-    """Tensors of a stage by name: their dimensions, by the letters of `vlmprune_runtime`."""
-
-    inputs: dict[str, tuple[int | str, ...]]
-    outputs: dict[str, tuple[int | str, ...]]
-
-
-SIGNATURES = {
-    "vision": Signature({"pixels": (1, 3, "H", "W")}, {"visual": ("N", "D")}),
-    "embed": Signature({"token_ids": ("S",)}, {"embeddings": ("S", "D")}),
-    "head": Signature(
-        {"embeddings": ("S", "D"), "positions": ("S",), "past_tokens": (1,)},
-        {"hidden": ("S", "D"), "keys": ("S", "Dk")},
-    ),
-    "prune": Signature(
-        {"hidden": ("N", "D"), "keys": ("N", "Dk")}, {"kept": ("K",), "fused": ("K", "D"), "order": ("K",)}
-    ),
-    "tail": Signature({"hidden": ("S", "D"), "positions": ("S",), "past_tokens": (1,)}, {"logits": ("V",)}),
+# Dimensions by letter: S tokens of a call, N visual tokens, K kept ones, D width, V vocabulary, A axes of positions,
+# H and W pixels. Letters that a bundle does not fix may have any size.
+_FIXED: dict[str, Shape] = {
+    "image.pixels": (1, 3, "H", "W"),
+    "prompt.token_ids": ("S",),
+    "sequence.rows": ("S", "D"),
+    "sequence.past_tokens": (1,),
+    "sequence.last_row": (1,),
 }
-INTEGERS = {"token_ids", "positions", "past_tokens", "kept", "order"}
-ANY_LENGTH = "S"
+_INTEGERS = ("prompt.token_ids", "sequence.positions", "sequence.past_tokens", "sequence.last_row")
+_OUTPUTS: dict[str, dict[str, Shape]] = {
+    "vision": {"features": ("N", "D")},
+    "embed": {"embeddings": ("S", "D")},
+    "decoder": {"hidden": ("S", "D"), "logits": ("V",)},
+    "prune": {"kept": ("K",), "fused": ("K", "D"), "rank": ("K",)},
+}
+_WHOLE_OUTPUTS = ("kept", "rank", "count")
+FREE = "S"
 
 
 def check_signatures(bundle: Bundle) -> None:
-    """`BundleError` for the first stage whose declared tensors an engine could not feed."""
-    known = known_sizes(bundle)
-    for name in STAGES:
-        signature, stage = SIGNATURES[name], bundle.stage(name)
-        _check_side(f"stages.{name}.inputs", signature.inputs, stage.inputs, known, stage)
-        _check_side(f"stages.{name}.outputs", signature.outputs, stage.outputs, known, stage)
+    """Raises `BundleError` for the first tensor that cannot be fed from its source, or read as what it is."""
+    for name, stage in bundle.stages.items():
+        sizes = known_sizes(bundle, name)
+        for tensor in stage.inputs:
+            field = f"stages.{name}.inputs.{tensor.name}"
+            _check_dtype(field, tensor, whole=tensor.source in _INTEGERS)
+            _check_shape(field, tensor, _input_shape(bundle, tensor.source), sizes)
+        for output in stage.outputs:
+            field = f"stages.{name}.outputs.{output.name}"
+            _check_dtype(field, output, whole=output.name in _WHOLE_OUTPUTS)
+            _check_shape(field, output, _OUTPUTS[stage.role].get(output.name), sizes)
+        _check_graph_shapes(name, stage)
 
 
-def known_sizes(bundle: Bundle) -> dict[str, int]:
-    """What the letters mean in this bundle, as far as the manifest says."""
-    sizes = {"N": bundle.pruner.visual_tokens, "K": bundle.pruner.keep, "D": bundle.text_model.hidden_size}
-    seen = bundle.image.seen
-    return sizes | ({"H": seen.height_px, "W": seen.width_px} if seen else {})
+def known_sizes(bundle: Bundle, stage: str) -> dict[str, int]:
+    """What the letters mean for a stage, as far as the manifest fixes them: with several grids N and K are free."""
+    sizes = {"D": bundle.text_model.hidden_size, "V": bundle.text_model.vocab_size}
+    if len(bundle.grids) > 1:
+        return sizes
+    grid: Grid = bundle.grids[0]
+    cuts = [cut.stage for cut in bundle.cuts]
+    keep = {"K": grid.keep[cuts.index(stage)]} if stage in cuts else {}
+    return sizes | keep | {"N": grid.visual_tokens, "H": grid.height_px, "W": grid.width_px}
 
 
-def _check_side(
-    field: str,
-    wanted: dict[str, tuple[int | str, ...]],
-    declared: tuple[Tensor, ...],
-    known: dict[str, int],
-    stage: Stage,
-) -> None:
-    cache = set(stage.cache.inputs + stage.cache.outputs) if stage.cache else set()
-    found = {tensor.name: tensor for tensor in declared if tensor.name not in cache}
-    if found.keys() != wanted.keys():
-        reason = f"got {_listed(found)}, expected {_listed(wanted)}"
-        raise BundleError(MANIFEST, reason, field)
-    for name, tensor in found.items():
-        _check_tensor(f"{field}.{name}", wanted[name], tensor, known)
+def rows_and_past(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[int, int]:
+    """Returns how many tokens a call brings, and how many the stage's cache holds before it; (1, 0) without tokens."""
+    rows, past = 1, 0
+    for tensor in stage.inputs:
+        if "tokens" in tensor.shape and tensor.name in inputs:
+            rows = inputs[tensor.name].shape[tensor.shape.index("tokens")]
+        if tensor.source == "sequence.past_tokens" and tensor.name in inputs:
+            past = int(inputs[tensor.name][0])
+    return rows, past
 
 
-def _check_tensor(field: str, wanted: tuple[int | str, ...], tensor: Tensor, known: dict[str, int]) -> None:
-    kinds = ("int64", "int32") if tensor.name in INTEGERS else ("float32", "float16")
+def _input_shape(bundle: Bundle, source: str) -> Shape | None:
+    if source == "sequence.positions":
+        return (FREE,) if bundle.positions.axes == 1 else (bundle.positions.axes, FREE)
+    return _FIXED.get(source)
+
+
+def _check_dtype(field: str, tensor: Tensor, *, whole: bool) -> None:
+    kinds = ("int64", "int32") if whole else ("float32", "float16")
     if tensor.dtype not in kinds:
         raise BundleError(MANIFEST, f"got {tensor.dtype}, expected {' or '.join(kinds)}", f"{field}.dtype")
+
+
+def _check_shape(field: str, tensor: Tensor, wanted: Shape | None, known: dict[str, int]) -> None:
+    if wanted is None:
+        return
     sizes = tuple(known.get(size, size) if isinstance(size, str) else size for size in wanted)
     fits = len(sizes) == len(tensor.shape) and all(map(_fits, sizes, tensor.shape))
     if not fits:
-        reason = f"got {_shape(tensor.shape)}, expected {_shape(sizes)}"
-        raise BundleError(MANIFEST, reason, f"{field}.shape")
+        raise BundleError(MANIFEST, f"got {_shown(tensor.shape)}, expected {_shown(sizes)}", f"{field}.shape")
+
+
+def _check_graph_shapes(name: str, stage: Stage) -> None:
+    """A graph's shape is the tensor's with leading ones."""
+    for tensor in (*stage.inputs, *stage.outputs):
+        more = len(tensor.in_graph) - len(tensor.shape)
+        if more < 0 or tensor.in_graph != (1,) * more + tensor.shape:
+            reason = f"got {_shown(tensor.in_graph)}, expected {_shown(tensor.shape)} behind ones"
+            raise BundleError(MANIFEST, reason, f"stages.{name}.{tensor.name}.graph_shape")
 
 
 def _fits(wanted: int | str, declared: int | str) -> bool:
-    if wanted == ANY_LENGTH:
-        return isinstance(declared, str)
+    if wanted == FREE:
+        return declared == "tokens"
     return isinstance(wanted, str) or wanted == declared
 
 
-def _shape(sizes: tuple[int | str, ...]) -> str:
+def _shown(sizes: Shape) -> str:
     return f"({', '.join(map(str, sizes))})"
-
-
-def _listed(names: dict[str, Tensor] | dict[str, tuple[int | str, ...]]) -> str:
-    return ", ".join(ascii(name)[1:-1] for name in sorted(names)) or "none"

@@ -1,15 +1,16 @@
 """The shape of `bundle.json`: all that a runner needs to know, in one validated, frozen tree."""
 
 from vlmprune_runtime.schema.base import (
+    MAJOR,
     MANIFEST,
+    MINOR,
     PACKAGE_SUFFIX,
-    SCHEMA_VERSION,
-    STAGES,
     ComputeUnits,
     Dtype,
     FileName,
     Finite,
     ListedName,
+    Name,
     Positive,
     Quantisation,
     Record,
@@ -19,9 +20,10 @@ from vlmprune_runtime.schema.base import (
     listed_name,
     plain_name,
 )
-from vlmprune_runtime.schema.bundle import Bundle, FileEntry, Memory, Pruner, Source, TextModel
+from vlmprune_runtime.schema.bundle import Bundle, FileEntry, Memory, Pruner, SchemaVersion, Source, TextModel
 from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
+from vlmprune_runtime.schema.pipeline import Cut, Grid, Pipeline, Positions
 from vlmprune_runtime.schema.prompt import (
     DateSegment,
     FollowUp,
@@ -43,17 +45,19 @@ from vlmprune_runtime.schema.resize import (
     SmartMultiple,
     WholeTiles,
 )
-from vlmprune_runtime.schema.stage import Cache, Function, Lowering, Stage, Tensor
+from vlmprune_runtime.schema.stage import Cache, CacheLayer, Graph, Input, Lowering, Stage, Tensor, place_of
 
 __all__ = [
+    "MAJOR",
     "MANIFEST",
+    "MINOR",
     "PACKAGE_SUFFIX",
-    "SCHEMA_VERSION",
-    "STAGES",
     "Bundle",
     "Cache",
+    "CacheLayer",
     "ComputeUnits",
     "Crop",
+    "Cut",
     "DateSegment",
     "Dtype",
     "Exact",
@@ -61,17 +65,22 @@ __all__ = [
     "FileName",
     "Finite",
     "FollowUp",
-    "Function",
     "Generation",
+    "Graph",
+    "Grid",
     "ImageSpec",
     "ImagesSegment",
+    "Input",
     "Kernel",
     "ListedName",
     "LongestEdge",
     "Lowering",
     "Memory",
+    "Name",
     "NearestGrid",
     "Pad",
+    "Pipeline",
+    "Positions",
     "Positive",
     "PromptSpec",
     "Pruner",
@@ -79,6 +88,7 @@ __all__ = [
     "Record",
     "Replace",
     "Resize",
+    "SchemaVersion",
     "Segment",
     "Segments",
     "Sha256",
@@ -98,5 +108,6 @@ __all__ = [
     "image_steps",
     "is_package",
     "listed_name",
+    "place_of",
     "plain_name",
 ]

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+MAJOR, MINOR = 2, 0
+"""The version of the manifest that this package writes; it reads every minor version of this major one."""
+
 MANIFEST = "bundle.json"
 PACKAGE_SUFFIX = ".mlpackage"
-STAGES = ("vision", "embed", "head", "prune", "tail")
 
 Dtype = Literal["float32", "float16", "int64", "int32", "uint8", "int8"]
 Quantisation = Literal["none", "int8", "int4", "pal4", "8da8w", "8da4w"]
@@ -16,6 +17,7 @@ ComputeUnits = Literal["ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY"]
 Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Std = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

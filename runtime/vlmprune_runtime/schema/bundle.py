@@ -2,33 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from vlmprune_runtime.errors import UnknownName
-from vlmprune_runtime.schema.base import STAGES, FileName, ListedName, Positive, Quantisation, Record, Sha256
+from vlmprune_runtime.schema.base import MINOR, FileName, ListedName, Positive, Quantisation, Record, Sha256
 from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import ImageSpec
+from vlmprune_runtime.schema.pipeline import Pipeline
 from vlmprune_runtime.schema.prompt import PromptSpec
-from vlmprune_runtime.schema.stage import Stage
+
+
+class SchemaVersion(Record):
+    """Version of the manifest's form. A reader refuses another `major`, and ignores what a higher `minor` adds."""
+
+    major: Literal[2] = 2
+    minor: Annotated[int, Field(ge=0)] = MINOR
 
 
 class Pruner(Record):
-    """What the prune stage does: method, first pruned layer L, N, K and the method's own settings."""
+    """The method behind the cuts, and its settings."""
 
     method: str
-    layer: Annotated[int, Field(ge=0)]
-    visual_tokens: Positive
-    keep: Positive
-    mean_visual_tokens: float
-    rounding: Literal["round"] = "round"
     positions: Literal["original"] = "original"
     settings: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _keep_is_a_part(self) -> "Pruner":
-        if self.keep > self.visual_tokens:
-            raise ValueError(f"keep {self.keep} is more than visual_tokens {self.visual_tokens}")
-        return self
 
 
 class Source(Record):
@@ -67,23 +62,23 @@ class TextModel(Record):
     vocab_size: Positive
 
 
-class Bundle(Record):
-    """The manifest. `vision_flops` are those of one image, a multiply-add counted as two; None where not counted."""
+class Bundle(Pipeline):
+    """The manifest: the pipeline, and all else that a runner needs."""
 
-    schema_version: Literal[1]
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    version: SchemaVersion = Field(alias="schema")
     name: str
     model_type: str
     target: Literal["onnx", "executorch", "coreml"]
     source: Source
     quantisation: Quantisation
-    stages: dict[Literal["vision", "embed", "head", "prune", "tail"], Stage]
     tokenizer: FileName = "tokenizer.json"
     image: ImageSpec
     prompt: PromptSpec
     generation: Generation
     pruner: Pruner
     text_model: TextModel
-    vision_flops: Positive | None = None
     context_tokens: Positive
     memory: Memory
     versions: dict[str, str]
@@ -91,33 +86,23 @@ class Bundle(Record):
     parity: dict[str, Any] | None = None
     accuracy: dict[str, Any] | None = None
 
-    def stage(self, name: str) -> Stage:
-        """The stage of that name."""
-        found = {str(key): stage for key, stage in self.stages.items()}
-        if name not in found:
-            raise UnknownName("stage", name, found)
-        return found[name]
+    @model_validator(mode="after")
+    def _pictures_fit_the_grid(self) -> "Bundle":
+        seen, grid = self.image.seen, self.grids[0]
+        if len(self.grids) == 1 and seen and (seen.height_px, seen.width_px) != (grid.height_px, grid.width_px):
+            raise ValueError(f"pictures become {seen.height_px} x {seen.width_px} px, the grid is of another size")
+        if len(self.grids) == 1 and (self.image.grid_height, self.image.grid_width) != (grid.height, grid.width):
+            raise ValueError("the grid of the image differs from that of grids")
+        return self
 
     @model_validator(mode="after")
     def _files_are_listed(self) -> "Bundle":
         wanted = {self.tokenizer}
-        for stage in self.stages.values():
+        for name, stage in self.stages.items():
+            if not stage.graphs:
+                raise ValueError(f"stage {name} has no graph")
             wanted |= set(stage.files)
         missing = sorted(wanted - set(self.files))
         if missing:
             raise ValueError(f"no size and hash for {', '.join(missing)}")
-        return self
-
-    @model_validator(mode="after")
-    def _grid_is_the_visual_tokens(self) -> "Bundle":
-        grid, tokens = self.image.grid_height * self.image.grid_width, self.pruner.visual_tokens
-        if grid != tokens:
-            raise ValueError(f"the grid has {grid} places, the pruner {tokens} visual tokens")
-        return self
-
-    @model_validator(mode="after")
-    def _stages_are_complete(self) -> "Bundle":
-        missing = [name for name in STAGES if name not in self.stages]
-        if missing:
-            raise ValueError(f"no stage {', '.join(missing)}")
         return self

@@ -1,6 +1,6 @@
-"""The stages of a bundle: files, tensors, caches, and how a target lowered them."""
+"""The stages of a bundle: their tensors and where each comes from, graphs, caches, and how a target lowered them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -9,39 +9,126 @@ from vlmprune_runtime.schema.base import (
     Dtype,
     FileName,
     ListedName,
+    Name,
     Positive,
     Quantisation,
     Record,
     is_package,
 )
 
+Role = Literal["vision", "embed", "decoder", "prune"]
+"""How a runner runs a stage: `vision` and `prune` once per view, `embed` and `decoder` once for the sequence."""
+
+Phase = Literal["prefill", "decode", "any"]
+Dimension = Literal["tokens", "text_tokens"]
+"""A free dimension: the tokens of this call, or the text tokens among those of the prompt."""
+
+_STAGE_OUTPUT = r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\[(visual|text|last)\])?"
+_SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row)"
+SourceText = Annotated[str, Field(pattern=rf"^(image\.pixels|prompt\.token_ids|{_SEQUENCE}|{_STAGE_OUTPUT})$")]
+"""Where an input comes from.
+
+`image.pixels`: one view of a picture. `prompt.token_ids`: the tokens of this call, 0 where a visual token stands.
+`sequence.rows`: the embeddings or hidden states of this call's tokens. `sequence.positions`: their positions.
+`sequence.past_tokens`: how many tokens the stage's cache holds already. `sequence.last_row`: the index of the last
+real token where rows are padded. `STAGE.OUTPUT`: an output of a stage that ran before; of a stage that runs on the
+sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the rows of text and `[last]` the last row.
+"""
+
 
 class Tensor(Record):
-    """One input or output of a stage; a string in `shape` names a dynamic dimension."""
+    """One output of a stage; a string in `shape` names a dynamic dimension.
 
-    name: str
+    `graph_shape` is the shape in the graph where that differs from `shape`: leading dimensions of 1 more.
+    """
+
+    name: Name
     dtype: Dtype
-    shape: tuple[Positive | str, ...]
+    shape: tuple[Positive | Dimension, ...]
+    graph_shape: tuple[Positive | Dimension, ...] | None = None
+
+    @property
+    def in_graph(self) -> tuple[int | str, ...]:
+        """The shape that the graph itself takes or gives."""
+        return self.shape if self.graph_shape is None else self.graph_shape
+
+
+class Input(Tensor):
+    """One input of a stage and where it comes from.
+
+    `pad` says how a graph of a fixed length is fed with fewer tokens: behind the real ones stand zeros, or copies of
+    the last real value. Attention is causal, so padding changes no real row; rows of outputs beyond the real ones are
+    cut off, and what padding left in a cache is overwritten by later tokens.
+    """
+
+    source: SourceText
+    pad: Literal["zero", "last"] | None = None
+
+
+class Place(NamedTuple):
+    """A source taken apart: stage (or `image`, `prompt`, `sequence`), tensor, and which rows of it, None for all."""
+
+    stage: str
+    tensor: str
+    part: str | None
+
+
+def place_of(source: str) -> Place:
+    """Returns a source taken apart.
+
+    >>> place_of("head.keys[visual]")
+    Place(stage='head', tensor='keys', part='visual')
+    """
+    stage, tensor = source.split("[")[0].split(".")
+    return Place(stage, tensor, source[:-1].split("[")[1] if source.endswith("]") else None)
+
+
+class CacheLayer(Record):
+    """One decoder layer's part of a cache. `full` attends to all tokens, `sliding` to the last `window_tokens`.
+
+    `layer` counts decoder layers of the model from 0.
+    """
+
+    layer: Annotated[int, Field(ge=0)]
+    kind: Literal["full", "sliding", "convolution"] = "full"
+    window_tokens: Positive | None = None
+
+
+Axis = Literal["layers", "batch", "kv_heads", "capacity", "head_dim"]
 
 
 class Cache(Record):
-    """KV cache of a stage: per layer a key and a value buffer (1, kv_heads, capacity, head_dim).
+    """KV cache of a stage.
 
-    `inputs` and `outputs` name the graph's tensors, key then value of each layer in turn.
+    Owner `caller`: the runner holds a key and a value buffer per layer, laid out as `layout`, zeros at first, and
+    gives them as the graph's tensors `inputs`, key then value of each layer in turn; the same buffers take the
+    tensors `outputs`. Owner `graph`: the buffers live in the graph, and nothing is passed. Owner `state`: the
+    buffers are the Core ML states `states`, keys then values, of all layers of the stage together.
+    `capacity_tokens` None leaves the choice to the caller, up to the bundle's `context_tokens`.
+    A call with p past tokens and S new ones writes rows p to p + S - 1 and sees rows 0 to p + S - 1, causally.
     """
 
-    layers: Annotated[int, Field(ge=0)]
+    owner: Literal["caller", "graph", "state"]
+    layers: Annotated[tuple[CacheLayer, ...], Field(min_length=1)]
     kv_heads: Positive
     head_dim: Positive
     dtype: Dtype
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    layout: tuple[Axis, ...]
+    capacity_tokens: Positive | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    states: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
-    def _two_tensors_a_layer(self) -> "Cache":
+    def _names_fit_the_owner(self) -> "Cache":
+        wanted = 2 * len(self.layers) if self.owner == "caller" else 0
         for names in (self.inputs, self.outputs):
-            if len(set(names)) != 2 * self.layers or len(names) != 2 * self.layers:
-                raise ValueError(f"{self.layers} layers need {2 * self.layers} names of inputs and of outputs")
+            if len(set(names)) != wanted or len(names) != wanted:
+                raise ValueError(f"owner {self.owner} needs {wanted} distinct names of inputs and of outputs")
+        if len(set(self.states)) != (2 if self.owner == "state" else 0) or len(self.states) > 2:
+            raise ValueError("owner state needs two distinct states, any other none")
+        if self.owner != "caller" and self.capacity_tokens is None:
+            raise ValueError(f"owner {self.owner} needs capacity_tokens")
         return self
 
 
@@ -59,42 +146,82 @@ class Lowering(Record):
     status: Literal["runnable", "lowered, not run"]
 
 
-class Function(Record):
-    """One function of a Core ML package; `tokens` is its fixed length, None where the stage has but one.
+class Graph(Record):
+    """One graph of a stage: a file, and in it the method (.pte) or function (.mlpackage) `entry`, None for ONNX.
 
-    A prefill takes a sequence from its start; a decode one token behind `slot` others.
-    """
-
-    name: str
-    phase: Literal["prefill", "decode", "any"]
-    tokens: Positive | None = None
-
-
-class Stage(Record):
-    """One graph: its file, further weight files it reads, its tensors and its cache.
-
-    A target with one file for all stages has a method of the stage's name in it, and keeps the caches inside.
-    A Core ML package is a folder, all of whose files are in `data`; `compute_units` is advice, and why.
+    `phase` prefill takes a sequence from its start, decode one token behind others, any both. `tokens` is the fixed
+    length of the dimension `tokens`, None where it is free or there is none. `grid` is the index of the only grid
+    that the graph serves, None for all. `inputs` are the inputs that it takes, in order, None for all of the stage's.
     """
 
     file: FileName
-    data: tuple[ListedName, ...] = ()
-    inputs: tuple[Tensor, ...]
+    entry: Name | None = None
+    phase: Phase = "any"
+    tokens: Positive | None = None
+    grid: Annotated[int, Field(ge=0)] | None = None
+    inputs: tuple[Name, ...] | None = None
+
+
+class Stage(Record):
+    """One stage: how it is run, its tensors, its graphs, further files that they read, and its cache.
+
+    A Core ML package is a folder, all of whose files are in `data`; `compute_units` is advice, and why.
+    """
+
+    role: Role
+    inputs: tuple[Input, ...]
     outputs: tuple[Tensor, ...]
+    graphs: tuple[Graph, ...] = ()
+    data: tuple[ListedName, ...] = ()
     cache: Cache | None = None
     quantisation: Quantisation = "none"
     lowering: Lowering | None = None
-    functions: tuple[Function, ...] = ()
     compute_units: ComputeUnits | None = None
     compute_units_reason: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file of the stage."""
-        return self.data if is_package(self.file) else (self.file, *self.data)
+        """Every file of the stage, each once."""
+        own = dict.fromkeys(graph.file for graph in self.graphs if not is_package(graph.file))
+        return (*own, *(name for name in self.data if name not in own))
+
+    @property
+    def graph_files(self) -> tuple[str, ...]:
+        """The files or packages that hold the graphs, each once."""
+        return tuple(dict.fromkeys(graph.file for graph in self.graphs))
+
+    def output(self, name: str) -> Tensor | None:
+        """The output of that name, None if there is none."""
+        return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
     @model_validator(mode="after")
     def _packages_have_files(self) -> "Stage":
-        if is_package(self.file) and f"{self.file}/Manifest.json" not in self.data:
-            raise ValueError(f"data has no {self.file}/Manifest.json")
+        for file in self.graph_files:
+            if is_package(file) and f"{file}/Manifest.json" not in self.data:
+                raise ValueError(f"data has no {file}/Manifest.json")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> "Stage":
+        for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs)):
+            names = [tensor.name for tensor in tensors]
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {side} have one name")
+        known = {tensor.name for tensor in self.inputs}
+        for graph in self.graphs:
+            for name in graph.inputs or ():
+                if name not in known:
+                    raise ValueError(f"a graph takes {name!r}, which is no input of the stage")
+        return self
+
+    @model_validator(mode="after")
+    def _the_role_has_its_tensors(self) -> "Stage":
+        wanted = {"vision": ("features",), "embed": ("embeddings",), "prune": ("kept", "fused", "rank"), "decoder": ()}
+        for name in wanted[self.role]:
+            if self.output(name) is None:
+                raise ValueError(f"role {self.role} needs the output {name!r}")
+        if self.role == "decoder" and not (self.output("hidden") or self.output("logits")):
+            raise ValueError("role decoder needs the output 'hidden' or 'logits'")
+        if (self.role == "decoder") != (self.cache is not None):
+            raise ValueError("a decoder has a cache, any other stage has none")
         return self

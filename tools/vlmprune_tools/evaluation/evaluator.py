@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vlmprune_runtime.engines import Engine, Tensors
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prefill import Selection, State, decode, keep_rows
+from vlmprune_runtime.prefill import Prefill, State, decode, start_prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
 from vlmprune_runtime.sampling import GREEDY, TokenChooser
@@ -25,8 +24,8 @@ class Evaluator:
     """Generates as the runtime does without drawing, by the model's own generation settings.
 
     A prediction ends at a stop token or after `max_tokens`; surrounding white space is removed.
-    The engine's head cache holds the prompt once. Each config goes on from there and overwrites what the config
-    before it appended to the prompt.
+    The stages before the first cut run once, and so their caches hold the prompt once. Each config goes on from there
+    and overwrites what the config before it appended to the prompt.
     """
 
     model: LoadedModel
@@ -38,13 +37,24 @@ class Evaluator:
 
     def encode_image(self, pixels: Array) -> Array:  # (1, 3, H, W) -> (N, D)
         """Returns the visual embeddings of one picture."""
-        return self.model.engine.run("vision", {"pixels": pixels})["visual"]
+        [vision] = self.model.pipeline.of_role("vision")
+        [pixels_input] = self.model.pipeline.stage(vision).inputs
+        return self.model.engine.run(vision, {pixels_input.name: pixels})["features"]
 
     def predict(self, visual: Array, question: str, configs: Iterable[PruningConfig]) -> dict[str, str]:
         """Returns the prediction under each config, by the config's name."""
         prompt = self.encode_question(question)
-        head = run_head(self.model.engine, prompt, visual)
-        return {config.name: self.generate(prompt, self.prefill(prompt, head, config)) for config in configs}
+        run = self.start(prompt, visual)
+        return {config.name: self.generate(prompt, self.prefill(run.fork(), config)) for config in configs}
+
+    def start(self, prompt: EncodedPrompt, visual: Array) -> Prefill:
+        """Runs all stages before the first cut, with the visual embeddings of the picture given."""
+        pipeline = self.model.pipeline
+        run = start_prefill(pipeline, self.model.engine, prompt, [visual])
+        run.show([visual])
+        for name in takewhile(lambda stage: pipeline.stage(stage).role != "prune", pipeline.prefill):
+            _run(run, name)
+        return run
 
     def encode_question(self, question: str) -> EncodedPrompt:
         """Returns the prompt's token ids; raises `BadRequest` if they do not fit into the context."""
@@ -57,17 +67,14 @@ class Evaluator:
             raise BadRequest(f"the prompt has places for {len(prompt.spans)} images; allowed: one")
         return prompt
 
-    def prefill(self, prompt: EncodedPrompt, head: Tensors, config: PruningConfig) -> State:
-        """Runs prune and tail on the head's output; returns the state to decode from."""
-        start, stop = prompt.spans[0]
-        selections: tuple[Selection, ...] = ()
-        if config.select is not None:
-            visual = {name: rows[start:stop] for name, rows in head.items()}
-            selections = (config.select(visual),)
-        rows, positions = keep_rows(head["hidden"], prompt.spans, selections)
-        tail = self.model.engine.run("tail", prompt_inputs("hidden", rows, positions))
-        total = len(prompt.token_ids)
-        return State(tail["logits"], total, len(positions), total, selections)
+    def prefill(self, run: Prefill, config: PruningConfig) -> State:
+        """Prunes as the config says and runs what is left of the stages; returns the state to decode from."""
+        if config.prune is not None:
+            config.prune(run)
+        for name in run.pipeline.prefill:
+            if run.pipeline.stage(name).role != "prune":
+                _run(run, name)
+        return run.state()
 
     def generate(self, prompt: EncodedPrompt, state: State) -> str:
         """Decodes the prediction from a prefilled state."""
@@ -76,23 +83,15 @@ class Evaluator:
         token = chooser.choose(state.logits)
         while token not in model.generation.stop_token_ids:
             token_ids.append(token)
-            if len(token_ids) >= self.max_tokens or state.head_tokens >= model.context_tokens:
+            if len(token_ids) >= self.max_tokens or state.most_tokens >= model.context_tokens:
                 break
-            state = decode(model.engine, token, state)
+            state = decode(model.pipeline, model.engine, token, state)
             token = chooser.choose(state.logits)
         return str(model.tokenizer.decode(token_ids)).strip()
 
 
-def run_head(engine: Engine, prompt: EncodedPrompt, visual: Array) -> Tensors:
-    """Returns the head stage's output for the whole prompt, (S, D) and (S, Dk), with the picture in its place."""
-    start, stop = prompt.spans[0]
-    token_ids = prompt.token_ids.copy()
-    token_ids[start:stop] = 0  # the image token's id may be outside the embedding table
-    rows = engine.run("embed", {"token_ids": token_ids})["embeddings"].copy()
-    rows[start:stop] = visual
-    return engine.run("head", prompt_inputs("embeddings", rows, np.arange(len(token_ids), dtype=np.int64)))
-
-
-def prompt_inputs(name: str, rows: Array, positions: npt.NDArray[np.int64]) -> Tensors:
-    """Returns the inputs of head or tail for a prompt; zero past tokens start a new cache."""
-    return {name: rows, "positions": positions, "past_tokens": np.zeros(1, dtype=np.int32)}
+def _run(run: Prefill, name: str) -> None:
+    """Runs a stage unless it has run."""
+    if name not in run.outputs:
+        for _ in run.run(name):
+            pass

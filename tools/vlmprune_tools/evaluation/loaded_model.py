@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from vlmprune_export.adapters import build_adapter
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.families import build_family
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime import __version__
@@ -20,7 +20,7 @@ from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prompt import load_tokenizer
-from vlmprune_runtime.schema import MANIFEST, Bundle, Generation, ImageSpec, PromptSpec, Pruner
+from vlmprune_runtime.schema import MANIFEST, Bundle, Generation, ImageSpec, Pipeline, PromptSpec, Pruner
 
 DEFAULT_LAYER = 2
 Progress = Callable[[str], None]
@@ -44,6 +44,7 @@ class Identity:
 class LoadedModel:
     """A model with all that an evaluator needs; `exported_pruner` is the one inside a bundle's graphs."""
 
+    pipeline: Pipeline
     engine: Engine
     tokenizer: Tokenizer
     image: ImageSpec
@@ -56,12 +57,12 @@ class LoadedModel:
     @property
     def grid(self) -> tuple[int, int]:
         """The image's height and width in visual tokens."""
-        return self.image.grid_height, self.image.grid_width
+        return self.pipeline.grids[0].height, self.pipeline.grids[0].width
 
     @property
     def visual_tokens(self) -> int:
         """The number N of visual tokens of one image."""
-        return self.image.grid_height * self.image.grid_width
+        return self.pipeline.visual_tokens
 
 
 def load_model(name: str, layer: int | None, threads: int | None, progress: Progress) -> LoadedModel:
@@ -82,38 +83,39 @@ def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedM
     """Loads a bundle; its cut is fixed in its graphs, so `layer` must be None or that cut."""
     bundle = open_bundle(folder)
     manifest = bundle.manifest
-    cut = manifest.pruner.layer
+    cut = manifest.layer
     if layer not in (None, cut):
         raise BadRequest(f"layer: got {layer}; allowed: {cut}, this bundle's cut; for others give the checkpoint")
     engine = load_engine(bundle, threads=threads)
     tokenizer = load_tokenizer(bundle)
     identity = bundle_identity(manifest)
     return LoadedModel(
-        engine, tokenizer, manifest.image, manifest.prompt, manifest.generation, manifest.context_tokens, identity,
-        manifest.pruner,
+        manifest, engine, tokenizer, manifest.image, manifest.prompt, manifest.generation, manifest.context_tokens,
+        identity, manifest.pruner,
     )  # fmt: skip
 
 
 def load_staged_checkpoint(name: str, layer: int, progress: Progress) -> LoadedModel:
     """Loads a checkpoint and splits it into stages in eager PyTorch at full precision."""
     checkpoint = load_checkpoint(name, progress=progress)
-    adapter = build_adapter(checkpoint.model)
-    tokens = adapter.grid[0] * adapter.grid[1]
-    engine = TorchEngine(StagedModel(adapter, PruneOptions("grid", layer, tokens)))
+    family = build_family(checkpoint.model)
+    # VLM-Pruner reads all that other pruners read; at the language model's input there is less to read.
+    staged = StagedModel(family, PruneOptions("vlm-pruner" if layer else "uniform", layer, family.grids[0].tokens))
+    engine = TorchEngine(staged)
     versions = {"vlmprune": __version__, **{package: version(package) for package in ("torch", "transformers")}}
     identity = Identity(
         name=checkpoint.name,
         engine="pytorch",
         layer=layer,
-        decoder_layers=len(adapter.layers),
+        decoder_layers=len(family.layers),
         sha256=checkpoint.source.sha256,
         source_sha256=checkpoint.source.sha256,
         versions=versions,
     )
-    image = image_spec(checkpoint.processor.image_processor, adapter)
+    image = image_spec(checkpoint.processor.image_processor, family)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     generation, tokenizer = generation_settings(checkpoint.model, progress), unpadded_tokenizer(checkpoint.processor)
-    return LoadedModel(engine, tokenizer, image, prompt, generation, adapter.max_positions, identity)
+    return LoadedModel(staged.pipeline, engine, tokenizer, image, prompt, generation, family.max_positions, identity)
 
 
 def unpadded_tokenizer(processor: object) -> Tokenizer:
@@ -133,7 +135,7 @@ def bundle_identity(manifest: Bundle) -> Identity:
     return Identity(
         name=manifest.name,
         engine=manifest.target,
-        layer=manifest.pruner.layer,
+        layer=manifest.layer,
         decoder_layers=manifest.text_model.layers,
         sha256=manifest_sha256(manifest),
         source_sha256=manifest.source.sha256,

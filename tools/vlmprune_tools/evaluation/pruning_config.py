@@ -7,25 +7,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlmprune_export.pruners import Pruner, build_pruner
-from vlmprune_runtime.engines import Tensors
+from vlmprune_export.pruners import Need, Pruner, build_pruner, pruner_name
+from vlmprune_export.stage_table import source_of
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prefill import Selection
+from vlmprune_runtime.prefill import Array, Prefill, stages_before_tail
+from vlmprune_runtime.schema import Cut
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.variants import Variant
 
 UNPRUNED, BLIND = "unpruned", "blind"
 DEFAULT_RATES = (0.667, 0.778, 0.889)  # the paper's
-Select = Callable[[Tensors], Selection]
+Prune = Callable[[Prefill], None]
 
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """One pruner at one rate. Without `select` all tokens are kept; `pruned_in` names what ran the pruner."""
+    """One pruner at one rate. Without `prune` all tokens are kept; `pruned_in` names what ran the pruner."""
 
     method: str
     keep: int
-    select: Select | None = None
+    prune: Prune | None = None
     pruned_in: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,33 +52,49 @@ def build_config(model: LoadedModel, variant: Variant, keep: int) -> PruningConf
     """Returns a config that prunes in the bundle's own graph if that holds the same pruner, otherwise in PyTorch."""
     pruner = build_pruner(variant.pruner, grid=model.grid, keep=keep, settings=variant.settings)
     settings, exported = asdict(pruner.settings), model.exported_pruner
-    same = (variant.pruner, keep, settings)
-    if exported is not None and (exported.method, exported.keep, exported.settings) == same:
-        return PruningConfig(variant.label, keep, EnginePruner(model), model.identity.engine, settings)
-    return PruningConfig(variant.label, keep, TorchPruner(pruner), "pytorch", settings)
+    same = (pruner_name(variant.pruner), model.pipeline.keep, settings)
+    if exported is not None and keep == model.pipeline.keep and (exported.method, keep, exported.settings) == same:
+        return PruningConfig(variant.label, keep, run_exported_pruner, model.identity.engine, settings)
+    return PruningConfig(variant.label, keep, TorchPruner(pruner, variant.label), "pytorch", settings)
 
 
-@dataclass(frozen=True)
-class EnginePruner:
-    """Runs the bundle's prune stage."""
-
-    model: LoadedModel
-
-    def __call__(self, visual: Tensors) -> Selection:
-        """Selects among hidden (N, D) and keys (N, Dk)."""
-        outputs = self.model.engine.run("prune", {name: visual[name] for name in ("hidden", "keys")})
-        return Selection(outputs["kept"], outputs["fused"], outputs["order"])
+def run_exported_pruner(run: Prefill) -> None:
+    """Runs the pipeline's own prune stages where they stand, and the decoder stages between them."""
+    for name in stages_before_tail(run.pipeline):
+        if name not in run.outputs:
+            for _ in run.run(name):
+                pass
 
 
 @dataclass(frozen=True)
 class TorchPruner:
-    """Runs any pruner in PyTorch on the head's output, whatever engine computed that."""
+    """Runs any pruner in PyTorch at the model's only cut, whatever engine ran the stages before it."""
 
     pruner: Pruner
+    label: str
 
     @torch.inference_mode()
-    def __call__(self, visual: Tensors) -> Selection:
-        """Selects with the tensors that the pruner takes, in fp32, as all engines return them."""
-        tensors = [torch.from_numpy(visual[name].astype(np.float32)) for name in self.pruner.inputs]
-        kept, fused, order = (value.numpy() for value in self.pruner(*tensors))
-        return Selection(kept, fused, order)
+    def __call__(self, run: Prefill) -> None:
+        """Prunes with the tensors that the pruner needs, in fp32, as all engines return them."""
+        if len(run.pipeline.cuts) != 1:
+            raise BadRequest(
+                f"{self.label}: the bundle has {len(run.pipeline.cuts)} cuts; allowed: its own pruner, or one cut"
+            )
+        [cut] = run.pipeline.cuts
+        for view in range(len(run.tokens.grids)):
+            tensors = [
+                torch.from_numpy(self._read(run, cut, need, view).astype(np.float32)) for need in self.pruner.needs
+            ]
+            kept, fused, rank = (value.numpy() for value in self.pruner(*tensors))
+            run.prune(cut.stage, view, {"kept": kept, "fused": fused, "rank": rank})
+
+    def _read(self, run: Prefill, cut: Cut, need: Need, view: int) -> Array:
+        if cut.at != "layer" and need.what in ("keys", "query"):
+            raise BadRequest(f"{self.label}: reads {need.what}, which there are none of before the first decoder layer")
+        source = source_of(cut.at, need)
+        try:
+            return run.read(source, cut.stage, view)
+        except KeyError:
+            raise BadRequest(
+                f"{self.label}: reads {source}, which the bundle does not give; give the checkpoint"
+            ) from None

@@ -120,6 +120,6 @@ def attach_accuracy(record: Mapping[str, Any], folder: Path) -> None:
     manifest, model = open_bundle(folder, verify=False).manifest, record["identity"]
     if model["source_sha256"] != manifest.source.sha256:
         raise BadRequest(f"{folder} was made from another checkpoint than the one that was evaluated (other sha256)")
-    if model["layer"] != manifest.pruner.layer:
-        raise BadRequest(f"{folder} is cut before layer {manifest.pruner.layer}, evaluated was layer {model['layer']}")
+    if model["layer"] != manifest.layer:
+        raise BadRequest(f"{folder} is cut before layer {manifest.layer}, evaluated was layer {model['layer']}")
     attach(folder, "accuracy", record)

@@ -17,7 +17,7 @@ from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig, build
 from vlmprune_tools.evaluation.record import EvaluationResult, record_of
 from vlmprune_tools.evaluation.variants import Variant, parse_variants
 
-DEFAULT_PRUNERS = ("vlm-pruner", "random", "grid")
+DEFAULT_PRUNERS = ("vlm-pruner", "random", "uniform")
 
 
 @dataclass(frozen=True)

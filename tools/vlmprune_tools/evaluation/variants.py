@@ -8,7 +8,7 @@ from vlmprune_export.pruners import PRUNERS
 from vlmprune_export.setting import parse_setting
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
-FLOORS = ("random", "grid")
+FLOORS = ("random", "uniform", "grid")
 ABLATIONS = (
     "vlm-pruner:pivots=1",  # without spread-out pivots: the selection starts from one token
     "vlm-pruner:distance_weight=0",  # without Buffering for Spatial Sparsity

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from vlmprune_export.stages import HeadStage, TailStage
+from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.schema import TextModel
 
 STEP_TOKENS = 32
@@ -24,6 +24,7 @@ class PrefillCache:
     def __init__(self) -> None:
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.new_keys: Tensor | None = None
+        self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Note the rows to be written."""
@@ -41,13 +42,14 @@ class PrefillCache:
 
 
 class DecodeCache:
-    """One token, into row `slot` of the states; it sees rows 0 to `slot`."""
+    """One token, into the row behind the past ones; it sees that row and those before."""
 
-    def __init__(self, keys: Tensor, values: Tensor, slot: Tensor, first_layer: int) -> None:
-        """States (layers, kv_heads, capacity, head_dim) and slot (1,) int32."""
-        self.states, self.slot, self.first_layer = (keys, values), slot, first_layer
+    def __init__(self, keys: Tensor, values: Tensor, past_tokens: Tensor, first_layer: int) -> None:
+        """States (layers, kv_heads, capacity, head_dim) and the tokens in them (1,) int32."""
+        self.states, self.past_tokens, self.first_layer = (keys, values), past_tokens, first_layer
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.new_keys: Tensor | None = None
+        self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """The layer's rows so far with the new one put in."""
@@ -61,12 +63,12 @@ class DecodeCache:
         """(1, Hq, 1, dh), 2 x (1, Hkv, C, dh) -> (1, 1, Hq, dh). Query heads stand as rows beside their key head."""
         _, heads, _, width = query.shape
         rows = torch.arange(keys.shape[2], dtype=torch.int32)[None]
-        mask = (rows <= self.slot[:, None])[None, None]
+        mask = (rows <= self.past_tokens[:, None])[None, None]
         grouped = query.reshape(1, keys.shape[1], heads // keys.shape[1], width)
         return _attention(grouped, keys, values, mask, scaling).reshape(1, 1, heads, width)
 
     def _with_row(self, past: Tensor, row: Tensor) -> Tensor:
-        written: Tensor = torch.ops.aten.index_put(past, [None, None, self.slot], row)
+        written: Tensor = torch.ops.aten.index_put(past, [None, None, self.past_tokens], row)
         return written
 
 
@@ -80,7 +82,7 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scalin
 
 @dataclass(frozen=True)
 class Layout:
-    """The two states of `head` or `tail`, `k_NAME` and `v_NAME`, each (layers, kv_heads, capacity, head_dim)."""
+    """The two states of a decoder stage, `k_NAME` and `v_NAME`, each (layers, kv_heads, capacity, head_dim)."""
 
     name: str
     layers: range
@@ -103,23 +105,23 @@ class Layout:
         for name in self.names:
             module.register_buffer(name, torch.zeros(self.shape), persistent=False)
 
-    def decode_cache(self, module: nn.Module, slot: Tensor) -> DecodeCache:
+    def decode_cache(self, module: nn.Module, past_tokens: Tensor) -> DecodeCache:
         """For one token, on the states of a module."""
         keys, values = map(module.get_buffer, self.names)
-        return DecodeCache(keys, values, slot, self.layers[0])
+        return DecodeCache(keys, values, past_tokens, self.layers[0])
 
-    def write(self, module: nn.Module, rows: list[tuple[Tensor, Tensor]], slot: Tensor | None = None) -> None:
-        """New rows of all layers into the states of a module, from row 0 on or into row `slot`."""
+    def write(self, module: nn.Module, rows: list[tuple[Tensor, Tensor]], past_tokens: Tensor | None = None) -> None:
+        """New rows of all layers into the states of a module, from row 0 on or into the one behind the past tokens."""
         for name, new in zip(self.names, zip(*rows, strict=True), strict=True):
             state = module.get_buffer(name)
             together = torch.cat(new)
-            if slot is None:
+            if past_tokens is None:
                 state[:, :, : together.shape[2]] = together
             else:
-                state[:, :, slot] = together
+                state[:, :, past_tokens] = together
 
 
-def layout_of(name: str, stage: HeadStage | TailStage, text: TextModel, context_tokens: int) -> Layout:
-    """With room for the context, rounded up to whole steps."""
+def layout_of(name: str, stage: DecoderStage, text: TextModel, context_tokens: int) -> Layout:
+    """Returns the layout with room for the context, rounded up to whole steps."""
     capacity = -(-context_tokens // STEP_TOKENS) * STEP_TOKENS
-    return Layout(name, stage.decoder.layer_indices, text.kv_heads, capacity, text.head_dim)
+    return Layout(name, stage.layer_indices, text.kv_heads, capacity, text.head_dim)

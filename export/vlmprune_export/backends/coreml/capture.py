@@ -1,6 +1,6 @@
 """Stages as exported programs of one length each: Core ML has functions where other targets have free dimensions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -9,13 +9,15 @@ from torch.export import ExportedProgram
 
 from vlmprune_export.backends.coreml.cache import Layout, PrefillCache
 from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
+from vlmprune_export.backends.coreml.lengths import Function
 from vlmprune_export.backends.coreml.rotary import from_table
 from vlmprune_export.backends.coreml.select_op import selecting_at_once
 from vlmprune_export.pruners import Pruner
 from vlmprune_export.pruners.fixed import FixedPruner
-from vlmprune_export.staged import StagedModel
-from vlmprune_export.stages import HeadStage, TailStage
+from vlmprune_export.stage_table import StageEntry
+from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.errors import CaptureError
+from vlmprune_runtime.schema import Input
 
 
 @dataclass(frozen=True)
@@ -28,156 +30,102 @@ class Captured:
     states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-class HeadPrefill(nn.Module):
-    """`head` over a whole prompt."""
-
-    def __init__(self, stage: HeadStage, layout: Layout) -> None:
-        super().__init__()
-        self.stage, self.layout = stage, layout
-        layout.add_to(self)
-
-    def forward(self, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, S, D), (1, S) -> (1, S, D), (1, S, Dk)."""
-        cache = PrefillCache()
-        hidden, keys = self.stage(embeddings[0], positions[0], cache)
-        self.layout.write(self, cache.rows)
-        return hidden[None], keys[None]
-
-
-class HeadDecode(nn.Module):
-    """`head` over one token."""
-
-    def __init__(self, stage: HeadStage, layout: Layout) -> None:
-        super().__init__()
-        self.stage, self.layout = stage, layout
-        layout.add_to(self)
-
-    def forward(self, embeddings: Tensor, positions: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, 1, D), (1, 1), (1,) -> (1, 1, D), (1, 1, Dk)."""
-        cache = self.layout.decode_cache(self, slot)
-        hidden, keys = self.stage(embeddings[0], positions[0], cache)
-        self.layout.write(self, cache.rows, slot)
-        return hidden[None], keys[None]
-
-
-class TailPrefill(nn.Module):
-    """`tail` over a whole prompt; the last real token is told, for padding follows it."""
-
-    def __init__(self, stage: TailStage, layout: Layout) -> None:
-        super().__init__()
-        self.stage, self.layout = stage, layout
-        layout.add_to(self)
-
-    def forward(self, hidden: Tensor, positions: Tensor, last: Tensor) -> Tensor:
-        """(1, S, D), (1, S), (1,) -> (1, V)."""
-        cache = PrefillCache()
-        rows = self.stage.decoder(hidden[0], positions[0], cache)
-        self.layout.write(self, cache.rows)
-        return _logits(self.stage, rows.index_select(0, last))
-
-
-class TailDecode(nn.Module):
-    """`tail` over one token."""
-
-    def __init__(self, stage: TailStage, layout: Layout) -> None:
-        super().__init__()
-        self.stage, self.layout = stage, layout
-        layout.add_to(self)
-
-    def forward(self, hidden: Tensor, positions: Tensor, slot: Tensor) -> Tensor:
-        """(1, 1, D), (1, 1), (1,) -> (1, V)."""
-        cache = self.layout.decode_cache(self, slot)
-        row = self.stage.decoder(hidden[0], positions[0], cache)
-        self.layout.write(self, cache.rows, slot)
-        return _logits(self.stage, row)
-
-
-class Embed(nn.Module):
-    """`embed` with a leading dimension of one."""
+class Batched(nn.Module):
+    """A stage that takes and gives rows with a leading dimension of one."""
 
     def __init__(self, stage: nn.Module) -> None:
         super().__init__()
         self.stage = stage
 
-    def forward(self, token_ids: Tensor) -> Tensor:
-        """(1, S) -> (1, S, D)."""
-        return self.stage(token_ids)  # type: ignore[no-any-return]
+    def forward(self, values: Tensor) -> Tensor:  # (1, S, ...) -> (1, S, ...)
+        """Returns the stage's output."""
+        output: Tensor = self.stage(values[0])
+        return output[None]
 
 
-def _logits(stage: TailStage, row: Tensor) -> Tensor:
-    logits: Tensor = stage.lm_head(stage.norm(row))
-    return logits
+class DecoderPrefill(nn.Module):
+    """A decoder stage over a whole prompt, which may be padded at its end."""
+
+    def __init__(self, stage: DecoderStage, layout: Layout) -> None:
+        super().__init__()
+        self.stage, self.layout = stage, layout
+        layout.add_to(self)
+
+    def forward(self, rows: Tensor, positions: Tensor, last_row: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(1, S, D), (1, S), index (1,) of the last real token -> the stage's outputs with a leading one."""
+        cache = PrefillCache()
+        if last_row is None:
+            outputs = self.stage(rows[0], positions[0], cache)
+        else:
+            hidden = self.stage.hidden(rows[0], positions[0], cache)
+            outputs = (self.stage.logits(hidden.index_select(0, last_row))[0],)
+        self.layout.write(self, cache.rows)
+        return tuple(output[None] for output in outputs)
+
+
+class DecoderDecode(nn.Module):
+    """A decoder stage over one token behind `past_tokens` others."""
+
+    def __init__(self, stage: DecoderStage, layout: Layout) -> None:
+        super().__init__()
+        self.stage, self.layout = stage, layout
+        layout.add_to(self)
+
+    def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor) -> tuple[Tensor, ...]:
+        """(1, 1, D), (1, 1), (1,) -> the stage's outputs with a leading one."""
+        cache = self.layout.decode_cache(self, past_tokens)
+        outputs = self.stage(rows[0], positions[0], cache)
+        self.layout.write(self, cache.rows, past_tokens)
+        return tuple(output[None] for output in outputs)
 
 
 def capture(
-    staged: StagedModel, name: str, tokens: int | None, *, layout: Layout | None, unrolled: bool
-) -> Captured:  # fmt: skip
-    """One function of the stage of that name; errors are `CaptureError`.
+    entry: StageEntry, inputs: tuple[Input, ...], function: Function, *, layout: Layout | None, unrolled: bool
+) -> Captured:
+    """Returns one function of a stage, which takes those inputs. Raises `CaptureError`.
 
-    `tokens` 1 is decode, None the only length there is; `layout` is that of the caches, if the stage has any.
+    `layout` is that of the caches, if the stage has any.
     """
+    examples = {tensor.name: _example(tensor, function.tokens) for tensor in inputs}
     try:
         with torch.no_grad():
-            if layout is not None and tokens is not None:
-                return _decoder(staged, name, tokens, layout)
-            if name == "embed":
-                return _program(Embed(staged.embed), {"token_ids": _indices(tokens)}, ("embeddings",))
-            return _vision(staged) if name == "vision" else _prune(staged, unrolled)
+            if layout is not None:
+                return _decoder(entry, examples, function, layout)
+            if isinstance(entry.module, Pruner):
+                return capture_pruner(entry.module, examples, unrolled=unrolled)
+            module = Batched(entry.module) if entry.declared.role == "embed" else entry.module
+            return _program(module, examples, entry.output_names)
     except Exception as cause:
-        raise CaptureError(name, cause) from cause
+        raise CaptureError(entry.name, cause) from cause
 
 
-def _vision(staged: StagedModel) -> Captured:
-    """One image of the tower's size."""
-    pixels = torch.zeros(1, 3, *staged.adapter.image_size_px)
-    return _program(staged.vision, {"pixels": pixels}, ("visual",))
+def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: bool) -> Captured:
+    """Returns a pruner: N tokens in, K out."""
+    tokens = next(iter(examples.values())).shape[0]
+    if tokens <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
+        pruner, examples = FixedPruner(range(tokens), pruner.settings), {"hidden": examples["hidden"]}
+    with selecting_at_once(pruner, unrolled=unrolled):
+        return _program(pruner, examples, ("kept", "fused", "rank"))
 
 
-def _prune(staged: StagedModel, unrolled: bool) -> Captured:
-    text = staged.adapter.text_model
-    widths = (text.hidden_size, text.kv_heads * text.head_dim)
-    return capture_pruner(staged.prune, staged.adapter.grid, widths, unrolled=unrolled)
-
-
-def capture_pruner(pruner: Pruner, grid: tuple[int, int], widths: tuple[int, int], *, unrolled: bool) -> Captured:
-    """N tokens in, K out; `widths` are those of hidden states and keys."""
-    generator = torch.Generator().manual_seed(0)
-    hidden, keys = (torch.randn(grid[0] * grid[1], width, generator=generator) for width in widths)
-    if grid[0] * grid[1] <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
-        pruner = FixedPruner(range(grid[0] * grid[1]), pruner.settings)
-    with selecting_at_once(pruner, grid=grid, unrolled=unrolled):
-        return _program(pruner, {"hidden": hidden, "keys": keys}, ("kept", "fused", "order"))
-
-
-def _decoder(staged: StagedModel, name: str, tokens: int, layout: Layout) -> Captured:
+def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: Layout) -> Captured:
     """Prefill of so many tokens, or decode of one."""
-    stage: HeadStage | TailStage = staged.modules()[name]  # type: ignore[assignment]
-    first, outputs = ("embeddings", ("hidden", "keys")) if name == "head" else ("hidden", ("logits",))
-    rows = torch.zeros(1, tokens, staged.adapter.text_model.hidden_size)
-    inputs = {first: rows, "positions": _indices(tokens)}
-    if tokens == 1:
-        inputs["slot"] = torch.zeros(1, dtype=torch.int32)
-    elif name == "tail":
-        inputs["last"] = torch.zeros(1, dtype=torch.int32)
-    module = _MODULES[name, tokens == 1](stage, layout)
-    with from_table(stage.decoder, layout.capacity_tokens):
-        return _program(module, inputs, outputs, layout)
+    stage = entry.decoder
+    module = (DecoderDecode if function.phase == "decode" else DecoderPrefill)(stage, layout)
+    with from_table(stage, layout.capacity_tokens):
+        return _program(module, examples, entry.output_names, layout)
 
 
-_MODULES: Mapping[tuple[str, bool], Callable[..., nn.Module]] = {
-    ("head", False): HeadPrefill,
-    ("head", True): HeadDecode,
-    ("tail", False): TailPrefill,
-    ("tail", True): TailDecode,
-}
-
-
-def _indices(tokens: int | None) -> Tensor:
-    return torch.zeros(1, tokens or 1, dtype=torch.int32)
+def _example(tensor: Input, tokens: int | None) -> Tensor:
+    """An example in the graph's shape: distinct features for a pruner, zeros for what is only captured."""
+    shape = [size if isinstance(size, int) else tokens or 1 for size in tensor.in_graph]
+    if tensor.dtype == "int32":
+        return torch.zeros(shape, dtype=torch.int32)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _program(
-    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], layout: Layout | None = None
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...], layout: Layout | None = None
 ) -> Captured:
     states = {} if layout is None else dict.fromkeys(layout.names, layout.shape)
     program = torch.export.export(module.eval(), tuple(inputs.values()), strict=False)

@@ -1,13 +1,15 @@
 """What the manifest says of a stage, and what it advises."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from vlmprune_export.backends.coreml.cache import Layout
-from vlmprune_export.staged import StagedModel
-from vlmprune_runtime.schema import Cache, Function, Stage, Tensor
+from vlmprune_export.backends.coreml.lengths import Function
+from vlmprune_export.stage_table import PAST_TOKENS, StageEntry
+from vlmprune_runtime.schema import Cache, Graph, Input, Stage, Tensor
 
-TOKENS = "tokens"
+LAST_ROW = "last_row"
+T = TypeVar("T", bound=Tensor)
 
 
 class Placement(NamedTuple):
@@ -20,76 +22,66 @@ class Placement(NamedTuple):
 PLACEMENTS = {
     "vision": Placement("CPU_AND_NE", "static fp16 convolution, matrices and layer norms: the Neural Engine takes all"),
     "embed": Placement("CPU_ONLY", "one table lookup: nothing to gain elsewhere"),
-    "head": Placement("CPU_AND_GPU", "RMS norms are fp32, which the Neural Engine does not compute"),
+    "decoder": Placement("CPU_AND_GPU", "RMS norms are fp32, which the Neural Engine does not compute"),
     "prune": Placement("CPU_ONLY", "fp32 loop of small steps: selection must not be rounded, and each step waits"),
-    "tail": Placement("CPU_AND_GPU", "RMS norms are fp32, which the Neural Engine does not compute"),
 }
 
 
+def declare(entry: StageEntry) -> Stage:
+    """Returns the stage with the tensors that its functions take: int32 indices, leading ones, the last row's index."""
+    inputs = [_batched(_int32(tensor)) for tensor in entry.declared.inputs]
+    if entry.declared.output("logits"):
+        inputs.append(Input(name=LAST_ROW, dtype="int32", shape=(1,), source="sequence.last_row"))
+    outputs = [_batched(_int32(tensor)) for tensor in entry.declared.outputs]
+    return entry.declared.model_copy(update={"inputs": tuple(inputs), "outputs": tuple(outputs)})
+
+
+def inputs_of(stage: Stage, function: Function) -> tuple[Input, ...]:
+    """Returns what a function takes: a prefill the last row's index, a decode the number of past tokens."""
+    absent = {"prefill": PAST_TOKENS, "decode": LAST_ROW}.get(function.phase)
+    return tuple(tensor for tensor in stage.inputs if tensor.name != absent)
+
+
 def describe(
-    staged: StagedModel, package: Path, functions: tuple[Function, ...], quantisation: str, layout: Layout | None
+    stage: Stage, package: Path, functions: tuple[Function, ...], quantisation: str, layout: Layout | None
 ) -> Stage:
-    """The stage as every engine offers it; how long its functions really are stands in `functions`."""
-    name = package.stem
-    inputs, outputs = signature(staged, name)
-    return Stage(
-        file=package.name,
-        data=tuple(
-            sorted(path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file())
-        ),
-        inputs=inputs,
-        outputs=outputs,
-        cache=None if layout is None else _cache(layout),
-        quantisation=quantisation,  # type: ignore[arg-type]
-        functions=functions,
-        compute_units=PLACEMENTS[name].units,  # type: ignore[arg-type]
-        compute_units_reason=PLACEMENTS[name].reason,
-    )
-
-
-def signature(staged: StagedModel, name: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Tensors that go in and come out, without padding and leading ones."""
-    text, (height, width) = staged.adapter.text_model, staged.adapter.grid
-    visual, hidden, keys = height * width, text.hidden_size, text.kv_heads * text.head_dim
-    keep = staged.keep
-    steps = (_integers("positions", TOKENS), _integers("past_tokens", 1))
-    table = {
-        "vision": ((_floats("pixels", 1, 3, *staged.adapter.image_size_px),), (_floats("visual", visual, hidden),)),
-        "embed": ((_integers("token_ids", TOKENS),), (_floats("embeddings", TOKENS, hidden),)),
-        "head": (
-            (_floats("embeddings", TOKENS, hidden), *steps),
-            (_floats("hidden", TOKENS, hidden), _floats("keys", TOKENS, keys)),
-        ),
-        "prune": (
-            (_floats("hidden", visual, hidden), _floats("keys", visual, keys)),
-            (_integers("kept", keep), _floats("fused", keep, hidden), _integers("order", keep)),
-        ),
-        "tail": ((_floats("hidden", TOKENS, hidden), *steps), (_floats("logits", text.vocab_size),)),
+    """Returns the declared stage with its functions and files."""
+    files = (path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file())
+    update = {
+        "graphs": tuple(_graph(stage, package, function) for function in functions),
+        "data": tuple(sorted(files)),
+        "cache": None if layout is None else _cache(stage.cache, layout),
+        "quantisation": quantisation,
+        "compute_units": PLACEMENTS[stage.role].units,
+        "compute_units_reason": PLACEMENTS[stage.role].reason,
     }
-    return table[name]
+    return stage.model_copy(update=update)
 
 
-def _files(package: Path) -> tuple[str, ...]:
-    inside = (path for path in package.rglob("*") if path.is_file())
-    return tuple(sorted(path.relative_to(package.parent).as_posix() for path in inside))
+def _graph(stage: Stage, package: Path, function: Function) -> Graph:
+    names = tuple(tensor.name for tensor in inputs_of(stage, function))
+    return Graph(
+        file=package.name, entry=function.name, phase=function.phase, tokens=function.tokens, inputs=names
+    )  # fmt: skip
 
 
-def _cache(layout: Layout) -> Cache:
-    """Rows of the two states, which are (layers, kv_heads, capacity, head_dim)."""
-    names = tuple(f"{state}.{row}" for row in range(len(layout.layers)) for state in layout.names)
-    return Cache(
-        layers=len(layout.layers),
-        kv_heads=layout.kv_heads,
-        head_dim=layout.head_dim,
-        dtype="float16",
-        inputs=names,
-        outputs=names,
-    )
+def _cache(declared: Cache | None, layout: Layout) -> Cache | None:
+    """Two states, of all keys and of all values of the stage."""
+    update = {
+        "owner": "state",
+        "dtype": "float16",
+        "layout": ("layers", "kv_heads", "capacity", "head_dim"),
+        "capacity_tokens": layout.capacity_tokens,
+        "states": layout.names,
+    }
+    return declared and declared.model_copy(update=update)
 
 
-def _floats(name: str, *shape: int | str) -> Tensor:
-    return Tensor(name=name, dtype="float32", shape=shape)
+def _int32(tensor: T) -> T:
+    return tensor.model_copy(update={"dtype": "int32"}) if tensor.dtype == "int64" else tensor
 
 
-def _integers(name: str, *shape: int | str) -> Tensor:
-    return Tensor(name=name, dtype="int32", shape=shape)
+def _batched(tensor: T) -> T:
+    """With a leading one in the graph where the tensor has tokens, or is a row of logits."""
+    batched = "tokens" in tensor.shape or tensor.name == "logits"
+    return tensor.model_copy(update={"graph_shape": (1, *tensor.shape)}) if batched else tensor

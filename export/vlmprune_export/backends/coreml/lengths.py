@@ -1,53 +1,66 @@
 """Which lengths the functions of a package have: Core ML must know them beforehand."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.schema import Function
+from vlmprune_runtime.schema import Pipeline
+from vlmprune_runtime.schema.stage import Phase
 
 DEFAULT_TEXT_TOKENS = (64, 256)
 """Text tokens around an image that a prefill has room for; what is shorter is padded."""
 
 
-def text_lengths(wish: str | None, visual_tokens: int, context_tokens: int) -> tuple[int, ...]:
-    """Ascending text lengths from `64,256`, none longer than the context leaves room for.
+class Function(NamedTuple):
+    """One function of a package: its name, what it is for, and its fixed number of tokens, None where it has none."""
+
+    name: str
+    phase: Phase
+    tokens: int | None = None
+
+
+DECODE = Function("decode", "decode", 1)
+MAIN = Function("main", "any")
+
+
+def text_lengths(requested: str | None, visual_tokens: int, context_tokens: int) -> tuple[int, ...]:
+    """Returns text lengths from `64,256`, ascending, none longer than the context leaves room for.
 
     >>> text_lengths("256,64", 576, 1024), text_lengths(None, 49, 96)
     ((64, 256), (47,))
     """
     room = context_tokens - visual_tokens
-    wished = DEFAULT_TEXT_TOKENS if wish is None else _whole_numbers(wish)
-    return tuple(sorted({min(length, room) for length in wished}))
+    lengths = DEFAULT_TEXT_TOKENS if requested is None else _whole_numbers(requested)
+    return tuple(sorted({min(length, room) for length in lengths}))
 
 
 def prefill_functions(prefix: str, rows: int, texts: Sequence[int]) -> tuple[Function, ...]:
-    """One function per text length, the shortest without a number in its name; `rows` are its other tokens.
+    """Returns a function per text length, the shortest without a number in its name; `rows` are its other tokens.
 
     >>> [(one.name, one.tokens) for one in prefill_functions("prefill", 576, (64, 256))]
     [('prefill', 640), ('prefill_256', 832)]
     """
     names = [prefix, *(f"{prefix}_{text}" for text in texts[1:])]
-    return tuple(
-        Function(name=name, phase="prefill", tokens=rows + text) for name, text in zip(names, texts, strict=True)
-    )
+    return tuple(Function(name, "prefill", rows + text) for name, text in zip(names, texts, strict=True))
 
 
-DECODE = Function(name="decode", phase="decode", tokens=1)
-MAIN = Function(name="main", phase="any")
+def functions_of(pipeline: Pipeline, name: str, texts: Sequence[int]) -> tuple[Function, ...]:
+    """Returns the functions of a stage; the first is the package's default.
 
-
-def functions_of(stage: str, visual_tokens: int, keep: int, texts: Sequence[int]) -> tuple[Function, ...]:
-    """The functions of a stage; the first is the package's default."""
-    if stage in ("vision", "prune"):
+    A stage behind a cut has prefills for the pruned sequence and for the full one.
+    """
+    if pipeline.stage(name).role in ("vision", "prune"):
         return (MAIN,)
-    if stage in ("embed", "head"):
-        return (*prefill_functions("prefill", visual_tokens, texts), DECODE)
-    pruned = prefill_functions("prefill_pruned", keep, texts)
-    return (*pruned, *prefill_functions("prefill_full", visual_tokens, texts), DECODE)
+    grid = pipeline.grids[0]
+    before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
+    if pipeline.stage(name).role == "embed" or not before:
+        return (*prefill_functions("prefill", grid.visual_tokens, texts), DECODE)
+    pruned = prefill_functions("prefill_pruned", grid.keep[before - 1], texts)
+    return (*pruned, *prefill_functions("prefill_full", grid.visual_tokens, texts), DECODE)
 
 
-def _whole_numbers(wish: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in wish.split(",")]
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 32768 for part in parts):
-        raise BadRequest(f"text tokens: got {wish!r}; allowed: whole numbers from 1 to 32768 with commas, like 64,256")
+        raise BadRequest(f"text tokens: got {text!r}; allowed: whole numbers from 1 to 32768 with commas, like 64,256")
     return tuple(map(int, parts))

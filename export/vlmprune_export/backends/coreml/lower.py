@@ -12,14 +12,15 @@ from vlmprune_export.backends.coreml.cache import Layout, layout_of
 from vlmprune_export.backends.coreml.capture import capture
 from vlmprune_export.backends.coreml.compress import PLANS, compress
 from vlmprune_export.backends.coreml.convert import TARGETS, convert, quiet
-from vlmprune_export.backends.coreml.describe import describe
+from vlmprune_export.backends.coreml.describe import declare, describe, inputs_of
 from vlmprune_export.backends.coreml.lengths import functions_of, text_lengths
 from vlmprune_export.backends.coreml.lint import lint
 from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
+from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError, VlmPruneError
-from vlmprune_runtime.schema import STAGES, Stage
+from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -61,10 +62,10 @@ def lower(
     `head_bits` "16" leaves the weights of `head` as they are when the others are quantised.
     """
     plan = {name: kind for name, kind in PLANS[quantisation].items() if name != "head" or head_bits == "8"}
-    texts = text_lengths(text_tokens, _visual_tokens(staged), context_tokens)
+    texts = text_lengths(text_tokens, staged.pipeline.visual_tokens, context_tokens)
     settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan)
     stages = {}
-    for name in STAGES:
+    for name in staged.stages:
         stages[name] = _lower_stage(staged, name, folder, settings, report)
     return stages
 
@@ -76,37 +77,34 @@ def versions() -> dict[str, str]:
 
 
 def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings, report: Report) -> Stage:
-    functions = functions_of(name, _visual_tokens(staged), staged.keep, settings.texts)
-    layout = _layout(staged, name, settings.context_tokens)
+    entry, declared = staged.stages[name], declare(staged.stages[name])
+    functions = functions_of(staged.pipeline, name, settings.texts)
+    layout = _layout(staged, entry, settings.context_tokens)
     package = folder / f"{name}.mlpackage"
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".functions-") as scratch:
         saved = {function.name: Path(scratch) / f"{function.name}.mlpackage" for function in functions}
         for function in functions:
             report(name if len(functions) == 1 else f"{name}: {function.name}")
             with quiet():
-                captured = capture(staged, name, function.tokens, layout=layout, unrolled=settings.unrolled)
+                inputs = inputs_of(declared, function)
+                captured = capture(entry, inputs, function, layout=layout, unrolled=settings.unrolled)
             with _lowering(name):
-                model = convert(captured, half=settings.half and name != "prune", deployment=settings.deployment)
+                half = settings.half and declared.role != "prune"
+                model = convert(captured, half=half, deployment=settings.deployment)
                 save_function(compress(model, name, settings.plan.get(name)), saved[function.name])
         with _lowering(name):
             join(saved, package)
             name_items(package)
             lint(package)
-    stage = describe(staged, package, functions, settings.plan.get(name, "none"), layout)
+    stage = describe(declared, package, functions, settings.plan.get(name, "none"), layout)
     annotate(package, stage, staged, settings.context_tokens)
     return stage
 
 
-def _layout(staged: StagedModel, name: str, context_tokens: int) -> Layout | None:
-    if name not in ("head", "tail"):
+def _layout(staged: StagedModel, entry: StageEntry, context_tokens: int) -> Layout | None:
+    if entry.declared.cache is None:
         return None
-    stage = staged.head if name == "head" else staged.tail
-    return layout_of(name, stage, staged.adapter.text_model, context_tokens)
-
-
-def _visual_tokens(staged: StagedModel) -> int:
-    height, width = staged.adapter.grid
-    return height * width
+    return layout_of(entry.name, entry.decoder, staged.family.text_model, context_tokens)
 
 
 @contextlib.contextmanager

@@ -7,28 +7,27 @@ from typing import Any
 from vlmprune_export.backends.coreml.convert import ct
 from vlmprune_export.backends.coreml.package import SPEC
 from vlmprune_export.staged import StagedModel
-from vlmprune_runtime.schema import Function, Stage
+from vlmprune_runtime.schema import Graph, Stage
 
 STAGES = {
     "vision": "Pixels to visual embeddings: tower and projector.",
     "embed": "Token ids to embeddings.",
-    "head": "Decoder layers before pruning, with their KV cache as states.",
+    "decoder": "Decoder layers, with their KV cache as states; the last ones with norm and language-model head.",
     "prune": "Which visual tokens stay, chosen in fp32, and their rows with the others' mixed in.",
-    "tail": "Decoder layers after pruning, final norm and language-model head, with their KV cache as states.",
 }
 TENSORS = {
     "pixels": "One image, channels first, scaled and normalised as bundle.json says.",
-    "visual": "Embeddings of the image's patches, row by row over the grid.",
+    "features": "Embeddings of the image's patches, row by row over the grid.",
     "token_ids": "Token ids, padded with 0 at the end.",
     "embeddings": "Rows of the text model's input, padded at the end.",
     "positions": "Place of each token in the unpruned sequence; any valid place for padding.",
-    "last": "Index of the last real token.",
-    "slot": "Tokens in the cache; the new one is written behind them.",
+    "last_row": "Index of the last real token.",
+    "past_tokens": "Tokens in the cache; the new one is written behind them.",
     "hidden": "Rows of the residual stream.",
     "keys": "Keys after rotary embedding of the last layer before pruning, all heads side by side.",
     "kept": "Visual tokens that stay, ascending.",
     "fused": "Their rows after aggregation.",
-    "order": "For each of them, the place at which it was chosen.",
+    "rank": "For each of them, the rank at which it was chosen, from 0.",
     "logits": "Scores of the next token.",
 }
 
@@ -39,7 +38,7 @@ def annotate(package: Path, stage: Stage, staged: StagedModel, context_tokens: i
     model = ct.proto.Model_pb2.Model()
     model.ParseFromString((package / SPEC).read_bytes())
     told = model.description
-    told.metadata.shortDescription = describe_functions(name, stage.functions)
+    told.metadata.shortDescription = describe_functions(stage)
     for side in (told, *told.functions):
         for tensor in (*side.input, *side.output):
             tensor.shortDescription = TENSORS[tensor.name]
@@ -51,33 +50,33 @@ def annotate(package: Path, stage: Stage, staged: StagedModel, context_tokens: i
     (package / SPEC).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def describe_functions(name: str, functions: tuple[Function, ...]) -> str:
-    """The stage in one sentence, and one for each function.
+def describe_functions(stage: Stage) -> str:
+    """Returns the stage in one sentence, and one for each function."""
+    return " ".join([STAGES[stage.role], *map(_sentence, stage.graphs)])
 
-    >>> describe_functions("embed", (Function(name="decode", phase="decode", tokens=1),))
-    'Token ids to embeddings. decode: one token.'
+
+def _sentence(graph: Graph) -> str:
+    """A function in one sentence.
+
+    >>> _sentence(Graph(file="embed.mlpackage", entry="decode", phase="decode", tokens=1))
+    'decode: one token.'
     """
-    return " ".join([STAGES[name], *map(_sentence, functions)])
-
-
-def _sentence(function: Function) -> str:
-    if function.phase == "any":
-        return f"{function.name}: the only function."
-    if function.phase == "decode":
-        return f"{function.name}: one token."
-    return f"{function.name}: a prompt of up to {function.tokens} tokens, padded at the end."
+    if graph.phase == "any":
+        return f"{graph.entry}: the only function."
+    if graph.phase == "decode":
+        return f"{graph.entry}: one token."
+    return f"{graph.entry}: a prompt of up to {graph.tokens} tokens, padded at the end."
 
 
 def user_defined(name: str, stage: Stage, staged: StagedModel, context_tokens: int) -> dict[str, str]:
     """What `bundle.json` says of the stage, of the pruner and of the context, as JSON texts."""
-    height, width = staged.adapter.grid
-    options = staged.options
+    pipeline = staged.pipeline
     pruner: dict[str, Any] = {
-        "method": options.method,
-        "layer": options.layer,
-        "visual_tokens": height * width,
-        "keep": staged.keep,
-        "settings": staged.pruner_settings(),
+        "method": staged.method,
+        "layer": pipeline.layer,
+        "visual_tokens": pipeline.visual_tokens,
+        "keep": pipeline.keep,
+        "settings": staged.settings(),
     }
     return {
         "name": name,

@@ -51,12 +51,13 @@ def _(
 
 
 @contextmanager
-def selecting_at_once(pruner: Pruner, *, grid: tuple[int, int], unrolled: bool) -> Iterator[None]:
+def selecting_at_once(pruner: Pruner, *, unrolled: bool) -> Iterator[None]:
     """Within, a VLM-Pruner calls the operator instead of writing the selection out."""
     if not isinstance(pruner, VlmPruner):
         yield
         return
     settings, keep = pruner.settings, pruner.keep
+    grid = pruner.grid.shape
     batch = min(settings.batch, grid[0] * grid[1])
 
     def composite(unit: Tensor, pivots: Tensor) -> Tensor:

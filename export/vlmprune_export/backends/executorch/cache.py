@@ -13,7 +13,7 @@ import executorch.extension.llm.custom_ops.custom_ops  # noqa: F401 - registers 
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.stages import HeadStage, TailStage
+from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.schema import TextModel
 
 Buffers = Mapping[int, tuple[Tensor, Tensor]]
@@ -26,6 +26,7 @@ class SdpaCache:
         """Per layer a key and a value buffer (1, capacity, kv_heads, head_dim)."""
         self.buffers, self.start = buffers, start
         self.new_keys: Tensor | None = None
+        self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Nothing to store yet: `attend` writes the buffers."""
@@ -44,27 +45,27 @@ class SdpaCache:
 
 
 class CachedStage(nn.Module):
-    """`head` or `tail` as the one owner of its cache buffers."""
+    """A decoder stage as the one owner of its cache buffers."""
 
-    def __init__(self, stage: HeadStage | TailStage, text: TextModel, capacity_tokens: int) -> None:
+    def __init__(self, stage: DecoderStage, text: TextModel, capacity_tokens: int) -> None:
         super().__init__()
         self.stage, self.capacity_tokens = stage, capacity_tokens
         shape = (1, capacity_tokens, text.kv_heads, text.head_dim)
-        for index in stage.decoder.layer_indices:
+        for index in stage.layer_indices:
             self.register_buffer(f"key_{index}", torch.zeros(shape))
             self.register_buffer(f"value_{index}", torch.zeros(shape))
 
-    def forward(self, hidden: Tensor, positions: Tensor, past_tokens: Tensor) -> Any:  # (S, D), (S,), (1,)
-        """The stage's outputs."""
+    def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor) -> Any:  # (S, D), (S,), (1,)
+        """Returns the stage's outputs."""
         start: Any = past_tokens[0].item()  # symbolic while capturing: int() would ask for its value
         torch._check_is_size(start)
         torch._check(start < self.capacity_tokens)
-        torch._check(start + hidden.shape[0] <= self.capacity_tokens)
-        return self.stage(hidden, positions, SdpaCache(self.layer_buffers(), start))
+        torch._check(start + rows.shape[0] <= self.capacity_tokens)
+        return self.stage(rows, positions, SdpaCache(self.layer_buffers(), start))
 
     def layer_buffers(self) -> Buffers:
-        """Key and value buffer of each layer."""
+        """Returns key and value buffer of each layer."""
         return {
             index: (self.get_buffer(f"key_{index}"), self.get_buffer(f"value_{index}"))
-            for index in self.stage.decoder.layer_indices
+            for index in self.stage.layer_indices
         }

@@ -7,8 +7,8 @@ from vlmprune_export.staged import StagedModel
 
 def constant_methods(staged: StagedModel, context_tokens: int) -> dict[str, Any]:
     """Values by method name."""
-    model: Any = staged.adapter.model
-    text = staged.adapter.text_model
+    model: Any = staged.family.model
+    text = staged.family.text_model
     constants = {
         "get_max_seq_len": context_tokens,
         "get_max_context_len": context_tokens,

@@ -4,10 +4,10 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from executorch.exir import (
     EdgeCompileConfig,
@@ -19,15 +19,16 @@ from executorch.exir.passes import MemoryPlanningPass
 from torch.export import ExportedProgram
 
 from vlmprune_export.backends import Report
-from vlmprune_export.backends.executorch.capture import Captured, capture
+from vlmprune_export.backends.executorch.capture import capture
 from vlmprune_export.backends.executorch.constants import constant_methods
 from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, backend_kind, delegated_fraction
 from vlmprune_export.backends.executorch.quantise import PLANS, quantised
 from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
 from vlmprune_export.backends.executorch.stock import capture_stock
+from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError
-from vlmprune_runtime.schema import STAGES, Lowering, Stage
+from vlmprune_runtime.schema import Cache, Graph, Lowering, Stage
 
 QUANTISATIONS = tuple(PLANS)
 OPTIONS: Mapping[str, tuple[str, ...]] = {"backend": (*BACKENDS, *REFUSED), "stock": ("no", "yes")}
@@ -49,16 +50,18 @@ def lower(
     With `stock` "yes" also `stock.pte`, see `vlmprune_export.backends.executorch.stock`.
     """
     kind, plan = backend_kind(backend, quantised=bool(PLANS[quantisation])), PLANS[quantisation]
-    captured = {}
-    for name in STAGES:
+    programs: dict[str, ExportedProgram] = {}
+    for name, entry in staged.stages.items():
         report(name)
         with quantised(staged, name, plan.get(name)), _quiet():
-            captured[name] = capture(staged, name, context_tokens)
+            for nth, module in enumerate(entry.modules):
+                programs[method_name(name, nth)] = capture(staged, entry, module, context_tokens)
     report(f"all stages to {backend}")
     constants = constant_methods(staged, context_tokens)
-    programs = {name: stage.program for name, stage in captured.items()}
-    program, shares = lower_programs(programs, kind.for_stages(), constants, backend, folder / FILE)
-    stages = {name: _stage(name, captured[name], program, backend, shares[name], plan) for name in STAGES}
+    partitioners = {name: kind.partitioners_of(name) for name in programs}
+    program, shares = lower_programs(programs, partitioners, constants, backend, folder / FILE)
+    lowered = _Lowered(program, shares, backend, context_tokens)
+    stages = {name: _stage(entry, lowered, plan.get(name, "none")) for name, entry in staged.stages.items()}
     if stock == "yes":
         report(f"the stock layout to {backend}")
         with _quiet():
@@ -105,26 +108,52 @@ def _backend_config() -> ExecutorchBackendConfig:
     return ExecutorchBackendConfig(memory_planning_pass=planning, emit_mutable_buffer_names=True)
 
 
-def _stage(
-    name: str,
-    captured: Captured,
-    program: ExecutorchProgramManager,
-    backend: str,
-    share: float,
-    plan: Mapping[str, str],
-) -> Stage:
-    [method] = (found for found in program.executorch_program.execution_plan if found.name == name)
-    lowering = Lowering(
-        backend=backend,
-        delegates=tuple(sorted({delegate.id for delegate in method.delegates})),
-        delegated_fraction=round(share, 4),
-        operators=tuple(sorted({_operator_name(operator) for operator in method.operators})),
-        status="runnable" if BACKENDS[backend].runnable else "lowered, not run",
+class _Lowered(NamedTuple):
+    """The program of all methods, each method's share of delegated operators, by which backend, with which caches."""
+
+    program: ExecutorchProgramManager
+    shares: Mapping[str, float]
+    backend: str
+    context_tokens: int
+
+
+def method_name(stage: str, grid: int) -> str:
+    """The method of a stage for a grid; stages that serve every grid have the first's.
+
+    >>> method_name("vision", 0), method_name("vision", 2)
+    ('vision', 'vision_2')
+    """
+    return f"{stage}_{grid}" if grid else stage
+
+
+def _stage(entry: StageEntry, lowered: _Lowered, kind: str) -> Stage:
+    several = len(entry.modules) > 1
+    names = [method_name(entry.name, nth) for nth in range(len(entry.modules))]
+    graphs = tuple(Graph(file=FILE, entry=name, grid=nth if several else None) for nth, name in enumerate(names))
+    update = {
+        "graphs": graphs,
+        "cache": _cache(entry.declared.cache, lowered.context_tokens),
+        "quantisation": kind,
+        "lowering": _lowering_report(names, lowered),
+    }
+    return entry.declared.model_copy(update=update)
+
+
+def _cache(declared: Cache | None, context_tokens: int) -> Cache | None:
+    layout = ("batch", "capacity", "kv_heads", "head_dim")
+    return declared and declared.model_copy(update={"capacity_tokens": context_tokens, "layout": layout})
+
+
+def _lowering_report(names: Sequence[str], lowered: _Lowered) -> Lowering:
+    """How the methods of a stage were divided."""
+    methods = [plan for plan in lowered.program.executorch_program.execution_plan if plan.name in names]
+    return Lowering(
+        backend=lowered.backend,
+        delegates=tuple(sorted({delegate.id for method in methods for delegate in method.delegates})),
+        delegated_fraction=round(min(lowered.shares[name] for name in names), 4),
+        operators=tuple(sorted({_operator_name(operator) for method in methods for operator in method.operators})),
+        status="runnable" if BACKENDS[lowered.backend].runnable else "lowered, not run",
     )
-    kind: Any = plan.get(name, "none")
-    return Stage(
-        file=FILE, inputs=captured.inputs, outputs=captured.outputs, quantisation=kind, lowering=lowering
-    )  # fmt: skip
 
 
 def _operator_name(operator: Any) -> str:

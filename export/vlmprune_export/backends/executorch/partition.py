@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from torch.fx import GraphModule, Node
 
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.schema import STAGES
 
 
 class DelegateKind(NamedTuple):
@@ -21,9 +20,9 @@ class DelegateKind(NamedTuple):
     quantised: bool = False
     loops: bool = True
 
-    def for_stages(self) -> dict[str, list[Any]]:
-        """Partitioners of each stage."""
-        return {name: self.partitioners() if self.loops or name != "prune" else [] for name in STAGES}
+    def partitioners_of(self, method: str) -> list[Any]:
+        """Returns the partitioners of a method; a prune stage may be left to the runtime's own kernels."""
+        return self.partitioners() if self.loops or not method.startswith("prune") else []
 
 
 def _xnnpack() -> list[Any]:

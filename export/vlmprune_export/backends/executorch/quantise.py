@@ -18,6 +18,7 @@ from torchao.quantization.quant_primitives import MappingType
 from torchao.utils import unwrap_tensor_subclass
 
 from vlmprune_export.grids import BlockGrid, QuantisationGrid
+from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 
 GROUP = 32  # XNNPACK's block must be a multiple of it; 64 and 128 do not divide a width of 576 or 960
@@ -38,31 +39,41 @@ FITTED: Mapping[str, QuantisationGrid] = {"8da4w": BlockGrid(GROUP, lowest=-8)}
 
 @contextmanager
 def quantised(staged: StagedModel, name: str, kind: str | None) -> Iterator[None]:
-    """Within, the stage's linear layers (or its embedding) are quantised."""
-    stage, swapped = staged.modules()[name], []
+    """Within, the stage's linear layers (or its embedding) are quantised, wherever the model refers to them."""
+    swapped: list[tuple[nn.Module, str, nn.Module]] = []
     if kind is not None:
-        swapped = [(parent, child, getattr(parent, child)) for parent, child in _places(staged, stage)]
+        layers = _layers(staged.stages[name])
+        roots = (staged.family.model, staged.stages[name].module)
+        swapped = [place for root in roots for place in _places(root, layers)]
     try:
+        made = {layer: _quantised(layer, _kind(staged, layer, kind)) for layer in {place[2] for place in swapped}}
         for parent, child, layer in swapped:
-            eight_bit = layer is staged.adapter.lm_head or isinstance(layer, nn.Embedding)
-            setattr(parent, child, _quantised(layer, "8da8w" if eight_bit else kind))
+            setattr(parent, child, made[layer])
         yield
     finally:
         for parent, child, layer in swapped:
             setattr(parent, child, layer)
 
 
-def _places(staged: StagedModel, stage: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Parent and name of the stage's own layers; the vision stage registers the whole model."""
-    adapter = staged.adapter
-    foreign = {*adapter.layers.modules(), adapter.lm_head, adapter.embedding} if stage is staged.vision else set()
+def _kind(staged: StagedModel, layer: nn.Module, kind: str | None) -> str | None:
+    """The language-model head and the embedding have at least 8 bits."""
+    return "8da8w" if layer is staged.family.lm_head or isinstance(layer, nn.Embedding) else kind
+
+
+def _layers(entry: StageEntry) -> set[nn.Module]:
+    """The stage's own linear layers, or its table."""
+    kinds = (nn.Linear, nn.Embedding) if entry.declared.role == "embed" else (nn.Linear,)
+    return {layer for layer in entry.module.modules() if isinstance(layer, kinds)}
+
+
+def _places(root: nn.Module, layers: set[nn.Module]) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Parent, name and layer wherever one of the layers stands below a module."""
     return [
-        (parent, child)
-        for parent in stage.modules()
+        (parent, child, layer)
+        for parent in root.modules()
         for child, layer in parent.named_children()
-        if isinstance(layer, nn.Linear | nn.Embedding) and layer not in foreign
-        and (isinstance(layer, nn.Linear) or stage is staged.embed)
-    ]  # fmt: skip
+        if layer in layers
+    ]
 
 
 def _quantised(layer: nn.Module, kind: str | None) -> nn.Module:

@@ -17,7 +17,7 @@ from vlmprune_export.backends.executorch.cache import CachedStage
 from vlmprune_export.backends.executorch.quantise import quantised
 from vlmprune_export.backends.executorch.tower import tower_attention
 from vlmprune_export.staged import StagedModel
-from vlmprune_export.stages import TailStage
+from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.errors import CaptureError
 
 FILE = "stock.pte"
@@ -44,28 +44,29 @@ class StockDecoder(nn.Module):
 
     def __init__(self, staged: StagedModel, context_tokens: int) -> None:
         super().__init__()
-        whole = TailStage(staged.adapter, 0)
-        whole.lm_head = staged.tail.lm_head  # quantised or not, as the stage has it
-        self.cached = CachedStage(whole, staged.adapter.text_model, context_tokens)
+        family = staged.family
+        whole = DecoderStage(family, 0, len(family.layers))
+        whole.lm_head = staged.tail.decoder.lm_head  # quantised or not, as the stage has it
+        self.cached = CachedStage(whole, family.text_model, context_tokens)
 
     def forward(self, embeddings: Tensor, cache_position: Tensor) -> Tensor:  # (1, S, D), (1,) -> (1, V)
         """Logits of the last token."""
         positions = torch.arange(embeddings.shape[1]) + cache_position
-        logits: Tensor = self.cached(embeddings[0], positions, cache_position)
-        return logits[None]
+        (logits,) = self.cached(embeddings[0], positions, cache_position)
+        return logits[None]  # type: ignore[no-any-return]
 
 
 def capture_stock(staged: StagedModel, plan: Mapping[str, str], context_tokens: int) -> dict[str, ExportedProgram]:
     """The three methods by name; errors are `CaptureError`."""
-    text = staged.adapter.text_model
-    pixels = torch.zeros(1, 3, *staged.adapter.image_size_px)
+    text, grid = staged.family.text_model, staged.family.grids[0]
+    pixels = torch.zeros(1, 3, grid.height_px, grid.width_px)
     token_ids = torch.zeros(1, _EXAMPLE_TOKENS, dtype=torch.int64)
     embeddings = torch.zeros(1, _EXAMPLE_TOKENS, text.hidden_size)
     tokens = {1: Dim("tokens", min=1, max=context_tokens)}
     with _quantised(staged, plan), torch.no_grad():
-        with tower_attention(staged.adapter.model):
-            vision = _export("vision_encoder", Batched(staged.vision, inputs=False), (pixels,), None)
-        embed = _export("token_embedding", Batched(staged.embed, inputs=True), (token_ids,), (tokens,))
+        with tower_attention(staged.family.model):
+            vision = _export("vision_encoder", Batched(staged.stages["vision"].module, inputs=False), (pixels,), None)
+        embed = _export("token_embedding", Batched(staged.stages["embed"].module, inputs=True), (token_ids,), (tokens,))
         decoder = StockDecoder(staged, context_tokens)
         start = torch.zeros(1, dtype=torch.int64)
         text_decoder = _export("text_decoder", decoder, (embeddings, start), (tokens, None))

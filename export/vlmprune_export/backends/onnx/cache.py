@@ -10,18 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmprune_runtime.schema import TextModel
-
 
 class GroupQueryCache:
     """Emits one GroupQueryAttention node per layer while a stage is captured."""
 
-    def __init__(self, past: dict[int, tuple[Tensor, Tensor]], total_tokens: Tensor, text: TextModel) -> None:
-        self.past, self.text = past, text
+    def __init__(self, past: dict[int, tuple[Tensor, Tensor]], total_tokens: Tensor) -> None:
+        self.past = past
         self.total_tokens = total_tokens  # (1,) int32
         self.last_token = (total_tokens - 1).to(torch.int32)
         self.present: dict[int, tuple[Tensor, Tensor]] = {}
         self.new_keys: Tensor | None = None
+        self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Nothing to store: the attention node writes the buffers."""

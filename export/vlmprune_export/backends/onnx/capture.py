@@ -1,6 +1,7 @@
 """Stages in the form the ONNX exporter captures: tensors in, tensors out, caches among them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,36 +10,34 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from vlmprune_export.backends.onnx.cache import GroupQueryCache
-from vlmprune_export.staged import StagedModel
-from vlmprune_export.stages import HeadStage, TailStage
+from vlmprune_export.stage_table import StageEntry
+from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.errors import CaptureError
-from vlmprune_runtime.schema import Cache, TextModel
+from vlmprune_runtime.schema import Cache
 
-LAST_HIDDEN = "last_hidden"  # (D,), normed: the tail's output before the language-model head
-_NAMES = {"head": ("embeddings", ("hidden", "keys")), "tail": ("hidden", (LAST_HIDDEN,))}
-_TOKENS, _CAPACITY = 6, 40  # example sizes of the dynamic dimensions: different, and neither 0 nor 1
+LAST_HIDDEN = "last_hidden"  # (D,), normed: the last stage's output before the language-model head
+_EXAMPLE_CAPACITY = 40  # different from the example's tokens, and neither 0 nor 1
 
 
 class CachedStage(nn.Module):
-    """`head` or `tail` with its cache buffers as inputs and outputs."""
+    """A decoder stage with its cache buffers as inputs and outputs."""
 
-    def __init__(self, stage: HeadStage | TailStage, text: TextModel) -> None:
+    def __init__(self, stage: DecoderStage) -> None:
         super().__init__()
-        self.stage, self.text = stage, text
+        self.stage = stage
 
-    def forward(self, hidden: Tensor, positions: Tensor, past_tokens: Tensor, past: Sequence[Tensor]) -> list[Tensor]:
-        """The stage's outputs, then key and value buffer of each layer."""
-        indices = self.stage.decoder.layer_indices
+    def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor, past: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the stage's outputs, then key and value buffer of each layer."""
+        indices = self.stage.layer_indices
         buffers = {index: (past[2 * at], past[2 * at + 1]) for at, index in enumerate(indices)}
-        total = (past_tokens + hidden.shape[0]).to(torch.int32)
-        cache = GroupQueryCache(buffers, total, self.text)
-        outputs = self.stage(hidden, positions, cache)
-        return [*(outputs if isinstance(outputs, tuple) else (outputs,)), *cache.presents()]
+        total = (past_tokens + rows.shape[0]).to(torch.int32)
+        cache = GroupQueryCache(buffers, total)
+        return [*self.stage(rows, positions, cache), *cache.presents()]
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A captured stage, the names of its tensors and its cache."""
+    """A captured stage, the names of its tensors in order, and its cache."""
 
     program: ExportedProgram
     inputs: tuple[str, ...]
@@ -46,64 +45,63 @@ class Captured:
     cache: Cache | None = None
 
 
-def capture_vision(staged: StagedModel) -> Captured:
-    """Static: one image of the tower's size."""
-    height_px, width_px = staged.adapter.image_size_px
-    pixels = torch.zeros(1, 3, height_px, width_px)
-    return Captured(_capture("vision", staged.vision, (pixels,), None), ("pixels",), ("visual",))
+def capture(entry: StageEntry, module: nn.Module) -> Captured:
+    """Returns the stage of a row of the table, with one of its modules. Raises `CaptureError`."""
+    if isinstance(module, DecoderStage):
+        return _capture_decoder(entry, module)
+    examples = entry.examples()
+    dynamic = tuple(_dynamic(tensor.shape) for tensor in entry.declared.inputs)
+    program = _capture(entry.name, module, tuple(examples.values()), dynamic)
+    return Captured(program, tuple(examples), entry.output_names)
 
 
-def capture_prune(staged: StagedModel) -> Captured:
-    """Static: N tokens in, K out. Leaves the loop as soon as K are chosen."""
-    text, (height, width) = staged.adapter.text_model, staged.adapter.grid
-    generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(height * width, text.hidden_size, generator=generator)
-    keys = torch.randn(height * width, text.kv_heads * text.head_dim, generator=generator)
-    program = _capture("prune", staged.prune, (hidden, keys), None)
-    return Captured(program, ("hidden", "keys"), ("kept", "fused", "order"))
+def capture_without_head(entry: StageEntry) -> Captured:
+    """Returns the last stage without the language-model head: that matrix is attached where it is stored."""
+    with _headless(entry.decoder):
+        captured = capture(entry, entry.module)
+    return Captured(captured.program, captured.inputs, (LAST_HIDDEN, *captured.outputs[1:]), captured.cache)
 
 
-def capture_decoder(staged: StagedModel, name: str) -> Captured:
-    """`head` or `tail` as it stands, dynamic in tokens and cache capacity."""
-    stage: HeadStage | TailStage = staged.modules()[name]  # type: ignore[assignment]
-    text, layers = staged.adapter.text_model, len(stage.decoder.layer_indices)
-    hidden = torch.zeros(_TOKENS, text.hidden_size)
-    buffers = [torch.zeros(1, text.kv_heads, _CAPACITY, text.head_dim) for _ in range(2 * layers)]
-    inputs = (hidden, torch.arange(_TOKENS), torch.zeros(1, dtype=torch.int32), buffers)
-    dynamic = ({0: Dim.AUTO}, {0: Dim.AUTO}, None, [{2: Dim.AUTO}] * len(buffers))
-    program = _capture(name, CachedStage(stage, text), inputs, dynamic)
-    cache = _cache(text, stage.decoder.layer_indices)
-    first, outputs = _NAMES[name]
-    names = (first, "positions", "past_tokens", *cache.inputs)
-    return Captured(program, names, (*outputs, *cache.outputs), cache)
+def _capture_decoder(entry: StageEntry, module: DecoderStage) -> Captured:
+    """Dynamic in tokens and in the capacity of the cache: one graph serves prefill and decode."""
+    declared = entry.declared.cache
+    assert declared is not None
+    cache = _caller_cache(declared)
+    examples = entry.examples()
+    buffers = [torch.zeros(1, cache.kv_heads, _EXAMPLE_CAPACITY, cache.head_dim) for _ in cache.inputs]
+    dynamic = (*(_dynamic(tensor.shape) for tensor in entry.declared.inputs), [{2: Dim.AUTO}] * len(buffers))
+    program = _capture(entry.name, CachedStage(module), (*examples.values(), buffers), dynamic)
+    return Captured(program, (*examples, *cache.inputs), (*entry.output_names, *cache.outputs), cache)
 
 
-def capture_tail(staged: StagedModel) -> Captured:
-    """`tail` without the language-model head: that matrix is attached where it is stored."""
-    lm_head, staged.tail.lm_head = staged.tail.lm_head, nn.Identity()
-    try:
-        return capture_decoder(staged, "tail")
-    finally:
-        staged.tail.lm_head = lm_head
+def _caller_cache(declared: Cache) -> Cache:
+    """The cache with a key and a value buffer of each layer among the graph's tensors."""
 
-
-def _cache(text: TextModel, layers: range) -> Cache:
     def names(prefix: str) -> tuple[str, ...]:
-        return tuple(f"{prefix}_{kind}_{index}" for index in layers for kind in ("key", "value"))
+        return tuple(f"{prefix}_{kind}_{layer.layer}" for layer in declared.layers for kind in ("key", "value"))
 
-    return Cache(
-        layers=len(layers),
-        kv_heads=text.kv_heads,
-        head_dim=text.head_dim,
-        dtype="float32",
-        inputs=names("past"),
-        outputs=names("present"),
-    )
+    update = {"owner": "caller", "capacity_tokens": None, "inputs": names("past"), "outputs": names("present")}
+    return declared.model_copy(update=update)
+
+
+@contextmanager
+def _headless(stage: DecoderStage) -> Iterator[None]:
+    """Within, the stage ends with its norm."""
+    before = stage.lm_head, stage.logit_cap
+    stage.lm_head, stage.logit_cap = nn.Identity(), None
+    try:
+        yield
+    finally:
+        stage.lm_head, stage.logit_cap = before
+
+
+def _dynamic(shape: Sequence[int | str]) -> dict[int, Any] | None:
+    return {axis: Dim.AUTO for axis, size in enumerate(shape) if isinstance(size, str)} or None
 
 
 def _capture(name: str, module: nn.Module, inputs: tuple[Any, ...], dynamic: Any) -> ExportedProgram:
     try:
         with torch.no_grad():
-            return torch.export.export(module, inputs, dynamic_shapes=dynamic, strict=False)
+            return torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic, strict=False)
     except Exception as cause:
         raise CaptureError(name, cause) from cause

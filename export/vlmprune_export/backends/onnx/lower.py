@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -16,23 +17,19 @@ from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
 from vlmprune_export.backends import Report
 from vlmprune_export.backends.onnx.attention import simplify_attention
-from vlmprune_export.backends.onnx.capture import (
-    LAST_HIDDEN,
-    Captured,
-    capture_decoder,
-    capture_prune,
-    capture_tail,
-    capture_vision,
-)
+from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, Captured, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
 from vlmprune_export.backends.onnx.quantise import PLANS, quantise
 from vlmprune_export.backends.onnx.vocabulary import (
     OPSET,
     Matrix,
     attach_language_model_head,
+    embedding_weight,
+    save_embed,
     store,
-    write_embed,
+    take_table,
 )
+from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError
 from vlmprune_runtime.schema import Stage
@@ -40,22 +37,27 @@ from vlmprune_runtime.schema import Stage
 QUANTISATIONS = tuple(PLANS)
 
 
+class SharedMatrix(NamedTuple):
+    """The embedding's weight (V, D), and where it is stored."""
+
+    weight: torch.Tensor
+    matrix: Matrix
+
+
 def lower(
     staged: StagedModel, folder: Path, *, quantisation: str, context_tokens: int, report: Report
 ) -> dict[str, Stage]:
-    """Write the five graphs into `folder`. `context_tokens` is the runner's choice: the graphs take any capacity."""
-    plan = PLANS[quantisation]
-    report("vision")
-    vision = _lower_stage("vision", capture_vision(staged), folder, plan.get("vision"))
-    report("embed")
-    table, embed = _lower_embed(staged, folder, plan.get("embed"))
-    report("head")
-    head = _lower_stage("head", capture_decoder(staged, "head"), folder, plan.get("head"))
-    report("prune")
-    prune = _lower_stage("prune", capture_prune(staged), folder, None)
-    report("tail")
-    tail = _lower_tail(staged, folder, plan.get("tail"), table)
-    return {"vision": vision, "embed": embed, "head": head, "prune": prune, "tail": tail}
+    """Writes a graph per stage into `folder`. `context_tokens` is the runner's choice: graphs take any capacity."""
+    plan, stages, table = PLANS[quantisation], dict[str, Stage](), None
+    for name, entry in staged.stages.items():
+        report(name)
+        if entry.declared.role == "embed":
+            table, stages[name] = _lower_embed(entry, folder, plan.get(name))
+        elif entry is staged.tail:
+            stages[name] = _lower_tail(entry, folder, plan.get(name), table)
+        else:
+            stages[name] = _lower_stage(entry, folder, plan.get(name))
+    return stages
 
 
 def versions() -> dict[str, str]:
@@ -63,33 +65,45 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")}
 
 
-def _lower_stage(name: str, captured: Captured, folder: Path, kind: str | None) -> Stage:
-    path = folder / f"{name}.onnx"
-    with _lowering(name):
+def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
+    """A graph for every module of the stage: one, or one per grid."""
+    paths, captured = [], None
+    for nth, module in enumerate(entry.modules):
+        captured = capture(entry, module)
+        paths.append(folder / (f"{entry.name}_{nth}.onnx" if nth else f"{entry.name}.onnx"))
+        with _lowering(entry.name):
+            _write(_translate(captured), paths[-1], kind)
+    return describe(entry, paths, captured.cache if captured else None, kind)
+
+
+def _lower_embed(entry: StageEntry, folder: Path, kind: str | None) -> tuple[SharedMatrix | None, Stage]:
+    """The embeddings as the model computes them, the table stored where the last stage can read it too."""
+    path, captured = folder / f"{entry.name}.onnx", capture(entry, entry.module)
+    with _lowering(entry.name):
+        model = _translate(captured)
+        weight = embedding_weight(entry.module)
+        table = None if weight is None else take_table(model, weight)
+        if weight is None or table is None:
+            _write(model, path, kind)
+            return None, describe(entry, [path], None, kind)
+        matrix = store(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
+        save_embed(model, path, table, matrix)
+    return SharedMatrix(weight, matrix), describe(entry, [path], None, kind)
+
+
+def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: SharedMatrix | None) -> Stage:
+    """The last stage without its last matrix, then that matrix from where it lies."""
+    path, stage = folder / f"{entry.name}.onnx", entry.decoder
+    assert isinstance(stage.lm_head, torch.nn.Linear)
+    weight = stage.lm_head.weight
+    captured = capture_without_head(entry)
+    with _lowering(entry.name):
         _write(_translate(captured), path, kind)
-    return describe(path, captured, kind)
-
-
-def _lower_embed(staged: StagedModel, folder: Path, kind: str | None) -> tuple[Matrix, Stage]:
-    path = folder / "embed.onnx"
-    with _lowering("embed"):
-        table = store(folder / "embed.onnx.data", _array(staged.adapter.embedding.weight), quantised=kind is not None)
-        write_embed(path, table)
-    return table, describe(path, None, kind)
-
-
-def _lower_tail(staged: StagedModel, folder: Path, kind: str | None, table: Matrix) -> Stage:
-    """The tail without its last matrix, then that matrix from where it lies."""
-    adapter, path = staged.adapter, folder / "tail.onnx"
-    weight = adapter.lm_head.weight
-    assert isinstance(weight, torch.Tensor)
-    captured = capture_tail(staged)
-    with _lowering("tail"):
-        _write(_translate(captured), path, kind)
-        tied = weight.data_ptr() == adapter.embedding.weight.data_ptr()
-        matrix = table if tied else store(folder / "tail.onnx.data", _array(weight), quantised=kind is not None)
-        attach_language_model_head(path, LAST_HIDDEN, "logits", matrix)
-    return describe(path, captured, kind)
+        tied = table is not None and table.weight.data_ptr() == weight.data_ptr()
+        matrix = table.matrix if table and tied else None
+        matrix = matrix or store(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
+        attach_language_model_head(path, LAST_HIDDEN, matrix, stage.logit_cap)
+    return describe(entry, [path], captured.cache, kind)
 
 
 def _translate(captured: Captured) -> ir.Model:

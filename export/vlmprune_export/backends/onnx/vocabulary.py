@@ -1,7 +1,7 @@
 """The two ends of the vocabulary: the embedding table and the language-model head.
 
 They are often one matrix (tied). It is stored once, (V, D), in `embed.onnx.data`: `embed` gathers rows of it and
-`tail` multiplies by its transpose. In quantised bundles it is 8-bit with one scale per row in both.
+the last stage multiplies by its transpose. In quantised bundles it is 8-bit with one scale per row in both.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from torch import nn
 
 from vlmprune_export.backends.onnx.weights import Stored, append, per_row_int8, save_with_initializers
 
 OPSET = 21
-_FLOAT, _INT8, _INT64 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT64
+_FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 @dataclass(frozen=True)
@@ -34,45 +37,80 @@ def store(path: Path, weight: NDArray[np.float32], *, quantised: bool) -> Matrix
     return Matrix(append(path, rows), append(path, scale))
 
 
-def write_embed(path: Path, matrix: Matrix) -> None:
-    """The `embed` graph: token_ids (S,) -> embeddings (S, D)."""
-    width = matrix.rows.shape[1]
-    nodes = [helper.make_node("Gather", ["table", "token_ids"], ["rows" if matrix.scale else "embeddings"])]
-    inputs = {"table": matrix.rows}
+def embedding_weight(stage: nn.Module) -> torch.Tensor | None:
+    """Returns the table (V, D) of a stage's only embedding, None if it has none or several."""
+    found = [module.weight for module in stage.modules() if isinstance(module, nn.Embedding)]
+    return found[0] if len(found) == 1 else None
+
+
+def take_table(model: ir.Model, weight: torch.Tensor) -> str | None:
+    """Turns the initializer of that shape into an input of the graph, and returns its name; None if there is none."""
+    graph = model.graph
+    for name, value in list(graph.initializers.items()):
+        if value.shape is not None and tuple(value.shape) == tuple(weight.shape):
+            del graph.initializers[name]
+            value.const_value = None
+            graph.inputs.append(value)
+            return name
+    return None
+
+
+def save_embed(model: ir.Model, path: Path, table: str, matrix: Matrix) -> None:
+    """Saves a graph that gathers rows of `table`, which lies elsewhere; 8-bit rows are scaled as they are gathered."""
+    proto = ir.serde.serialize_model(model)
+    stored = {table: matrix.rows}
     if matrix.scale:
-        inputs["scale"] = matrix.scale
-        nodes += [
-            helper.make_node("Gather", ["scale", "token_ids"], ["row_scale"]),
-            helper.make_node("Cast", ["rows"], ["wide_rows"], to=_FLOAT),
-            helper.make_node("Mul", ["wide_rows", "row_scale"], ["embeddings"]),
-        ]
-    graph = helper.make_graph(
-        nodes,
-        "embed",
-        [
-            helper.make_tensor_value_info("token_ids", _INT64, ["tokens"]),
-            *(helper.make_tensor_value_info(name, place.element_type, place.shape) for name, place in inputs.items()),
-        ],
-        [helper.make_tensor_value_info("embeddings", _FLOAT, ["tokens", width])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    save_with_initializers(model, path, inputs)
+        stored[f"{table}_scale"] = matrix.scale
+        nodes = [made for node in proto.graph.node for made in _scaled_gather(node, table)]
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+    save_with_initializers(proto, path, stored)
 
 
-def attach_language_model_head(path: Path, hidden: str, logits: str, matrix: Matrix) -> None:
-    """Add hidden (D,) -> logits (V,) to the graph at `path`, reading the matrix where it lies."""
+def _scaled_gather(node: onnx.NodeProto, table: str) -> list[onnx.NodeProto]:
+    """The node itself, or for one that gathers rows of the table the same from 8-bit rows and their scales."""
+    if node.op_type != "Gather" or node.input[0] != table:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        return [copy]
+    ids, rows = node.input[1], node.output[0]
+    return [
+        helper.make_node("Gather", [table, ids], [f"{rows}_int8"]),
+        helper.make_node("Gather", [f"{table}_scale", ids], [f"{rows}_scale"]),
+        helper.make_node("Cast", [f"{rows}_int8"], [f"{rows}_wide"], to=_FLOAT),
+        helper.make_node("Mul", [f"{rows}_wide", f"{rows}_scale"], [rows]),
+    ]
+
+
+def attach_language_model_head(path: Path, hidden: str, matrix: Matrix, cap: float | None) -> None:
+    """Adds hidden (D,) -> logits (V,) to the graph at `path`, reading the matrix where it lies.
+
+    With a cap c the logits are c * tanh(logits / c).
+    """
+    logits = "logits"
     model = onnx.load(str(path), load_external_data=False)
     vocabulary = matrix.rows.shape[0]
     row = helper.make_node("Unsqueeze", [hidden, "lm_axis"], ["lm_hidden"])
-    flat = helper.make_node("Squeeze", ["lm_row", "lm_axis"], [logits])
+    flat = [helper.make_node("Squeeze", ["lm_row", "lm_axis"], [logits if cap is None else "lm_flat"])]
+    if cap is not None:
+        flat += _capped("lm_flat", logits)
+        model.graph.initializer.append(helper.make_tensor("lm_cap", _FLOAT, [], [cap]))
     product = _dense() if matrix.scale is None else _dense_int8()
-    model.graph.node.extend([row, *product, flat])
+    model.graph.node.extend([row, *product, *flat])
     model.graph.initializer.append(helper.make_tensor("lm_axis", _INT64, [1], [0]))
     outputs = [value for value in model.graph.output if value.name != hidden]
     del model.graph.output[:]
     model.graph.output.extend([helper.make_tensor_value_info(logits, _FLOAT, [vocabulary]), *outputs])
     stored = {"lm_head": matrix.rows} | ({"lm_head_scale": matrix.scale} if matrix.scale else {})
     save_with_initializers(model, path, stored)
+
+
+def _capped(logits: str, capped: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Div", [logits, "lm_cap"], ["lm_small"]),
+        helper.make_node("Tanh", ["lm_small"], ["lm_tanh"]),
+        helper.make_node("Mul", ["lm_tanh", "lm_cap"], [capped]),
+    ]
 
 
 def _dense() -> list[onnx.NodeProto]:

@@ -1,17 +1,44 @@
-"""`grid`: tokens spread evenly over the picture, without looking. A floor, and a harder one than `random`."""
+"""`uniform`: tokens spread evenly over the picture, without looking. A floor, and a harder one than `random`."""
 
 import math
 from dataclasses import dataclass
 
 from vlmprune_export.pruners.fixed import FixedPruner
+from vlmprune_export.pruners.grid import LARGEST_SIDE
+from vlmprune_export.pruners.needs import Place, place_of_layer
+from vlmprune_export.pruners.settings import check_integer
+from vlmprune_runtime.errors import BadRequest
 
 
 @dataclass(frozen=True)
-class GridSettings:
-    """Nothing can be set."""
+class UniformSettings:
+    """`place` is where the method cuts; `vision_keep` adds a first cut after the vision stage, to so many tokens."""
+
+    place: str = "layer"
+    vision_keep: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        if self.place not in ("layer", "vision"):
+            raise BadRequest(f"place is {self.place!r}; allowed: layer, vision")
+        if self.vision_keep is not None:
+            check_integer("vision_keep", self.vision_keep, 1, LARGEST_SIDE**2)
+            if self.place == "vision":
+                raise BadRequest("vision_keep adds a cut after the vision stage, where place=vision cuts already")
 
 
-def grid_pruner(grid: tuple[int, int], keep: int, settings: GridSettings) -> FixedPruner:
+def uniform_places(settings: UniformSettings, layer: int) -> tuple[Place, ...]:
+    """Returns where the method cuts: once, or after the vision stage and before a decoder layer."""
+    if settings.place == "vision":
+        return (Place("vision"),)
+    if settings.vision_keep is None:
+        return place_of_layer(settings, layer)
+    if layer == 0:
+        raise BadRequest("vision_keep needs a second cut before a decoder layer; got layer 0")
+    return (Place("vision", settings.vision_keep), Place("layer"))
+
+
+def uniform_pruner(grid: tuple[int, int], keep: int, settings: UniformSettings) -> FixedPruner:
     """Keeps `keep` tokens of a grid (height, width), or all where there are no more."""
     return FixedPruner(spread_tokens(grid, min(keep, grid[0] * grid[1])), settings)
 

@@ -6,15 +6,16 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.attention import ATTENTION
+from vlmprune_export.families.family import LayerKind, PictureGrid
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.schema import TextModel
+from vlmprune_runtime.schema import Positions, TextModel
 
 TEXT_MODELS = ("llama", "mistral", "qwen2")
 NATIVE_SIZES = ("pixtral",)  # towers whose features follow each picture's own size
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 
-class LlavaAdapter:
+class LlavaFamily:
     """`LlavaForConditionalGeneration` with a square grid of patches and one rope for all layers."""
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
@@ -26,21 +27,29 @@ class LlavaAdapter:
         model.set_attn_implementation({"text_config": ATTENTION})
         decoder = model.model.language_model
         self.layers: nn.ModuleList = decoder.layers
+        self.layer_kinds: tuple[LayerKind, ...] = tuple[LayerKind, ...]("full" for _ in decoder.layers)
         self.norm: nn.Module = decoder.norm
-        self.lm_head: nn.Module = model.lm_head
-        self.embedding: nn.Embedding = decoder.embed_tokens
-        self.grid = _grid(model.config)
-        self.image_size_px = _pair(vision.image_size)
+        self.lm_head: nn.Linear = model.lm_head
+        self.vision_modules: tuple[nn.Module, ...] = (model.model.vision_tower, model.model.multi_modal_projector)
+        self.embed_modules: tuple[nn.Module, ...] = (decoder.embed_tokens,)
+        self.grids: tuple[PictureGrid, ...] = (PictureGrid(*_grid(model.config), *_pair(vision.image_size)),)
+        self.positions = Positions()
+        self.logit_cap: float | None = None
         self.text_model = _dimensions(text)
         self.max_positions = min(text.max_position_embeddings, _window(text))
 
-    def visual(self, pixels: Tensor) -> Tensor:
-        """Tower, feature layers and projector as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
+    def features(self, pixels: Tensor, grid: int) -> Tensor:
+        """Returns what tower, feature layers and projector give as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
         features: Tensor = self._llava.model.get_image_features(pixels, return_dict=True).pooler_output[0]
         return features
 
-    def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoder's own rotary embedding, (1, S, D), (1, S) -> 2 x (1, S, dh)."""
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Returns the embeddings of text, (S,) -> (S, D)."""
+        embeddings: Tensor = self._llava.get_input_embeddings()(token_ids)
+        return embeddings
+
+    def rotary(self, hidden: Tensor, positions: Tensor, kind: LayerKind) -> tuple[Tensor, Tensor]:
+        """Returns the decoder's own rotary embedding, (1, S, D), (1, S) -> 2 x (1, S, dh)."""
         cos_sin: tuple[Tensor, Tensor] = self._llava.model.language_model.rotary_emb(hidden, positions)
         return cos_sin
 

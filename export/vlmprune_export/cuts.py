@@ -1,0 +1,107 @@
+"""Where visual tokens are dropped: the options of a user, planned for a family's grids and layers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vlmprune_export.families import Family
+from vlmprune_export.pruners import Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
+from vlmprune_export.pruners.needs import At
+from vlmprune_export.pruners.settings import read_settings
+from vlmprune_runtime.errors import BadRequest
+
+DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """Which pruner, before which decoder layer, how many visual tokens stay, and the method's own settings.
+
+    Layer 0 is the language model's input.
+    """
+
+    method: str = "vlm-pruner"
+    layer: int = 2
+    keep: int | None = None
+    rate: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def keep_of(self, visual_tokens: int) -> int:
+        """K, from `keep` or as round(N * (1 - rate)); 88.9 % of 576 is 64. Raises `BadRequest`.
+
+        >>> PruneOptions(rate=0.889).keep_of(576)
+        64
+        """
+        if self.keep is not None and self.rate is not None:
+            raise BadRequest("give keep or rate, not both")
+        if self.rate is not None and not 0 <= self.rate < 1:
+            raise BadRequest(f"rate: got {self.rate}; allowed: 0 <= rate < 1")
+        rate = DEFAULT_RATE if self.rate is None else self.rate
+        keep = self.keep if self.keep is not None else round(visual_tokens * (1 - rate))
+        if not 1 <= keep <= visual_tokens:
+            raise BadRequest(f"keep: got {keep}; allowed: 1 to {visual_tokens} (the image's visual tokens)")
+        return keep
+
+
+@dataclass(frozen=True)
+class PlannedCut:
+    """A cut: the name of its stage, where it stands, and per grid its pruner, the tokens before it and behind it."""
+
+    stage: str
+    at: At
+    layer: int
+    modules: tuple[Pruner, ...]
+    tokens: tuple[int, ...]
+    keep: tuple[int, ...]
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What the pruner reads."""
+        return self.modules[0].needs
+
+
+def plan_cuts(family: Family, options: PruneOptions) -> tuple[PlannedCut, ...]:
+    """Returns the cuts of a method on a family. Raises `BadRequest` for a place that the method cannot stand at."""
+    _check_layer(family, options.layer)
+    kind = pruner_kind(options.method)
+    places = kind.places(read_settings(kind.settings, options.method, options.settings), options.layer)
+    tokens = tuple(grid.tokens for grid in family.grids)
+    cuts = []
+    for nth, place in enumerate(places):
+        last = nth == len(places) - 1
+        cut = _planned(family, options, place, tokens, "prune" if last else "prune_vision")
+        cuts.append(cut)
+        tokens = cut.keep
+    return tuple(cuts)
+
+
+def pruner_settings(cuts: tuple[PlannedCut, ...]) -> dict[str, Any]:
+    """Returns every setting of the method, defaults included."""
+    return asdict(cuts[-1].modules[0].settings)
+
+
+def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[int, ...], stage: str) -> PlannedCut:
+    keep = tuple(_keep(options, place, count) for count in tokens)
+    modules = []
+    for grid, count, kept in zip(family.grids, tokens, keep, strict=True):
+        # Behind another cut the tokens lie on no grid any more.
+        shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
+        modules.append(build_pruner(options.method, grid=shape, keep=kept, settings=options.settings))
+    if place.at != "layer" and any(need.what in ("keys", "query") for need in modules[0].needs):
+        name, last = pruner_name(options.method), len(family.layers) - 1
+        raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")
+    return PlannedCut(stage, place.at, options.layer if place.at == "layer" else 0, tuple(modules), tokens, keep)
+
+
+def _keep(options: PruneOptions, place: Place, tokens: int) -> int:
+    if place.keep is None:
+        return options.keep_of(tokens)
+    if place.keep > tokens:
+        raise BadRequest(f"keep: got {place.keep}; allowed: 1 to {tokens} (the image's visual tokens)")
+    return place.keep
+
+
+def _check_layer(family: Family, layer: int) -> None:
+    layers = len(family.layers)
+    if not 0 <= layer < layers:
+        raise BadRequest(f"layer: got {layer}; allowed: 0 to {layers - 1} (of {layers} decoder layers)")

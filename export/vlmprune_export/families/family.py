@@ -1,0 +1,62 @@
+"""What a model family tells the stages: where its parts are, and how its pictures and positions run."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+from vlmprune_runtime.schema import Positions, TextModel
+
+LayerKind = Literal["full", "sliding", "convolution"]
+
+
+@dataclass(frozen=True)
+class PictureGrid:
+    """A shape of picture that the tower takes, and the visual tokens that come of it, high and wide."""
+
+    height: int
+    width: int
+    height_px: int
+    width_px: int
+
+    @property
+    def tokens(self) -> int:
+        """N, the visual tokens of one view."""
+        return self.height * self.width
+
+
+class Family(Protocol):
+    """What the stages need of a model; Hugging Face's modules are called, not rewritten.
+
+    `layer_kinds` says of every decoder layer what it attends to. `vision_modules` are the modules that `features`
+    calls, `embed_modules` those that `embed` calls: their weights, and no others, belong to those stages. A
+    `logit_cap` of c makes the logits c * tanh(logits / c).
+    """
+
+    model: nn.Module
+    layers: nn.ModuleList
+    layer_kinds: tuple[LayerKind, ...]
+    norm: nn.Module
+    lm_head: nn.Linear
+    vision_modules: tuple[nn.Module, ...]
+    embed_modules: tuple[nn.Module, ...]
+    grids: tuple[PictureGrid, ...]
+    positions: Positions
+    text_model: TextModel
+    max_positions: int
+    logit_cap: float | None
+
+    def features(self, pixels: Tensor, grid: int) -> Tensor:
+        """Returns the projected features of one view on a grid, (1, 3, height, width) -> (N, D)."""
+        ...
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Returns the embeddings of text as the decoder takes them, scaled where the model scales, (S,) -> (S, D)."""
+        ...
+
+    def rotary(self, hidden: Tensor, positions: Tensor, kind: LayerKind) -> tuple[Tensor, Tensor]:
+        """Returns cosine and sine of the positions for a kind of layer, (1, S, D), (axes, 1, S) -> 2 x (1, S, dh).
+
+        With one axis, `positions` are (1, S).
+        """
+        ...

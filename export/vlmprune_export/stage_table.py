@@ -1,0 +1,209 @@
+"""The one table of stages: module, inputs with their sources, outputs, cache and an example of each.
+
+The captures of all backends, the eager engine and the manifest are made from it; a new input of a stage is one line.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmprune_export.cuts import PlannedCut
+from vlmprune_export.families import Family, PictureGrid
+from vlmprune_export.pruners import Need
+from vlmprune_export.pruners.needs import At
+from vlmprune_export.stages import DecoderStage, EmbedStage, VisionStage
+from vlmprune_runtime import schema
+from vlmprune_runtime.schema import Cache, CacheLayer, Input, Stage
+
+EXAMPLE_TOKENS = 6  # any length but 0 and 1, which exporters take for constants
+POSITIONS, PAST_TOKENS = "positions", "past_tokens"
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One row of the table. `modules` has one module, or one per grid where a stage differs by grid.
+
+    `declared` is what the manifest says of it, without graphs.
+    """
+
+    name: str
+    declared: Stage
+    modules: tuple[nn.Module, ...]
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, of the first grid."""
+        return self.modules[0]
+
+    @property
+    def decoder(self) -> DecoderStage:
+        """The module of a stage of role `decoder`."""
+        assert isinstance(self.module, DecoderStage)
+        return self.module
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the module's order."""
+        return tuple(tensor.name for tensor in self.declared.outputs)
+
+    def examples(self, tokens: int = EXAMPLE_TOKENS) -> dict[str, Tensor]:
+        """Returns an example of every input, with so many tokens where that is free."""
+        return {tensor.name: example(tensor, tokens) for tensor in self.declared.inputs}
+
+
+def example(tensor: Input, tokens: int) -> Tensor:
+    """Returns an example of one input: distinct features, so that a selection has something to choose by."""
+    shape = [size if isinstance(size, int) else tokens for size in tensor.shape]
+    dtype = getattr(torch, tensor.dtype)
+    if tensor.source == "sequence.positions":
+        return torch.arange(tokens, dtype=dtype).expand(shape).clone()
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def stage_table(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, StageEntry]:
+    """Returns the stages by name, in the order in which a prompt runs through them."""
+    decoders = _decoders(family, cuts)
+    before = [_embed(family), _vision(family)]
+    rows = [*before, *(_prune(family, cut) for cut in cuts if cut.at != "layer")]
+    for name, (first, last) in decoders.items():
+        rows.append(_decoder(family, name, first, last, _reads(cuts, last)))
+        rows += [_prune(family, cut) for cut in cuts if cut.at == "layer" and cut.layer == last]
+    return {row.name: row for row in rows}
+
+
+def _decoders(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, tuple[int, int]]:
+    """Layers of each decoder stage: `head` before a cut within the decoder, `tail` behind it, or `tail` alone."""
+    layers = len(family.layers)
+    inner = [cut.layer for cut in cuts if cut.at == "layer"]
+    return {"head": (0, inner[0]), "tail": (inner[0], layers)} if inner else {"tail": (0, layers)}
+
+
+def _reads(cuts: Sequence[PlannedCut], last: int) -> tuple[str, ...]:
+    """What the pruner behind layer `last` - 1 reads of that layer beside the hidden states."""
+    needs = {need.what for cut in cuts if cut.at == "layer" and cut.layer == last for need in cut.needs}
+    return tuple(name for name in ("keys", "query") if name in needs)
+
+
+def _vision(family: Family) -> StageEntry:
+    """One view; with several grids the shapes are those of each, and declared is the first."""
+    grid = family.grids[0]
+    inputs = (_floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels"),)
+    outputs = (_output("features", (grid.tokens, family.text_model.hidden_size)),)
+    modules = tuple(VisionStage(family, nth) for nth in range(len(family.grids)))
+    return _entry("vision", "vision", inputs, outputs, modules)
+
+
+def _embed(family: Family) -> StageEntry:
+    inputs = (_integers("token_ids", ("tokens",), "prompt.token_ids"),)
+    outputs = (_output("embeddings", ("tokens", family.text_model.hidden_size)),)
+    return _entry("embed", "embed", inputs, outputs, (EmbedStage(family),))
+
+
+def _decoder(family: Family, name: str, first: int, last: int, reads: tuple[str, ...]) -> StageEntry:
+    text, axes = family.text_model, family.positions.axes
+    widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
+    inputs = (
+        _floats("hidden" if first else "embeddings", ("tokens", text.hidden_size), "sequence.rows"),
+        _integers(POSITIONS, ("tokens",) if axes == 1 else (axes, "tokens"), "sequence.positions", pad="last"),
+        _integers(PAST_TOKENS, (1,), "sequence.past_tokens", dtype="int32"),
+    )
+    if last < len(family.layers):
+        shown = [_output(read, ("tokens", widths[read])) for read in reads]
+        outputs = (_output("hidden", ("tokens", text.hidden_size)), *shown)
+    else:
+        outputs = (_output("logits", (text.vocab_size,)),)
+    module = DecoderStage(family, first, last, reads)
+    return _entry(name, "decoder", inputs, outputs, (module,), _cache(family, first, last))
+
+
+def _prune(family: Family, cut: PlannedCut) -> StageEntry:
+    grid, width = family.grids[0], family.text_model.hidden_size
+    inputs = tuple(_need(family, cut, need, grid) for need in cut.needs)
+    keep = cut.keep[0]
+    outputs = (
+        schema.Tensor(name="kept", dtype="int64", shape=(keep,)),
+        _output("fused", (keep, width)),
+        schema.Tensor(name="rank", dtype="int64", shape=(keep,)),
+    )
+    return _entry(cut.stage, "prune", inputs, outputs, cut.modules)
+
+
+def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Input:
+    text = family.text_model
+    rows: dict[str, int | str] = {"visual": cut.tokens[0], "text": "text_tokens", "last": 1, "all": "tokens"}
+    widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
+    shape = (rows[need.of], widths.get(need.what, text.hidden_size))
+    return _floats(need.name, shape, source_of(cut.at, need))
+
+
+def source_of(at: At, need: Need) -> str:
+    """Where a need's tensor comes from, by the place of the cut."""
+    part = "" if need.of == "all" else f"[{need.of}]"
+    if need.what == "embeddings":
+        return f"embed.embeddings{part}"
+    if at != "layer":
+        return "vision.features" if need.of == "visual" else f"embed.embeddings{part}"
+    return f"head.{need.what}{part}"
+
+
+def _cache(family: Family, first: int, last: int) -> Cache:
+    """The cache of a run of layers; who owns it and how it is laid out is each backend's to say."""
+    text = family.text_model
+    layers = tuple(CacheLayer(layer=index, kind=family.layer_kinds[index]) for index in range(first, last))
+    return Cache(
+        owner="graph", layers=layers, kv_heads=text.kv_heads, head_dim=text.head_dim, dtype="float32",
+        layout=("batch", "kv_heads", "capacity", "head_dim"), capacity_tokens=family.max_positions,
+    )  # fmt: skip
+
+
+def _entry(
+    name: str, role: Any, inputs: tuple[Input, ...], outputs: tuple[schema.Tensor, ...],
+    modules: tuple[nn.Module, ...], cache: Cache | None = None,
+) -> StageEntry:  # fmt: skip
+    return StageEntry(name, Stage(role=role, inputs=inputs, outputs=outputs, cache=cache), modules)
+
+
+def _floats(name: str, shape: Any, source: str) -> Input:
+    return Input(name=name, dtype="float32", shape=shape, source=source, pad="zero" if "tokens" in shape else None)
+
+
+def _integers(name: str, shape: Any, source: str, *, dtype: Any = "int64", pad: Any = "zero") -> Input:
+    return Input(name=name, dtype=dtype, shape=shape, source=source, pad=pad if "tokens" in shape else None)
+
+
+def _output(name: str, shape: Any) -> schema.Tensor:
+    return schema.Tensor(name=name, dtype="float32", shape=shape)
+
+
+def pipeline_of(
+    family: Family, cuts: Sequence[PlannedCut], stages: Mapping[str, Stage], vision_flops: int | None = None
+) -> schema.Pipeline:
+    """Returns how the stages work together, as the manifest says it."""
+    order = tuple(stages)
+    return schema.Pipeline(
+        grids=tuple(_grid(family, cuts, nth, vision_flops) for nth in range(len(family.grids))),
+        cuts=tuple(schema.Cut(stage=cut.stage, at=cut.at, layer=cut.layer) for cut in cuts),
+        positions=family.positions,
+        stages=dict(stages),
+        prefill=order,
+        decode=tuple(name for name in order if stages[name].role in ("embed", "decoder")),
+    )
+
+
+def _grid(family: Family, cuts: Sequence[PlannedCut], nth: int, vision_flops: int | None) -> schema.Grid:
+    grid, layers = family.grids[nth], len(family.layers)
+    visible, tokens, start = 0, grid.tokens, 0
+    for cut in cuts:
+        visible += (cut.layer - start) * tokens
+        tokens, start = cut.keep[nth], cut.layer
+    mean = (visible + (layers - start) * tokens) / layers
+    return schema.Grid(
+        height=grid.height, width=grid.width, height_px=grid.height_px, width_px=grid.width_px,
+        keep=tuple(cut.keep[nth] for cut in cuts), mean_visual_tokens=round(mean, 3),
+        vision_flops=vision_flops if nth == 0 else None,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Which tokens a sequence has: their ids, their positions, and which of them are visual tokens of which view."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.prompt import EncodedPrompt
+from vlmprune_runtime.schema import Grid, Pipeline
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """S tokens: `token_ids` (S,) as they were encoded, 0 for visual ones, and of those that are left the rest.
+
+    `positions` (axes, S), `view` (S,) the view that a token belongs to and `cell` (S,) its place on the view's grid,
+    both -1 for text. `grids` is the grid of each view, `next_position` that of the token behind the last.
+    """
+
+    token_ids: Indices
+    positions: Indices
+    view: Indices
+    cell: Indices
+    next_position: int
+    grids: tuple[int, ...] = ()
+
+    def select(self, stays: npt.NDArray[Any]) -> "Tokens":
+        """Returns the tokens where `stays` (S,) is true; what they were encoded as is kept whole."""
+        return replace(self, positions=self.positions[:, stays], view=self.view[stays], cell=self.cell[stays])
+
+
+def place_text(pipeline: Pipeline, token_ids: Indices, start: int) -> Tokens:
+    """Returns text tokens that count on from `start` on every axis."""
+    count = len(token_ids)
+    positions = np.tile(np.arange(start, start + count, dtype=np.int64), (pipeline.positions.axes, 1))
+    text = np.full(count, -1, dtype=np.int64)
+    return Tokens(token_ids.astype(np.int64), positions, text, text, start + count)
+
+
+def place_prompt(pipeline: Pipeline, prompt: EncodedPrompt) -> Tokens:
+    """Returns the tokens of a prompt; the visual ones of each span lie on the span's grid."""
+    token_ids, parts, at, start = prompt.token_ids.copy(), [], 0, 0
+    grids = grids_of(pipeline, prompt)
+    for nth, span in enumerate(prompt.spans):
+        text = place_text(pipeline, token_ids[at : span.start], start)
+        visual = _place_view(pipeline, pipeline.grids[grids[nth]], text.next_position, nth)
+        parts += [text, visual]
+        at, start = span.stop, visual.next_position
+        token_ids[span.start : span.stop] = 0  # the image token's id may be outside the embedding table
+    parts.append(place_text(pipeline, token_ids[at:], start))
+    return Tokens(
+        token_ids,
+        np.concatenate([part.positions for part in parts], axis=1),
+        np.concatenate([part.view for part in parts]),
+        np.concatenate([part.cell for part in parts]),
+        parts[-1].next_position,
+        grids,
+    )
+
+
+def grids_of(pipeline: Pipeline, prompt: EncodedPrompt) -> tuple[int, ...]:
+    """Returns the index of each span's grid. Raises `BadRequest` if a span has no grid's number of tokens."""
+    given: Sequence[int] = getattr(prompt, "grids", ()) or [0] * len(prompt.spans)
+    for nth, span in zip(given, prompt.spans, strict=True):
+        tokens, grid = span.stop - span.start, pipeline.grids[nth]
+        if tokens != grid.visual_tokens:
+            raise BadRequest(f"the prompt has a place of {tokens} visual tokens; allowed: {grid.visual_tokens}")
+    return tuple(given)
+
+
+def _place_view(pipeline: Pipeline, grid: Grid, start: int, view: int) -> Tokens:
+    cells = np.arange(grid.visual_tokens, dtype=np.int64)
+    if pipeline.positions.image == "grid":
+        positions = start + np.stack([np.zeros_like(cells), cells // grid.width, cells % grid.width])
+    else:
+        positions = start + cells[None]
+    return Tokens(np.zeros_like(cells), positions, np.full_like(cells, view), cells, int(positions.max()) + 1)

@@ -1,0 +1,154 @@
+"""How the stages work together: grids of visual tokens, cuts, positions, and the order in which stages run."""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.schema.base import Name, Positive, Record
+from vlmprune_runtime.schema.stage import Stage, place_of
+
+
+class Grid(Record):
+    """One shape of picture that the vision stage takes, and the visual tokens that it makes of it, row by row.
+
+    `keep` says how many tokens each cut leaves, in the order of `cuts`. `mean_visual_tokens` is the mean number of
+    visual tokens over all decoder layers, by which pruners are compared. `vision_flops` are those of one view, a
+    multiply-add counted as two; None where they were not counted.
+    """
+
+    height: Positive
+    width: Positive
+    height_px: Positive
+    width_px: Positive
+    keep: tuple[Positive, ...]
+    mean_visual_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    vision_flops: Positive | None = None
+
+    @property
+    def visual_tokens(self) -> int:
+        """N, the tokens of one view before any cut."""
+        return self.height * self.width
+
+    @property
+    def kept_tokens(self) -> int:
+        """K, the tokens of one view that the last decoder layers see."""
+        return self.keep[-1] if self.keep else self.visual_tokens
+
+
+class Cut(Record):
+    """A place where visual tokens are dropped: the prune stage that chooses them, and what stands before it.
+
+    `vision`: right after the vision stage. `input`: before the first decoder layer. `layer`: before decoder layer
+    `layer`, counted from 0. With a cut at the vision stage or at the input, `layer` is 0.
+    """
+
+    stage: Name
+    at: Literal["vision", "input", "layer"]
+    layer: Annotated[int, Field(ge=0)]
+
+
+class Positions(Record):
+    """How tokens are counted: a text token has the largest position so far plus one, on every axis.
+
+    The visual tokens of a view count on likewise (`sequence`, one axis), or have on three axes the time, row and
+    column of their place in the grid, each added to the largest position so far plus one (`grid`; time is 0).
+    Tokens that stay after a cut keep their positions.
+    """
+
+    axes: Literal[1, 3] = 1
+    image: Literal["sequence", "grid"] = "sequence"
+
+    @model_validator(mode="after")
+    def _grid_has_three_axes(self) -> "Positions":
+        if (self.axes == 3) != (self.image == "grid"):
+            raise ValueError("positions by grid have three axes, positions in sequence one")
+        return self
+
+
+class Pipeline(Record):
+    """The stages and how data flows through them.
+
+    `prefill` names the stages in the order in which a prompt runs through them; the unpruned model is the same
+    without the stages of role `prune`. `decode` names those that a new token runs through.
+    """
+
+    grids: Annotated[tuple[Grid, ...], Field(min_length=1)]
+    cuts: tuple[Cut, ...]
+    positions: Positions = Positions()
+    stages: dict[Name, Stage]
+    prefill: tuple[Name, ...]
+    decode: tuple[Name, ...]
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        if name not in self.stages:
+            raise UnknownName("stage", name, self.stages)
+        return self.stages[name]
+
+    def of_role(self, role: str) -> tuple[str, ...]:
+        """Names of the stages of a role, in the order in which a prompt runs through them."""
+        return tuple(name for name in self.prefill if self.stages[name].role == role)
+
+    @property
+    def visual_tokens(self) -> int:
+        """N of the first grid."""
+        return self.grids[0].visual_tokens
+
+    @property
+    def keep(self) -> int:
+        """K of the first grid, after the last cut."""
+        return self.grids[0].kept_tokens
+
+    @property
+    def layer(self) -> int:
+        """The first decoder layer that sees the pruned sequence only."""
+        return self.cuts[-1].layer if self.cuts else 0
+
+    @model_validator(mode="after")
+    def _every_stage_has_its_place(self) -> "Pipeline":
+        if sorted(self.prefill) != sorted(self.stages):
+            raise ValueError("prefill does not name every stage once")
+        roles = [self.stages[name].role for name in self.prefill]
+        for role in ("vision", "embed"):
+            if roles.count(role) != 1:
+                raise ValueError(f"one stage has the role {role}; got {roles.count(role)}")
+        running = tuple(name for name in self.prefill if self.stages[name].role in ("embed", "decoder"))
+        if self.decode != running:
+            raise ValueError(f"decode is not {', '.join(running)}")
+        if roles[-1] != "decoder" or self.stages[self.prefill[-1]].output("logits") is None:
+            raise ValueError("the last stage of prefill is no decoder that gives logits")
+        if roles[:2].count("embed") + roles[:2].count("vision") != 2:
+            raise ValueError("prefill does not begin with the stages embed and vision")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_are_the_prune_stages(self) -> "Pipeline":
+        prunes, named = list(self.of_role("prune")), [cut.stage for cut in self.cuts]
+        if named != prunes:
+            raise ValueError("cuts are not the prune stages in the order of prefill")
+        for nth, grid in enumerate(self.grids):
+            tokens = (grid.visual_tokens, *grid.keep)
+            if len(grid.keep) != len(self.cuts):
+                raise ValueError(f"grid {nth} has {len(grid.keep)} numbers in keep for {len(self.cuts)} cuts")
+            if any(after > before for before, after in pairwise(tokens)):
+                raise ValueError(f"a cut of grid {nth} keeps more tokens than there are")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_were_made_before(self) -> "Pipeline":
+        made: set[tuple[str, str]] = set()
+        for name in self.prefill:
+            stage = self.stages[name]
+            for tensor in stage.inputs:
+                place = place_of(tensor.source)
+                if place.stage not in ("image", "prompt", "sequence") and place[:2] not in made:
+                    raise ValueError(
+                        f"{name}.{tensor.name} comes from {tensor.source}, which no stage has made by then"
+                    )
+            made |= {(name, tensor.name) for tensor in stage.outputs}
+        for graph in (graph for stage in self.stages.values() for graph in stage.graphs):
+            if graph.grid is not None and graph.grid >= len(self.grids):
+                raise ValueError(f"a graph serves grid {graph.grid}; there are {len(self.grids)}")
+        return self
