@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from PIL import Image
 
 from tiny import write_checkpoint
 from vlmprune_export.cli import check, export
+from vlmprune_export.parity import LIMITS
+from vlmprune_export.parity.check import _limits
+from vlmprune_runtime.bundle import open_bundle
 
 PROMPT = "what is in the picture ?"
 
@@ -50,6 +54,14 @@ def test_check_fails_past_a_limit(made: Path, capsys: pytest.CaptureFixture[str]
     assert "limit 1e-12" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("quantisation", ["none", "int8", "pal4"])
+def test_a_given_limit_leaves_the_others(made: Path, quantisation: str) -> None:
+    manifest = open_bundle(made / "bundle").manifest.model_copy(update={"quantisation": quantisation})
+    expected = LIMITS[quantisation]
+    assert _limits(manifest, False, None) == expected
+    assert _limits(manifest, False, 0.125) == replace(expected, relative=0.125)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -57,6 +69,7 @@ def test_check_fails_past_a_limit(made: Path, capsys: pytest.CaptureFixture[str]
         (["/nowhere", "--target", "onnx", "--out", "B"], "no folder '/nowhere'"),
         (["--target", "tflite", "--out", "B"], "unknown target 'tflite'"),
         (["--target", "onnx", "--out", "B", "--set", "batch"], "NAME=VALUE"),
+        (["--target", "onnx", "--out", "B", "--quant", "int4", "--fit", "fast"], "unknown fit 'fast'"),
         (["--target", "onnx", "--out", "B", "--keep", "3", "--rate", "0.5"], "not allowed with"),
         (["--target", "onnx", "--out", "B", "--keep", "many"], "invalid int value"),
     ],

@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 
 if TYPE_CHECKING:
-    from vlmprune_export.parity import CheckReport, CheckRequest
+    from vlmprune_export.parity import CheckReport
     from vlmprune_export.parity.overlap import Overlap
 
 EXAMPLES = """\
@@ -42,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--image", type=Path, default=SAMPLE_IMAGE, metavar="FILE", help="default: a sample scene")
     made.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     made.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
-    made.add_argument("--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage")
+    made.add_argument(
+        "--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage, no other limit"
+    )
     made.add_argument("--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all pictures there too")
     made.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
     made.add_argument("--attach", action="store_true", help="write the result into bundle.json")
@@ -59,12 +60,12 @@ def run(args: argparse.Namespace) -> None:
         raise MissingExtra(missing.name or "torch", "export") from missing
     request = CheckRequest(
         args.bundle, args.model, args.image, args.prompt, args.tokens,
-        compute_units=args.compute_units, pictures=args.pictures,
+        relative=args.limit, compute_units=args.compute_units, pictures=args.pictures,
     )  # fmt: skip
     if args.attach:
         check_attach(args.bundle)
     with progress_bar(_STEPS) as progress:
-        report = check_bundle(_limited(request, args.limit), progress=progress)
+        report = check_bundle(request, progress=progress)
     if args.attach:
         attach(args.bundle, "parity", report.as_json())
     if args.json:
@@ -75,12 +76,6 @@ def run(args: argparse.Namespace) -> None:
         raise failure
 
 
-def _limited(request: "CheckRequest", limit: float | None) -> "CheckRequest":
-    from vlmprune_export.parity import LIMITS
-
-    return request if limit is None else replace(request, limits=replace(LIMITS["none"], relative=limit))
-
-
 def _show(report: "CheckReport") -> None:
     console = Console(highlight=False)
     stages = Table("stage", "output", "max difference", "relative RMS", "limit", "")
@@ -88,7 +83,7 @@ def _show(report: "CheckReport") -> None:
         exact = gap.equal is not None
         measured = ("-", "-") if exact else (f"{gap.max_abs:.2e}", f"{gap.relative:.2e}")
         good = bool(gap.equal) if exact else gap.relative <= report.limits.relative
-        limit = "equal" if exact else f"{report.limits.relative:.0e}"
+        limit = "equal" if exact else f"{report.limits.relative:.2g}"
         stages.add_row(gap.stage, gap.output, *measured, limit, _mark(good))
     answers = Table("answer", "tokens agreed", "kept in common", "limit", "")
     for answer in report.agreements:

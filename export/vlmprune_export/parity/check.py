@@ -33,6 +33,7 @@ class CheckRequest:
     """Which bundle, against which checkpoint (None: the one it was made from), on which image and prompt.
 
     `compute_units` are Core ML's, for a coreml bundle on macOS; None takes those that the bundle advises.
+    `relative` replaces the limit of that name; the others stay those of the bundle's quantisation.
     `pictures` is a folder on all of whose pictures the kept sets are compared too.
     """
 
@@ -41,7 +42,7 @@ class CheckRequest:
     image: Path = SAMPLE_IMAGE
     prompt: str = SAMPLE_PROMPT
     tokens: int = 32
-    limits: Limits | None = None
+    relative: float | None = None
     compute_units: str | None = None
     pictures: Path | None = None
 
@@ -60,7 +61,7 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     _check_room(manifest, len(prompt.token_ids), request.tokens)
     views = [preprocess(load_image(request.image), manifest.image)]
     question = _Question(manifest, _reference(bundle, request.model, progress), prompt, views)
-    limits = {half: request.limits or limits_for(manifest.quantisation, half=half) for half in (False, True)}
+    limits = {half: _limits(manifest, half, request.relative) for half in (False, True)}
     progress("loading the engine")
     reports = []
     for candidate in candidates(bundle, request.compute_units):
@@ -69,6 +70,11 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
         kept = compare_kept(manifest, both, prompt, pictures, progress) if pictures else None
         reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows, kept))
     return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
+
+
+def _limits(manifest: Bundle, half: bool, relative: float | None) -> Limits:
+    limits = limits_for(manifest.quantisation, half=half)
+    return limits if relative is None else replace(limits, relative=relative)
 
 
 @dataclass(frozen=True)
