@@ -11,11 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vlmprune_runtime.errors import BundleError, first_line
+from vlmprune_runtime.errors import BundleError, cut, first_line, shown
 from vlmprune_runtime.schema import MAJOR, MANIFEST, MINOR, Bundle, FileEntry
 
 MAX_MANIFEST_BYTES = 8 * 2**20
-MAX_VALUE_CHARS = 60
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class OpenBundle:
     def path(self, name: str) -> Path:
         """Where the listed file or package `name` lies."""
         if name not in {*self.manifest.files, *_packages(self.manifest)}:
-            raise BundleError(MANIFEST, f"{name!r} is not listed", "files")
+            raise BundleError(MANIFEST, f"{shown(name)} is not listed", "files")
         return self.folder / name
 
 
@@ -49,7 +48,7 @@ def parse_manifest(text: str) -> Bundle:
     """The manifest in a JSON text; the schema version is looked at before anything else."""
     found = _parse_json(text)
     if not isinstance(found, dict):
-        raise BundleError(MANIFEST, f"is not a JSON object but {_shown(found)}")
+        raise BundleError(MANIFEST, f"is not a JSON object but {shown(found)}")
     newer = _check_version(found)
     try:
         return Bundle.model_validate_json(text, strict=True)
@@ -66,10 +65,10 @@ def _check_version(found: dict[str, Any]) -> bool:
     version = found.get("schema")
     major, minor = (version.get(name) if isinstance(version, dict) else None for name in ("major", "minor"))
     if type(major) is not int or type(minor) is not int:
-        raise BundleError(MANIFEST, f"got {_shown(version)}, expected major and minor as whole numbers", "schema")
+        raise BundleError(MANIFEST, f"got {shown(version)}, expected major and minor as whole numbers", "schema")
     if major != MAJOR:
         older = "was exported by an older vlmprune: export it again"
-        newer = f"was exported by a newer vlmprune (got version {_shown(major)}, this runtime reads {MAJOR}): update it"
+        newer = f"was exported by a newer vlmprune (got version {shown(major)}, this runtime reads {MAJOR}): update it"
         raise BundleError(MANIFEST, older if major < MAJOR else newer, "schema.major")
     return minor > MINOR
 
@@ -123,7 +122,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise BundleError(MANIFEST, f"field {_shown(twice)} is there twice")
+        raise BundleError(MANIFEST, f"field {shown(twice)} is there twice")
     return found
 
 
@@ -141,7 +140,7 @@ def _first_problem(error: ValidationError, fields: dict[str, Any]) -> BundleErro
     if problem["type"] == "extra_forbidden":
         return BundleError(MANIFEST, "is not a known field", field)
     reason = first_line(problem["msg"]).removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f", got {_shown(problem['input'])}"
+    got = "" if isinstance(problem["input"], dict) else f", got {shown(problem['input'])}"
     return BundleError(MANIFEST, reason + got, field)
 
 
@@ -151,8 +150,8 @@ def field_path(loc: Iterable[int | str]) -> str | None:
     >>> field_path(("stages", "head", "inputs", 0, "dtype"))
     'stages.head.inputs.0.dtype'
     """
-    shown = [part if isinstance(part, int) or part.isidentifier() else _shown(part) for part in loc]
-    return ".".join(map(str, shown)) or None
+    words = [cut(str(part)) if isinstance(part, int) or part.isidentifier() else shown(part) for part in loc]
+    return ".".join(words) or None
 
 
 def _place(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
@@ -163,11 +162,6 @@ def _place(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
         except (KeyError, IndexError, TypeError):
             continue
         yield part
-
-
-def _shown(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:

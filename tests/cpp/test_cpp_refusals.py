@@ -193,3 +193,32 @@ def test_prompts_of_another_bundle_are_refused(
 )
 def test_wrong_wishes_are_refused(runner: Path, bundle: Path, question: Path, more: list[str], message: str) -> None:
     refused(runner, asked(bundle, question, *more), 2, message)
+
+
+LONG = "x" * 70_000
+LONG_VALUES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "target": lambda m: m.update(target=LONG),
+    "version": lambda m: m.update(schema_version=[LONG]),
+    "file": lambda m: m["stages"]["head"].update(file=LONG),
+    "no plain file": lambda m: m["stages"]["head"].update(file=LONG + "/"),
+    "listed name": lambda m: m["files"].update({LONG + "/": {}}),
+    "dtype": lambda m: m["stages"]["head"]["inputs"][0].update(dtype=LONG),
+    "operators": lambda m: m["stages"]["head"]["lowering"].update(operators=[LONG] * 999),
+    "delegates": lambda m: m["stages"]["tail"]["lowering"].update(delegates=[f"{n}" for n in range(20_000)]),
+    "number": lambda m: m.update(context_tokens=10**400),
+    "number in a list": lambda m: m["prompt"].update(stop_token_ids=[10**400]),
+    "shape": lambda m: m["stages"]["head"]["inputs"][0].update(shape=[1] * 20_000),
+    "place": lambda m: m.update(versions={LONG: 1}),
+}
+
+
+@pytest.mark.parametrize("name", LONG_VALUES)
+def test_every_value_shown_is_cut(name: str, runner: Path, broken: Path, question: Path) -> None:
+    fields = manifest_of(broken)
+    LONG_VALUES[name](fields)
+    (broken / "bundle.json").write_text(json.dumps(fields))
+    run = called([runner], *asked(broken, question))
+    assert run.returncode in (1, 2)
+    assert run.stderr.count("\n") == 1
+    assert len(run.stderr) < 800
+    assert "internal error" not in run.stderr

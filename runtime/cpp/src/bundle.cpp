@@ -11,14 +11,21 @@ namespace fs = std::filesystem;
 
 constexpr const char* kManifest = "bundle.json";
 
-// Links are followed, but not out of the folder.
+// Whether a file lies in the blob store of the model hub's cache whose snapshot the folder is.
+bool in_blob_store(const fs::path& home, const fs::path& real) {
+  return home.parent_path().filename() == "snapshots" &&
+         real.parent_path() == home.parent_path().parent_path() / "blobs";
+}
+
+// Links are followed, but not out of the folder, except to the store of a hub cache.
 void check_place(const fs::path& folder, const std::string& name) {
   std::error_code failure;
   const fs::path real = fs::canonical(folder / name, failure);
   if (failure) throw bundle_error(name, "is missing");
   const fs::path home = fs::canonical(folder, failure);
-  if (std::mismatch(home.begin(), home.end(), real.begin(), real.end()).first != home.end()) {
-    throw bundle_error(name, "leads outside the bundle folder");
+  const bool inside = std::mismatch(home.begin(), home.end(), real.begin(), real.end()).first == home.end();
+  if (!inside && !in_blob_store(home, real)) {
+    throw bundle_error(name, "leads outside the bundle folder; copy the folder with what its links lead to: cp -rL");
   }
   if (!fs::is_regular_file(real, failure)) throw bundle_error(name, "is not a file");
 }

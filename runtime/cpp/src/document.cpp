@@ -11,12 +11,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::uintmax_t kMostBytes = 8 << 20;
-constexpr size_t kMostShown = 60;
-
-std::string shown(const json& value) {
-  const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-  return text.size() <= kMostShown ? text : text.substr(0, kMostShown - 3) + "...";
-}
 
 // A parser callback that remembers the names of every open object, to find one that is there twice.
 class UniqueNames {
@@ -35,6 +29,8 @@ class UniqueNames {
 };
 
 }  // namespace
+
+std::string shown(const json& value) { return cut(value.dump(-1, ' ', true, json::error_handler_t::replace)); }
 
 Document::Document(const std::filesystem::path& path, Origin origin)
     : name_(origin == Origin::bundle ? path.filename().string() : path.string()), origin_(origin) {
@@ -70,7 +66,7 @@ Field::Field(const Document& document, const json& value, std::string place)
 
 Field Field::at(const std::string& name) const {
   check_object();
-  const std::string place = place_.empty() ? name : place_ + "." + name;
+  const std::string place = place_.empty() ? cut(name) : place_ + "." + cut(name);
   const auto found = value_.find(name);
   if (found == value_.end()) throw document_.error("is missing", place);
   return Field(document_, *found, place);

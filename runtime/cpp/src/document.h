@@ -18,6 +18,9 @@ enum class Origin { bundle, request };
 
 class Field;
 
+// A value as JSON, cut as messages need it.
+std::string shown(const nlohmann::json& value);
+
 class Document {
  public:
   // Reads and parses the file; refuses more than 8 MiB, bytes that are no JSON object, and a field that is there twice.

@@ -22,7 +22,7 @@ bool is_plain(const std::string& name) {
 
 std::string plain_name(const Field& field) {
   const std::string name = field.text();
-  if (!is_plain(name)) throw field.error(field.raw().dump() + " is not a plain file name");
+  if (!is_plain(name)) throw field.error(shown(field.raw()) + " is not a plain file name");
   return name;
 }
 
@@ -32,7 +32,7 @@ Value looked_up(const Field& field, const std::map<std::string, Value>& choices)
   if (found != choices.end()) return found->second;
   std::string names;
   for (const auto& choice : choices) names += (names.empty() ? "" : ", ") + choice.first;
-  throw field.error("this runner takes " + names + ", got " + field.raw().dump());
+  throw field.error("this runner takes " + names + ", got " + shown(field.raw()));
 }
 
 TensorSpec parse_tensor(const Field& field) {
@@ -98,7 +98,7 @@ std::map<std::string, Stage> parse_stages(const Field& field) {
 
 void check_version(const Document& document) {
   const auto version = document.root().find("schema_version");
-  const std::string got = version ? version->raw().dump() : "nothing";
+  const std::string got = version ? shown(version->raw()) : "nothing";
   if (!version || !version->raw().is_number_integer() || version->raw() != kSchemaVersion) {
     throw document.error("got " + got + ", this runtime reads " + std::to_string(kSchemaVersion), "schema_version");
   }
@@ -106,7 +106,7 @@ void check_version(const Document& document) {
 
 void check_files_listed(const Document& document, const Manifest& manifest) {
   for (const auto& [name, stage] : manifest.stages) {
-    if (!manifest.files.count(stage.file)) throw document.error("no size and hash for " + stage.file);
+    if (!manifest.files.count(stage.file)) throw document.error("no size and hash for " + cut(stage.file));
   }
 }
 
@@ -133,7 +133,7 @@ Manifest parse_manifest(const Document& document) {
   manifest.model_type = root.at("model_type").text();
   manifest.target = root.at("target").text();
   if (manifest.target != "executorch") {
-    throw bad_request("unknown target for this runner '" + manifest.target + "'; choose one of: executorch");
+    throw bad_request("unknown target for this runner '" + cut(manifest.target) + "'; choose one of: executorch");
   }
   manifest.quantisation = root.at("quantisation").text();
   manifest.source_model = source.at("model").text();
@@ -147,7 +147,7 @@ Manifest parse_manifest(const Document& document) {
   manifest.context_tokens = root.at("context_tokens").whole(1);
   for (const auto& [name, version] : root.at("versions").entries()) manifest.versions[name] = version.text();
   for (const auto& [name, entry] : root.at("files").entries()) {
-    if (!is_plain(name)) throw document.error("'" + name + "' is not a plain file name", "files");
+    if (!is_plain(name)) throw document.error("'" + cut(name) + "' is not a plain file name", "files");
     manifest.files.emplace(name, parse_entry(entry));
   }
   check_files_listed(document, manifest);

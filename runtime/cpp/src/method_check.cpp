@@ -29,11 +29,11 @@ std::set<std::string> registered_delegates() {
 
 void check_among(const std::string& stage, const char* kind, const std::vector<std::string>& wanted,
                  const std::set<std::string>& registered) {
-  std::string absent;
+  std::vector<std::string> absent;
   for (const std::string& name : wanted) {
-    if (!registered.count(name)) absent += (absent.empty() ? "" : ", ") + name;
+    if (!registered.count(name)) absent.push_back(name);
   }
-  if (!absent.empty()) throw engine_error(stage, std::string("this runner lacks the ") + kind + " " + absent);
+  if (!absent.empty()) throw engine_error(stage, std::string("this runner lacks the ") + kind + " " + listed(absent));
 }
 
 ScalarType type_of(Dtype dtype) {
@@ -42,9 +42,9 @@ ScalarType type_of(Dtype dtype) {
 }
 
 std::string shown(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (const int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "(" + text + ")";
+  std::vector<std::string> sizes;
+  for (const int64_t size : shape) sizes.push_back(std::to_string(size));
+  return "(" + cut(listed(sizes), 120) + ")";
 }
 
 using Meta = std::function<runtime::Result<runtime::TensorInfo>(size_t)>;

@@ -37,6 +37,8 @@ def run_command(parser: argparse.ArgumentParser, body: Body, argv: Sequence[str]
         return INTERRUPTED
     except VlmPruneError as error:
         return _told(parser.prog, str(error), error.exit_code)
+    except MemoryError:
+        return _told(parser.prog, "this needs more memory than the machine has", FAILED)
     except Exception as error:  # a fault of ours; one line is what a user can report
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

@@ -17,7 +17,7 @@ from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.executorch_packages import Packages, load_packages
 from vlmprune_runtime.engines.executorch_program import check_file, check_method, check_runtime
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
-from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName
+from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName, cut, listed, shown
 from vlmprune_runtime.schema import Graph, Stage, Tensor
 
 
@@ -96,7 +96,7 @@ def ordered(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, n
     """The inputs in the method's order, contiguous, in its dtypes; `ValueError` for any that do not fit."""
     declared = {tensor.name: tensor for tensor in stage.inputs}
     if inputs.keys() != declared.keys():
-        raise ValueError(f"got inputs {', '.join(inputs)}; it has: {', '.join(declared)}")
+        raise ValueError(f"got inputs {listed(inputs)}; it has: {listed(declared)}")
     arrays = {name: np.ascontiguousarray(inputs[name], dtype=tensor.dtype) for name, tensor in declared.items()}
     lengths = {
         arrays[name].shape[tensor.shape.index("tokens")]
@@ -115,7 +115,7 @@ def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
         isinstance(wanted, str) or wanted == size for wanted, size in zip(tensor.shape, shape, strict=False)
     )
     if not fits:
-        raise ValueError(f"{tensor.name}: got shape {shape}, allowed: {tensor.shape}")
+        raise ValueError(f"{cut(tensor.name)}: got shape {shown(shape, 120)}, allowed: {shown(tensor.shape, 120)}")
 
 
 def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.onnx_graph import check_graph
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
-from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName
+from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, listed, shown
 from vlmprune_runtime.schema import Cache, Graph, Stage
 
 ONLY_FATAL = 4
@@ -92,7 +92,11 @@ def load_stage(bundle: OpenBundle, name: str, context_tokens: int) -> LoadedStag
     """Returns the stage's graphs in sessions, checked against the manifest."""
     stage = bundle.manifest.stage(name)
     graphs = {graph.grid: _session(bundle, name, graph) for graph in stage.graphs}
-    return LoadedStage(name, stage, graphs, _buffers(stage.cache, context_tokens))
+    try:
+        buffers = _buffers(stage.cache, context_tokens)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise EngineError(name, f"no memory for its cache: {error}") from None
+    return LoadedStage(name, stage, graphs, buffers)
 
 
 def _session(bundle: OpenBundle, name: str, graph: Graph) -> tuple[Any, Any]:
@@ -124,7 +128,7 @@ def _bind(loaded: LoadedStage, binding: Any, inputs: Mapping[str, npt.NDArray[An
     declared = {tensor.name: tensor.dtype for tensor in stage.inputs}
     for name, array in inputs.items():
         if name not in declared:
-            raise ValueError(f"no input {name!r}; it has: {', '.join(declared)}")
+            raise ValueError(f"no input {shown(name)}; it has: {listed(declared)}")
         binding.bind_cpu_input(name, np.ascontiguousarray(array, dtype=declared[name]))
     for tensor in stage.outputs:
         binding.bind_output(tensor.name)

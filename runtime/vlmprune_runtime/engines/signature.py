@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from vlmprune_runtime.errors import BundleError
+from vlmprune_runtime.errors import BundleError, cut, listed, printable, shown
 from vlmprune_runtime.schema import MANIFEST, Bundle, Grid, Stage, Tensor
 
 Shape = tuple[int | str, ...]
@@ -104,4 +104,6 @@ def _fits(wanted: int | str, declared: int | str) -> bool:
 
 
 def _shown(sizes: Shape) -> str:
-    return f"({', '.join(map(str, sizes))})"
+    return (
+        f"({listed((shown(size, 20) if isinstance(size, int) else cut(printable(size), 20) for size in sizes), 120)})"
+    )
