@@ -10,6 +10,7 @@ from vlmprune_export.agreement import check_parts, check_prompt
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
+from vlmprune_export.disk import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.fitting import FITS, fit_tail, round_tail
 from vlmprune_export.flops import count_vision_flops
@@ -62,7 +63,9 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     _check_options(request, backend)
     with publishing(request.out, force=request.force) as folder:
         checkpoint = load_checkpoint(request.model, progress=progress)
-        _write(checkpoint, request, backend, folder, progress)
+        needed = needed_bytes(checkpoint.model, request.target, request.quantisation)
+        with enough_disk(folder, needed, request.out):
+            _write(checkpoint, request, backend, folder, progress)
     return request.out
 
 

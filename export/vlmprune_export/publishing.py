@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from vlmprune_runtime.atomic import move_folder, writing
-from vlmprune_runtime.errors import BadRequest, listed, shown
+from vlmprune_runtime.errors import BadRequest, first_line, listed, shown
 from vlmprune_runtime.lock import locked
 from vlmprune_runtime.schema import MANIFEST
 
@@ -60,7 +60,9 @@ def _real(out: Path) -> Path:
             raise BadRequest(f"{shown(out)} is a link to {shown(out.readlink())}, which does not exist")
         return out.resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise BadRequest(f"{shown(out)} cannot be a bundle's folder: {error}") from None
+        raise BadRequest(
+            f"{shown(out)} cannot be a bundle's folder: {getattr(error, 'strerror', None) or first_line(error)}"
+        ) from None
 
 
 def _check(place: Path, force: bool) -> None:

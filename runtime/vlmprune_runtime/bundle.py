@@ -195,9 +195,15 @@ def _check_place(folder: Path, name: str) -> None:
         real = (folder / name).resolve(strict=True)
     except (FileNotFoundError, NotADirectoryError, RuntimeError):
         raise BundleError(name, "is missing") from None
-    if not real.is_relative_to(folder.resolve()):
-        raise BundleError(name, "leads outside the bundle folder")
-    if "/" in name and real != folder.resolve() / name:
+    in_store = _in_blob_store(folder.resolve(), real)
+    if not real.is_relative_to(folder.resolve()) and not in_store:
+        raise BundleError(name, "leads outside the bundle folder; copy the folder with what its links lead to: cp -rL")
+    if "/" in name and not in_store and real != folder.resolve() / name:
         raise BundleError(name, "is a link, or lies behind one")
     if not stat.S_ISREG(real.stat().st_mode):
         raise BundleError(name, "is not a file")
+
+
+def _in_blob_store(folder: Path, real: Path) -> bool:
+    """Whether a file lies in the blob store of the model hub's cache whose snapshot the folder is."""
+    return folder.parent.name == "snapshots" and real.parent == folder.parent.parent / "blobs"

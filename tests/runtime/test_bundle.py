@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from handmade_bundle import entry, save_manifest
 
 from vlmprune_runtime.bundle import MAX_MANIFEST_BYTES, open_bundle, parse_manifest
+from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BundleError
 
 
@@ -227,6 +229,30 @@ def test_link_that_leads_outside(copied_folder: Path, tmp_path: Path) -> None:
     (copied_folder / "vision.onnx").rename(outside)
     (copied_folder / "vision.onnx").symlink_to(outside)
     assert "outside" in str(broken(copied_folder, verify=False))
+
+
+def in_hub_cache(folder: Path, cache: Path) -> Path:
+    """The bundle as the hub's cache holds it: every file a link into the store of blobs."""
+    snapshot, blobs = cache / "models--me--bundle" / "snapshots" / "0123abcd", cache / "models--me--bundle" / "blobs"
+    blobs.mkdir(parents=True)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        blob, link = blobs / f"blob{len(list(blobs.iterdir()))}", snapshot / path.relative_to(folder)
+        shutil.copyfile(path, blob)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot
+
+
+def test_links_into_the_blob_store_of_a_hub_cache(bundle_folder: Path, tmp_path: Path) -> None:
+    snapshot = in_hub_cache(bundle_folder, tmp_path)
+    bundle = open_bundle(snapshot)
+    load_engine(bundle)
+    stranger = tmp_path / "models--me--other" / "blobs" / "blob"
+    stranger.parent.mkdir(parents=True)
+    shutil.copyfile(bundle_folder / "vision.onnx", stranger)
+    (snapshot / "vision.onnx").unlink()
+    (snapshot / "vision.onnx").symlink_to(stranger)
+    assert "vision.onnx: leads outside the bundle folder; copy the folder" in str(broken(snapshot))
 
 
 def test_link_that_stays_inside_or_loops(copied_folder: Path) -> None:

@@ -174,3 +174,27 @@ def test_inspect_without_a_reader(bundle_folder: Path) -> None:
 def test_missing_arguments(capsys: pytest.CaptureFixture) -> None:
     assert run.main([]) == 2
     assert "required: BUNDLE, --image, --prompt" in capsys.readouterr().err
+
+
+def test_a_picture_from_standard_input(bundle_folder: Path, picture_file: Path, tmp_path: Path) -> None:
+    """It is answered as a file of the same bytes is, and a dump of it holds the same pixels."""
+    code = "import sys; from vlmprune_runtime.cli.run import main; sys.exit(main(sys.argv[1:]))"
+
+    def tokens(image: str, out: Path) -> object:
+        asked = [str(bundle_folder), "--image", image, "--prompt", "why?", "--json", "--max-tokens", "5"]
+        with picture_file.open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-c", code, *asked, "--dump", str(out)], stdin=file, capture_output=True, check=True
+            )
+        return json.loads(done.stdout)["token_ids"]
+
+    assert tokens("-", tmp_path / "a") == tokens(str(picture_file), tmp_path / "b")
+    assert (tmp_path / "a" / "pixels.f32").read_bytes() == (tmp_path / "b" / "pixels.f32").read_bytes()
+
+
+def test_no_picture_on_standard_input(bundle_folder: Path) -> None:
+    code = "import sys; from vlmprune_runtime.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    asked = [str(bundle_folder), "--image", "-", "--prompt", "why?"]
+    done = subprocess.run([sys.executable, "-c", code, *asked], input="", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "not a picture in a known format" in done.stderr

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vlmprune_runtime.attach import attach, check_attach
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.face import command_parser, picture_file, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 
@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     made = command_parser("vlmprune-check", told, EXAMPLES)
     made.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
     made.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
-    made.add_argument("--image", type=Path, default=SAMPLE_IMAGE, metavar="FILE", help="default: a sample scene")
+    made.add_argument(
+        "--image", type=picture_file, default=SAMPLE_IMAGE, metavar="FILE", help="default: a sample scene"
+    )
     made.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     made.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
     made.add_argument(

@@ -44,7 +44,8 @@ ScalarType type_of(Dtype dtype) {
 std::string shown(const std::vector<int64_t>& shape) {
   std::vector<std::string> sizes;
   for (const int64_t size : shape) sizes.push_back(std::to_string(size));
-  return "(" + cut(listed(sizes), 120) + ")";
+  std::string text = cut(listed(sizes), 120);
+  return text.insert(0, 1, '(') += ')';
 }
 
 using Meta = std::function<runtime::Result<runtime::TensorInfo>(size_t)>;

@@ -15,7 +15,7 @@ from vlmprune_runtime.benchmark.profile import profile
 from vlmprune_runtime.benchmark.profile_table import profile_table
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.table import closing_lines, result_table, setting_line
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.face import command_parser, picture_file, run_command
 
 EXAMPLES = """\
   vlmprune-bench BUNDLE
@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     told = "Time bundles pruned and unpruned, in turn, after warm-ups; several bundles are interleaved too."
     made = command_parser("vlmprune-bench", told, EXAMPLES)
     made.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
-    made.add_argument("--image", type=Path, default=DEFAULTS.image, metavar="FILE", help="default: a sample scene")
+    made.add_argument(
+        "--image", type=picture_file, default=DEFAULTS.image, metavar="FILE", help="default: a sample scene"
+    )
     made.add_argument("--prompt", default=DEFAULTS.prompt, metavar="TEXT", help="default: %(default)r")
     numbers = (
         ("repetitions", "pairs of runs that count, default %(default)s"),

@@ -1,15 +1,19 @@
 """What all commands share: arguments in, an exit code out, errors as one line, never a traceback."""
 
 import argparse
+import atexit
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from vlmprune_runtime.errors import VlmPruneError, first_line
+from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
 
 INTERRUPTED, PIPE_CLOSED, TERMINATED, FAILED = 130, 141, 143, 1
 TRACEBACK_VARIABLE = "VLMPRUNE_TRACEBACK"
@@ -55,6 +59,22 @@ def command_parser(prog: str, description: str, examples: str) -> argparse.Argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def picture_file(name: str) -> Path:
+    """The type of an argument that names a picture: `-` stands for standard input, kept in a file until the end."""
+    if name != "-":
+        return Path(name)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise BadRequest(
+            "image -: there is no picture on standard input; allowed: a file's name, or a picture piped in"
+        )
+    folder = tempfile.TemporaryDirectory(prefix="vlmprune-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "standard-input"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
 
 
 def _told(prog: str, message: str, code: int) -> int:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vlmprune_runtime.atomic import check_png
 from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.face import command_parser, picture_file, run_command
 from vlmprune_runtime.cli.fields import result_fields
 from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.engines import reference_note
@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     told = "Answer a question about an image with an exported bundle; the answer goes to stdout."
     made = command_parser("vlmprune-run", told, EXAMPLES)
     made.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
-    made.add_argument("--image", required=True, metavar="FILE", help="picture to ask about")
+    made.add_argument(
+        "--image", required=True, type=picture_file, metavar="FILE", help="picture to ask about; -: standard input"
+    )
     made.add_argument("--prompt", required=True, metavar="TEXT", help="question")
     way = made.add_mutually_exclusive_group()
     way.add_argument("--no-prune", action="store_true", help="keep all visual tokens")

@@ -1,0 +1,60 @@
+"""Whether a bundle fits on the disk, said before the minutes of lowering, not after."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from vlmprune_runtime.errors import BadRequest, shown
+
+GIB = 2**30
+FULL_BYTES = 2**20  # a disk with less is called full: file systems keep some blocks for themselves
+FLOAT_BYTES = 4
+# Bytes of a bundle per weight, measured on the default model with its vision tower and tokenizer, rounded up.
+BYTES_PER_WEIGHT = {"none": 4.8, "int8": 1.3, "8da8w": 1.3, "int4": 1.0, "8da4w": 1.0, "pal4": 1.0}
+HALF_BYTES_PER_WEIGHT = 2.2  # Core ML's fp16
+
+
+def needed_bytes(model: nn.Module, target: str, quantisation: str) -> int:
+    """An estimate of the disk that an export takes at its peak.
+
+    Quantising for ONNX Runtime writes the widest stage, the tail, in fp32 first. Core ML's functions are packages of
+    their own, each with all weights, before they are joined to one.
+    """
+    weights = sum(weight.numel() for weight in {id(one): one for one in model.parameters()}.values())
+    per_weight = BYTES_PER_WEIGHT[quantisation]
+    if target == "coreml":
+        return round(weights * 3 * min(per_weight, HALF_BYTES_PER_WEIGHT))
+    scratch = FLOAT_BYTES / 2 if target == "onnx" and quantisation != "none" else 0.0
+    return round(weights * (per_weight + scratch))
+
+
+@contextmanager
+def enough_disk(folder: Path, needed: int, out: Path) -> Iterator[None]:
+    """Refuses before the block if the disk of `folder` lacks the bytes; says so if it is full when the block fails."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BadRequest(
+            f"{shown(out)}: the export needs about {_gib(needed)} of disk, {_gib(free)} are free; "
+            "free some, choose an --out on another disk, or a smaller --quant"
+        )
+    try:
+        yield
+    except Exception as error:
+        if shutil.disk_usage(folder).free >= FULL_BYTES:
+            raise
+        raise BadRequest(
+            f"{shown(out)}: the disk is full, {_gib(free)} were free when the export began; "
+            "free some, or choose an --out on another disk"
+        ) from error
+
+
+def _gib(size_bytes: int) -> str:
+    """Bytes in GiB.
+
+    >>> _gib(3 * 2**29)
+    '1.50 GiB'
+    """
+    return f"{size_bytes / GIB:.2f} GiB"
