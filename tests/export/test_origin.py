@@ -1,10 +1,13 @@
 """What a user may give as MODEL, and what the bundle is called then."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from vlmprune_export.origin import origin_of
+from tiny import write_checkpoint
+from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.checkpoint.origin import given_as, origin_of
 from vlmprune_runtime.errors import BadRequest
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -80,3 +83,34 @@ def test_anything_else_is_refused_at_once(here: Path, given: str, message: str) 
         origin_of(given)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_a_bundle_of_a_cached_snapshot_is_named_and_checked_as_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the cache alone, by folder and by id; the check finds the same revision again."""
+    cached = tmp_path / "models--me--tiny"
+    write_checkpoint(cached / "snapshots" / REVISION)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(REVISION)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for given in (str(cached / "snapshots" / REVISION), "me/tiny", f"https://huggingface.co/me/tiny/tree/{REVISION}"):
+        found = load_checkpoint(given, progress=lambda line: None)
+        assert (found.name, found.source.model, found.source.revision) == ("tiny", "me/tiny", REVISION)
+        assert found.source.sha256 is not None
+        assert load_checkpoint(given_as(found.source), progress=lambda line: None).source == found.source
+
+
+def test_a_hub_that_cannot_be_reached_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("vlmprune_export.checkpoint.source.getproxies", dict)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(
+        BadRequest, match="no folder 'me/none'; as a hub id it is not in the cache, and no hub is reach"
+    ):
+        load_checkpoint("me/none", progress=lambda line: None)

@@ -1,11 +1,9 @@
 """Loads a Hugging Face checkpoint, whole, in fp32, or says in one line why not."""
 
 import logging
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +11,13 @@ from torch import nn
 
 from vlmprune_export.checkpoint.files import read_json
 from vlmprune_export.checkpoint.kind import check_kind
-from vlmprune_export.checkpoint.lora import CONFIG, merge_adapter
+from vlmprune_export.checkpoint.lora import merge_adapter
+from vlmprune_export.checkpoint.origin import Origin, origin_of
 from vlmprune_export.checkpoint.quantised import Format, format_of
 from vlmprune_export.checkpoint.source import Parts, fetched, parts_of
 from vlmprune_export.checkpoint.whole import check_whole
 from vlmprune_export.pocket import pocket_checkpoint
-from vlmprune_runtime.errors import BadRequest, first_line
+from vlmprune_runtime.errors import BadRequest, first_line, shown
 from vlmprune_runtime.schema import Source
 
 POCKET = "pocket"
@@ -36,37 +35,28 @@ class Checkpoint:
 
 
 def load_checkpoint(model: str, *, progress: Callable[[str], None]) -> Checkpoint:
-    """The checkpoint of that name: `pocket`, a local folder, or a hub id.
+    """The checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
 
     Errors: `BadRequest` when it is no checkpoint, is not whole or is of no known family.
     """
-    folder = str(pocket_checkpoint(progress=progress)) if model == POCKET else model
-    _check_place(folder)
+    origin = _pocket(progress) if model == POCKET else origin_of(model)
     progress("reading the checkpoint")
-    local = Path(folder).is_dir()
     try:
         with _quiet():
-            parts = parts_of(Path(folder) if local else fetched(folder))
+            parts = parts_of(origin.folder or fetched(origin.model, origin.revision))
             loaded, processor = _load(model, parts)
     except BadRequest:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as cause:
-        raise BadRequest(f"{model!r} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
-    name = model if model == POCKET else Path(folder).name
-    place = str(Path(folder).resolve()) if local and model != POCKET else model
-    revision = None if local else parts.base.name
-    sha256 = parts.digest() if local else None
-    return Checkpoint(name, loaded, processor, Source(model=place, revision=revision, sha256=sha256))
+        raise BadRequest(f"{shown(model)} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
+    revision = origin.revision if origin.folder else parts.base.name
+    return Checkpoint(
+        origin.name, loaded, processor, Source(model=origin.model, revision=revision, sha256=parts.digest())
+    )
 
 
-def _check_place(folder: str) -> None:
-    path = Path(folder)
-    if path.is_file():
-        raise BadRequest(f"{folder!r} is a file; a checkpoint is a folder with config.json and weights")
-    if path.is_dir() and not any((path / name).is_file() for name in ("config.json", CONFIG)):
-        raise BadRequest(f"{folder!r} is no checkpoint: config.json is missing")
-    if not path.is_dir() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", folder):
-        raise BadRequest(f"no folder {folder!r}; a checkpoint is a local folder, a hub id OWNER/NAME, or {POCKET!r}")
+def _pocket(progress: Callable[[str], None]) -> Origin:
+    return Origin(POCKET, POCKET, None, pocket_checkpoint(progress=progress))
 
 
 def _load(name: str, parts: Parts) -> tuple[nn.Module, Any]:

@@ -1,18 +1,22 @@
 """Where a checkpoint's parts lie: the base weights, and the adapter that is merged with them."""
 
 import hashlib
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from vlmprune_export.checkpoint.files import check_files, read_json
 from vlmprune_export.checkpoint.lora import CONFIG, adapter_weights
 from vlmprune_runtime.bundle import file_sha256
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.errors import BadRequest, shown
 
 _PATTERNS = ("*.json", "*.model", "*.txt", "*.jinja", "*.safetensors")
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _ADAPTER_WEIGHTS = "adapter_model"
+_PATIENCE_S = 5  # for a hub's first answer
 
 
 @dataclass(frozen=True)
@@ -78,21 +82,50 @@ def _base_of(folder: Path) -> Path:
             return path
     try:
         return fetched(str(name))
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, BadRequest) as cause:
         raise BadRequest(
             f"{folder} is an adapter to {str(name)[:200]!r}, which is not at hand; give the folder of that model as "
             f"base_model_name_or_path in {CONFIG}"
         ) from cause
 
 
-def fetched(name: str) -> Path:
+def fetched(name: str, revision: str | None = None) -> Path:
     """The folder of a model of a hub, in the hub's cache; fetched when it is not there.
 
     Errors: `OSError` or `ValueError` when it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
-    folder = Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
-    if not any(folder.glob("*.safetensors")):
-        folder = Path(snapshot_download(name, allow_patterns=[*_PATTERNS, "*.bin"]))
-    return folder
+    cached_only = not _reachable()
+
+    def folder_with(*patterns: str) -> Path:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=cached_only)
+        )
+
+    try:
+        folder = folder_with(*_PATTERNS)
+        return folder if any(folder.glob("*.safetensors")) else folder_with(*_PATTERNS, "*.bin")
+    except OSError as cause:
+        if not cached_only:
+            raise
+        raise BadRequest(
+            f"no folder {shown(name)}; as a hub id it is not in the cache, and no hub is reachable"
+        ) from cause
+
+
+def _reachable() -> bool:
+    """Whether the hub answers at all: its client would try for a minute. A proxy is left to the client."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        port = address.port or (80 if address.scheme == "http" else 443)
+        with socket.create_connection((address.hostname or "", port), timeout=_PATIENCE_S):
+            return True
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.checkpoint.origin import given_as
 from vlmprune_export.families import build_family
 from vlmprune_export.parity.engines import candidates, check_units
 from vlmprune_export.parity.generation import Agreement, compare_generation
@@ -102,7 +103,7 @@ def _compared(
 
 def _reference(bundle: OpenBundle, model: str | None, progress: Progress) -> TorchEngine:
     manifest = bundle.manifest
-    checkpoint = load_checkpoint(model or manifest.source.model, progress=progress)
+    checkpoint = load_checkpoint(model or given_as(manifest.source), progress=progress)
     if manifest.source.sha256 is not None and checkpoint.source.sha256 != manifest.source.sha256:
         raise BadRequest(
             f"{checkpoint.source.model!r} is not the checkpoint that this bundle was made from (other sha256); "

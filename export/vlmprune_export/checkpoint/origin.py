@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vlmprune_runtime.errors import BadRequest, first_line, listed, shown
+from vlmprune_runtime.schema import Source
 
 HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -40,6 +41,15 @@ def origin_of(model: str) -> Origin:
     if path == model:
         _check_no_typo(model)
     return Origin(path.split("/")[1], path, revision, None)
+
+
+def given_as(source: Source) -> str:
+    """What a user would give as MODEL for the checkpoint that a bundle was made from.
+
+    >>> given_as(Source(model="llava-hf/llava-1.5-7b-hf", revision="0123"))
+    'https://huggingface.co/llava-hf/llava-1.5-7b-hf/tree/0123'
+    """
+    return f"https://{HOSTS[0]}/{source.model}/tree/{source.revision}" if source.revision else source.model
 
 
 def _local(model: str, path: Path) -> Origin:
