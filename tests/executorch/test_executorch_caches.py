@@ -15,7 +15,8 @@ from transformers import LlavaForConditionalGeneration
 from vlmprune_runtime.benchmark.loading import cache_bytes
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
-from vlmprune_runtime.schema import STAGES
+
+STAGES = ("embed", "vision", "head", "prune", "tail")
 
 pytest.importorskip("executorch.runtime", reason=WHY)
 
