@@ -80,11 +80,17 @@ def _add_pruning(made: argparse.ArgumentParser) -> None:
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("--keep", type=int, metavar="K", help="visual tokens that stay; default: --rate 0.889")
     amount.add_argument("--rate", type=float, metavar="R", help="share of visual tokens to drop")
-    group.add_argument("--pruner", default="vlm-pruner", metavar="NAME", help="default %(default)s")
-    group.add_argument("--layer", type=int, default=2, metavar="L", help="first pruned decoder layer, default 2")
+    group.add_argument("--pruner", default="vlm-pruner", metavar="NAME", help="vlm-pruner (default), uniform or random")
+    group.add_argument(
+        "--layer",
+        type=int,
+        default=2,
+        metavar="L",
+        help="first decoder layer that sees the kept tokens only, default 2; 0 cuts at the language model's input",
+    )
     group.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-        help="a setting of the pruner (pivots, threshold, batch, distance_weight, channels, beta, ...)",
+        help="a setting of the pruner (vlm-pruner: pivots, threshold, batch, ...; uniform: place, vision_keep)",
     )  # fmt: skip
 
 
