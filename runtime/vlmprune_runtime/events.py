@@ -52,7 +52,7 @@ class Timings:
         >>> Timings((StageTimed("vision", 2.0), StageTimed("vision", 1.0)), 3.5, ()).stage_ms("vision")
         3.0
         """
-        return sum(lap.ms for lap in self.stages if lap.stage == stage)
+        return sum(run.ms for run in self.stages if run.stage == stage)
 
     @property
     def decode_tokens_per_s(self) -> float | None:

@@ -167,12 +167,12 @@ def pruned_images(pipeline: Pipeline, state: State) -> tuple[Pruned, ...]:
 def _noting(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:
     while True:
         try:
-            lap = next(steps)
+            run = next(steps)
         except StopIteration as stop:
             state: State = stop.value
             return state
-        record.stages.append(lap)
-        yield lap
+        record.stages.append(run)
+        yield run
 
 
 def _told(piece: str) -> Iterator[TextPiece]:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from handmade_graphs import K, N
 
-from vlmprune_runtime.benchmark import device, lap, loading, memory
-from vlmprune_runtime.benchmark.lap import Task
-from vlmprune_runtime.benchmark.loading import Entrant, check_room
-from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure_entrants, settings_of, steps_of
+from vlmprune_runtime.benchmark import device, loading, memory, timed_run
+from vlmprune_runtime.benchmark.loading import LoadedBundle, check_room
+from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure_loaded, settings_of, steps_of
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Memory, Result, json_schema
 from vlmprune_runtime.benchmark.rounds import turns
+from vlmprune_runtime.benchmark.timed_run import Task
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner
 
@@ -61,25 +61,25 @@ class TimedEngine:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in ("benchmark.lap", "prefill"):
+    for module in ("benchmark.timed_run", "prefill"):
         monkeypatch.setattr(f"vlmprune_runtime.{module}.perf_counter", made)
     return made
 
 
-def entrant(runner: Runner, clock: Clock) -> Entrant:
+def bundle_run(runner: Runner, clock: Clock) -> LoadedBundle:
     timed = Runner(runner.bundle, TimedEngine(runner, clock), runner.tokenizer)
-    return Entrant(timed, 5.0, True, NOTHING)
+    return LoadedBundle(timed, 5.0, True, NOTHING)
 
 
 @pytest.fixture
 def result(runner: Runner, clock: Clock, picture_file: Path) -> Result:
     request = BenchmarkRequest(picture_file, "why?", repetitions=4, warmups=2, tokens=5)
-    return record_of([entrant(runner, clock)], request).results[0]
+    return record_of([bundle_run(runner, clock)], request).results[0]
 
 
-def record_of(entrants: list[Entrant], request: BenchmarkRequest, steps: list[str] | None = None) -> BenchmarkRecord:
+def record_of(loaded: list[LoadedBundle], request: BenchmarkRequest, steps: list[str] | None = None) -> BenchmarkRecord:
     told: list[str] = [] if steps is None else steps
-    return measure_entrants(entrants, request, settings_of(request), told.append)
+    return measure_loaded(loaded, request, settings_of(request), told.append)
 
 
 def test_times_of_every_stage(result: Result) -> None:
@@ -89,13 +89,13 @@ def test_times_of_every_stage(result: Result) -> None:
     assert set(slow.stages_ms) == {"preprocess", "vision", "embed", "head", "tail"}
     assert set(fast.stages_ms) == set(slow.stages_ms) | {"prune"}
     unpruned_places, pruned_places = [3, 6, 7, 10], [4, 5, 8, 9]
-    for way, places, rows in ((slow, unpruned_places, tokens), (fast, pruned_places, tokens - N + K)):
+    for mode, places, rows in ((slow, unpruned_places, tokens), (fast, pruned_places, tokens - N + K)):
         drift = 1 + DRIFT * np.array(places)
-        assert way.stages_ms["tail"].p50 == pytest.approx(np.median(rows * drift), rel=1e-4)
-        assert way.stages_ms["tail"].min == pytest.approx(rows * drift.min(), rel=1e-4)
-        assert way.stages_ms["vision"].p90 == pytest.approx(np.percentile(20 * drift, 90), rel=1e-4)
-        assert way.decode_ms_per_token.p50 == pytest.approx(np.median(3 * drift), rel=1e-4)
-        assert way.decode_tokens_per_s == pytest.approx(1000 / np.median(3 * drift), rel=1e-3)
+        assert mode.stages_ms["tail"].p50 == pytest.approx(np.median(rows * drift), rel=1e-4)
+        assert mode.stages_ms["tail"].min == pytest.approx(rows * drift.min(), rel=1e-4)
+        assert mode.stages_ms["vision"].p90 == pytest.approx(np.percentile(20 * drift, 90), rel=1e-4)
+        assert mode.decode_ms_per_token.p50 == pytest.approx(np.median(3 * drift), rel=1e-4)
+        assert mode.decode_tokens_per_s == pytest.approx(1000 / np.median(3 * drift), rel=1e-3)
 
 
 def test_ratios_are_of_pairs(result: Result) -> None:
@@ -126,7 +126,7 @@ def test_shares_and_caches(result: Result) -> None:
 def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Path) -> None:
     request = BenchmarkRequest(picture_file, "why?", repetitions=3, warmups=2, tokens=1)
     steps: list[str] = []
-    record = record_of([entrant(runner, clock), entrant(runner, clock)], request, steps)
+    record = record_of([bundle_run(runner, clock), bundle_run(runner, clock)], request, steps)
     assert [len(result.runs) for result in record.results] == [6, 6]
     assert record.results[0].unpruned.decode_ms_per_token is record.results[0].ratios.decode is None
     assert len(steps) + 2 == steps_of(2, request)
@@ -151,7 +151,7 @@ def test_counts_below_one_are_refused(name: str) -> None:
 
 def test_committed_schema_is_current() -> None:
     """Else: `python -m vlmprune_runtime.benchmark > runtime/vlmprune_runtime/benchmark/schema.json`."""
-    committed = json.loads((Path(lap.__file__).parent / "schema.json").read_text())
+    committed = json.loads((Path(timed_run.__file__).parent / "schema.json").read_text())
     assert committed == json_schema()
 
 
@@ -166,7 +166,7 @@ def test_hottest_zone(tmp_path: Path) -> None:
 def test_device_without_any_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("CPU_INFO", "OS_RELEASE", "THERMAL_ZONES"):
         monkeypatch.setattr(device, name, tmp_path / "none")
-    seen = device.look_outside()
+    seen = device.read_device_state()
     assert device.describe_device(seen, seen).thermal is None
 
 
@@ -187,6 +187,6 @@ def test_memory_is_unknown_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_loading_is_observed(bundle_folder: Path, picture_file: Path) -> None:
-    entered = loading.enter(bundle_folder, Task(picture_file, "why?", 3), None, True)
+    entered = loading.load_and_warm_up(bundle_folder, Task(picture_file, "why?", 3), None, True)
     assert entered.memory.kv_cache_allocated_bytes == 2 * 2 * 8 * 4 * 64
-    assert entered.laps == {}
+    assert entered.runs == {}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vlmprune_runtime.attach import attach, check_attach
-from vlmprune_runtime.cli.face import command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vlmprune_export.cli.lowered import lowering_lines
 from vlmprune_export.setting import parse_setting
 from vlmprune_runtime.bundle import parse_manifest
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.schema import MANIFEST
 

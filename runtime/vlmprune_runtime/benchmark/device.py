@@ -6,27 +6,27 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmprune_runtime.benchmark.circumstances import Device, Thermal
+from vlmprune_runtime.benchmark.run_metadata import Device, Thermal
 
 CPU_INFO, OS_RELEASE = Path("/proc/cpuinfo"), Path("/etc/os-release")
 THERMAL_ZONES = Path("/sys/class/thermal")
 
 
 @dataclass(frozen=True)
-class Weather:
+class DeviceState:
     """What may disturb a measurement."""
 
     celsius: float | None
     load: float | None
 
 
-def look_outside() -> Weather:
+def read_device_state() -> DeviceState:
     """The hottest sensor and the load of the last minute, now."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return Weather(hottest_celsius(THERMAL_ZONES), load)
+    return DeviceState(hottest_celsius(THERMAL_ZONES), load)
 
 
-def describe_device(before: Weather, after: Weather) -> Device:
+def describe_device(before: DeviceState, after: DeviceState) -> Device:
     """The machine, and the weather around the measurement."""
     cpu = cpu_name(_read(CPU_INFO)) or platform.processor() or None
     return Device(
@@ -65,7 +65,7 @@ def hottest_celsius(zones: Path) -> float | None:
     return max(degrees, default=None)
 
 
-def _thermal(before: Weather, after: Weather) -> Thermal | None:
+def _thermal(before: DeviceState, after: DeviceState) -> Thermal | None:
     if before.celsius is None and after.celsius is None:
         return None
     return Thermal(before_celsius=before.celsius, after_celsius=after.celsius)

@@ -1,13 +1,13 @@
-"""Loading a bundle under observation, and its first run either way."""
+"""Loading a bundle under observation, and its first run of either mode."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from time import perf_counter
 
-from vlmprune_runtime.benchmark.lap import Lap, Task, run_lap
 from vlmprune_runtime.benchmark.memory import peak_bytes, reset_peak, resident_bytes
 from vlmprune_runtime.benchmark.record import Memory
+from vlmprune_runtime.benchmark.timed_run import Task, TimedRun, run_timed
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner, open_runner
@@ -18,18 +18,18 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A loaded bundle, what loading took, and the laps it has run so far, by round and way."""
+class LoadedBundle:
+    """A loaded bundle, what loading took, and the timed runs so far, by round and by whether they were pruned."""
 
     runner: Runner
     load_ms: float | None
     verified: bool
     memory: Memory
-    laps: dict[tuple[int, bool], Lap] = field(default_factory=dict)
+    runs: dict[tuple[int, bool], TimedRun] = field(default_factory=dict)
 
 
-def enter(path: str | PathLike[str], task: Task, threads: int | None, verify: bool) -> Entrant:
-    """The bundle loaded and run once each way, pruned first; `BadRequest` if the task does not fit it."""
+def load_and_warm_up(path: str | PathLike[str], task: Task, threads: int | None, verify: bool) -> LoadedBundle:
+    """Loads the bundle and runs it once in each mode, pruned first; `BadRequest` if the task does not fit it."""
     before = resident_bytes()
     start = perf_counter()
     runner = open_runner(path, verify=verify, threads=threads)
@@ -47,7 +47,7 @@ def enter(path: str | PathLike[str], task: Task, threads: int | None, verify: bo
             runner.bundle.manifest, dict.fromkeys(runner.bundle.manifest.of_role("decoder"), runner.context_tokens)
         ),
     )
-    return Entrant(runner, load_ms, verify, memory)
+    return LoadedBundle(runner, load_ms, verify, memory)
 
 
 def check_room(runner: Runner, task: Task) -> None:
@@ -72,5 +72,5 @@ def _row_bytes(cache: Cache | None) -> int:
 
 def _peak_of_first_run(runner: Runner, task: Task, *, prune: bool) -> int | None:
     reset_peak()
-    run_lap(runner, task, prune=prune)
+    run_timed(runner, task, prune=prune)
     return peak_bytes()

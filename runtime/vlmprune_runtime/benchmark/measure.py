@@ -7,13 +7,13 @@ from os import PathLike
 from pathlib import Path
 
 from vlmprune_runtime import __version__
-from vlmprune_runtime.benchmark.circumstances import Picture, Settings, Tool
-from vlmprune_runtime.benchmark.device import describe_device, look_outside
-from vlmprune_runtime.benchmark.lap import Task, run_lap
-from vlmprune_runtime.benchmark.loading import Entrant, enter
+from vlmprune_runtime.benchmark.device import describe_device, read_device_state
+from vlmprune_runtime.benchmark.loading import LoadedBundle, load_and_warm_up
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.result import result_of
 from vlmprune_runtime.benchmark.rounds import turns
+from vlmprune_runtime.benchmark.run_metadata import Picture, Settings, Tool
+from vlmprune_runtime.benchmark.timed_run import Task, run_timed
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.picture import load_image
@@ -55,28 +55,28 @@ def measure(
     paths: Sequence[str | PathLike[str]], request: BenchmarkRequest, *, progress: Progress = lambda line: None
 ) -> BenchmarkRecord:
     """The record of all bundles, measured in turn in this process. `progress` is told each step as it begins."""
-    settings, entrants = settings_of(request), []
+    settings, loaded = settings_of(request), []
     for path in paths:
         progress(f"loading {Path(path).name}")
-        entrants.append(enter(path, request.task, request.threads, request.verify))
-    return measure_entrants(entrants, request, settings, progress)
+        loaded.append(load_and_warm_up(path, request.task, request.threads, request.verify))
+    return measure_loaded(loaded, request, settings, progress)
 
 
-def measure_entrants(
-    entrants: Sequence[Entrant], request: BenchmarkRequest, settings: Settings, progress: Progress
+def measure_loaded(
+    loaded: Sequence[LoadedBundle], request: BenchmarkRequest, settings: Settings, progress: Progress
 ) -> BenchmarkRecord:
     """The record of bundles that are loaded and have run once, which was the first warm-up."""
-    _run_rounds(entrants, request.task, request.warmups - 1, _named("warm-up", progress))
-    for entrant in entrants:
-        entrant.laps.clear()
-    before = look_outside()
-    _run_rounds(entrants, request.task, request.repetitions, _named("round", progress))
+    _run_rounds(loaded, request.task, request.warmups - 1, _named("warm-up", progress))
+    for bundle_run in loaded:
+        bundle_run.runs.clear()
+    before = read_device_state()
+    _run_rounds(loaded, request.task, request.repetitions, _named("round", progress))
     return BenchmarkRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool=Tool(name="vlmprune-bench", version=__version__),
-        device=describe_device(before, look_outside()),
+        device=describe_device(before, read_device_state()),
         settings=settings,
-        results=tuple(result_of(entrant, request.task) for entrant in entrants),
+        results=tuple(result_of(bundle_run, request.task) for bundle_run in loaded),
     )
 
 
@@ -98,12 +98,12 @@ def settings_of(request: BenchmarkRequest) -> Settings:
     )
 
 
-def _run_rounds(entrants: Sequence[Entrant], task: Task, rounds: int, progress: Progress) -> None:
-    for turn in turns(len(entrants), rounds):
-        entrant = entrants[turn.bundle]
-        way = "pruned" if turn.prune else "unpruned"
-        progress(f"{turn.round + 1} of {rounds}: {entrant.runner.bundle.folder.name}, {way}")
-        entrant.laps[turn.round, turn.prune] = run_lap(entrant.runner, task, prune=turn.prune)
+def _run_rounds(loaded: Sequence[LoadedBundle], task: Task, rounds: int, progress: Progress) -> None:
+    for turn in turns(len(loaded), rounds):
+        bundle_run = loaded[turn.bundle]
+        mode = "pruned" if turn.prune else "unpruned"
+        progress(f"{turn.round + 1} of {rounds}: {bundle_run.runner.bundle.folder.name}, {mode}")
+        bundle_run.runs[turn.round, turn.prune] = run_timed(bundle_run.runner, task, prune=turn.prune)
 
 
 def _named(kind: str, progress: Progress) -> Progress:

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from vlmprune_runtime import __version__
-from vlmprune_runtime.benchmark.circumstances import Count, Device, Part, Settings, Tool
-from vlmprune_runtime.benchmark.device import describe_device, look_outside
-from vlmprune_runtime.benchmark.lap import run_lap
+from vlmprune_runtime.benchmark.device import describe_device, read_device_state
 from vlmprune_runtime.benchmark.loading import check_room
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, Progress, settings_of
 from vlmprune_runtime.benchmark.record import Ms
+from vlmprune_runtime.benchmark.run_metadata import Count, Device, Part, Settings, Tool
+from vlmprune_runtime.benchmark.timed_run import run_timed
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import check_context
 from vlmprune_runtime.engines.executorch_trace import OperatorTime, StageTrace, TracedEngine
@@ -74,13 +74,13 @@ def profile(
 
     Errors: `BadRequest` for a bundle whose engine records nothing, before any is loaded.
     """
-    settings, before = settings_of(request), look_outside()
+    settings, before = settings_of(request), read_device_state()
     bundles = [traceable(open_bundle(path, verify=request.verify)) for path in paths]
     profiles = tuple(_profile(bundle, request, progress) for bundle in bundles)
     return ProfileRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool=Tool(name="vlmprune-bench --profile", version=__version__),
-        device=describe_device(before, look_outside()),
+        device=describe_device(before, read_device_state()),
         settings=settings,
         profiles=profiles,
     )
@@ -104,7 +104,7 @@ def _profile(bundle: OpenBundle, request: BenchmarkRequest, progress: Progress) 
     rounds = request.warmups + request.repetitions
     for turn in range(rounds):
         progress(f"round {turn + 1} of {rounds}: {bundle.folder.name}, pruned")
-        run_lap(runner, request.task, prune=True)
+        run_timed(runner, request.task, prune=True)
     traces = engine.traces()
     kept = traces[len(traces) * request.warmups // rounds :]  # every round makes the same calls
     return BundleProfile(folder=bundle.folder.name, target=bundle.manifest.target, stages=costs(kept))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vlmprune_runtime.benchmark.circumstances import Count, Device, Engine, Measured, Part, Settings, Tool
+from vlmprune_runtime.benchmark.run_metadata import Count, Device, Engine, Measured, Part, Settings, Tool
 from vlmprune_runtime.events import TimedStage
 
 Stage = TimedStage
@@ -32,7 +32,7 @@ class Flops(Part):
     decode: Count
 
 
-class Way(Part):
+class ModeStats(Part):
     """The bundle pruned, or the same graphs without the prune stage.
 
     `ttft_ms`: from picture file and question to the first token chosen. `llm_prefill_ms`: head, prune, tail.
@@ -113,8 +113,8 @@ class Result(Part):
     images: Count
     prompt_tokens: Count
     load_ms: Ms | None
-    unpruned: Way
-    pruned: Way
+    unpruned: ModeStats
+    pruned: ModeStats
     ratios: Ratios
     ceilings: Ceilings | None
     memory: Memory

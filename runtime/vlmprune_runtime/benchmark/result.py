@@ -1,12 +1,11 @@
-"""A bundle's laps as one part of the record."""
+"""A bundle's runs as one part of the record."""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from vlmprune_runtime.benchmark.circumstances import Engine, Measured
-from vlmprune_runtime.benchmark.lap import Lap, Task
-from vlmprune_runtime.benchmark.loading import Entrant, cache_bytes
-from vlmprune_runtime.benchmark.record import Flops, Result, Run, Way
+from vlmprune_runtime.benchmark.loading import LoadedBundle, cache_bytes
+from vlmprune_runtime.benchmark.record import Flops, ModeStats, Result, Run
+from vlmprune_runtime.benchmark.run_metadata import Engine, Measured
 from vlmprune_runtime.benchmark.summary import (
     STAGES,
     ceilings,
@@ -16,6 +15,7 @@ from vlmprune_runtime.benchmark.summary import (
     spread,
     stage_spreads,
 )
+from vlmprune_runtime.benchmark.timed_run import Task, TimedRun
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.flops import decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.schema import MANIFEST, Bundle
@@ -23,44 +23,44 @@ from vlmprune_runtime.schema import MANIFEST, Bundle
 ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": "coremltools"}
 
 
-def result_of(entrant: Entrant, task: Task) -> Result:
+def result_of(bundle_run: LoadedBundle, task: Task) -> Result:
     """All that was measured of one bundle."""
-    manifest, encoded = entrant.runner.bundle.manifest, entrant.runner.encode(task.prompt)
+    manifest, encoded = bundle_run.runner.bundle.manifest, bundle_run.runner.encode(task.prompt)
     tokens, images = len(encoded.token_ids), len(encoded.spans)
-    unpruned, pruned = (laps_of(entrant, prune) for prune in (False, True))
+    unpruned, pruned = (runs_of(bundle_run, prune) for prune in (False, True))
     measured = ratios(unpruned, pruned)
     slow, fast = (prefill_flops(manifest, tokens, images, prune=prune) for prune in (False, True))
     return Result(
-        bundle=_measured(entrant),
+        bundle=_measured(bundle_run),
         engine=_engine(manifest),
         images=images,
         prompt_tokens=tokens,
-        load_ms=None if entrant.load_ms is None else round(entrant.load_ms, 1),
-        unpruned=_way(manifest, unpruned, _flops(manifest, tokens, images, prune=False)),
-        pruned=_way(manifest, pruned, _flops(manifest, tokens, images, prune=True)),
+        load_ms=None if bundle_run.load_ms is None else round(bundle_run.load_ms, 1),
+        unpruned=_mode_stats(manifest, unpruned, _flops(manifest, tokens, images, prune=False)),
+        pruned=_mode_stats(manifest, pruned, _flops(manifest, tokens, images, prune=True)),
         ratios=measured,
         ceilings=ceilings(measured, slow, fast, unpruned),
-        memory=entrant.memory,
-        runs=tuple(_run(nth, prune, lap) for (nth, prune), lap in entrant.laps.items()),
+        memory=bundle_run.memory,
+        runs=tuple(_run(nth, prune, run) for (nth, prune), run in bundle_run.runs.items()),
     )
 
 
-def laps_of(entrant: Entrant, prune: bool) -> list[Lap]:
-    """The laps of one way, by round."""
-    return [lap for (_, pruned), lap in sorted(entrant.laps.items()) if pruned is prune]
+def runs_of(bundle_run: LoadedBundle, prune: bool) -> list[TimedRun]:
+    """The runs of one mode, by round."""
+    return [run for (_, pruned), run in sorted(bundle_run.runs.items()) if pruned is prune]
 
 
-def _way(manifest: Bundle, laps: Sequence[Lap], flops: Flops) -> Way:
-    times = [lap.timings for lap in laps]
-    decode = spread([decode_ms(lap) for lap in times]) if times[0].decode_ms else None
-    return Way(
-        stages_ms=stage_spreads(laps),
-        llm_prefill_ms=spread([llm_prefill_ms(lap) for lap in times]),
-        ttft_ms=spread([lap.ttft_ms for lap in times]),
+def _mode_stats(manifest: Bundle, runs: Sequence[TimedRun], flops: Flops) -> ModeStats:
+    times = [run.timings for run in runs]
+    decode = spread([decode_ms(run) for run in times]) if times[0].decode_ms else None
+    return ModeStats(
+        stages_ms=stage_spreads(runs),
+        llm_prefill_ms=spread([llm_prefill_ms(run) for run in times]),
+        ttft_ms=spread([run.ttft_ms for run in times]),
         decode_ms_per_token=decode,
         decode_tokens_per_s=round(1000 / decode.p50, 3) if decode and decode.p50 else None,
         flops=flops,
-        kv_cache_filled_bytes=cache_bytes(manifest, laps[-1].past_tokens),
+        kv_cache_filled_bytes=cache_bytes(manifest, runs[-1].past_tokens),
     )
 
 
@@ -70,25 +70,25 @@ def _flops(manifest: Bundle, tokens: int, images: int, *, prune: bool) -> Flops:
     return Flops(vision=first.vision, head=first.head, tail=first.tail, decode=then.llm)
 
 
-def _run(nth: int, prune: bool, lap: Lap) -> Run:
-    ran = {timed.stage for timed in lap.timings.stages}
+def _run(nth: int, prune: bool, run: TimedRun) -> Run:
+    ran = {timed.stage for timed in run.timings.stages}
     return Run(
         round=nth,
         pruned=prune,
-        stages_ms={stage: round(lap.timings.stage_ms(stage), 4) for stage in STAGES if stage in ran},
-        ttft_ms=round(lap.timings.ttft_ms, 4),
-        decode_ms=tuple(round(ms, 4) for ms in lap.timings.decode_ms),
+        stages_ms={stage: round(run.timings.stage_ms(stage), 4) for stage in STAGES if stage in ran},
+        ttft_ms=round(run.timings.ttft_ms, 4),
+        decode_ms=tuple(round(ms, 4) for ms in run.timings.decode_ms),
     )
 
 
-def _measured(entrant: Entrant) -> Measured:
-    bundle = entrant.runner.bundle
+def _measured(bundle_run: LoadedBundle) -> Measured:
+    bundle = bundle_run.runner.bundle
     manifest = bundle.manifest
     return Measured(
         name=manifest.name,
         folder=bundle.folder.resolve().name,
         manifest_sha256=file_sha256(bundle.folder / MANIFEST),
-        verified=entrant.verified,
+        verified=bundle_run.verified,
         source_model=manifest.source.model,
         source_sha256=manifest.source.sha256,
         model_type=manifest.model_type,

@@ -1,4 +1,4 @@
-"""The order of the runs: every bundle both ways in every round, and no place that is always the same one's."""
+"""The order of the runs: every bundle both modes in every round, and no place that is always the same one's."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class Turn(NamedTuple):
 
 
 def turns(bundles: int, rounds: int) -> Iterator[Turn]:
-    """Bundles in turn, each beginning a round once; a bundle's two ways follow each other, A B then B A.
+    """Bundles in turn, each beginning a round once; a bundle's two modes follow each other, A B then B A.
 
     >>> [(turn.bundle, turn.prune) for turn in turns(bundles=1, rounds=2)]
     [(0, False), (0, True), (0, True), (0, False)]

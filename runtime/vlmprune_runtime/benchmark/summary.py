@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vlmprune_runtime.benchmark.lap import Lap
 from vlmprune_runtime.benchmark.record import Ceilings, PairedRatio, Ratios, Spread, Stage
+from vlmprune_runtime.benchmark.timed_run import TimedRun
 from vlmprune_runtime.events import TIMED_STAGES, Timings
 from vlmprune_runtime.flops import StageFlops, ceiling
 
@@ -46,22 +46,22 @@ def decode_ms(timings: Timings) -> float:
     return sum(timings.decode_ms) / len(timings.decode_ms)
 
 
-def stage_spreads(laps: Sequence[Lap]) -> dict[Stage, Spread]:
+def stage_spreads(runs: Sequence[TimedRun]) -> dict[Stage, Spread]:
     """Every stage that ran."""
-    ran = {lap.stage for lap in laps[0].timings.stages}
-    return {stage: spread(stage_times(laps, stage)) for stage in STAGES if stage in ran}
+    ran = {run.stage for run in runs[0].timings.stages}
+    return {stage: spread(stage_times(runs, stage)) for stage in STAGES if stage in ran}
 
 
-def stage_times(laps: Sequence[Lap], stage: Stage) -> list[float]:
-    """The stage's time in each lap, all images together."""
-    return [lap.timings.stage_ms(stage) for lap in laps]
+def stage_times(runs: Sequence[TimedRun], stage: Stage) -> list[float]:
+    """The stage's time in each run, all images together."""
+    return [run.timings.stage_ms(stage) for run in runs]
 
 
-def ratios(unpruned: Sequence[Lap], pruned: Sequence[Lap]) -> Ratios:
+def ratios(unpruned: Sequence[TimedRun], pruned: Sequence[TimedRun]) -> Ratios:
     """Laps of the same round are a pair."""
 
     def ratio(reading: Reading) -> PairedRatio:
-        sides = ([reading(lap.timings) for lap in laps] for laps in (unpruned, pruned))
+        sides = ([reading(run.timings) for run in runs] for runs in (unpruned, pruned))
         return paired_ratio(*sides)
 
     return Ratios(
@@ -72,10 +72,10 @@ def ratios(unpruned: Sequence[Lap], pruned: Sequence[Lap]) -> Ratios:
     )
 
 
-def ceilings(measured: Ratios, slow: StageFlops, fast: StageFlops, unpruned: Sequence[Lap]) -> Ceilings:
+def ceilings(measured: Ratios, slow: StageFlops, fast: StageFlops, unpruned: Sequence[TimedRun]) -> Ceilings:
     """What was possible, by FLOPs and by the unpruned times, and the share of it that was measured."""
     most = ceiling(slow, fast)
-    by_time = ttft_by_time([lap.timings for lap in unpruned], fast.tail / slow.tail)
+    by_time = ttft_by_time([run.timings for run in unpruned], fast.tail / slow.tail)
     return Ceilings(
         llm_prefill=round(most.llm_prefill, 4),
         llm_prefill_share=round(measured.llm_prefill.median / most.llm_prefill, 4),
@@ -93,5 +93,5 @@ def ttft_by_time(unpruned: Sequence[Timings], tail_fraction: float) -> float:
     >>> ttft_by_time([Timings((StageTimed("tail", 80.0),), 100.0, ())], 0.25)
     2.5
     """
-    left = [lap.ttft_ms - (1 - tail_fraction) * lap.stage_ms("tail") for lap in unpruned]
-    return float(np.median([lap.ttft_ms / rest for lap, rest in zip(unpruned, left, strict=True)]))
+    left = [run.ttft_ms - (1 - tail_fraction) * run.stage_ms("tail") for run in unpruned]
+    return float(np.median([run.ttft_ms / rest for run, rest in zip(unpruned, left, strict=True)]))

@@ -58,13 +58,13 @@ def setting_line(record: BenchmarkRecord) -> str:
 
 def _totals(result: Result) -> Iterator[tuple[str, ...]]:
     slow, fast, ratios = result.unpruned, result.pruned, result.ratios
-    flops = [way.flops.head + way.flops.tail if way.flops else None for way in (slow, fast)]
+    flops = [mode.flops.head + mode.flops.tail if mode.flops else None for mode in (slow, fast)]
     prefill = (*_cells(slow.llm_prefill_ms), *_cells(fast.llm_prefill_ms))
     yield ("LLM prefill, ms", *prefill, _times(ratios.llm_prefill), *map(_giga, flops))
     yield ("first token, ms", *_cells(slow.ttft_ms), *_cells(fast.ttft_ms), _times(ratios.ttft), "", "")
     steps = (*_cells(slow.decode_ms_per_token), *_cells(fast.decode_ms_per_token))
     yield ("then a token, ms", *steps, _times(ratios.decode), *_flops(result, "decode"))
-    speeds = [f"{way.decode_tokens_per_s:.1f}" if way.decode_tokens_per_s else "-" for way in (slow, fast)]
+    speeds = [f"{mode.decode_tokens_per_s:.1f}" if mode.decode_tokens_per_s else "-" for mode in (slow, fast)]
     yield ("then, tokens/s", speeds[0], "", "", speeds[1], "", "", "", "", "")
 
 
@@ -79,7 +79,7 @@ def _times(ratio: PairedRatio | None) -> str:
 
 
 def _flops(result: Result, stage: str) -> tuple[str, str]:
-    slow, fast = (_giga(getattr(way.flops, stage, None)) for way in (result.unpruned, result.pruned))
+    slow, fast = (_giga(getattr(mode.flops, stage, None)) for mode in (result.unpruned, result.pruned))
     return slow, fast
 
 

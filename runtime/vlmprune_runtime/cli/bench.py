@@ -15,7 +15,7 @@ from vlmprune_runtime.benchmark.profile import profile
 from vlmprune_runtime.benchmark.profile_table import profile_table
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.table import closing_lines, result_table, setting_line
-from vlmprune_runtime.cli.face import command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 
 EXAMPLES = """\
   vlmprune-bench BUNDLE

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.cli.contents import facts_table, stages_table, tensors_table
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 
 EXAMPLES = """\
   vlmprune-inspect BUNDLE

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vlmprune_runtime.atomic import check_png
 from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
-from vlmprune_runtime.cli.face import command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 from vlmprune_runtime.cli.fields import result_fields
 from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.engines import reference_note

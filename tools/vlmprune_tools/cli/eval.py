@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vlmprune_runtime.atomic import Place, check_place, save_text
 from vlmprune_runtime.attach import check_attach
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra
 from vlmprune_runtime.lock import locked
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlmprune_runtime.atomic import check_place, save_text
-from vlmprune_runtime.cli.face import command_parser, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
 
 EXAMPLES = """\

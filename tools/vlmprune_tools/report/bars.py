@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlmprune_runtime.benchmark.record import Memory, Result, Way
+from vlmprune_runtime.benchmark.record import Memory, ModeStats, Result
 from vlmprune_runtime.benchmark.summary import STAGES
 from vlmprune_tools.report.formatting import ms, size, times
 
@@ -38,17 +38,17 @@ class Meter:
     possible_percent: float
 
 
-def stage_bar(name: str, way: Way, widest_ms: float) -> Bar:
+def stage_bar(name: str, mode: ModeStats, widest_ms: float) -> Bar:
     """Returns the time to the first token, with one segment per stage."""
-    medians = [(stage, way.stages_ms[stage].p50) for stage in STAGES if stage in way.stages_ms]
+    medians = [(stage, mode.stages_ms[stage].p50) for stage in STAGES if stage in mode.stages_ms]
     segments = [Segment(stage, _share(value, widest_ms), f"{stage} {ms(value)}") for stage, value in medians]
-    return Bar(name, tuple(segments), ms(way.ttft_ms.p50))
+    return Bar(name, tuple(segments), ms(mode.ttft_ms.p50))
 
 
 def widest_ms(results: Sequence[Result]) -> float:
     """Returns the longest time, which gives all bundles of a device one scale."""
-    ways = [way for result in results for way in (result.unpruned, result.pruned)]
-    return max(max(sum(spread.p50 for spread in way.stages_ms.values()), way.ttft_ms.p50) for way in ways)
+    modes = [mode for result in results for mode in (result.unpruned, result.pruned)]
+    return max(max(sum(spread.p50 for spread in mode.stages_ms.values()), mode.ttft_ms.p50) for mode in modes)
 
 
 def decode_bars(result: Result) -> tuple[Bar, ...]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlmprune_runtime.benchmark.circumstances import Device, Settings
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Result
+from vlmprune_runtime.benchmark.run_metadata import Device, Settings
 from vlmprune_tools.report.accuracy import UNPRUNED, AccuracyRecord, AccuracyRow
 from vlmprune_tools.report.bars import (
     Bar,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmprune_runtime.cli.face import TRACEBACK_VARIABLE, command_parser, run_command
+from vlmprune_runtime.cli.entrypoint import TRACEBACK_VARIABLE, command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError
 
 

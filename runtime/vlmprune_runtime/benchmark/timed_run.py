@@ -1,4 +1,4 @@
-"""One timed run: the whole way from a picture file and a question to a fixed count of tokens."""
+"""One timed run: everything from a picture file and a question to a fixed count of tokens."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Lap:
+class TimedRun:
     """Times of one run and how many tokens the cache of each decoder stage holds at its end."""
 
     timings: Timings
     past_tokens: dict[str, int]
 
 
-def run_lap(runner: Runner, task: Task, *, prune: bool) -> Lap:
+def run_timed(runner: Runner, task: Task, *, prune: bool) -> TimedRun:
     """One run, timed as `Runner.stream` times it."""
     start = perf_counter()
     encoded = runner.encode(task.prompt)
@@ -45,7 +45,7 @@ def run_lap(runner: Runner, task: Task, *, prune: bool) -> Lap:
         state = decode(runner.bundle.manifest, runner.engine, token, state)
         token = greedy(state.logits)
         decode_ms.append(ms_since(began))
-    return Lap(Timings(tuple(stages), ttft_ms, tuple(decode_ms)), state.past_tokens)
+    return TimedRun(Timings(tuple(stages), ttft_ms, tuple(decode_ms)), state.past_tokens)
 
 
 def _collect(steps: Generator[StageTimed, None, State], stages: list[StageTimed]) -> State:

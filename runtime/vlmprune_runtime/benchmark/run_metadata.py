@@ -64,9 +64,9 @@ class Picture(Part):
 
 
 class Settings(Part):
-    """What was asked. Greedy, and stop tokens do not stop, so that both ways decode the same count.
+    """What was asked. Greedy, and stop tokens do not stop, so that both modes decode the same count.
 
-    `order`: each round runs a bundle both ways, one directly after the other, and the next round turns them round.
+    `order`: each round runs a bundle both modes, one directly after the other, and the next round turns them round.
     `threads` null is the engine's own choice.
     """
 
