@@ -10,6 +10,7 @@ from vlmprune_export.agreement import check_parts, check_prompt
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
+from vlmprune_export.checkpoint.room import LOWERED, QUANTISED
 from vlmprune_export.disk import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.fitting import FITS, fit_tail, round_tail
@@ -61,8 +62,9 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     if request.fit not in FITS:
         raise UnknownName("fit", request.fit, FITS)
     _check_options(request, backend)
+    room = LOWERED if request.quantisation == "none" else QUANTISED
     with publishing(request.out, force=request.force) as folder:
-        checkpoint = load_checkpoint(request.model, progress=progress)
+        checkpoint = load_checkpoint(request.model, progress=progress, bytes_per_weight=room)
         needed = needed_bytes(checkpoint.model, request.target, request.quantisation)
         with enough_disk(folder, needed, request.out):
             _write(checkpoint, request, backend, folder, progress)

@@ -10,6 +10,7 @@ import torch
 
 from tiny import write_checkpoint
 from vlmprune_export.checkpoint import Checkpoint, load_checkpoint
+from vlmprune_export.checkpoint.room import LOADED, QUANTISED
 from vlmprune_runtime.errors import BadRequest
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 9\n"
@@ -150,3 +151,30 @@ def test_code_from_a_checkpoint_is_neither_run_nor_asked_for(
             load(folder)
     assert not marker.exists()
     assert asked == []
+
+
+def huge_weights(folder: Path, weights: int) -> None:
+    """A file of that many bf16 weights, none of which takes room on the disk."""
+    entry = {"dtype": "BF16", "shape": [weights], "data_offsets": [0, 2 * weights]}
+    header = json.dumps({"model.lm_head.weight": entry}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 2 * weights)
+
+
+@pytest.mark.parametrize(
+    ("free", "room", "message"),
+    [
+        (24e9, LOADED, "has 7.00 billion weights and takes about 28.0 GB of memory .*, but 24.0 GB are free; .* swap"),
+        (60e9, QUANTISED, r"takes about 81.2 GB .*what helps: --quant none \(about 56.0 GB\)"),
+        (24e9, QUANTISED, "what helps: more memory or swap"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_not_loaded(
+    free: float, room: float, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    huge_weights(folder, 7_000_000_000)
+    monkeypatch.setattr("vlmprune_export.checkpoint.room.free_bytes", lambda: free)
+    with pytest.raises(BadRequest, match=message):
+        load_checkpoint(str(folder), progress=lambda line: None, bytes_per_weight=room)

@@ -14,6 +14,7 @@ from vlmprune_export.checkpoint.kind import check_kind
 from vlmprune_export.checkpoint.lora import merge_adapter
 from vlmprune_export.checkpoint.origin import Origin, origin_of
 from vlmprune_export.checkpoint.quantised import Format, format_of
+from vlmprune_export.checkpoint.room import LOADED, check_room
 from vlmprune_export.checkpoint.source import Parts, fetched, parts_of
 from vlmprune_export.checkpoint.whole import check_whole
 from vlmprune_export.pocket import pocket_checkpoint
@@ -34,8 +35,10 @@ class Checkpoint:
     source: Source
 
 
-def load_checkpoint(model: str, *, progress: Callable[[str], None]) -> Checkpoint:
+def load_checkpoint(model: str, *, progress: Callable[[str], None], bytes_per_weight: float = LOADED) -> Checkpoint:
     """The checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
+
+    `bytes_per_weight` is the memory that the caller's work with it takes; what does not fit is not loaded.
 
     Errors: `BadRequest` when it is no checkpoint, is not whole or is of no known family.
     """
@@ -44,7 +47,7 @@ def load_checkpoint(model: str, *, progress: Callable[[str], None]) -> Checkpoin
     try:
         with _quiet():
             parts = parts_of(origin.folder or fetched(origin.model, origin.revision))
-            loaded, processor = _load(model, parts)
+            loaded, processor = _load(model, parts, bytes_per_weight)
     except BadRequest:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as cause:
@@ -59,11 +62,12 @@ def _pocket(progress: Callable[[str], None]) -> Origin:
     return Origin(POCKET, POCKET, None, pocket_checkpoint(progress=progress))
 
 
-def _load(name: str, parts: Parts) -> tuple[nn.Module, Any]:
+def _load(name: str, parts: Parts, bytes_per_weight: float) -> tuple[nn.Module, Any]:
     from transformers import AutoProcessor
 
     config = read_json(parts.base / "config.json")
     check_kind(name, config)
+    check_room(name, parts.base, config, bytes_per_weight)
     model = _model(name, parts, config, format_of(name, config))
     if parts.adapter:
         merge_adapter(model, parts.adapter)

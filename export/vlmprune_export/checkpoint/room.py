@@ -1,0 +1,58 @@
+"""Whether a checkpoint fits into this machine's memory, asked before any of its weights is read."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from vlmprune_export.checkpoint.files import stored_shapes, weight_files
+from vlmprune_runtime.errors import BadRequest
+
+LOADED = 4.0  # bytes a weight in fp32
+LOWERED = 8.0  # while a stage is lowered: the model, and a copy of that stage in the target's form
+QUANTISED = 11.6  # as measured of ONNX int8, whose quantiser holds copies of its own
+
+_STORED_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def check_room(name: str, folder: Path, config: Mapping[str, Any], bytes_per_weight: float) -> None:
+    """Refuse a checkpoint that takes more memory than is free, swap included.
+
+    Errors: `BadRequest` with what is needed, what is free, and what helps.
+    """
+    weights = sum(_weights(path, config) for path in weight_files(folder))
+    needed, free = weights * bytes_per_weight, free_bytes()
+    if needed <= free:
+        return
+    unquantised = bytes_per_weight == QUANTISED and weights * LOWERED <= free
+    less = f"--quant none (about {_gigabytes(weights * LOWERED)}), " if unquantised else ""
+    raise BadRequest(
+        f"{name!r} has {weights / 1e9:.2f} billion weights and takes about {_gigabytes(needed)} of memory "
+        f"({bytes_per_weight:g} bytes a weight), but {_gigabytes(free)} are free; what helps: {less}more memory or "
+        "swap, ending other programs, or exporting on a larger machine and copying the bundle"
+    )
+
+
+def free_bytes() -> float:
+    """Memory and swap that this process can still take; a container's limit counts."""
+    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    try:
+        limit, used = ((_GROUP / f"memory.{which}").read_text().strip() for which in ("max", "current"))
+    except OSError:
+        return float(free)
+    return float(free if limit == "max" else min(free, max(int(limit) - int(used), 0)))
+
+
+def _weights(path: Path, config: Mapping[str, Any]) -> int:
+    """How many numbers a file holds; packed ones of quantised checkpoints count as they are stored."""
+    if path.suffix == ".safetensors":
+        return sum(math.prod(shape) for _, shape in stored_shapes(path).values())
+    dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return int(path.stat().st_size / _STORED_BYTES.get(dtype, 4))
+
+
+def _gigabytes(size_bytes: float) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"
