@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   vlmprune-eval pocket-onnx --data scenes --limit 200 --keeps 576,192,128,64 --json accuracy.json --plot accuracy.png
-  vlmprune-eval pocket-onnx --data easy-vqa --pruners vlm-pruner,grid --json easy.json --attach
+  vlmprune-eval pocket-onnx --data easy-vqa --pruners vlm-pruner,uniform --json easy.json --attach
   vlmprune-eval pocket --data scenes --keeps 64,32 --ablation --layer 4 --json layer4.json
   vlmprune-eval ./my-llava --data coco_pope_random.jsonl --images coco/val2014 --json pope.json
   vlmprune-eval pocket --data scenes --keeps 64 --pruners vlm-pruner,vlm-pruner:batch=1,random:seed=7
@@ -86,7 +86,7 @@ def _add_pruning(command: argparse.ArgumentParser) -> None:
         "--keeps", default="", metavar="K,..", help="visual tokens to keep; default: 66.7, 77.8 and 88.9 %% pruned"
     )
     group.add_argument(
-        "--pruners", default="vlm-pruner,random,grid", metavar="NAME,..",
+        "--pruners", default="vlm-pruner,random,uniform", metavar="NAME,..",
         help="default %(default)s; settings of one: vlm-pruner:batch=1:aggregate=false",
     )  # fmt: skip
     group.add_argument(

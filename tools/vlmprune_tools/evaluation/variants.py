@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from vlmprune_export.pruners import PRUNERS
+from vlmprune_export.pruners import pruner_kind
 from vlmprune_export.setting import parse_setting
-from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.errors import BadRequest
 
 FLOORS = ("random", "uniform", "grid")
 ABLATIONS = (
@@ -39,20 +39,19 @@ def parse_variants(texts: Iterable[str], defaults: Mapping[str, Any]) -> list[Va
 
 
 def parse_variant(text: str) -> Variant:
-    """Returns the variant with that label.
+    """Returns the variant with that label. Raises `UnknownName`.
 
     >>> parse_variant("vlm-pruner:batch=1").settings
     {'batch': 1}
     """
     name, *parts = text.split(":")
-    if name not in PRUNERS:
-        raise UnknownName("pruner", name, PRUNERS)
+    pruner_kind(name)  # refuses an unknown name
     return Variant(text, name, dict(parse_setting(part) for part in parts))
 
 
 def setting_names(pruner: str) -> list[str]:
     """Returns the names of a pruner's settings."""
-    return [field.name for field in fields(PRUNERS[pruner].settings)]
+    return [field.name for field in fields(pruner_kind(pruner).settings)]
 
 
 def applicable(pruner: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
