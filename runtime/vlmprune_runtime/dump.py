@@ -1,7 +1,8 @@
 """A question as a runner needs it that has neither image preprocessing nor a tokenizer, such as `runtime/cpp`.
 
 A folder of three files: `pixels.f32` (raw float32, little endian), `prompt_ids.json` (the whole prompt's token ids,
-image tokens included, with the shape of the pixels and what they were made of) and `expected.json` (the greedy answer
+image tokens included, with the shape of the pixels and what they were made of: `images`, and the first of them once
+more as `image`) and `expected.json` (the greedy answer
 of this engine both ways by the bundle's generation settings, without the stop token).
 """
 
@@ -11,11 +12,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from vlmprune_runtime.atomic import check_folder, save_folder
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, Runner
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.picture import ImageSource, load_image
 from vlmprune_runtime.preprocess import preprocess
 
 PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
@@ -32,19 +36,16 @@ def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
     """The request in folder `out`, written whole or not at all; answers it both ways."""
     check_dump(request, out)
     request = replace(request, sampling=replace(request.sampling, temperature=0.0))
-    picture = load_image(request.image)
-    pixels = preprocess(picture, runner.bundle.manifest.image)  # (1, 3, H, W)
-    source = Path(str(request.image))
+    pictures = [load_image(image) for image in request.images]
+    views = [preprocess(picture, runner.bundle.manifest.image) for picture in pictures]  # each (1, 3, H, W)
+    pixels = np.concatenate(views)
+    images = [_image(source, picture) for source, picture in zip(request.images, pictures, strict=True)]
     prompt_ids = {
         "prompt": request.prompt,
-        "image": {
-            "name": source.name,
-            "sha256": file_sha256(source),
-            "width_px": picture.width,
-            "height_px": picture.height,
-        },
+        "image": images[0],
+        "images": images,
         "pixels": {"file": PIXELS, "dtype": "float32", "shape": list(pixels.shape)},
-        "token_ids": runner.encode(request.prompt).token_ids.tolist(),
+        "token_ids": runner.encode(request.prompt, len(images)).token_ids.tolist(),
     }
     expected = {
         name: _answer(runner, replace(request, prune=prune)) for name, prune in (("pruned", True), ("unpruned", False))
@@ -53,9 +54,15 @@ def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
     save_folder(files, out)
 
 
+def _image(source: ImageSource, picture: Image.Image) -> dict[str, Any]:
+    path = Path(str(source))
+    size = {"width_px": picture.width, "height_px": picture.height}
+    return {"name": path.name, "sha256": file_sha256(path), **size}
+
+
 def _answer(runner: Runner, request: Request) -> dict[str, Any]:
     result = runner.answer(request)
-    limit = runner.chooser(request, runner.encode(request.prompt)).limit
+    limit = runner.chooser(request, runner.encode(request.prompt, len(request.images))).limit
     return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
 
 

@@ -1,6 +1,6 @@
 """Answering a question about an image, as a stream of events."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from time import perf_counter
@@ -35,12 +35,13 @@ MAX_TOKENS = 32
 
 @dataclass(frozen=True)
 class Request:
-    """One question about one image; `prune=False` asks the unpruned model on the same weights.
+    """One question about an image or several; `prune=False` asks the unpruned model on the same weights.
 
-    `max_tokens` None is the bundle's own limit, or 32 where it has none; `sampling` overrides the bundle's settings.
+    Several images are given in the order of their places in the prompt. `max_tokens` None is the bundle's own limit,
+    or 32 where it has none; `sampling` overrides the bundle's settings.
     """
 
-    image: ImageSource
+    image: ImageSource | Sequence[ImageSource]
     prompt: str
     prune: bool = True
     max_tokens: int | None = None
@@ -50,6 +51,13 @@ class Request:
         """Refuse an answer of no tokens."""
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadRequest(f"max_tokens: got {self.max_tokens}, allowed: 1 or more")
+
+    @property
+    def images(self) -> tuple[ImageSource, ...]:
+        """All images, also of a request that has but one."""
+        if isinstance(self.image, Sequence) and not isinstance(self.image, str):
+            return tuple(self.image)
+        return (self.image,)
 
 
 @dataclass
@@ -99,13 +107,14 @@ class Runner:
         assert isinstance(last, Finished)
         return last.result
 
-    def encode(self, prompt: str) -> EncodedPrompt:
-        """The question as token ids; `BadRequest` if it does not fit the context."""
+    def encode(self, prompt: str, images: int = 1) -> EncodedPrompt:
+        """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
-        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.visual_tokens, prompt)
+        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.visual_tokens, prompt, images=images)
         tokens, room = len(encoded.token_ids), self.context_tokens
         if tokens > room:
-            raise BadRequest(f"the prompt takes {tokens} tokens with its image, the context has {room}")
+            pictures = "image" if images == 1 else f"{images} images"
+            raise BadRequest(f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}")
         return encoded
 
     def chooser(self, request: Request, encoded: EncodedPrompt) -> TokenChooser:
@@ -115,8 +124,8 @@ class Runner:
         return TokenChooser(settings, encoded.token_ids, limit, request.sampling.seed)
 
     def _prepare(self, request: Request) -> tuple[EncodedPrompt, list[npt.NDArray[np.float32]]]:
-        encoded = self.encode(request.prompt)
-        return encoded, [preprocess(load_image(request.image), self.bundle.manifest.image)]
+        encoded = self.encode(request.prompt, len(request.images))
+        return encoded, [preprocess(load_image(image), self.bundle.manifest.image) for image in request.images]
 
     def _decode(
         self, chooser: TokenChooser, state: State, writer: TextStream, record: _Record

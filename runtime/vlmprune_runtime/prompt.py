@@ -148,9 +148,10 @@ def _stripped(strip: Strip, text: str) -> str:
 
 
 def _images(segment: ImagesSegment, count: int, image_token: str) -> str:
-    most = "any number" if segment.most is None else segment.most
-    if count < segment.fewest or (segment.most is not None and count > segment.most):
-        raise BadRequest(f"got {count} images; allowed: {segment.fewest} to {most}")
+    most = count if segment.most is None else segment.most
+    if not segment.fewest <= count <= most:
+        limit = "or more" if segment.most is None else f"to {segment.most}"
+        raise BadRequest(f"got {count} images; allowed: {segment.fewest} {limit}")
     return segment.between.join([segment.before + image_token + segment.after] * count)
 
 

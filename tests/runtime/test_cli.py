@@ -9,9 +9,10 @@ import pytest
 from handmade_bundle import save_manifest
 from handmade_graphs import K, N
 from PIL import Image
+from write_golden import TWO_PICTURES
 
 from vlmprune_runtime.cli import inspect, run
-from vlmprune_runtime.generate import Request, Runner
+from vlmprune_runtime.generate import Request, Runner, open_runner
 
 
 @pytest.fixture
@@ -79,6 +80,35 @@ def test_overlay(asked: list[str], tmp_path: Path) -> None:
         assert run.main([*asked, "--overlay", str(out), *more]) == 0
         with Image.open(out) as shown:
             assert shown.format == "PNG"
+
+
+@pytest.fixture
+def asked_about_two() -> list[str]:
+    images = [argument for path in TWO_PICTURES.images for argument in ("--image", str(path))]
+    return [str(TWO_PICTURES.bundle), *images, "--prompt", "why?", "--max-tokens", "5"]
+
+
+def test_two_pictures(asked_about_two: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert run.main([*asked_about_two, "--json"]) == 0
+    expected = open_runner(TWO_PICTURES.bundle).answer(Request(TWO_PICTURES.images, "why?", max_tokens=5))
+    found = json.loads(capsys.readouterr().out)
+    assert found["token_ids"] == list(expected.token_ids)
+    assert [(image["image"], image["kept"]) for image in found["pruned"]] == [
+        (nth, list(image.kept)) for nth, image in enumerate(expected.pruned)
+    ]
+
+
+def test_overlay_of_each_picture(asked_about_two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run.main([*asked_about_two, "--overlay", str(tmp_path / "kept.png")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept-1.png", "kept-2.png"]
+    assert f"overlay: {tmp_path / 'kept-2.png'}" in capsys.readouterr().err
+    shapes = [Image.open(path).height > Image.open(path).width for path in sorted(tmp_path.iterdir())]
+    assert shapes == [Image.open(path).height > Image.open(path).width for path in TWO_PICTURES.images] == [False, True]
+
+
+def test_a_picture_too_many(asked_about_two: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert run.main([*asked_about_two, "--image", "third.png"]) == 2
+    assert capsys.readouterr().err == "vlmprune-run: error: got 3 images; allowed: 1 to 2\n"
 
 
 WRONG = {

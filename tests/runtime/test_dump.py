@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from write_golden import TWO_PICTURES
 
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.cli import run
@@ -31,10 +32,28 @@ def test_the_question_is_kept_with_both_answers(
     assert kept["token_ids"] == runner.encode("why?").token_ids.tolist()
     sha256 = file_sha256(picture_file)
     assert kept["image"] == {"name": "noise.png", "sha256": sha256, "width_px": 50, "height_px": 40}
+    assert kept["images"] == [kept["image"]]
     expected = json.loads((out / "expected.json").read_text())
     for way, prune in (("pruned", True), ("unpruned", False)):
         result = runner.answer(Request(picture, "why?", prune, 5))
         assert expected[way] == {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": 5}
+
+
+def test_two_pictures_are_kept_in_their_order(tmp_path: Path) -> None:
+    images = [argument for path in TWO_PICTURES.images for argument in ("--image", str(path))]
+    asked = [str(TWO_PICTURES.bundle), *images, "--prompt", "why?", "--max-tokens", "12"]
+    assert run.main([*asked, "--dump", str(tmp_path / "question")]) == 0
+    kept = json.loads((tmp_path / "question" / "prompt_ids.json").read_text())
+    pixels = np.fromfile(tmp_path / "question" / "pixels.f32", dtype="<f4").reshape(kept["pixels"]["shape"])
+    with np.load(TWO_PICTURES.folder / "pixels.npz") as golden:
+        assert pixels == pytest.approx(golden["pixels"], abs=0.02)
+    assert [image["name"] for image in kept["images"]] == list(TWO_PICTURES.pictures)
+    answers = json.loads((TWO_PICTURES.folder / "answers.json").read_text())
+    expected = json.loads((tmp_path / "question" / "expected.json").read_text())
+    assert [expected[way]["token_ids"] for way in ("pruned", "unpruned")] == [
+        answers[0]["token_ids"],
+        answers[1]["token_ids"],
+    ]
 
 
 def test_what_is_there_is_left_alone(asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -2,62 +2,162 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import two_picture_model
+from two_picture_graphs import K, N
+from write_golden import ONE_PICTURE, TWO_PICTURES, Golden
 
 from vlmprune_runtime.bundle import open_bundle
-from vlmprune_runtime.errors import BundleError
+from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Request, Runner, open_runner
 from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.positions import place_prompt
+from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.preprocess import preprocess, seen_picture
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-IMAGE = GOLDEN / "image.png"
+BUNDLES = (ONE_PICTURE, TWO_PICTURES)
 
 
-def cases(name: str) -> list[dict[str, Any]]:
-    return json.loads((GOLDEN / name).read_text())
+def cases(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())
 
 
-@pytest.fixture(scope="module")
-def golden_runner() -> Runner:
-    return open_runner(GOLDEN / "bundle")
+def asked(name: str) -> list[Any]:
+    """The cases of both bundles in files of that name, each with its bundle."""
+    return [
+        pytest.param(golden, case, id=" ".join([golden.bundle.name, repr(case["prompt"]), str(case.get("prune", ""))]))
+        for golden in BUNDLES
+        for case in cases(golden.folder / name)
+    ]
 
 
-def test_pixels(golden_runner: Runner) -> None:
-    image, spec = load_image(IMAGE), golden_runner.bundle.manifest.image
-    with np.load(GOLDEN / "pixels.npz") as expected:
-        seen = np.asarray(seen_picture(image, spec)).astype(int)
-        assert np.abs(seen - expected["seen"]).max() <= 1
-        assert np.abs(preprocess(image, spec) - expected["pixels"]).max() <= 4 / 255 + 1e-6  # std of 1/4
+@cache
+def runner_of(golden: Golden) -> Runner:
+    return open_runner(golden.bundle)
 
 
-@pytest.mark.parametrize("case", cases("prompts.json"), ids=lambda case: repr(case["prompt"]))
-def test_prompts(golden_runner: Runner, case: dict[str, Any]) -> None:
-    encoded = golden_runner.encode(case["prompt"])
+def images_of(golden: Golden, case: dict[str, Any]) -> list[Path]:
+    """The pictures that a case is about; of one picture it need not say."""
+    return [golden.folder / name for name in case.get("images", ["image.png"])]
+
+
+@pytest.mark.parametrize("golden", BUNDLES, ids=lambda golden: golden.bundle.name)
+def test_pixels(golden: Golden) -> None:
+    """Of 4 / 255 by a step of one in a channel whose standard deviation is 1 / 4."""
+    spec = runner_of(golden).bundle.manifest.image
+    with np.load(golden.folder / "pixels.npz") as expected:
+        seen = expected["seen"].reshape(-1, *expected["seen"].shape[-3:])
+        for nth, path in enumerate(golden.images):
+            image = load_image(path)
+            assert np.abs(np.asarray(seen_picture(image, spec)).astype(int) - seen[nth]).max() <= 1
+            assert np.abs(preprocess(image, spec)[0] - expected["pixels"][nth]).max() <= 4 / 255 + 1e-6
+
+
+@pytest.mark.parametrize(("golden", "case"), asked("prompts.json"))
+def test_prompts(golden: Golden, case: dict[str, Any]) -> None:
+    runner = runner_of(golden)
+    encoded = runner.encode(case["prompt"], len(golden.images))
     assert encoded.token_ids.tolist() == case["token_ids"]
     assert [list(span) for span in encoded.spans] == case["spans"]
+    if "positions" in case:
+        tokens = place_prompt(runner.bundle.manifest, encoded)
+        assert tokens.positions.tolist() == case["positions"]
+        assert tokens.next_position == case["next_position"]
 
 
-@pytest.mark.parametrize("case", cases("answers.json"), ids=lambda case: f"{case['prompt']} {case['prune']}")
-def test_answers(golden_runner: Runner, case: dict[str, Any]) -> None:
-    result = golden_runner.answer(Request(IMAGE, case["prompt"], case["prune"], case["max_tokens"]))
+@pytest.mark.parametrize(("golden", "case"), asked("answers.json"))
+def test_answers(golden: Golden, case: dict[str, Any]) -> None:
+    request = Request(images_of(golden, case), case["prompt"], case["prune"], case["max_tokens"])
+    result = runner_of(golden).answer(request)
     assert list(result.token_ids) == case["token_ids"]
     assert (result.text, result.reason) == (case["text"], case["reason"])
     kept = [{"kept": list(image.kept), "rank": list(image.rank)} for image in result.pruned]
     assert kept == case["pruned"]
+    assert [image.image for image in result.pruned] == list(range(len(kept)))
 
 
-def test_answers_tell_pruned_from_unpruned() -> None:
-    answers = cases("answers.json")
+@pytest.mark.parametrize("golden", BUNDLES, ids=lambda golden: golden.bundle.name)
+def test_answers_tell_pruned_from_unpruned(golden: Golden) -> None:
+    answers = cases(golden.folder / "answers.json")
     assert any(a["token_ids"] != b["token_ids"] for a, b in zip(answers[::2], answers[1::2], strict=True))
     assert {case["reason"] for case in answers} == {"stop", "length"}
 
 
-@pytest.mark.parametrize("case", cases("bundle_errors.json"), ids=lambda case: case["name"])
+def test_what_is_kept_of_two_pictures_depends_on_the_question() -> None:
+    """Else the answers would say nothing about the text that the prune stage is given."""
+    kept = [json.dumps(case["pruned"]) for case in cases(TWO_PICTURES.folder / "answers.json") if case["prune"]]
+    assert len(set(kept)) == len(kept)
+
+
+def two_pictures() -> tuple[Runner, list[np.ndarray]]:
+    runner = runner_of(TWO_PICTURES)
+    return runner, [preprocess(load_image(path), runner.bundle.manifest.image) for path in TWO_PICTURES.images]
+
+
+@pytest.mark.parametrize("case", cases(TWO_PICTURES.folder / "answers.json"), ids=lambda case: repr(case["prompt"]))
+def test_answers_about_two_pictures_are_those_of_numpy(case: dict[str, Any]) -> None:
+    """Which computes every token from the start, positions included."""
+    runner, pictures = two_pictures()
+    token_ids = runner.encode(case["prompt"], 2).token_ids.tolist()
+    expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"])
+    stops = [place for place, token in enumerate(expected) if token in runner.bundle.manifest.generation.stop_token_ids]
+    assert case["token_ids"] == expected[: stops[0] if stops else None]
+    kept = two_picture_model.kept_of(token_ids, pictures) if case["prune"] else []
+    assert case["pruned"] == [{"kept": list(places), "rank": list(rank)} for places, rank in kept]
+
+
+@pytest.mark.parametrize("prune", [True, False])
+@pytest.mark.parametrize("images", [1, 2])
+def test_logits_about_pictures_on_three_axes(images: int, prune: bool) -> None:
+    """The caches hold all layers of the pruned sequence; positions go on from those of the unpruned one."""
+    runner, pictures = two_pictures()
+    pipeline, encoded = runner.bundle.manifest, runner.encode("why?", images)
+    state = prefill(pipeline, runner.engine, encoded, pictures[:images], prune=prune)
+    token_ids, prompt_tokens = encoded.token_ids.tolist(), len(encoded.token_ids)
+    for token in (5, pipeline.prompt.image_token_id, 17):  # an answer may hold the image token: it is text there
+        expected = two_picture_model.next_logits(token_ids, prompt_tokens, pictures[:images], prune)
+        assert state.logits == pytest.approx(expected, abs=1e-4)
+        assert state.past_tokens == {"tail": len(token_ids) - (images * (N - K) if prune else 0)}
+        state = decode(pipeline, runner.engine, token, state)
+        token_ids.append(token)
+
+
+def test_pictures_are_taken_in_the_order_of_the_prompt() -> None:
+    """Each is pruned by itself, so that swapping them swaps what is kept, and changes the answer."""
+    first, second = TWO_PICTURES.images
+    runner = runner_of(TWO_PICTURES)
+    there, back = (runner.answer(Request(order, "why?")) for order in ((first, second), [second, first]))
+    assert [image.kept for image in there.pruned] == [image.kept for image in reversed(back.pruned)]
+    assert there.pruned[0].kept != there.pruned[1].kept
+    assert there.token_ids != back.token_ids
+    alone, listed = (runner.answer(Request(image, "why?")).pruned for image in (str(first), [first]))
+    assert alone == listed
+    assert len(alone) == 1
+
+
+@pytest.mark.parametrize(
+    ("golden", "images", "message"),
+    [
+        (TWO_PICTURES, 3, "got 3 images; allowed: 1 to 2"),
+        (TWO_PICTURES, 0, "got 0 images; allowed: 1 to 2"),
+        (ONE_PICTURE, 0, "got 0 images; allowed: 1 or more"),
+        (ONE_PICTURE, 4, "the prompt takes 75 tokens with its 4 images, the context has 64"),
+    ],
+)
+def test_a_picture_too_many_or_too_few(golden: Golden, images: int, message: str) -> None:
+    """Before any picture is read."""
+    with pytest.raises(BadRequest) as caught:
+        runner_of(golden).answer(Request(["no such file"] * images, "why?"))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("case", cases(GOLDEN / "bundle_errors.json"), ids=lambda case: case["name"])
 def test_bundle_errors(tmp_path: Path, case: dict[str, Any]) -> None:
     """A case sets the field at `path` to `value`, or deletes it if it has none."""
     folder = Path(shutil.copytree(GOLDEN / "bundle", tmp_path / "bundle"))

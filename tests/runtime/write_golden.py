@@ -5,20 +5,22 @@ Only after a change that is meant to change them; the Kotlin and Swift twins rea
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from handmade_bundle import write_bundle
-from handmade_graphs import N
 from PIL import Image
+from two_picture_bundle import write_two_picture_bundle
 
 from vlmprune_runtime.generate import Request, Runner, open_runner
 from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.positions import place_prompt
 from vlmprune_runtime.preprocess import preprocess, seen_picture
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-BUNDLE, IMAGE = GOLDEN / "bundle", GOLDEN / "image.png"
 PROMPTS = (
     "why?",
     "",
@@ -29,16 +31,39 @@ PROMPTS = (
 )
 
 
-def write() -> None:
-    """All of them."""
-    shutil.rmtree(BUNDLE, ignore_errors=True)
-    write_bundle(BUNDLE)
-    picture().save(IMAGE)
-    runner = open_runner(BUNDLE)
-    np.savez_compressed(GOLDEN / "pixels.npz", **pixels(runner))
-    save("prompts.json", [prompt_fields(runner, prompt) for prompt in PROMPTS])
+@dataclass(frozen=True)
+class Golden:
+    """A bundle, the folder of what is asked of it, and the pictures there, all of which every prompt has."""
+
+    bundle: Path
+    folder: Path
+    pictures: tuple[str, ...]
+    write_bundle: Callable[[Path], Path]
+
+    @property
+    def images(self) -> list[Path]:
+        """The pictures as files, in the order of the prompt."""
+        return [self.folder / name for name in self.pictures]
+
+
+ONE_PICTURE = Golden(GOLDEN / "bundle", GOLDEN, ("image.png",), write_bundle)
+TWO_PICTURES = Golden(
+    GOLDEN / "bundle_two_pictures", GOLDEN / "two_pictures", ("first.png", "second.png"), write_two_picture_bundle
+)
+
+
+def write(golden: Golden) -> None:
+    """All of a bundle's files."""
+    shutil.rmtree(golden.bundle, ignore_errors=True)
+    golden.write_bundle(golden.bundle)
+    golden.folder.mkdir(exist_ok=True)
+    for path, make in zip(golden.images, (picture, other_picture), strict=False):
+        make().save(path)
+    runner = open_runner(golden.bundle)
+    np.savez_compressed(golden.folder / "pixels.npz", **pixels(golden, runner))
+    save(golden, "prompts.json", [prompt_fields(golden, runner, prompt) for prompt in PROMPTS])
     cases = [(prompt, prune) for prompt in PROMPTS[:3] for prune in (True, False)]
-    save("answers.json", [answer_fields(runner, *case) for case in cases])
+    save(golden, "answers.json", [answer_fields(golden, runner, *case) for case in cases])
 
 
 def picture() -> Image.Image:
@@ -54,32 +79,47 @@ def picture() -> Image.Image:
     return Image.fromarray(np.stack(bands, axis=2).astype(np.uint8), "RGBA")
 
 
-def pixels(runner: Runner) -> dict[str, np.ndarray]:
-    """`seen` (H, W, 3) uint8 before normalisation, `pixels` (1, 3, H, W) float32."""
-    image, spec = load_image(IMAGE), runner.bundle.manifest.image
-    return {"seen": np.asarray(seen_picture(image, spec)), "pixels": preprocess(image, spec)}
+def other_picture() -> Image.Image:
+    """A dark grey disc on a slope of grey, 30 x 64 pixels, of one channel."""
+    y, x = np.mgrid[:64, :30]
+    grey = np.where((x - 12) ** 2 + (y - 40) ** 2 < 80, 20, 3 * y + x)
+    return Image.fromarray(grey.astype(np.uint8), "L")
 
 
-def prompt_fields(runner: Runner, prompt: str) -> dict[str, Any]:
-    """A question and its tokens."""
-    encoded = runner.encode(prompt)
+def pixels(golden: Golden, runner: Runner) -> dict[str, np.ndarray]:
+    """`seen` before normalisation, uint8, (H, W, 3) or of several pictures (P, H, W, 3), `pixels` (P, 3, H, W)."""
+    images, spec = [load_image(path) for path in golden.images], runner.bundle.manifest.image
+    seen = np.stack([np.asarray(seen_picture(image, spec)) for image in images])
+    taken = np.concatenate([preprocess(image, spec) for image in images])
+    return {"seen": seen if len(images) > 1 else seen[0], "pixels": taken}
+
+
+def prompt_fields(golden: Golden, runner: Runner, prompt: str) -> dict[str, Any]:
+    """A question and its tokens; with three axes also their positions (3, S) and that of the token behind them."""
+    manifest, encoded = runner.bundle.manifest, runner.encode(prompt, len(golden.images))
     spans = [list(span) for span in encoded.spans]
-    return {"prompt": prompt, "token_ids": encoded.token_ids.tolist(), "spans": spans, "visual_tokens": N}
+    fields = {"prompt": prompt, "token_ids": encoded.token_ids.tolist(), "spans": spans}
+    fields |= {"visual_tokens": manifest.visual_tokens}
+    tokens = place_prompt(manifest, encoded)
+    placed = {"positions": tokens.positions.tolist(), "next_position": tokens.next_position}
+    return fields | (placed if manifest.positions.axes > 1 else {})
 
 
-def answer_fields(runner: Runner, prompt: str, prune: bool) -> dict[str, Any]:
-    """A greedy answer and what was kept for it."""
-    result = runner.answer(Request(IMAGE, prompt, prune, max_tokens=12))
+def answer_fields(golden: Golden, runner: Runner, prompt: str, prune: bool) -> dict[str, Any]:
+    """A greedy answer and what was kept for it; of several pictures their names."""
+    result = runner.answer(Request(golden.images, prompt, prune, max_tokens=12))
     kept = [{"kept": list(image.kept), "rank": list(image.rank)} for image in result.pruned]
-    fields = {"prompt": prompt, "prune": prune, "max_tokens": 12, "text": result.text}
+    fields = {"images": list(golden.pictures)} if len(golden.pictures) > 1 else {}
+    fields |= {"prompt": prompt, "prune": prune, "max_tokens": 12, "text": result.text}
     return fields | {"token_ids": list(result.token_ids), "reason": result.reason, "pruned": kept}
 
 
-def save(name: str, value: Any) -> None:
+def save(golden: Golden, name: str, value: Any) -> None:
     """One JSON file, a case a line."""
     lines = ",\n".join(json.dumps(case) for case in value)
-    (GOLDEN / name).write_text(f"[\n{lines}\n]\n")
+    (golden.folder / name).write_text(f"[\n{lines}\n]\n")
 
 
 if __name__ == "__main__":
-    write()
+    for each in (ONE_PICTURE, TWO_PICTURES):
+        write(each)

@@ -5,10 +5,11 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
-from vlmprune_runtime.atomic import check_png
+from vlmprune_runtime.atomic import Place, check_png
 from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
 from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 from vlmprune_runtime.cli.fields import result_fields
@@ -25,6 +26,7 @@ EXAMPLES = """\
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is in the picture?"
   vlmprune-run BUNDLE --image cat.jpg --prompt "What colour is it?" --compare
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --overlay kept.png --json
+  vlmprune-run BUNDLE --image before.jpg --image after.jpg --prompt "What differs?"
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --dump question
 """
 
@@ -36,19 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
-    told = "Answer a question about an image with an exported bundle; the answer goes to stdout."
+    told = "Answer a question about one or more images with an exported bundle; the answer goes to stdout."
     made = command_parser("vlmprune-run", told, EXAMPLES)
     made.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
-    made.add_argument(
-        "--image", required=True, type=picture_file, metavar="FILE", help="picture to ask about; -: standard input"
-    )
+    images = "picture to ask about; -: standard input; repeated for several, in the order of their places in the prompt"
+    made.add_argument("--image", required=True, action="append", type=picture_file, metavar="FILE", help=images)
     made.add_argument("--prompt", required=True, metavar="TEXT", help="question")
     way = made.add_mutually_exclusive_group()
     way.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
     way.add_argument("--compare", action="store_true", help="answer both ways and compare the times")
     _add_sampling(made)
     made.add_argument("--threads", type=int, metavar="N", help="default: one per core")
-    made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens over the picture")
+    made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens; several pictures: OUT-1.png ...")
     made.add_argument("--dump", metavar="DIR", help="write pixels, prompt ids and expected tokens for other runners")
     made.add_argument("--json", action="store_true", help="one JSON object instead of the text")
     made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
@@ -76,10 +77,9 @@ def run(args: argparse.Namespace) -> None:
     if note := reference_note(runner.bundle):
         status.print(f"note: {note}")
     pruned = (compare if args.compare else answer)(runner, request, args.json, status)
-    if args.overlay:
-        (found, *_), spec = pruned.pruned, runner.bundle.manifest.image
-        draw_overlay(load_image(args.image), found.kept, found.rank, spec, args.overlay_place)
-        status.print(f"overlay: {args.overlay}")
+    for place, image, found in zip(args.overlay_places, request.images, pruned.pruned, strict=False):
+        draw_overlay(load_image(image), found.kept, found.rank, runner.bundle.manifest.image, place)
+        status.print(f"overlay: {place.path}")
     if args.dump:
         dump(runner, request, args.dump)
         status.print(f"dump: {args.dump}")
@@ -88,14 +88,21 @@ def run(args: argparse.Namespace) -> None:
 def request_of(args: argparse.Namespace) -> Request:
     """What is asked, refused before anything is loaded if it makes no sense."""
     sampling = Sampling(args.temperature, args.top_p, args.seed, args.top_k, args.min_p, args.repetition_penalty)
-    if args.overlay:
-        args.overlay_place = check_png(args.overlay)
-        if args.no_prune:
-            raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
+    args.overlay_places = overlay_places(args.overlay, len(args.image)) if args.overlay else []
+    if args.overlay and args.no_prune:
+        raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
     request = Request(args.image, args.prompt, not args.no_prune, args.max_tokens, sampling)
     if args.dump:
         check_dump(request, args.dump)
     return request
+
+
+def overlay_places(out: str, images: int) -> list[Place]:
+    """Where the overlay of each image goes: `out` itself, or with several images `out` with -1, -2 ... in its name."""
+    path = Path(out)
+    if images == 1:
+        return [check_png(path)]
+    return [check_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
 
 
 def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:

@@ -1,0 +1,80 @@
+"""The second handmade model in numpy: every step computed from the start, no cache, so it can be trusted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from handmade_graphs import IMAGE, PATCH
+from two_picture_graphs import HEIGHT, LAYERS, WIDTH, K, N, tokenizer, weights
+
+IMAGE_ID = tokenizer().token_to_id(IMAGE)
+
+
+def positions_of(visual: np.ndarray) -> np.ndarray:  # (S,) -> (S, 3)
+    """Time, row and column of each token; `visual` says which belong to pictures, each of which counts as WIDTH."""
+    found, start = [], 0
+    for place in range(len(visual)):
+        if not visual[place]:
+            found.append((start, start, start))
+            start += 1
+            continue
+        nth = visual[:place].sum() % N
+        found.append((start, start + nth // WIDTH, start + nth % WIDTH))
+        start += WIDTH if nth == N - 1 else 0
+    return np.array(found)
+
+
+def attend(layer: int, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """x + causal attention of x + what the positions add."""
+    placed = rows + positions @ weights()["step"].astype(np.float64)
+    scores = placed @ weights()["query"][layer] @ placed.T / np.sqrt(rows.shape[1])
+    scores[np.triu_indices(len(rows), 1)] = -np.inf
+    chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return rows + (chances / chances.sum(axis=1, keepdims=True)) @ placed
+
+
+def see(pixels: np.ndarray) -> np.ndarray:  # (1, 3, H, W) -> (N, D)
+    """Mean colour of each patch, projected."""
+    patches = pixels[0].astype(np.float64).reshape(3, HEIGHT, PATCH, WIDTH, PATCH).mean(axis=(2, 4)).reshape(3, N)
+    return patches.T @ weights()["project"]
+
+
+def most_like(features: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the K features most like the mean of the text, and the rank of each."""
+    chosen = np.argsort(-(features @ text.mean(axis=0)), kind="stable")[:K]
+    return np.sort(chosen), np.argsort(chosen)
+
+
+def kept_of(prompt_ids: Sequence[int], pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What stays of each picture, and the rank of each."""
+    text = embedded([token for token in prompt_ids if token != IMAGE_ID])
+    return [most_like(see(pixels), text) for pixels in pictures]
+
+
+def next_logits(token_ids: list[int], prompt_tokens: int, pictures: Sequence[np.ndarray], prune: bool) -> np.ndarray:
+    """Logits after all of `token_ids`, of which the pruner sees the first `prompt_tokens` only."""
+    visual = (np.array(token_ids) == IMAGE_ID) & (np.arange(len(token_ids)) < prompt_tokens)
+    rows, stays, places = embedded(token_ids), np.ones(len(token_ids), dtype=bool), np.flatnonzero(visual)
+    chosen = kept_of(token_ids[:prompt_tokens], pictures)
+    for at, pixels, (kept, _) in zip(places.reshape(-1, N), pictures, chosen, strict=True):
+        rows[at] = features = see(pixels)
+        if prune:
+            rows[at[kept]] = (features[kept] + features.mean(axis=0)) / 2
+            stays[np.delete(at, kept)] = False
+    rows, positions = rows[stays], positions_of(visual)[stays]
+    for layer in range(LAYERS):
+        rows = attend(layer, rows, positions)
+    return rows[-1] @ weights()["out"]
+
+
+def greedy(token_ids: Sequence[int], pictures: Sequence[np.ndarray], prune: bool, steps: int) -> list[int]:
+    """The first `steps` greedy tokens."""
+    ids = list(token_ids)
+    for _ in range(steps):
+        ids.append(int(np.argmax(next_logits(ids, len(token_ids), pictures, prune))))
+    return ids[len(token_ids) :]
+
+
+def embedded(token_ids: Sequence[int]) -> np.ndarray:
+    """A row of the table per token; what stands at an image token is replaced later."""
+    rows: np.ndarray = weights()["table"][np.array(token_ids)].astype(np.float64)
+    return rows
