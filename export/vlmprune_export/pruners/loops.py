@@ -3,6 +3,7 @@
 Not exporting, Python repeats the step until nothing is left to do. While exporting:
 
 - "while": `torch.while_loop`, which the ONNX exporter turns into a Loop that stops early (ONNX Runtime).
+- "while-cond": the same, with branches inside the step (Core ML).
 - "scan": `torch.scan`, a fixed number of steps of which the last do nothing (ExecuTorch emits scan and cond,
   but no while_loop).
 - "unrolled": the step written out without control flow, for what has no loop at all. Large: tests only.
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch._higher_order_ops import scan, while_loop
 
 State = tuple[Tensor, ...]
-LoopForm = Literal["while", "scan", "unrolled"]
+LoopForm = Literal["while", "while-cond", "scan", "unrolled"]
 LOOP_FORMS: tuple[str, ...] = get_args(LoopForm)
 
 _while_loop: Callable[..., State] = while_loop
@@ -24,16 +25,23 @@ _while_loop: Callable[..., State] = while_loop
 
 def repeat(
     step: Callable[[State], State],
-    unfinished: Callable[[State], Tensor],
     state: State,
     *,
     steps: int,
     form: LoopForm,
+    unfinished: Callable[[State], Tensor] | None = None,
 ) -> State:
-    """The state after `step` was repeated while `unfinished`; `steps` is a number that always suffices."""
+    """The state after `steps` steps, or as soon as it is no longer `unfinished`.
+
+    `step` is a plain function of tensors that keeps their number, shapes and dtypes and returns new tensors (a clone
+    of one that stays as it is); it may read other tensors around it. `unfinished` gives () bool and ends the loop
+    early where the form can; `steps` must be a number that always suffices for it.
+    """
+    if unfinished is None:
+        return _repeat_exactly(step, state, steps, form)
     if not torch.compiler.is_exporting():
         return _repeat_eagerly(step, unfinished, state, steps)
-    if form == "while":
+    if form in ("while", "while-cond"):
         return _while_loop(lambda *s: unfinished(s), lambda *s: step(s), state)
     if form == "scan":
         return _repeat_scan(step, unfinished, state, steps)
@@ -51,10 +59,22 @@ def value_or(
         return value if bool(found) else other(argument)
     # The ONNX exporter of torch 2.13 cannot nest a branch in a while_loop: it gives the domain of its
     # sub-graphs two versions ("Opset mismatch when inlining function"). In a scan it can.
-    if form == "scan":
+    if form in ("scan", "while-cond"):
         (chosen,) = torch.cond(found, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
         return cast(Tensor, chosen)
     return torch.where(found, value, other(argument))
+
+
+def _repeat_exactly(step: Callable[[State], State], state: State, steps: int, form: LoopForm) -> State:
+    if torch.compiler.is_exporting() and form in ("while", "while-cond"):
+        counted = (*state, torch.zeros((), dtype=torch.int64))
+        return _while_loop(lambda *s: s[-1] < steps, lambda *s: (*step(s[:-1]), s[-1] + 1), counted)[:-1]
+    if torch.compiler.is_exporting() and form == "scan":
+        carried, _ = scan(lambda c, tick: (list(step(tuple(c))), tick.clone()), list(state), torch.zeros(steps, 1))
+        return tuple(carried)
+    for _ in range(steps):
+        state = step(state)
+    return state
 
 
 def _repeat_eagerly(

@@ -10,13 +10,11 @@ def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
     """Indices of the values, lowest first. No NaN allowed.
 
     PyTorch's stable sort has no translation to ONNX or ExecuTorch, and `topk` promises nothing about equal values.
-    ONNX's TopK promises the lower index, so the form for ONNX uses it alone; the others put equal values in order.
+    ONNX's TopK and the translation for Core ML take the lower index; ExecuTorch's form puts equal values in order.
     """
     if not torch.compiler.is_exporting():
         return torch.sort(values, stable=True).indices
-    if form == "while":
-        return _lowest(values).indices
-    return _sort_in_runs(values)[1]
+    return _sort_in_runs(values)[1] if form == "scan" else _lowest(values).indices
 
 
 def sort_ascending(values: Tensor, form: LoopForm) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
@@ -24,9 +22,7 @@ def sort_ascending(values: Tensor, form: LoopForm) -> tuple[Tensor, Tensor]:  # 
     if not torch.compiler.is_exporting():
         lowest, order = torch.sort(values, stable=True)
         return lowest, order
-    if form == "while":
-        return _lowest(values)
-    return _sort_in_runs(values)
+    return _sort_in_runs(values) if form == "scan" else _lowest(values)
 
 
 def _lowest(values: Tensor) -> torch.return_types.topk:

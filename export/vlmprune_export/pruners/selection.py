@@ -59,7 +59,7 @@ class Selection(nn.Module):
         tables = look_up_tables(self.grid, unit, pairs)
         step = partial(self.step, tables, pivots[:1])
         start = self.start(tables, pivots)
-        last = repeat(step, self.unfinished, start, steps=steps, form=self.form)
+        last = repeat(step, start, steps=steps, form=self.form, unfinished=self.unfinished)
         return Progress(*last).order[: self.keep]
 
     def start(self, tables: Tables, pivots: Tensor) -> State:  # (P,)

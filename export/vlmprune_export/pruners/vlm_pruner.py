@@ -1,8 +1,5 @@
 """VLM-Pruner (arXiv 2512.02700): centrifugal selection of exactly K visual tokens, without weights."""
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -28,7 +25,6 @@ class VlmPruner(Pruner):
         self.grid = Grid(*grid)
         self.keep = keep
         self.settings = settings
-        self.select: Callable[[Tensor, Tensor], Tensor] | None = None  # a backend's own form of `Selection`
 
     def forward(
         self, hidden: Tensor, keys: Tensor
@@ -40,8 +36,7 @@ class VlmPruner(Pruner):
         unit = unit_features(hidden, self.settings.channels, self.loop)
         pairs = all_similarities(unit, self.loop)
         pivots = pick_pivots(keys, min(self.settings.pivots, self.keep), self.loop)
-        select = self.select or partial(Selection(self.grid, self.keep, self.settings, self.loop), pairs=pairs)
-        chosen = select(unit, pivots)
+        chosen = Selection(self.grid, self.keep, self.settings, self.loop)(unit, pivots, pairs)
         order = ascending(chosen, self.loop)
         kept = chosen.index_select(0, order)
         if not self.settings.aggregate:

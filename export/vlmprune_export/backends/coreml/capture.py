@@ -11,7 +11,6 @@ from vlmprune_export.backends.coreml.cache import Layout, PrefillCache
 from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
 from vlmprune_export.backends.coreml.lengths import Function
 from vlmprune_export.backends.coreml.rotary import from_table
-from vlmprune_export.backends.coreml.select_op import selecting_at_once
 from vlmprune_export.pruners import Pruner
 from vlmprune_export.pruners.fixed import FixedPruner
 from vlmprune_export.stage_table import StageEntry
@@ -104,8 +103,11 @@ def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: 
     tokens = next(iter(examples.values())).shape[0]
     if tokens <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
         pruner, examples = FixedPruner(range(tokens), pruner.settings), {"hidden": examples["hidden"]}
-    with selecting_at_once(pruner, unrolled=unrolled):
+    before, pruner.loop = pruner.loop, "unrolled" if unrolled else "while-cond"
+    try:
         return _program(pruner, examples, ("kept", "fused", "rank"))
+    finally:
+        pruner.loop = before
 
 
 def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: Layout) -> Captured:

@@ -1,4 +1,4 @@
-"""A captured function to a Core ML model in memory."""
+"""Converts a captured function to a Core ML model in memory."""
 
 import contextlib
 import logging
@@ -16,7 +16,7 @@ from vlmprune_export.backends.coreml.precision import may_be_half
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """The converter logs, warns and draws bars about itself; our progress says what happens."""
+    """Silence the converter's log, warnings and progress bars; our own progress says what happens."""
     from tqdm import tqdm
 
     before, drawing = logging.root.manager.disable, tqdm.__init__
@@ -31,12 +31,12 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-with quiet():  # it says at once what it cannot do outside macOS
+with quiet():  # the import warns about everything that needs macOS
     import coremltools as ct
     from coremltools.converters.mil.mil import Program
     from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
-    import vlmprune_export.backends.coreml.loop  # noqa: F401 - registers vlmprune::select
+    from vlmprune_export.backends.coreml.control_flow import mark_control_flow
 
 __all__ = ["TARGETS", "Model", "SSAOpRegistry", "convert", "ct", "loops_allowed", "quiet"]
 
@@ -54,6 +54,7 @@ def convert(captured: Captured, *, half: bool, deployment: str) -> Model:
     pipeline = ct.PassPipeline.DEFAULT
     pipeline.remove_passes({"common::add_int16_cast"})
     states = [_state(name, shape) for name, shape in captured.states.items()]
+    mark_control_flow(captured.program.graph_module)
     with quiet(), loops_allowed():
         return ct.convert(
             captured.program,
@@ -85,7 +86,7 @@ def _state(name: str, shape: tuple[int, ...]) -> Any:
 
 @contextlib.contextmanager
 def loops_allowed() -> Iterator[None]:
-    """After converting and when saving, coremltools makes a table for debuggers, and cannot when there is a loop."""
+    """Leave out coremltools' table for debuggers, which it cannot make for a program with a loop."""
     before = Program.construct_debug_handle_to_ops_mapping
     Program.construct_debug_handle_to_ops_mapping = lambda self: {}
     try:

@@ -10,7 +10,36 @@ _aten = torch.ops.aten
 
 
 def _like(values: Tensor, number: float) -> Tensor:
-    return torch.full([1], number, dtype=values.dtype)
+    return torch.full([1] * values.dim(), number, dtype=values.dtype)
+
+
+def typed_full(
+    size: list[int], number: float, *, dtype: torch.dtype | None = None, **_: Any
+) -> Any:  # Tensor, or NotImplemented for what the converter knows
+    """`full` whose dtype is written down: the converter takes fp32 otherwise."""
+    if dtype is not None:
+        return NotImplemented
+    inferred = {bool: torch.bool, int: torch.int64}.get(type(number), torch.get_default_dtype())
+    return torch.full(size, number, dtype=inferred)
+
+
+def typed_zeros(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+    """`zeros` as `full`, because the converter's `zeros` takes no notice of the dtype."""
+    return torch.full(size, 0, dtype=dtype or torch.get_default_dtype())
+
+
+def typed_ones(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+    """`ones` as `full`, see `typed_zeros`."""
+    return torch.full(size, 1, dtype=dtype or torch.get_default_dtype())
+
+
+def where_scalars(
+    condition: Tensor, first: Tensor, second: Tensor
+) -> Any:  # Tensor, or NotImplemented for what the converter knows
+    """`where` of tensors without a dimension, in one dimension; of others as it is."""
+    if condition.dim() or first.dim() or second.dim():
+        return NotImplemented
+    return torch.where(condition.view(1), first.view(1), second.view(1)).squeeze(0)
 
 
 def where_other(condition: Tensor, values: Tensor, number: float) -> Tensor:
@@ -25,7 +54,27 @@ def where_self(condition: Tensor, number: float, values: Tensor) -> Tensor:
 
 def where_numbers(condition: Tensor, first: float, second: float) -> Tensor:
     """`where` between two numbers."""
-    return torch.where(condition, torch.full([1], first), torch.full([1], second))
+    shape = [1] * condition.dim()
+    return torch.where(condition, torch.full(shape, first), torch.full(shape, second))
+
+
+def integer_clamp(
+    values: Tensor, least: int | None = None, most: int | None = None
+) -> Any:  # Tensor, or NotImplemented for what the converter knows
+    """`clamp` of whole numbers, which the converter would turn into fp32; of others as it is."""
+    if values.is_floating_point():
+        return NotImplemented
+    values = values if least is None else torch.maximum(values, _like(values, least))
+    return values if most is None else torch.minimum(values, _like(values, most))
+
+
+def count(
+    values: Tensor, *, dtype: torch.dtype | None = None
+) -> Any:  # Tensor, or NotImplemented for what the converter knows
+    """`sum` of truth values, whose number the converter would make fp32; of others as it is."""
+    if values.dtype != torch.bool:
+        return NotImplemented
+    return values.to(torch.int64).sum(dtype=dtype)
 
 
 def first_argmax(values: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -60,9 +109,15 @@ def stable_topk(
 
 
 DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
+    _aten.full.default: typed_full,
+    _aten.zeros.default: typed_zeros,
+    _aten.ones.default: typed_ones,
+    _aten.where.self: where_scalars,
     _aten.where.ScalarOther: where_other,
     _aten.where.ScalarSelf: where_self,
     _aten.where.Scalar: where_numbers,
+    _aten.clamp.default: integer_clamp,
+    _aten.sum.default: count,
     _aten.argmax.default: first_argmax,
     _aten.topk.default: stable_topk,
     _aten.index_fill.int_Scalar: filled,
