@@ -33,7 +33,7 @@ def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedMode
 def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
     """Refuse a prompt that has not one place for the picture, or has ids outside the embedding table."""
     grid = staged.family.grids[0]
-    encoded = encode_prompt(tokenizer, prompt, grid.tokens, _QUESTION)
+    encoded = encode_prompt(tokenizer, prompt, grid.view_tokens, _QUESTION)
     if len(encoded.spans) != 1:
         raise BadRequest(f"the prompt has {len(encoded.spans)} places for one picture; allowed: 1")
     _check_ids("the prompt", encoded.token_ids.tolist(), staged)
@@ -46,7 +46,7 @@ def _check_features(staged: StagedModel) -> None:
             features = staged.stages["vision"].module(torch.zeros(1, 3, grid.height_px, grid.width_px))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as cause:
             raise BadRequest(f"the vision tower cannot be run on one picture: {first_line(cause)}") from cause
-    expected = (grid.tokens, staged.family.text_model.hidden_size)
+    expected = (grid.view_tokens, staged.family.text_model.hidden_size)
     if tuple(features.shape) != expected:
         raise BadRequest(
             f"the vision tower gives features of {_shape(features.shape)}; allowed: {_shape(expected)}, a row for each "

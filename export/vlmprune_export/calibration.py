@@ -55,7 +55,7 @@ def sample_calibration(pipeline: Pipeline, tokenizer: Tokenizer, prompt: PromptS
     """Four questions about four views of the sample picture."""
     return Calibration(
         tuple(
-            (encode_prompt(tokenizer, prompt, pipeline.visual_tokens, question), preprocess(view, image))
+            (encode_prompt(tokenizer, prompt, pipeline.view_tokens, question), preprocess(view, image))
             for question, view in zip(_QUESTIONS, _views(load_image(SAMPLE_IMAGE)), strict=True)
         )
     )

@@ -87,6 +87,8 @@ def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[
         # Behind another cut the tokens lie on no grid any more.
         shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
         modules.append(build_pruner(options.method, grid=shape, keep=kept, settings=options.settings))
+    if place.at != "layer" and family.grids[0].prefix_tokens:
+        raise BadRequest("the tower has tokens that belong to no place in the picture; allowed: a cut before a layer")
     if place.at != "layer" and any(need.what in ("keys", "query") for need in modules[0].needs):
         name, last = pruner_name(options.method), len(family.layers) - 1
         raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")

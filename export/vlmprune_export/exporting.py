@@ -83,7 +83,7 @@ def _check_options(request: ExportRequest, backend: Backend) -> None:
 def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress) -> None:
     family = build_family(checkpoint.model)
     staged = StagedModel(family, request.prune)
-    visual_tokens = max(grid.tokens for grid in family.grids)
+    visual_tokens = max(grid.view_tokens for grid in family.grids)
     context = _context(request.context_tokens, visual_tokens, family.max_positions)
     tokenizer = _tokenizer(checkpoint)
     image = image_spec(checkpoint.processor.image_processor, family, progress)

@@ -93,7 +93,7 @@ def _vision(family: Family) -> StageEntry:
     """One view; with several grids the shapes are those of each, and declared is the first."""
     grid = family.grids[0]
     inputs = (_floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels"),)
-    outputs = (_output("features", (grid.tokens, family.text_model.hidden_size)),)
+    outputs = (_output("features", (grid.view_tokens, family.text_model.hidden_size)),)
     modules = tuple(VisionStage(family, nth) for nth in range(len(family.grids)))
     return _entry("vision", "vision", inputs, outputs, modules)
 
@@ -204,6 +204,6 @@ def _grid(family: Family, cuts: Sequence[PlannedCut], nth: int, vision_flops: in
     mean = (visible + (layers - start) * tokens) / layers
     return schema.Grid(
         height=grid.height, width=grid.width, height_px=grid.height_px, width_px=grid.width_px,
-        keep=tuple(cut.keep[nth] for cut in cuts), mean_visual_tokens=round(mean, 3),
+        prefix_tokens=grid.prefix_tokens, keep=tuple(cut.keep[nth] for cut in cuts), mean_visual_tokens=round(mean, 3),
         vision_flops=vision_flops if nth == 0 else None,
     )  # fmt: skip

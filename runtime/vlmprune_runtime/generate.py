@@ -110,7 +110,7 @@ class Runner:
     def encode(self, prompt: str, images: int = 1) -> EncodedPrompt:
         """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
-        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.visual_tokens, prompt, images=images)
+        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, images=images)
         tokens, room = len(encoded.token_ids), self.context_tokens
         if tokens > room:
             pictures = "image" if images == 1 else f"{images} images"

@@ -13,13 +13,17 @@ from vlmprune_runtime.schema import Grid, Pipeline
 
 Indices = npt.NDArray[np.int64]
 
+TEXT, PREFIX = -1, -2
+"""What stands for a view in tokens of text, and in those of a view that belong to no place in its picture."""
+
 
 @dataclass(frozen=True)
 class Tokens:
     """S tokens: `token_ids` (S,) as they were encoded, 0 for visual ones, and of those that are left the rest.
 
-    `positions` (axes, S), `view` (S,) the view that a token belongs to and `cell` (S,) its place on the view's grid,
-    both -1 for text. `grids` is the grid of each view, `next_position` that of the token behind the last.
+    `positions` (axes, S), `view` (S,) the view that a token belongs to, or `TEXT` or `PREFIX`, and `cell` (S,) its
+    place on the view's grid, -1 where it has none. `grids` is the grid of each view, `next_position` that of the token
+    behind the last.
     """
 
     token_ids: Indices
@@ -38,7 +42,7 @@ def place_text(pipeline: Pipeline, token_ids: Indices, start: int) -> Tokens:
     """Returns text tokens that count on from `start` on every axis."""
     count = len(token_ids)
     positions = np.tile(np.arange(start, start + count, dtype=np.int64), (pipeline.positions.axes, 1))
-    text = np.full(count, -1, dtype=np.int64)
+    text = np.full(count, TEXT, dtype=np.int64)
     return Tokens(token_ids.astype(np.int64), positions, text, text, start + count)
 
 
@@ -47,9 +51,10 @@ def place_prompt(pipeline: Pipeline, prompt: EncodedPrompt) -> Tokens:
     token_ids, parts, at, start = prompt.token_ids.copy(), [], 0, 0
     grids = grids_of(pipeline, prompt)
     for nth, span in enumerate(prompt.spans):
-        text = place_text(pipeline, token_ids[at : span.start], start)
-        visual = _place_view(pipeline, pipeline.grids[grids[nth]], text.next_position, nth)
-        parts += [text, visual]
+        text, grid = place_text(pipeline, token_ids[at : span.start], start), pipeline.grids[grids[nth]]
+        prefix = _place_prefix(pipeline, grid.prefix_tokens, text.next_position)
+        visual = _place_view(pipeline, grid, prefix.next_position, nth)
+        parts += [text, prefix, visual]
         at, start = span.stop, visual.next_position
         token_ids[span.start : span.stop] = 0  # the image token's id may be outside the embedding table
     parts.append(place_text(pipeline, token_ids[at:], start))
@@ -68,9 +73,14 @@ def grids_of(pipeline: Pipeline, prompt: EncodedPrompt) -> tuple[int, ...]:
     given: Sequence[int] = getattr(prompt, "grids", ()) or [0] * len(prompt.spans)
     for nth, span in zip(given, prompt.spans, strict=True):
         tokens, grid = span.stop - span.start, pipeline.grids[nth]
-        if tokens != grid.visual_tokens:
-            raise BadRequest(f"the prompt has a place of {tokens} visual tokens; allowed: {grid.visual_tokens}")
+        if tokens != grid.view_tokens:
+            raise BadRequest(f"the prompt has a place of {tokens} visual tokens; allowed: {grid.view_tokens}")
     return tuple(given)
+
+
+def _place_prefix(pipeline: Pipeline, count: int, start: int) -> Tokens:
+    blank = np.zeros(count, dtype=np.int64)
+    return replace(place_text(pipeline, blank, start), view=np.full_like(blank, PREFIX))
 
 
 def _place_view(pipeline: Pipeline, grid: Grid, start: int, view: int) -> Tokens:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from vlmprune_runtime.engines import Engine, Tensors
 from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.events import StageTimed
-from vlmprune_runtime.positions import Tokens, place_prompt, place_text
-from vlmprune_runtime.prompt import EncodedPrompt
+from vlmprune_runtime.positions import TEXT, Tokens, place_prompt, place_text
+from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.schema import Pipeline, place_of
 
 Array = npt.NDArray[Any]
@@ -66,6 +66,7 @@ class Prefill:
     engine: Engine
     tokens: Tokens
     views: Sequence[Array] = ()  # pixels of each view, (1, 3, H, W)
+    spans: Sequence[Span] = ()  # where each view's features go
     past_tokens: dict[str, int] = field(default_factory=dict)
     rows: Array | None = None  # (S, D) of the tokens that are left
     outputs: dict[str, Any] = field(default_factory=dict)  # of each stage, or of each stage and view
@@ -138,8 +139,8 @@ class Prefill:
         [vision], [embed] = self.pipeline.of_role("vision"), self.pipeline.of_role("embed")
         if self.features_placed or self.rows is None or not {vision, embed} <= self.outputs.keys():
             return
-        for view, output in enumerate(self.outputs[vision]):
-            self.rows[self._places(view)] = output["features"]
+        for span, output in zip(self.spans, self.outputs[vision], strict=True):
+            self.rows[span.start : span.stop] = output["features"]
         self.features_placed = True
 
     def _timed(self, name: str, inputs: Tensors, grid: int) -> Generator[StageTimed, None, Tensors]:
@@ -184,7 +185,7 @@ def start_prefill(pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, vie
     """Returns a prompt before the first stage. Raises `BadRequest` if it has another number of places for views."""
     if len(views) != len(prompt.spans):
         raise BadRequest(f"got {len(views)} images, the prompt has places for {len(prompt.spans)}")
-    return Prefill(pipeline, engine, place_prompt(pipeline, prompt), views)
+    return Prefill(pipeline, engine, place_prompt(pipeline, prompt), views, prompt.spans)
 
 
 def prefill_steps(
@@ -257,7 +258,7 @@ def _part(value: Array, part: str | None, views: Indices, view: int | None) -> A
         return value[-1:]
     if part is None:
         return value
-    rows: Array = value[views == (view or 0) if part == "visual" else views < 0]
+    rows: Array = value[views == ((view or 0) if part == "visual" else TEXT)]
     return rows
 
 

@@ -20,13 +20,16 @@ def masked_logits(
     layer: int,
     kept: Tensor,
     fused: Tensor,
+    prefix: int = 0,
 ) -> Tensor:  # (S,), (1, 3, h, w), L, (K,), (K, D) -> (V,)
-    """Logits of the last token."""
+    """Logits of the last token; the first `prefix` visual tokens always stay, and `kept` counts behind them."""
     visual = (token_ids == model.config.image_token_id).nonzero()[:, 0]
     stays = torch.ones(len(token_ids), dtype=torch.bool)
     stays[visual] = False
-    stays[visual[kept]] = True
-    with _pruned_from(model, layer, visual[kept], fused, stays), torch.no_grad():
+    stays[visual[:prefix]] = True
+    places = visual[kept + prefix]
+    stays[places] = True
+    with _pruned_from(model, layer, places, fused, stays), torch.no_grad():
         logits: Tensor = model(input_ids=token_ids[None], pixel_values=pixels, use_cache=False).logits
     return logits[0, -1]
 

@@ -10,7 +10,9 @@ from transformers import Dinov2WithRegistersConfig, LlavaForConditionalGeneratio
 
 from tiny import tiny_llava, tiny_processor, write_checkpoint
 from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.staged import PruneOptions
+from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
 
 
@@ -67,7 +69,6 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 
 TOWERS = {
     "pixtral": (PixtralVisionConfig, {}, "vision tower 'pixtral' has a grid of each picture's own size"),
-    "registers": (Dinov2WithRegistersConfig, {"num_register_tokens": 4}, "gives features of 53 x 48; allowed: 49 x 48"),
 }
 
 
@@ -81,5 +82,17 @@ def test_towers_whose_features_are_not_a_grid(tower: str, strategy: str, tmp_pat
     config.vision_feature_select_strategy = strategy
     LlavaForConditionalGeneration(config).save_pretrained(tmp_path / "checkpoint")
     tiny_processor("clip").save_pretrained(tmp_path / "checkpoint")
-    told = refused(tmp_path / "checkpoint", tmp_path)
-    assert message in told or (tower == "registers" and strategy == "full" and "keeps the CLS row" in told)
+    assert message in refused(tmp_path / "checkpoint", tmp_path)
+
+
+def test_a_bundle_of_a_tower_with_registers(tmp_path: Path) -> None:
+    """Exported and checked: the rows of the registers stay in the sequence."""
+    config = tiny_llava().config
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config.vision_config = Dinov2WithRegistersConfig(**sizes, image_size=56, patch_size=8, num_register_tokens=4)
+    LlavaForConditionalGeneration(config).save_pretrained(tmp_path / "checkpoint")
+    tiny_processor("clip").save_pretrained(tmp_path / "checkpoint")
+    request = ExportRequest(tmp_path / "bundle", str(tmp_path / "checkpoint"), prune=PruneOptions(keep=8))
+    made = export_bundle(request)
+    assert open_bundle(made).manifest.grids[0].prefix_tokens == 4
+    assert check_bundle(CheckRequest(made, prompt="what is in the picture ?", tokens=3)).failures() == []

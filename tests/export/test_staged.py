@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracle import masked_logits
 from torch import Tensor
-from transformers import LlavaForConditionalGeneration
+from transformers import Dinov2WithRegistersConfig, LlavaForConditionalGeneration
 
 from tiny import IMAGE_TOKEN_ID, TEXTS, TOWERS, tiny_llava
 from vlmprune_export.families import build_family
@@ -163,8 +163,34 @@ def test_a_rope_that_depends_on_the_length_is_refused() -> None:
         build_family(model)
 
 
-def test_a_feature_strategy_without_a_grid_is_refused() -> None:
-    model = tiny_llava()
-    model.config.vision_feature_select_strategy = "full"
-    with pytest.raises(BadRequest, match="CLS"):
-        build_family(model)
+def with_prefix(prefix: str) -> LlavaForConditionalGeneration:
+    """A tower that gives rows of features before those of its patches."""
+    config = tiny_llava().config
+    if prefix == "cls":
+        config.vision_feature_select_strategy = "full"
+    else:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+        config.vision_config = Dinov2WithRegistersConfig(**sizes, image_size=56, patch_size=8, num_register_tokens=4)
+    torch.manual_seed(0)
+    return LlavaForConditionalGeneration(config).eval()
+
+
+@pytest.mark.parametrize(("prefix", "rows"), [("cls", 1), ("registers", 4)])
+def test_rows_before_the_patches_are_never_pruned(prefix: str, rows: int) -> None:
+    """Register tokens, or the CLS row where the strategy keeps it: Hugging Face's logits, and the masked oracle's."""
+    model, pixels = with_prefix(prefix), torch.randn(1, 3, 56, 56)
+    prompt = spread(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49 + rows)
+    engine, ids = engine_of(model), torch.from_numpy(prompt.token_ids)
+    with torch.no_grad():
+        expected = model(input_ids=ids[None], pixel_values=pixels).logits[0, -1].numpy()
+    np.testing.assert_allclose(run(engine, prompt, pixels, prune=False).logits, expected, atol=1e-5)
+    state = run(engine, prompt, pixels)
+    assert state.past_tokens == {"head": 55 + rows, "tail": 6 + rows + 8}
+    kept, fused = (torch.from_numpy(part) for part in (state.selections[0].kept, state.selections[0].fused))
+    masked = masked_logits(model, ids, pixels, 2, kept, fused, rows)
+    np.testing.assert_allclose(state.logits, masked.numpy(), atol=1e-5)
+
+
+def test_rows_before_the_patches_need_a_cut_before_a_layer() -> None:
+    with pytest.raises(BadRequest, match="no place in the picture; allowed: a cut before a layer"):
+        engine_of(with_prefix("registers"), method="uniform", layer=0)

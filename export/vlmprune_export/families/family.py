@@ -12,12 +12,21 @@ LayerKind = Literal["full", "sliding", "convolution"]
 
 @dataclass(frozen=True)
 class PictureGrid:
-    """A shape of picture that the tower takes, and the visual tokens that come of it, high and wide."""
+    """A shape of picture that the tower takes, and the visual tokens that come of it, high and wide.
+
+    Before them the tower may give `prefix_tokens` rows that belong to no place in the picture.
+    """
 
     height: int
     width: int
     height_px: int
     width_px: int
+    prefix_tokens: int = 0
+
+    @property
+    def view_tokens(self) -> int:
+        """All rows of features of one view."""
+        return self.prefix_tokens + self.tokens
 
     @property
     def tokens(self) -> int:
@@ -47,7 +56,7 @@ class Family(Protocol):
     logit_cap: float | None
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
-        """Returns the projected features of one view on a grid, (1, 3, height, width) -> (N, D)."""
+        """Returns the projected features of one view on a grid, (1, 3, height, width) -> (view_tokens, D)."""
         ...
 
     def embed(self, token_ids: Tensor) -> Tensor:

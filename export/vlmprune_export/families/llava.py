@@ -32,7 +32,9 @@ class LlavaFamily:
         self.lm_head: nn.Linear = model.lm_head
         self.vision_modules: tuple[nn.Module, ...] = (model.model.vision_tower, model.model.multi_modal_projector)
         self.embed_modules: tuple[nn.Module, ...] = (decoder.embed_tokens,)
-        self.grids: tuple[PictureGrid, ...] = (PictureGrid(*_grid(model.config), *_pair(vision.image_size)),)
+        self.grids: tuple[PictureGrid, ...] = (
+            PictureGrid(*_grid(model.config), *_pair(vision.image_size), _prefix(model.config)),
+        )
         self.positions = Positions()
         self.logit_cap: float | None = None
         self.text_model = _dimensions(text)
@@ -71,15 +73,19 @@ def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
         )
     height_px, width_px = _pair(vision.image_size)
     patch_height_px, patch_width_px = _pair(vision.patch_size)
-    if config.vision_feature_select_strategy == "full" and vision.model_type != "siglip_vision_model":
-        raise BadRequest(
-            "vision_feature_select_strategy 'full' keeps the CLS row, which is no patch of the grid; allowed: 'default'"
-        )
     if config.vision_feature_select_strategy == "default" and vision.model_type == "siglip_vision_model":
         raise BadRequest(
             "vision_feature_select_strategy 'default' drops a patch of a tower without CLS; allowed: 'full'"
         )
     return height_px // patch_height_px, width_px // patch_width_px
+
+
+def _prefix(config: Any) -> int:
+    """Rows of features before the patches: the CLS row where the strategy keeps it, and register tokens."""
+    vision = config.vision_config
+    has_cls = vision.model_type != "siglip_vision_model"
+    kept_cls = int(has_cls and config.vision_feature_select_strategy == "full")
+    return kept_cls + int(getattr(vision, "num_register_tokens", 0) or 0)
 
 
 def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:

@@ -58,7 +58,7 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
     pictures = pictures_in(request.pictures) if request.pictures else ()
-    prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.visual_tokens, request.prompt)
+    prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.view_tokens, request.prompt)
     _check_room(manifest, len(prompt.token_ids), request.tokens)
     views = [preprocess(load_image(request.image), manifest.image)]
     question = _Question(manifest, _reference(bundle, request.model, progress), prompt, views)

@@ -10,7 +10,7 @@ from vlmprune_runtime.schema import MANIFEST, Bundle, Grid, Stage, Tensor
 
 Shape = tuple[int | str, ...]
 
-# Dimensions by letter: S tokens of a call, N visual tokens, K kept ones, D width, V vocabulary, A axes of positions,
+# Dimensions by letter: S tokens of a call, M tokens of a view, K kept ones, D width, V vocabulary, A axes of positions,
 # H and W pixels. Letters that a bundle does not fix may have any size.
 _FIXED: dict[str, Shape] = {
     "image.pixels": (1, 3, "H", "W"),
@@ -21,7 +21,7 @@ _FIXED: dict[str, Shape] = {
 }
 _INTEGERS = ("prompt.token_ids", "sequence.positions", "sequence.past_tokens", "sequence.last_row")
 _OUTPUTS: dict[str, dict[str, Shape]] = {
-    "vision": {"features": ("N", "D")},
+    "vision": {"features": ("M", "D")},
     "embed": {"embeddings": ("S", "D")},
     "decoder": {"hidden": ("S", "D"), "logits": ("V",)},
     "prune": {"kept": ("K",), "fused": ("K", "D"), "rank": ("K",)},
@@ -46,14 +46,14 @@ def check_signatures(bundle: Bundle) -> None:
 
 
 def known_sizes(bundle: Bundle, stage: str) -> dict[str, int]:
-    """What the letters mean for a stage, as far as the manifest fixes them: with several grids N and K are free."""
+    """What the letters mean for a stage, as far as the manifest fixes them: with several grids M and K are free."""
     sizes = {"D": bundle.text_model.hidden_size, "V": bundle.text_model.vocab_size}
     if len(bundle.grids) > 1:
         return sizes
     grid: Grid = bundle.grids[0]
     cuts = [cut.stage for cut in bundle.cuts]
     keep = {"K": grid.keep[cuts.index(stage)]} if stage in cuts else {}
-    return sizes | keep | {"N": grid.visual_tokens, "H": grid.height_px, "W": grid.width_px}
+    return sizes | keep | {"M": grid.view_tokens, "H": grid.height_px, "W": grid.width_px}
 
 
 def rows_and_past(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[int, int]:

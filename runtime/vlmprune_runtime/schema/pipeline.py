@@ -13,6 +13,8 @@ from vlmprune_runtime.schema.stage import Stage, place_of
 class Grid(Record):
     """One shape of picture that the vision stage takes, and the visual tokens that it makes of it, row by row.
 
+    Before the tokens of the grid stand `prefix_tokens` rows of features that belong to no place in the picture, such as
+    a tower's register tokens; they are never pruned, and count on in positions like text.
     `keep` says how many tokens each cut leaves, in the order of `cuts`. `mean_visual_tokens` is the mean number of
     visual tokens over all decoder layers, by which pruners are compared. `vision_flops` are those of one view, a
     multiply-add counted as two; None where they were not counted.
@@ -22,14 +24,20 @@ class Grid(Record):
     width: Positive
     height_px: Positive
     width_px: Positive
+    prefix_tokens: Annotated[int, Field(ge=0)] = 0
     keep: tuple[Positive, ...]
     mean_visual_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     vision_flops: Positive | None = None
 
     @property
     def visual_tokens(self) -> int:
-        """N, the tokens of one view before any cut."""
+        """N, the tokens of one view that a cut may drop, before any cut."""
         return self.height * self.width
+
+    @property
+    def view_tokens(self) -> int:
+        """All tokens that one view has in a prompt: the prefix and N."""
+        return self.prefix_tokens + self.visual_tokens
 
     @property
     def kept_tokens(self) -> int:
@@ -95,6 +103,11 @@ class Pipeline(Record):
     def visual_tokens(self) -> int:
         """N of the first grid."""
         return self.grids[0].visual_tokens
+
+    @property
+    def view_tokens(self) -> int:
+        """All tokens that a view of the first grid has in a prompt."""
+        return self.grids[0].view_tokens
 
     @property
     def keep(self) -> int:

@@ -59,7 +59,7 @@ class Evaluator:
     def encode_question(self, question: str) -> EncodedPrompt:
         """Returns the prompt's token ids; raises `BadRequest` if they do not fit into the context."""
         model = self.model
-        prompt = encode_prompt(model.tokenizer, model.prompt, model.visual_tokens, question)
+        prompt = encode_prompt(model.tokenizer, model.prompt, model.pipeline.view_tokens, question)
         tokens = len(prompt.token_ids)
         if tokens > model.context_tokens:
             raise BadRequest(f"the prompt takes {tokens} tokens with its image, the context has {model.context_tokens}")

@@ -54,9 +54,9 @@ def functions_of(pipeline: Pipeline, name: str, texts: Sequence[int]) -> tuple[F
     grid = pipeline.grids[0]
     before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
     if pipeline.stage(name).role == "embed" or not before:
-        return (*prefill_functions("prefill", grid.visual_tokens, texts), DECODE)
-    pruned = prefill_functions("prefill_pruned", grid.keep[before - 1], texts)
-    return (*pruned, *prefill_functions("prefill_full", grid.visual_tokens, texts), DECODE)
+        return (*prefill_functions("prefill", grid.view_tokens, texts), DECODE)
+    pruned = prefill_functions("prefill_pruned", grid.prefix_tokens + grid.keep[before - 1], texts)
+    return (*pruned, *prefill_functions("prefill_full", grid.view_tokens, texts), DECODE)
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
