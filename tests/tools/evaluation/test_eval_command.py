@@ -86,7 +86,7 @@ def test_plot_and_attach(asked_bundle: Path, asked_folder: Path, tmp_path: Path)
     after = open_bundle(bundle).manifest
     assert after.accuracy is not None
     assert {row["method"] for row in after.accuracy["blind"]} == {"blind"}
-    assert {row["method"] for row in after.accuracy["rows"]} == {"unpruned", "vlm-pruner", "random", "grid"}
+    assert {row["method"] for row in after.accuracy["rows"]} == {"unpruned", "vlm-pruner", "random", "uniform"}
     assert after.model_copy(update={"accuracy": None}) == before
     assert manifest_sha256(after) == manifest_sha256(before)
 
@@ -145,7 +145,7 @@ def test_without_answers_it_is_agreement_with_unpruned(asked_bundle: Path, asked
         (["--keeps", "50"], "keeps: got 50; allowed: 1 to 49"),
         (["--keeps", "0"], "keeps: got 0"),
         (["--keeps", "8,many"], "keeps: got 'many'; allowed: whole numbers"),
-        (["--pruners", "best"], "unknown pruner 'best'; choose one of: grid, random, vlm-pruner"),
+        (["--pruners", "best"], "unknown pruner 'best'; choose one of: random, uniform, vlm-pruner"),
         (["--pruners", "grid:seed=1"], "pruner 'grid' has no setting 'seed'"),
         (["--pruners", "vlm-pruner:batch"], "setting 'batch': allowed: NAME=VALUE"),
         (["--pruners", "vlm-pruner:batch=0"], "batch is 0; allowed"),

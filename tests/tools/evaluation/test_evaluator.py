@@ -23,7 +23,7 @@ TOKENS = 6
 
 
 def configs(model: LoadedModel, *keeps: int) -> list[PruningConfig]:
-    return build_configs(model, [parse_variant(name) for name in ("vlm-pruner", "random", "grid")], keeps)
+    return build_configs(model, [parse_variant(name) for name in ("vlm-pruner", "random", "uniform")], keeps)
 
 
 def answers(model: LoadedModel, picture: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
@@ -127,7 +127,7 @@ def test_keep_n_is_the_unpruned_model(in_onnx: LoadedModel) -> None:
         "unpruned@49",
         "vlm-pruner@8",
         "random@8",
-        "grid@8",
+        "uniform@8",
     ]
     assert [config.keep for config in configs(in_onnx)] == [49, *[16] * 3, *[11] * 3, *[5] * 3]
 

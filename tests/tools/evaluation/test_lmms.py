@@ -6,7 +6,7 @@ By hand it was, 0.7.3 on a task of 36 questions (CHANGELOG): the harness brings 
 import importlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,9 +17,10 @@ import torch
 from asked import QUESTIONS
 from PIL import Image
 
+from vlmprune_export.staged import TorchEngine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.picture import load_image
-from vlmprune_tools.evaluation.device import DeviceEngine, on_device
+from vlmprune_tools.evaluation.device import on_device
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.pruning_config import build_configs
@@ -116,7 +117,8 @@ def test_what_it_cannot_do_is_said(harness: type[Any], asked_checkpoint: Path, a
 
 def test_a_moved_model_is_the_same_model(in_pytorch: LoadedModel, asked_folder: Path) -> None:
     """On the one device there is here."""
-    moved = LoadedModel(**{**vars(in_pytorch), "engine": DeviceEngine(in_pytorch.engine, torch.device("cpu"))})  # type: ignore[arg-type]
+    assert isinstance(in_pytorch.engine, TorchEngine)
+    moved = replace(in_pytorch, engine=TorchEngine(in_pytorch.engine.staged, torch.device("cpu")))
     picture = load_image(asked_folder / "0.png")
     predicted = []
     for model in (in_pytorch, moved):

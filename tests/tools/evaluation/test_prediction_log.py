@@ -11,7 +11,7 @@ from vlmprune_tools.evaluation.dataset import DatasetOptions
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.prediction_log import open_prediction_log, read_predictions
 
-PRUNERS = ("vlm-pruner", "grid")
+PRUNERS = ("vlm-pruner", "uniform")
 
 
 def request(bundle: Path, folder: Path, out: Path, limit: int = 6, **changes: object) -> EvaluationRequest:
@@ -62,7 +62,8 @@ def test_an_interrupt_keeps_what_was_said(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"keeps": (9,)}, {"pruners": ("grid",)}, {"max_tokens": 4}, {"settings": {"batch": 1}}, {"blind": True}]
+    "changes",
+    [{"keeps": (9,)}, {"pruners": ("uniform",)}, {"max_tokens": 4}, {"settings": {"batch": 1}}, {"blind": True}],
 )
 def test_another_request_starts_anew(
     asked_bundle: Path, asked_folder: Path, tmp_path: Path, changes: dict[str, object]

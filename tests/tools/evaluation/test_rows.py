@@ -12,7 +12,7 @@ CONFIGS = [
     PruningConfig("unpruned", 9),
     PruningConfig("vlm-pruner", 3),
     PruningConfig("random", 3),
-    PruningConfig("grid", 3),
+    PruningConfig("uniform", 3),
 ]
 
 
@@ -38,7 +38,7 @@ def test_what_is_retained_is_paired() -> None:
     spread = 196 * np.sqrt(0.25 / 200)
     assert row["vlm-pruner"].retained_low == pytest.approx(50 - spread, abs=1)
     assert row["vlm-pruner"].retained_high == pytest.approx(50 + spread, abs=1)
-    assert (row["grid"].retained_low, row["grid"].retained_high) == (100.0, 100.0)
+    assert (row["uniform"].retained_low, row["uniform"].retained_high) == (100.0, 100.0)
     assert (row["random"].retained_percent, row["random"].low) == (0.0, 0.0)
 
 
@@ -102,7 +102,7 @@ def test_without_floors_nothing_is_said_of_tasks() -> None:
 
 
 def test_only_the_smallest_k_counts() -> None:
-    configs = [*CONFIGS, PruningConfig("random", 2), PruningConfig("grid", 2)]
+    configs = [*CONFIGS, PruningConfig("random", 2), PruningConfig("uniform", 2)]
     rows = task_rows(make_task("t", right(40, 40, 40, 40, 40, 10, 10), 0), configs)
     assert untested_tasks(rows, ["t"]) == ()
 
