@@ -200,7 +200,7 @@ def test_on_macos_core_ml_is_the_engine(bundle: Path, monkeypatch: pytest.Monkey
     assert reference_note(opened) is None
     assert not load_engine(opened).reference  # type: ignore[attr-defined]
     advised = {name: stage.compute_units for name, stage in opened.manifest.stages.items()}
-    assert asked == [(f"{name}.mlpackage", advised[name]) for name in ("vision", "embed", "head", "prune", "tail")]  # type: ignore[index]
+    assert asked == [(f"{name}.mlpackage", advised[name]) for name in ("embed", "vision", "head", "prune", "tail")]  # type: ignore[index]
     asked.clear()
     engine_module.CoreMLEngine(opened, None, CONTEXT_TOKENS, units="CPU_ONLY")
     assert {units for _, units in asked} == {"CPU_ONLY"}

@@ -98,6 +98,7 @@ def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
     """
     shape = kind.shape or ()
     wanted = shape[len(shape) - len(tensor.shape) :]
+    given = array.shape
     if "tokens" in tensor.shape and array.ndim == len(wanted):
         axis = tensor.shape.index("tokens")
         missing = wanted[axis] - array.shape[axis]
@@ -105,7 +106,7 @@ def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
             how: Any = {"mode": "edge"} if tensor.pad == "last" else {}
             array = np.pad(array, [(0, missing if nth == axis else 0) for nth in range(array.ndim)], **how)
     if array.shape != wanted:
-        raise ValueError(f"{cut(tensor.name)}: got shape {array.shape}, allowed: {wanted}")
+        raise ValueError(f"{cut(tensor.name)}: got shape {given}, allowed: {wanted}")
     return array.reshape(shape).astype(kind.dtype)
 
 
