@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cut_cases import CONTEXT_TOKENS, CUTS
 from running import built, dumped
 
 from tiny import write_checkpoint
@@ -42,6 +43,22 @@ def quantised(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def quantised_question(quantised: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dumped(quantised, tmp_path_factory.mktemp("questions") / "8da8w")
+
+
+@pytest.fixture(scope="session")
+def cut_bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Bundles of `CUTS`, each with a question in a folder beside it."""
+    from executorch_bundles import exported
+
+    from vlmprune_export.cuts import PruneOptions
+
+    folder = tmp_path_factory.mktemp("cuts")
+    bundles = {}
+    for name, options in CUTS.items():
+        pruner = PruneOptions("uniform", keep=8, **options)
+        bundles[name] = exported(checkpoint, folder / name, prune=pruner, context_tokens=CONTEXT_TOKENS)
+        dumped(bundles[name], folder / f"{name} question")
+    return bundles
 
 
 @pytest.fixture

@@ -1,19 +1,28 @@
 """The C++ runner against the Python engine: the same tokens, and a record by the same rules."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
+import numpy.typing as npt
 import pytest
+from cut_cases import CUTS
 from running import PROMPT, WAYS, WHY, asked, called, expected, tokens
 
+from manifests import manifest_of
+from tiny import IMAGE_TOKEN_ID
 from vlmprune_runtime.benchmark import record
-from vlmprune_runtime.benchmark.record import BenchmarkRecord, Run, Way
+from vlmprune_runtime.benchmark.record import BenchmarkRecord, ModeStats, Run
 from vlmprune_runtime.benchmark.summary import paired_ratio, spread
-from vlmprune_runtime.bundle import file_sha256, open_bundle
-from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops
+from vlmprune_runtime.bundle import OpenBundle, file_sha256, open_bundle
+from vlmprune_runtime.engines import load_engine
+from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.generate import Request, open_runner
+from vlmprune_runtime.prefill import Selection, decode, prefill
+from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 
 pytest.importorskip("executorch.runtime", reason=WHY)
@@ -61,6 +70,63 @@ def test_the_expected_tokens_can_tell_right_from_wrong(question: Path) -> None:
     pruned, unpruned = (expected(question, way)["token_ids"] for way in WAYS)
     assert len(set(pruned)) > 3
     assert pruned != unpruned
+
+
+@pytest.mark.parametrize("cuts", CUTS)
+@pytest.mark.parametrize("way", WAYS)
+def test_tokens_of_other_cuts_are_too(runner: Path, cut_bundles: dict[str, Path], cuts: str, way: str) -> None:
+    bundle, question = cut_bundles[cuts], cut_bundles[cuts].with_name(f"{cuts} question")
+    wanted = expected(question, way)
+    run = called([runner], *asked(bundle, question, "--max-tokens", str(wanted["max_tokens"]), *WAYS[way]))
+    assert tokens(run) == wanted["token_ids"]
+
+
+@pytest.mark.parametrize("cuts", CUTS)
+def test_kept_tokens_are_those_of_the_python_engine(runner: Path, cut_bundles: dict[str, Path], cuts: str) -> None:
+    bundle, question = cut_bundles[cuts], cut_bundles[cuts].with_name(f"{cuts} question")
+    [image] = open_runner(bundle).answer(Request(str(SAMPLE_IMAGE), PROMPT, max_tokens=1)).pruned
+    _, kept = called([runner], *asked(bundle, question, "--kept")).stdout.splitlines()
+    assert numbers(kept) == list(image.kept)
+
+
+def test_two_pictures_are_pruned_each(runner: Path, cut_bundles: dict[str, Path], tmp_path: Path) -> None:
+    """The second picture is the first upside down; text stands before, between and behind them."""
+    bundle = open_bundle(cut_bundles["input"])
+    [pixels] = question_pixels(cut_bundles["input"].with_name("input question"))
+    views, image = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])], [IMAGE_TOKEN_ID] * 49
+    token_ids = [1, 5, *image, 6, 7, *image, 8, 9]
+    spans = (Span(2, 51), Span(53, 102))
+    wanted, selections = greedy_answer(bundle, EncodedPrompt(np.array(token_ids), spans), views, TOKENS)
+    write_question(tmp_path, token_ids, views)
+    run = called([runner], *asked(bundle.folder, tmp_path, "--max-tokens", str(TOKENS), "--kept"))
+    answered, *kept = run.stdout.splitlines()
+    assert numbers(answered) == wanted
+    assert list(map(numbers, kept)) == [selection.cells.tolist() for selection in selections]
+
+
+def test_positions_of_three_axes(runner: Path, cut_bundles: dict[str, Path], tmp_path: Path) -> None:
+    from three_axes import IMAGE_TOKEN_ID as TOY_IMAGE
+    from three_axes import write_three_axes
+
+    bundle = open_bundle(write_three_axes(cut_bundles["input"], tmp_path / "bundle"))
+    views = [np.random.default_rng(nth).random((1, 3, 56, 56), dtype=np.float32) for nth in range(2)]
+    token_ids = [1, *[TOY_IMAGE] * 8, 7, 3, *[TOY_IMAGE] * 8, 2]
+    spans = (Span(1, 9), Span(11, 19))
+    write_question(tmp_path, token_ids, views)
+    for prune, more in ((True, ()), (False, ("--no-prune",))):
+        wanted = greedy_answer(bundle, EncodedPrompt(np.array(token_ids), spans), views, 9, prune=prune)[0]
+        assert len(set(wanted)) > 3
+        run = called([runner], *asked(bundle.folder, tmp_path, "--greedy", "--max-tokens", "9", *more))
+        assert tokens(run) == wanted
+
+
+def test_a_higher_minor_version_is_read(runner: Path, broken: Path, question: Path) -> None:
+    manifest = manifest_of(broken)
+    manifest["schema"]["minor"] = 99
+    for fields in (manifest, manifest["stages"]["tail"], manifest["grids"][0], manifest["stages"]["tail"]["inputs"][0]):
+        fields["colour"] = ["blue"]
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    assert tokens(called([runner], *asked(broken, question, "--max-tokens", "3")))
 
 
 def test_an_answer_ends_before_a_stop_token(runner: Path, broken: Path, question: Path) -> None:
@@ -141,7 +207,7 @@ def test_runs_are_interleaved(read: BenchmarkRecord) -> None:
 @pytest.mark.parametrize("prune", [False, True])
 def test_ways_sum_up_their_runs(read: BenchmarkRecord, prune: bool) -> None:
     [result] = read.results
-    way: Way = result.pruned if prune else result.unpruned
+    way: ModeStats = result.pruned if prune else result.unpruned
     runs = [run for run in result.runs if run.pruned is prune]
     close(way.ttft_ms, spread([run.ttft_ms for run in runs]))
     close(way.llm_prefill_ms, spread([llm_ms(run) for run in runs]))
@@ -162,8 +228,7 @@ def test_flops_are_counted_as_in_python(read: BenchmarkRecord, bundle: Path) -> 
     manifest, tokens = open_bundle(bundle).manifest, result.prompt_tokens
     for way, prune in ((result.unpruned, False), (result.pruned, True)):
         first = prefill_flops(manifest, tokens, 1, prune=prune)
-        dropped = manifest.pruner.visual_tokens - manifest.pruner.keep if prune else 0
-        then = decode_flops(manifest, tokens, tokens - dropped).llm
+        then = decode_flops(manifest, rows_of_decoders(manifest, tokens, 1, prune=prune)).llm
         assert way.flops is not None
         assert way.flops.model_dump() == {
             "vision": first.vision,
@@ -174,6 +239,32 @@ def test_flops_are_counted_as_in_python(read: BenchmarkRecord, bundle: Path) -> 
     most = ceiling(*(prefill_flops(manifest, tokens, 1, prune=prune) for prune in (False, True)))
     assert result.ceilings is not None
     assert (result.ceilings.llm_prefill, result.ceilings.ttft) == pytest.approx((most.llm_prefill, most.ttft), abs=1e-4)
+
+
+def question_pixels(question: Path) -> npt.NDArray[np.float32]:
+    return np.fromfile(question / "pixels.f32", np.float32).reshape(1, 1, 3, 56, 56)
+
+
+def greedy_answer(
+    bundle: OpenBundle, prompt: EncodedPrompt, views: Sequence[Any], tokens: int, *, prune: bool = True
+) -> tuple[list[int], tuple[Selection, ...]]:
+    engine = load_engine(bundle)
+    state = prefill(bundle.manifest, engine, prompt, views, prune=prune)
+    chosen = [int(state.logits.argmax())]
+    while len(chosen) < tokens:
+        state = decode(bundle.manifest, engine, chosen[-1], state)
+        chosen.append(int(state.logits.argmax()))
+    return chosen, state.selections
+
+
+def numbers(line: str) -> list[int]:
+    return [int(word) for word in line.split()]
+
+
+def write_question(folder: Path, token_ids: list[int], views: Sequence[npt.NDArray[np.float32]]) -> None:
+    image = {"name": "two", "width_px": 56, "height_px": 56}
+    (folder / "prompt_ids.json").write_text(json.dumps({"prompt": "", "image": image, "token_ids": token_ids}))
+    (folder / "pixels.f32").write_bytes(b"".join(view.astype("<f4").tobytes() for view in views))
 
 
 def llm_ms(run: Run) -> float:

@@ -24,6 +24,7 @@ void check(const Arguments& found) {
   if (found.pixels.empty()) throw bad_request("--pixels is missing; --help tells how to ask");
   if (found.prompt_ids.empty()) throw bad_request("--prompt-ids is missing; --help tells how to ask");
   if (found.json && !found.prune) throw bad_request("--json measures both ways; it does not go with --no-prune");
+  if (found.kept && (found.json || !found.prune)) throw bad_request("--kept goes with neither --json nor --no-prune");
 }
 
 }  // namespace
@@ -39,6 +40,7 @@ Answer a question with an ExecuTorch bundle; the token ids of the answer go to s
   --json              measure pruned and unpruned in turn instead, and print a benchmark record
   --max-tokens N      default: the bundle's limit, or 32; with --json every answer has this many, stop tokens or not
   --repetitions N     with --json: pairs of runs that count, default 10, after 2 that do not
+  --kept              also print which visual tokens were kept, one line an image
   --no-prune          keep all visual tokens
   --greedy            always the likeliest token, where the bundle would have tokens drawn
   --no-verify         do not check the hashes of the bundle's files
@@ -46,11 +48,10 @@ Answer a question with an ExecuTorch bundle; the token ids of the answer go to s
 
 Arguments parse_arguments(int count, char** words) {
   Arguments found;
-  const std::map<std::string, std::function<void()>> flags = {{"--json", [&] { found.json = true; }},
-                                                              {"--no-prune", [&] { found.prune = false; }},
-                                                              {"--greedy", [&] { found.greedy = true; }},
-                                                              {"--no-verify", [&] { found.verify = false; }},
-                                                              {"--help", [&] { found.help = true; }}};
+  const std::map<std::string, std::function<void()>> flags = {
+      {"--json", [&] { found.json = true; }},         {"--kept", [&] { found.kept = true; }},
+      {"--no-prune", [&] { found.prune = false; }},   {"--greedy", [&] { found.greedy = true; }},
+      {"--no-verify", [&] { found.verify = false; }}, {"--help", [&] { found.help = true; }}};
   using Take = std::function<void(const std::string&)>;
   const std::map<std::string, Take> options = {
       {"--pixels", [&](const std::string& word) { found.pixels = word; }},

@@ -9,7 +9,7 @@ namespace vlmprune {
 
 struct Arguments {
   std::filesystem::path bundle, pixels, prompt_ids;
-  bool json = false, prune = true, greedy = false, verify = true, help = false;
+  bool json = false, kept = false, prune = true, greedy = false, verify = true, help = false;
   std::optional<int64_t> max_tokens;
   int64_t repetitions = 10;
 };

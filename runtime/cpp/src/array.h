@@ -1,6 +1,7 @@
 // Numbers that go into a stage or come out of it; always the caller's own copy.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -17,7 +18,36 @@ struct Array {
   std::variant<Floats, Integers> values;
 
   const Floats& floats() const { return std::get<Floats>(values); }
+  Floats& floats() { return std::get<Floats>(values); }
   const Integers& integers() const { return std::get<Integers>(values); }
+
+  size_t rows() const { return shape.empty() ? 0 : static_cast<size_t>(shape[0]); }
+  // Numbers in one row.
+  size_t width() const {
+    const size_t count = std::visit([](const auto& numbers) { return numbers.size(); }, values);
+    return rows() ? count / rows() : 0;
+  }
+
+  // The rows where `stays`, one for each, is true.
+  Array select(const std::vector<bool>& stays) const {
+    Array found{shape, {}};
+    found.shape[0] = std::count(stays.begin(), stays.end(), true);
+    found.values =
+        std::visit([&](const auto& numbers) { return std::variant<Floats, Integers>(kept(numbers, stays)); }, values);
+    return found;
+  }
+
+ private:
+  template <typename Numbers>
+  Numbers kept(const Numbers& numbers, const std::vector<bool>& stays) const {
+    Numbers found;
+    const auto width_ = static_cast<std::ptrdiff_t>(width());
+    for (size_t row = 0; row < stays.size(); ++row) {
+      const auto first = numbers.begin() + static_cast<std::ptrdiff_t>(row) * width_;
+      if (stays[row]) found.insert(found.end(), first, first + width_);
+    }
+    return found;
+  }
 };
 
 using Arrays = std::map<std::string, Array>;

@@ -17,10 +17,11 @@ struct Task {
   Generation generation;
 };
 
-// Without the stop token; the caches hold so many rows at the end.
+// Without the stop token; `past_tokens` is how many rows the cache of each decoder stage holds at the end.
 struct Answer {
   Integers token_ids;
-  int64_t head_tokens, tail_tokens;
+  std::vector<Selection> selections;
+  std::map<std::string, int64_t> past_tokens;
   Timings timings;
 };
 

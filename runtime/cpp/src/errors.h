@@ -38,7 +38,8 @@ inline std::string listed(const std::vector<std::string>& names) {
 
 class Error : public std::runtime_error {
  public:
-  Error(const std::string& message, int exit_code) : std::runtime_error(cut(message, kMostMessage)), exit_code_(exit_code) {}
+  Error(const std::string& message, int exit_code)
+      : std::runtime_error(cut(message, kMostMessage)), exit_code_(exit_code) {}
 
   // What the process exits with.
   int exit_code() const { return exit_code_; }
@@ -52,8 +53,9 @@ inline Error bad_request(const std::string& message) { return Error(message, kBa
 
 // A bundle that is not what its manifest says; an empty `field` means the whole file.
 inline Error bundle_error(const std::string& file, const std::string& reason, const std::string& field = "") {
-  return Error("bundle: " + cut(file) + (field.empty() ? "" : ": " + cut(field, kMostListed)) + ": " + cut(reason, kMostListed),
-               kFailed);
+  return Error(
+      "bundle: " + cut(file) + (field.empty() ? "" : ": " + cut(field, kMostListed)) + ": " + cut(reason, kMostListed),
+      kFailed);
 }
 
 // The runtime refused to load or to run a stage.

@@ -11,28 +11,49 @@ int64_t layer_flops(const TextModel& text, int64_t rows, int64_t attended) {
   return rows * (projections + mlp + 4 * attended * queries);
 }
 
-int64_t head_flops(const Manifest& manifest, int64_t rows, int64_t attended) {
-  return manifest.pruner.layer * layer_flops(manifest.text_model, rows, attended);
+int64_t decoder_flops(const Manifest& manifest, const std::string& name, int64_t rows, int64_t attended) {
+  const Stage& stage = manifest.stage(name);
+  const TextModel& text = manifest.text_model;
+  const int64_t logits = stage.output("logits") ? 2 * text.hidden_size * text.vocab_size : 0;
+  return stage.cache->layers * layer_flops(text, rows, attended) + logits;
 }
 
-int64_t tail_flops(const Manifest& manifest, int64_t rows, int64_t attended) {
-  const TextModel& text = manifest.text_model;
-  return (text.layers - manifest.pruner.layer) * layer_flops(text, rows, attended) +
-         2 * text.hidden_size * text.vocab_size;
+// Adds the FLOPs of a decoder stage to those of the tail if it is the last, else to those of the head.
+void add(const Manifest& manifest, const std::string& name, int64_t flops, StageFlops& sum) {
+  (name == manifest.prefill.back() ? sum.tail : sum.head) += flops;
 }
 
 }  // namespace
 
-StageFlops prefill_flops(const Manifest& manifest, int64_t prompt_tokens, int64_t images, bool prune) {
-  const int64_t dropped = prune ? images * (manifest.pruner.visual_tokens - manifest.pruner.keep) : 0;
-  const int64_t rows = prompt_tokens - dropped;
-  std::optional<int64_t> vision;
-  if (manifest.vision_flops) vision = images * *manifest.vision_flops;
-  return {vision, head_flops(manifest, prompt_tokens, prompt_tokens), tail_flops(manifest, rows, rows)};
+std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const Way& way) {
+  std::map<std::string, int64_t> found;
+  int64_t rows = way.prompt_tokens, visual = manifest.grids[0].visual_tokens();
+  auto keep = manifest.grids[0].keep.begin();
+  for (const std::string& name : manifest.prefill) {
+    const Role role = manifest.stage(name).role;
+    if (role == Role::decoder) found[name] = rows;
+    if (role != Role::prune || !way.prune) continue;
+    rows -= way.images * (visual - *keep);
+    visual = *keep++;
+  }
+  return found;
 }
 
-int64_t decode_flops(const Manifest& manifest, int64_t head_tokens, int64_t tail_tokens) {
-  return head_flops(manifest, 1, head_tokens + 1) + tail_flops(manifest, 1, tail_tokens + 1);
+StageFlops prefill_flops(const Manifest& manifest, const Way& way) {
+  StageFlops sum{std::nullopt, 0, 0};
+  if (const auto one = manifest.grids[0].vision_flops) sum.vision = way.images * *one;
+  for (const auto& [name, rows] : rows_of_decoders(manifest, way)) {
+    add(manifest, name, decoder_flops(manifest, name, rows, rows), sum);
+  }
+  return sum;
+}
+
+StageFlops decode_flops(const Manifest& manifest, const std::map<std::string, int64_t>& past_tokens) {
+  StageFlops sum{0, 0, 0};
+  for (const auto& [name, past] : past_tokens) {
+    add(manifest, name, decoder_flops(manifest, name, 1, past + 1), sum);
+  }
+  return sum;
 }
 
 }  // namespace vlmprune

@@ -1,12 +1,15 @@
 // FLOPs of every stage, counted as vlmprune_runtime/flops.py counts them.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 
 #include "manifest.h"
 
 namespace vlmprune {
 
+// `tail` is the last decoder stage, `head` those before it.
 struct StageFlops {
   std::optional<int64_t> vision;
   int64_t head, tail;
@@ -14,10 +17,18 @@ struct StageFlops {
   int64_t llm() const { return head + tail; }
 };
 
-// Prefill of a prompt of so many tokens, visual ones included.
-StageFlops prefill_flops(const Manifest& manifest, int64_t prompt_tokens, int64_t images, bool prune);
+// Which way a prompt of so many tokens, visual ones included, runs; every image is of the first grid.
+struct Way {
+  int64_t prompt_tokens, images;
+  bool prune;
+};
 
-// One new token after so many tokens in each cache.
-int64_t decode_flops(const Manifest& manifest, int64_t head_tokens, int64_t tail_tokens);
+// How many tokens of a prompt each decoder stage sees.
+std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const Way& way);
+
+StageFlops prefill_flops(const Manifest& manifest, const Way& way);
+
+// One new token after so many tokens in the cache of each decoder stage.
+StageFlops decode_flops(const Manifest& manifest, const std::map<std::string, int64_t>& past_tokens);
 
 }  // namespace vlmprune

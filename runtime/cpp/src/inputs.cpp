@@ -2,29 +2,43 @@
 
 #include <bit>
 #include <fstream>
-#include <functional>
-#include <numeric>
 
 namespace vlmprune {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "pixels are little endian");
 
-// Runs of the image token, each `visual_tokens` long or a multiple of it.
-std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Field& field) {
-  const int64_t tokens = manifest.pruner.visual_tokens, size = static_cast<int64_t>(token_ids.size());
+// The grid of the view of that number; all are of the first where the file does not say.
+size_t grid_of(const std::optional<Field>& given, size_t view, const Manifest& manifest) {
+  if (!given) return 0;
+  const auto grids = given->whole_numbers(0);
+  const auto count = static_cast<int64_t>(manifest.grids.size());
+  if (view >= grids.size()) throw given->error("has fewer grids than the prompt has images");
+  if (grids[view] >= count)
+    throw given->error("got a grid that the bundle does not have; it has " + std::to_string(count));
+  return static_cast<size_t>(grids[view]);
+}
+
+// Runs of the image token, each as long as the view's grid has visual tokens.
+std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Field& root) {
+  const auto size = static_cast<int64_t>(token_ids.size());
+  const auto is_visual = [&](int64_t place) {
+    return place < size && token_ids[static_cast<size_t>(place)] == manifest.image_token_id;
+  };
+  const Field field = root.at("token_ids");
   std::vector<Span> spans;
   for (int64_t start = 0; start < size; ++start) {
-    if (token_ids[static_cast<size_t>(start)] != manifest.image_token_id) continue;
-    const int64_t stop = start + tokens;
-    for (int64_t nth = start; nth < stop; ++nth) {
-      if (nth >= size || token_ids[static_cast<size_t>(nth)] != manifest.image_token_id) {
+    if (!is_visual(start)) continue;
+    const size_t grid = grid_of(root.find("grids"), spans.size(), manifest);
+    const int64_t tokens = manifest.grids[grid].visual_tokens();
+    for (int64_t nth = start; nth < start + tokens; ++nth) {
+      if (!is_visual(nth)) {
         throw field.error("an image takes " + std::to_string(tokens) + " tokens in a row, got " +
                           std::to_string(nth - start));
       }
     }
-    spans.push_back({start, stop});
-    start = stop - 1;
+    spans.push_back({start, start + tokens, grid});
+    start += tokens - 1;
   }
   if (spans.empty()) throw field.error("has no place for an image");
   return spans;
@@ -50,22 +64,7 @@ Picture parse_picture(const Field& field) {
   return picture;
 }
 
-}  // namespace
-
-Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) {
-  const Document document(path, Origin::request);
-  const Field root = document.root(), ids = root.at("token_ids");
-  Prompt prompt{root.at("prompt").text(), parse_picture(root.at("image")), ids.whole_numbers(0), {}};
-  check_ids(prompt, manifest, ids);
-  prompt.spans = find_spans(prompt.token_ids, manifest, ids);
-  return prompt;
-}
-
-std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest, size_t images) {
-  const auto& shape = manifest.input("vision", "pixels").shape;
-  const auto numbers =
-      static_cast<size_t>(std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
-  const size_t expected = images * numbers * sizeof(float);
+void check_size(const std::filesystem::path& path, size_t expected) {
   std::error_code failure;
   if (!std::filesystem::is_regular_file(path, failure)) throw bad_request("pixels " + path.string() + ": no such file");
   const auto size = std::filesystem::file_size(path, failure);
@@ -73,15 +72,37 @@ std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest
     throw bad_request("pixels " + path.string() + ": got " + std::to_string(size) + " bytes, expected " +
                       std::to_string(expected));
   }
+}
+
+}  // namespace
+
+Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) {
+  const Document document(path, Origin::request);
+  const Field root = document.root(), ids = root.at("token_ids");
+  Prompt prompt{root.at("prompt").text(), parse_picture(root.at("image")), ids.whole_numbers(0), {}};
+  check_ids(prompt, manifest, ids);
+  prompt.spans = find_spans(prompt.token_ids, manifest, root);
+  return prompt;
+}
+
+std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest,
+                               const std::vector<Span>& spans) {
+  std::vector<Array> views;
+  size_t numbers = 0;
+  for (const Span& span : spans) {
+    const Grid& grid = manifest.grids[span.grid];
+    const auto count = static_cast<size_t>(3 * grid.height_px * grid.width_px);
+    views.push_back({{1, 3, grid.height_px, grid.width_px}, Floats(count)});
+    numbers += count;
+  }
+  check_size(path, numbers * sizeof(float));
   std::ifstream file(path, std::ios::binary);
-  std::vector<Array> pixels;
-  for (size_t nth = 0; nth < images; ++nth) {
-    Floats values(numbers);
-    file.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(numbers * sizeof(float)));
-    pixels.push_back({shape, std::move(values)});
+  for (Array& view : views) {
+    Floats& values = view.floats();
+    file.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
   }
   if (!file) throw bad_request("pixels " + path.string() + ": cannot be read");
-  return pixels;
+  return views;
 }
 
 }  // namespace vlmprune

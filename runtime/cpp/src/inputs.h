@@ -18,9 +18,10 @@ struct Picture {
   int64_t width_px, height_px;
 };
 
-// Places `start` to `stop` - 1 of a prompt, which the visual tokens of one image take.
+// Places `start` to `stop` - 1 of a prompt, which the visual tokens of one view take, and the index of the view's grid.
 struct Span {
   int64_t start, stop;
+  size_t grid;
 };
 
 struct Prompt {
@@ -33,7 +34,8 @@ struct Prompt {
 // The prompt in a JSON file; a bad request unless its ids belong to this bundle and fit its context.
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest);
 
-// One image a span, raw float32, little endian, each of the shape that the vision stage takes.
-std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest, size_t images);
+// One view a span, raw float32, little endian, each (1, 3, H, W) of its grid.
+std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest,
+                               const std::vector<Span>& spans);
 
 }  // namespace vlmprune

@@ -5,7 +5,6 @@
 #include "arguments.h"
 #include "platform.h"
 #include "record.h"
-#include "signature.h"
 
 namespace vlmprune {
 namespace {
@@ -21,11 +20,17 @@ std::string shown(const Integers& token_ids) {
   return text;
 }
 
-void answer_once(Program& program, const Bundle& bundle, const Task& task, bool prune) {
-  const Answer found = answer(program, bundle.manifest, task, prune);
+void answer_once(Program& program, const Bundle& bundle, const Task& task, const Arguments& asked) {
+  const Answer found = answer(program, bundle.manifest, task, asked.prune);
   std::cout << shown(found.token_ids) << std::endl;
+  for (const Selection& selection : found.selections) {
+    const bool last = selection.cut == bundle.manifest.cuts.back().stage;
+    if (asked.kept && last) std::cout << shown(selection.cells) << std::endl;
+  }
   std::cerr << std::fixed << std::setprecision(0) << "first token after " << found.timings.ttft_ms << " ms";
-  for (const char* stage : kStages) std::cerr << ", " << stage << " " << found.timings.stage_ms(stage);
+  for (const std::string& stage : bundle.manifest.prefill) {
+    std::cerr << ", " << stage << " " << found.timings.stage_ms(stage);
+  }
   std::cerr << std::endl;
 }
 
@@ -59,11 +64,11 @@ void run(const Arguments& asked) {
   const auto start = Clock::now();
   const Bundle bundle = open_bundle(asked.bundle, asked.verify);
   const Prompt prompt = read_prompt(asked.prompt_ids, bundle.manifest);
-  const auto pixels = read_pixels(asked.pixels, bundle.manifest, prompt.spans.size());
+  const auto pixels = read_pixels(asked.pixels, bundle.manifest, prompt.spans);
   const Task task = task_of(asked, bundle.manifest, prompt, pixels);
   if (asked.json) check_room(bundle.manifest, task);
   Program program(bundle);
-  if (!asked.json) return answer_once(program, bundle, task, asked.prune);
+  if (!asked.json) return answer_once(program, bundle, task, asked);
   const Memory memory{before, resident_bytes(), {}, {}};
   Circumstances known{bundle, task, asked.repetitions, kWarmups, ms_since(start), memory};
   measure(program, known, asked.repetitions);

@@ -1,18 +1,27 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <set>
 
-#include "signature.h"
+#include "pipeline_check.h"
 
 namespace vlmprune {
 namespace {
 
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kMajor = 2;
 constexpr size_t kSha256Digits = 64;
 
 const std::map<std::string, Dtype> kDtypes = {
     {"float32", Dtype::float32}, {"int64", Dtype::int64}, {"int32", Dtype::int32}};
 const std::map<std::string, int64_t> kElementBytes = {{"float32", 4}, {"float16", 2}, {"int8", 1}, {"uint8", 1}};
+const std::map<std::string, Role> kRoles = {
+    {"vision", Role::vision}, {"embed", Role::embed}, {"decoder", Role::decoder}, {"prune", Role::prune}};
+const std::map<std::string, Part> kParts = {
+    {"", Part::all}, {"[visual]", Part::visual}, {"[text]", Part::text}, {"[last]", Part::last}};
+const std::map<std::string, bool> kImagePositions = {{"sequence", false}, {"grid", true}};
+// What no stage makes.
+const std::set<std::string> kGivenSources = {"image.pixels",       "prompt.token_ids",     "sequence.rows",
+                                             "sequence.positions", "sequence.past_tokens", "sequence.last_row"};
 
 bool is_plain(const std::string& name) {
   const auto allowed = [](unsigned char one) { return std::isalnum(one) || one == '_' || one == '.' || one == '-'; };
@@ -35,27 +44,81 @@ Value looked_up(const Field& field, const std::map<std::string, Value>& choices)
   throw field.error("this runner takes " + names + ", got " + shown(field.raw()));
 }
 
-TensorSpec parse_tensor(const Field& field) {
-  TensorSpec spec{field.at("name").text(), looked_up(field.at("dtype"), kDtypes), {}};
-  for (const Field& size : field.at("shape").items()) spec.shape.push_back(size.is_text() ? kAnyLength : size.whole(1));
-  return spec;
+// A field for which this runner knows one value only.
+void check_only(const Field& parent, const char* name, const nlohmann::json& value) {
+  const auto field = parent.find(name);
+  if (field && field->raw() != value) {
+    throw field->error("this runner takes " + value.dump() + ", got " + shown(field->raw()));
+  }
 }
 
-std::vector<TensorSpec> parse_tensors(const Field& field) {
-  std::vector<TensorSpec> specs;
-  for (const Field& item : field.items()) specs.push_back(parse_tensor(item));
-  return specs;
+template <typename Parse>
+auto each(const Field& field, const Parse& parse) {
+  std::vector<decltype(parse(field))> found;
+  for (const Field& item : field.items()) found.push_back(parse(item));
+  return found;
+}
+
+std::optional<int64_t> whole_or_none(const Field& parent, const char* name, int64_t least) {
+  const auto field = parent.find(name);
+  return field ? std::optional(field->whole(least)) : std::nullopt;
+}
+
+Source parse_source(const Field& field) {
+  const std::string text = field.text();
+  const size_t dot = text.find('.'), bracket = std::min(text.find('['), text.size());
+  const auto part = kParts.find(text.substr(bracket));
+  if (dot >= bracket || part == kParts.end()) throw field.error("is not a source, got " + shown(field.raw()));
+  Source source{text.substr(0, dot), text.substr(dot + 1, bracket - dot - 1), part->second};
+  if (source.is_given() && !kGivenSources.count(text)) {
+    throw field.error("this runner knows no such source, got " + shown(field.raw()));
+  }
+  return source;
+}
+
+std::vector<int64_t> parse_shape(const Field& field) {
+  return each(field, [](const Field& size) { return size.is_text() ? kAnyLength : size.whole(1); });
+}
+
+size_t parse_graph_ones(const Field& field, std::vector<int64_t> shape) {
+  const auto in_graph = field.find("graph_shape");
+  if (!in_graph) return 0;
+  const auto sizes = parse_shape(*in_graph);
+  const size_t ones = std::max(sizes.size(), shape.size()) - shape.size();
+  shape.insert(shape.begin(), ones, 1);
+  if (sizes != shape) throw in_graph->error("is not the shape behind ones");
+  return ones;
+}
+
+TensorSpec parse_output(const Field& field) {
+  const auto shape = parse_shape(field.at("shape"));
+  return {field.at("name").text(), looked_up(field.at("dtype"), kDtypes), shape, parse_graph_ones(field, shape), {}};
+}
+
+TensorSpec parse_input(const Field& field) {
+  TensorSpec input = parse_output(field);
+  input.source = parse_source(field.at("source"));
+  return input;
+}
+
+Graph parse_graph(const Field& field) {
+  check_only(field, "phase", "any");
+  check_only(field, "tokens", nullptr);
+  check_only(field, "inputs", nullptr);
+  return {plain_name(field.at("file")), field.at("entry").text(), whole_or_none(field, "grid", 0)};
 }
 
 Cache parse_cache(const Field& field) {
-  return {field.at("layers").whole(0), field.at("kv_heads").whole(1), field.at("head_dim").whole(1),
-          looked_up(field.at("dtype"), kElementBytes)};
+  check_only(field, "owner", "graph");
+  return {static_cast<int64_t>(field.at("layers").items().size()), field.at("kv_heads").whole(1),
+          field.at("head_dim").whole(1), looked_up(field.at("dtype"), kElementBytes)};
 }
 
 Stage parse_stage(const Field& field) {
-  Stage stage{plain_name(field.at("file")),
-              parse_tensors(field.at("inputs")),
-              parse_tensors(field.at("outputs")),
+  Stage stage{looked_up(field.at("role"), kRoles),
+              each(field.at("inputs"), parse_input),
+              each(field.at("outputs"), parse_output),
+              each(field.at("graphs"), parse_graph),
               std::nullopt,
               {},
               {}};
@@ -65,6 +128,21 @@ Stage parse_stage(const Field& field) {
     stage.delegates = lowering->at("delegates").texts();
   }
   return stage;
+}
+
+Grid parse_grid(const Field& field) {
+  return {field.at("height").whole(1),   field.at("width").whole(1),        field.at("height_px").whole(1),
+          field.at("width_px").whole(1), field.at("keep").whole_numbers(1), whole_or_none(field, "vision_flops", 1)};
+}
+
+Cut parse_cut(const Field& field) { return {field.at("stage").text(), field.at("layer").whole(0)}; }
+
+Positions parse_positions(const Field& field) {
+  const Positions positions{field.at("axes").whole(1), looked_up(field.at("image"), kImagePositions)};
+  if (positions.axes != (positions.by_grid ? 3 : 1)) {
+    throw field.error("positions by grid have three axes, positions in sequence one");
+  }
+  return positions;
 }
 
 FileEntry parse_entry(const Field& field) {
@@ -77,40 +155,62 @@ FileEntry parse_entry(const Field& field) {
   return {field.at("size_bytes").whole(0), digits};
 }
 
-Pruner parse_pruner(const Field& field) {
-  Pruner pruner{field.at("method").text(), field.at("layer").whole(0), field.at("visual_tokens").whole(1),
-                field.at("keep").whole(1)};
-  if (pruner.keep > pruner.visual_tokens) throw field.at("keep").error("is more than visual_tokens");
-  return pruner;
-}
-
 TextModel parse_text_model(const Field& field) {
   const auto size = [&](const char* name) { return field.at(name).whole(1); };
   return {size("layers"),   size("hidden_size"), size("intermediate_size"), size("attention_heads"),
           size("kv_heads"), size("head_dim"),    size("vocab_size")};
 }
 
-std::map<std::string, Stage> parse_stages(const Field& field) {
-  std::map<std::string, Stage> stages;
-  for (const char* name : kStages) stages.emplace(name, parse_stage(field.at(name)));
-  return stages;
+void parse_pipeline(const Field& root, Manifest& manifest) {
+  manifest.grids = each(root.at("grids"), parse_grid);
+  manifest.cuts = each(root.at("cuts"), parse_cut);
+  if (const auto positions = root.find("positions")) manifest.positions = parse_positions(*positions);
+  for (const auto& [name, stage] : root.at("stages").entries()) manifest.stages.emplace(name, parse_stage(stage));
+  manifest.prefill = root.at("prefill").texts();
+  manifest.decode = root.at("decode").texts();
 }
 
-void check_version(const Document& document) {
-  const auto version = document.root().find("schema_version");
-  const std::string got = version ? shown(version->raw()) : "nothing";
-  if (!version || !version->raw().is_number_integer() || version->raw() != kSchemaVersion) {
-    throw document.error("got " + got + ", this runtime reads " + std::to_string(kSchemaVersion), "schema_version");
+void parse_names(const Field& root, Manifest& manifest) {
+  manifest.name = root.at("name").text();
+  manifest.model_type = root.at("model_type").text();
+  manifest.target = root.at("target").text();
+  if (manifest.target != "executorch") {
+    throw bad_request("unknown target for this runner '" + cut(manifest.target) + "'; choose one of: executorch");
+  }
+  manifest.quantisation = root.at("quantisation").text();
+  manifest.method = root.at("pruner").at("method").text();
+  const Field source = root.at("source");
+  manifest.source_model = source.at("model").text();
+  if (const auto digest = source.find("sha256")) manifest.source_sha256 = digest->text();
+  for (const auto& [name, version] : root.at("versions").entries()) manifest.versions[name] = version.text();
+}
+
+void parse_files(const Document& document, Manifest& manifest) {
+  for (const auto& [name, entry] : document.root().at("files").entries()) {
+    if (!is_plain(name)) throw document.error("'" + cut(name) + "' is not a plain file name", "files");
+    manifest.files.emplace(name, parse_entry(entry));
+  }
+  for (const auto& [name, stage] : manifest.stages) {
+    for (const Graph& graph : stage.graphs) {
+      if (!manifest.files.count(graph.file)) throw document.error("no size and hash for " + cut(graph.file));
+    }
   }
 }
 
-void check_files_listed(const Document& document, const Manifest& manifest) {
-  for (const auto& [name, stage] : manifest.stages) {
-    if (!manifest.files.count(stage.file)) throw document.error("no size and hash for " + cut(stage.file));
+void check_version(const Document& document) {
+  const std::string older = "was exported by an older vlmprune: export it again";
+  if (document.root().find("schema_version")) throw document.error(older, "schema_version");
+  const Field major = document.root().at("schema").at("major");
+  if (major.whole(0) < kMajor) throw major.error(older);
+  if (major.whole(0) > kMajor) {
+    throw major.error("was exported by a newer vlmprune (got version " + shown(major.raw()) + ", this runtime reads " +
+                      std::to_string(kMajor) + "): update it");
   }
 }
 
 }  // namespace
+
+bool Source::is_given() const { return stage == "image" || stage == "prompt" || stage == "sequence"; }
 
 std::string name_of(Dtype dtype) {
   for (const auto& [name, one] : kDtypes) {
@@ -119,39 +219,31 @@ std::string name_of(Dtype dtype) {
   return "unknown";
 }
 
-const TensorSpec& Manifest::input(const std::string& stage_name, const std::string& name) const {
-  const auto& inputs = stage(stage_name).inputs;
-  return *std::find_if(inputs.begin(), inputs.end(), [&](const TensorSpec& spec) { return spec.name == name; });
+const TensorSpec* Stage::output(const std::string& name) const {
+  const auto named = [&](const TensorSpec& spec) { return spec.name == name; };
+  const auto found = std::find_if(outputs.begin(), outputs.end(), named);
+  return found == outputs.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> Manifest::of_role(Role role) const {
+  std::vector<std::string> names;
+  const auto has_role = [&](const std::string& name) { return stage(name).role == role; };
+  std::copy_if(prefill.begin(), prefill.end(), std::back_inserter(names), has_role);
+  return names;
 }
 
 Manifest parse_manifest(const Document& document) {
   check_version(document);
   const Field root = document.root();
-  const Field prompt = root.at("prompt"), source = root.at("source");
   Manifest manifest;
-  manifest.name = root.at("name").text();
-  manifest.model_type = root.at("model_type").text();
-  manifest.target = root.at("target").text();
-  if (manifest.target != "executorch") {
-    throw bad_request("unknown target for this runner '" + cut(manifest.target) + "'; choose one of: executorch");
-  }
-  manifest.quantisation = root.at("quantisation").text();
-  manifest.source_model = source.at("model").text();
-  if (const auto digest = source.find("sha256")) manifest.source_sha256 = digest->text();
-  manifest.stages = parse_stages(root.at("stages"));
-  manifest.image_token_id = prompt.at("image_token_id").whole(0);
+  parse_names(root, manifest);
+  parse_pipeline(root, manifest);
+  manifest.image_token_id = root.at("prompt").at("image_token_id").whole(0);
   manifest.generation = parse_generation(root.at("generation"));
-  manifest.pruner = parse_pruner(root.at("pruner"));
   manifest.text_model = parse_text_model(root.at("text_model"));
-  if (const auto flops = root.find("vision_flops")) manifest.vision_flops = flops->whole(1);
   manifest.context_tokens = root.at("context_tokens").whole(1);
-  for (const auto& [name, version] : root.at("versions").entries()) manifest.versions[name] = version.text();
-  for (const auto& [name, entry] : root.at("files").entries()) {
-    if (!is_plain(name)) throw document.error("'" + cut(name) + "' is not a plain file name", "files");
-    manifest.files.emplace(name, parse_entry(entry));
-  }
-  check_files_listed(document, manifest);
-  check_signatures(document, manifest);
+  parse_files(document, manifest);
+  check_pipeline(document, manifest);
   return manifest;
 }
 

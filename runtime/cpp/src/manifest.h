@@ -1,4 +1,5 @@
-// `bundle.json`: what this runner reads of it. The whole shape is in vlmprune_runtime/schema.py.
+// `bundle.json`, version 2: what this runner reads of it, under the names that it has there. What each field means
+// stands in vlmprune_runtime/schema/; fields that are not here are ignored, as those of a newer minor version are.
 #pragma once
 
 #include <cstdint>
@@ -18,28 +19,69 @@ enum class Dtype { float32, int64, int32 };
 
 std::string name_of(Dtype dtype);
 
-// One input or output of a stage; a dimension that depends on the prompt is `kAnyLength`.
+enum class Role { vision, embed, decoder, prune };
+
+// Which rows of a sequence's tensor a source names: all, those of the view that is pruned, those of text, or the last.
+enum class Part { all, visual, text, last };
+
+// Where an input comes from.
+struct Source {
+  std::string stage, tensor;
+  Part part;
+
+  // Whether no stage makes it: `stage` is `image`, `prompt` or `sequence`.
+  bool is_given() const;
+};
+
+// One input or output of a stage; a dimension that depends on the prompt is `kAnyLength`. Outputs have no source.
+// `graph_ones` is how many leading dimensions of 1 the graph has more.
 struct TensorSpec {
   std::string name;
   Dtype dtype;
   std::vector<int64_t> shape;
+  size_t graph_ones;
+  Source source;
 };
 
-// Per layer a key and a value buffer of `kv_heads * head_dim` numbers a token.
+struct Graph {
+  std::string file, entry;
+  std::optional<int64_t> grid;  // the only one that the graph serves
+};
+
+// Keys and values of `kv_heads * head_dim` numbers a token in each of so many layers; the graph holds them.
 struct Cache {
   int64_t layers, kv_heads, head_dim, element_bytes;
 };
 
 struct Stage {
-  std::string file;
+  Role role;
   std::vector<TensorSpec> inputs, outputs;
+  std::vector<Graph> graphs;
   std::optional<Cache> cache;
   std::vector<std::string> operators, delegates;  // what the runtime must register
+
+  // Nothing if the stage has no such output.
+  const TensorSpec* output(const std::string& name) const;
 };
 
-struct Pruner {
-  std::string method;
-  int64_t layer, visual_tokens, keep;
+struct Grid {
+  int64_t height, width, height_px, width_px;
+  std::vector<int64_t> keep;  // per cut
+  std::optional<int64_t> vision_flops;
+
+  int64_t visual_tokens() const { return height * width; }
+  int64_t kept_tokens() const { return keep.empty() ? visual_tokens() : keep.back(); }
+};
+
+struct Cut {
+  std::string stage;
+  int64_t layer;
+};
+
+// `by_grid`: time, row and column of a visual token's place; otherwise visual tokens count on as text does.
+struct Positions {
+  int64_t axes = 1;
+  bool by_grid = false;
 };
 
 struct TextModel {
@@ -52,24 +94,27 @@ struct FileEntry {
 };
 
 struct Manifest {
-  std::string name, model_type, target, quantisation;
+  std::string name, model_type, target, quantisation, method;
   std::string source_model;
   std::optional<std::string> source_sha256;
+  std::vector<Grid> grids;
+  std::vector<Cut> cuts;
+  Positions positions;
   std::map<std::string, Stage> stages;
+  std::vector<std::string> prefill, decode;  // stages in the order in which a prompt and a new token run through them
   int64_t image_token_id;
   Generation generation;
-  Pruner pruner;
   TextModel text_model;
-  std::optional<int64_t> vision_flops;
   int64_t context_tokens;
   std::map<std::string, std::string> versions;
   std::map<std::string, FileEntry> files;
 
   const Stage& stage(const std::string& name) const { return stages.at(name); }
-  const TensorSpec& input(const std::string& stage, const std::string& name) const;
+  // Stages of a role, in the order of `prefill`.
+  std::vector<std::string> of_role(Role role) const;
 };
 
-// The manifest in a document; its schema version is looked at before anything else.
+// The manifest in a document; its version is looked at before anything else.
 Manifest parse_manifest(const Document& document);
 
 }  // namespace vlmprune

@@ -50,24 +50,42 @@ std::string shown(const std::vector<int64_t>& shape) {
 
 using Meta = std::function<runtime::Result<runtime::TensorInfo>(size_t)>;
 
-void check_side(const Stage& stage, const std::string& field, const std::vector<TensorSpec>& declared, size_t count,
-                int64_t context_tokens, const Meta& meta) {
-  if (count != declared.size()) {
-    const std::string counts = std::to_string(count) + " tensors, manifest says " + std::to_string(declared.size());
-    throw bundle_error(stage.file, "method has " + counts, field);
+// The sizes that a graph has, of which it knows the largest only where a dimension is free.
+std::vector<int64_t> graph_sizes(const TensorSpec& spec, int64_t context_tokens) {
+  std::vector<int64_t> sizes = spec.shape;
+  std::replace(sizes.begin(), sizes.end(), kAnyLength, context_tokens);
+  sizes.insert(sizes.begin(), spec.graph_ones, 1);
+  return sizes;
+}
+
+// One side of a graph's tensors as they are, and what the manifest says of them.
+struct Side {
+  std::string field;
+  const std::vector<TensorSpec>& declared;
+  size_t count;
+  Meta meta;
+};
+
+void check_side(const Graph& graph, const Side& side, int64_t context_tokens) {
+  const auto fail = [&](const std::string& reason, const std::string& field) {
+    throw bundle_error(graph.file, reason, field);
+  };
+  if (side.count != side.declared.size()) {
+    const std::string said = std::to_string(side.declared.size());
+    fail("method has " + std::to_string(side.count) + " tensors, manifest says " + said, side.field);
   }
-  for (size_t nth = 0; nth < count; ++nth) {
-    const TensorSpec& spec = declared[nth];
-    const auto info = meta(nth);
-    if (!info.ok()) throw bundle_error(stage.file, "is not a tensor", field + "." + spec.name);
-    std::vector<int64_t> sizes(info->sizes().begin(), info->sizes().end()), wanted = spec.shape;
-    // The method knows the largest size of a free dimension only.
-    std::replace(wanted.begin(), wanted.end(), kAnyLength, context_tokens);
-    if (info->scalar_type() != type_of(spec.dtype) || sizes != wanted) {
-      const std::string said = name_of(spec.dtype) + " " + shown(wanted);
-      throw bundle_error(stage.file, "method has another dtype or shape " + shown(sizes) + ", manifest says " + said,
-                         field + "." + spec.name);
-    }
+  for (size_t nth = 0; nth < side.count; ++nth) {
+    const TensorSpec& spec = side.declared[nth];
+    const std::string field = side.field + "." + cut(spec.name);
+    const auto info = side.meta(nth);
+    if (!info.ok()) fail("is not a tensor", field);
+    const std::vector<int64_t> sizes(info->sizes().begin(), info->sizes().end());
+    const auto wanted = graph_sizes(spec, context_tokens);
+    // The manifest gives the shapes of the first grid.
+    const bool fits = graph.grid.value_or(0) ? sizes.size() == wanted.size() : sizes == wanted;
+    if (info->scalar_type() == type_of(spec.dtype) && fits) continue;
+    const std::string said = name_of(spec.dtype) + " " + shown(wanted);
+    fail("method has another dtype or shape " + shown(sizes) + ", manifest says " + said, field);
   }
 }
 
@@ -78,13 +96,16 @@ void check_registered(const std::string& name, const Stage& stage) {
   check_among(name, "delegates", stage.delegates, registered_delegates());
 }
 
-void check_method(const Manifest& manifest, const std::string& name, const runtime::MethodMeta& method) {
+void check_method(const Manifest& manifest, const std::string& name, const Graph& graph,
+                  const runtime::MethodMeta& method) {
   const Stage& stage = manifest.stage(name);
-  const std::string field = "stages." + name;
-  check_side(stage, field + ".inputs", stage.inputs, method.num_inputs(), manifest.context_tokens,
-             [&](size_t nth) { return method.input_tensor_meta(nth); });
-  check_side(stage, field + ".outputs", stage.outputs, method.num_outputs(), manifest.context_tokens,
-             [&](size_t nth) { return method.output_tensor_meta(nth); });
+  const std::string field = "stages." + cut(name);
+  const Side inputs{field + ".inputs", stage.inputs, method.num_inputs(),
+                    [&](size_t nth) { return method.input_tensor_meta(nth); }};
+  const Side outputs{field + ".outputs", stage.outputs, method.num_outputs(),
+                     [&](size_t nth) { return method.output_tensor_meta(nth); }};
+  check_side(graph, inputs, manifest.context_tokens);
+  check_side(graph, outputs, manifest.context_tokens);
 }
 
 }  // namespace vlmprune

@@ -11,6 +11,7 @@ namespace vlmprune {
 void check_registered(const std::string& name, const Stage& stage);
 
 // A bundle error for the first tensor of the method whose dtype or shape is not as declared.
-void check_method(const Manifest& manifest, const std::string& name, const executorch::runtime::MethodMeta& method);
+void check_method(const Manifest& manifest, const std::string& name, const Graph& graph,
+                  const executorch::runtime::MethodMeta& method);
 
 }  // namespace vlmprune

@@ -1,97 +1,176 @@
 #include "prefill.h"
 
 #include <algorithm>
-#include <numeric>
+#include <functional>
 
 namespace vlmprune {
 namespace {
 
-// Rows `span.start` to `span.stop` - 1 of a matrix.
-Array rows_of(const Array& matrix, Span span) {
-  const int64_t width = matrix.shape[1];
-  const auto first = matrix.floats().begin() + span.start * width;
-  return {{span.stop - span.start, width}, Floats(first, first + (span.stop - span.start) * width)};
+bool runs_per_view(const Stage& stage) { return stage.role == Role::vision || stage.role == Role::prune; }
+
+// A (axes, S) array, or (S) of one axis.
+Array positions_array(const Tokens& tokens) {
+  Array array{{tokens.count()}, tokens.positions[0]};
+  if (tokens.positions.size() == 1) return array;
+  Integers all;
+  for (const Integers& axis : tokens.positions) all.insert(all.end(), axis.begin(), axis.end());
+  return {{static_cast<int64_t>(tokens.positions.size()), tokens.count()}, all};
 }
 
-// Text embeddings with the visual ones put in their places, (S, D).
-Floats embed(Program& program, const Prompt& prompt, const std::vector<Array>& pixels, Timings& timings) {
-  Integers token_ids = prompt.token_ids;
-  for (const Span& span : prompt.spans) {  // the image token's id may be outside the embedding table
-    std::fill(token_ids.begin() + span.start, token_ids.begin() + span.stop, 0);
-  }
-  const auto tokens = static_cast<int64_t>(token_ids.size());
-  Array embeddings = timed(program, "embed", {{"token_ids", {{tokens}, token_ids}}}, timings).at("embeddings");
-  Floats rows = embeddings.floats();
-  for (size_t nth = 0; nth < prompt.spans.size(); ++nth) {
-    const Array visual = timed(program, "vision", {{"pixels", pixels[nth]}}, timings).at("visual");
-    std::copy(visual.floats().begin(), visual.floats().end(),
-              rows.begin() + prompt.spans[nth].start * embeddings.shape[1]);
-  }
-  return rows;
+void check_size(const std::string& stage, const std::string& output, const Array& array, size_t rows, size_t width) {
+  if (array.rows() == rows && array.width() == width) return;
+  throw engine_error(stage, output + ": got " + std::to_string(array.rows()) + " rows of " +
+                                std::to_string(array.width()) + " numbers, expected " + std::to_string(rows) + " of " +
+                                std::to_string(width));
 }
 
-void check_kept(const Integers& kept, int64_t visual_tokens) {
+void check_kept(const std::string& stage, const Integers& kept, size_t visual_tokens) {
   const bool rising = std::adjacent_find(kept.begin(), kept.end(), std::greater_equal<>()) == kept.end();
-  if (!rising || kept.empty() || kept.front() < 0 || kept.back() >= visual_tokens) {
-    throw engine_error("prune", "kept is not a rising row of places below " + std::to_string(visual_tokens));
+  if (!rising || kept.empty() || kept.front() < 0 || kept.back() >= static_cast<int64_t>(visual_tokens)) {
+    throw engine_error(stage, "kept is not a rising row of places below " + std::to_string(visual_tokens));
   }
 }
 
-std::vector<Selection> select(Program& program, const std::vector<Span>& spans, const Arrays& head, Timings& timings) {
-  std::vector<Selection> selections;
-  for (const Span& span : spans) {
-    const Arrays visual = {{"hidden", rows_of(head.at("hidden"), span)}, {"keys", rows_of(head.at("keys"), span)}};
-    const Arrays pruned = timed(program, "prune", visual, timings);
-    selections.push_back({pruned.at("kept").integers(), pruned.at("fused").floats()});
-    check_kept(selections.back().kept, span.stop - span.start);
+// Row `nth` of `from` to row `places[nth]` of `to`.
+void put_rows(const Array& from, const std::vector<size_t>& places, Array& to) {
+  const auto width = static_cast<std::ptrdiff_t>(to.width());
+  auto row = from.floats().begin();
+  for (const size_t place : places) {
+    std::copy_n(row, width, to.floats().begin() + static_cast<std::ptrdiff_t>(place) * width);
+    row += width;
   }
-  return selections;
 }
 
 }  // namespace
 
-State prefill(Program& program, const Prompt& prompt, const std::vector<Array>& pixels, bool prune, Timings& timings) {
-  const auto tokens = static_cast<int64_t>(prompt.token_ids.size());
-  Integers positions(prompt.token_ids.size());
-  std::iota(positions.begin(), positions.end(), 0);
-  const Floats embeddings = embed(program, prompt, pixels, timings);
-  const Arrays head = timed(program, "head", step_inputs("embeddings", embeddings, positions, 0), timings);
-  std::vector<Selection> selections;
-  if (prune) selections = select(program, prompt.spans, head, timings);
-  const Array& hidden = head.at("hidden");
-  const Rows kept = keep_rows(hidden.floats(), hidden.shape[1], prompt.spans, selections);
-  // The places are the original positions.
-  const Arrays tail = timed(program, "tail", step_inputs("hidden", kept.values, kept.places, 0), timings);
-  return {tail.at("logits").floats(), tokens, static_cast<int64_t>(kept.places.size()), tokens};
+int64_t State::most_tokens() const {
+  int64_t most = 0;
+  for (const auto& [stage, tokens] : past_tokens) most = std::max(most, tokens);
+  return most;
 }
 
-Rows keep_rows(const Floats& hidden, int64_t width, const std::vector<Span>& spans,
-               const std::vector<Selection>& selections) {
-  Floats rows = hidden;
-  std::vector<bool> stays(hidden.size() / static_cast<size_t>(width), true);
-  for (size_t nth = 0; nth < selections.size(); ++nth) {
-    std::fill(stays.begin() + spans[nth].start, stays.begin() + spans[nth].stop, false);
-    auto fused = selections[nth].fused.begin();
-    for (const int64_t place : selections[nth].kept) {
-      stays[static_cast<size_t>(spans[nth].start + place)] = true;
-      std::copy_n(fused, width, rows.begin() + (spans[nth].start + place) * width);
-      fused += width;
-    }
-  }
-  Rows kept;
-  for (int64_t place = 0; place < static_cast<int64_t>(stays.size()); ++place) {
-    if (!stays[static_cast<size_t>(place)]) continue;
-    kept.places.push_back(place);
-    kept.values.insert(kept.values.end(), rows.begin() + place * width, rows.begin() + (place + 1) * width);
-  }
-  return kept;
+void Prefill::show(const std::vector<Array>& views, const std::vector<Span>& spans) {
+  views_ = views;
+  for (const Span& span : spans) grids_.push_back(static_cast<int64_t>(span.grid));
 }
 
-Arrays step_inputs(const std::string& name, Floats rows, const Integers& positions, int64_t past_tokens) {
-  const auto tokens = static_cast<int64_t>(positions.size()), width = static_cast<int64_t>(rows.size()) / tokens;
-  return {{name, {{tokens, width}, std::move(rows)}},
-          {"positions", {{tokens}, positions}},
-          {"past_tokens", {{1}, Integers{past_tokens}}}};
+void Prefill::run(const std::string& name, Timings& timings) {
+  const Stage& stage = manifest_.stage(name);
+  // The inputs of all views are taken before any view is pruned.
+  std::vector<Arrays> inputs(runs_per_view(stage) ? views_.size() : 1), outputs;
+  for (size_t view = 0; view < inputs.size(); ++view) {
+    for (const TensorSpec& input : stage.inputs) inputs[view].emplace(input.name, read(input.source, name, view));
+  }
+  for (size_t view = 0; view < inputs.size(); ++view) {
+    outputs.push_back(timed(program_, {name, runs_per_view(stage) ? grids_[view] : 0}, inputs[view], timings));
+  }
+  outputs_[name] = std::move(outputs);
+  view_of_rows_[name] = tokens_.view;
+  if (stage.role == Role::embed) rows_ = outputs_[name][0].at("embeddings");
+  if (stage.role == Role::embed || stage.role == Role::vision) place_features();
+  if (stage.role == Role::decoder) {
+    past_tokens_[name] += tokens_.count();
+    rows_.reset();
+    if (stage.output("hidden")) rows_ = outputs_[name][0].at("hidden");
+  }
+  if (stage.role != Role::prune) return;
+  for (size_t view = 0; view < views_.size(); ++view) prune(name, view);
+}
+
+// Puts the visual embeddings in their places once both they and those of text are there.
+void Prefill::place_features() {
+  const auto vision = outputs_.find(manifest_.of_role(Role::vision)[0]);
+  if (!rows_ || vision == outputs_.end()) return;
+  for (size_t view = 0; view < views_.size(); ++view) {
+    const Array& features = vision->second[view].at("features");
+    const auto places = tokens_.places(static_cast<int64_t>(view));
+    check_size(vision->first, "features", features, places.size(), rows_->width());
+    put_rows(features, places, *rows_);
+  }
+}
+
+// Drops the tokens of a view that a cut did not keep, and replaces the rows of the others.
+void Prefill::prune(const std::string& name, size_t view) {
+  const Arrays& pruned = outputs_.at(name)[view];
+  const Integers& kept = pruned.at("kept").integers();
+  const auto places = tokens_.places(static_cast<int64_t>(view));
+  check_kept(name, kept, places.size());
+  Array rows_before = rows(name);
+  check_size(name, "fused", pruned.at("fused"), kept.size(), rows_before.width());
+  std::vector<bool> stays(rows_before.rows(), true);
+  for (const size_t place : places) stays[place] = false;
+  std::vector<size_t> kept_places;
+  Selection selection{name, static_cast<int64_t>(view), {}};
+  for (const int64_t nth : kept) {
+    kept_places.push_back(places[static_cast<size_t>(nth)]);
+    stays[kept_places.back()] = true;
+    selection.cells.push_back(tokens_.cell[kept_places.back()]);
+  }
+  put_rows(pruned.at("fused"), kept_places, rows_before);
+  selections_.push_back(std::move(selection));
+  rows_ = rows_before.select(stays);
+  tokens_ = tokens_.select(stays);
+}
+
+State Prefill::state() const {
+  const Array& logits = outputs_.at(manifest_.prefill.back())[0].at("logits");
+  return {logits.floats(), past_tokens_, tokens_.next_position, selections_};
+}
+
+// What stands at a source; `stage` is the one that takes it, `view` the view that it runs for.
+Array Prefill::read(const Source& source, const std::string& stage, size_t view) const {
+  const auto past = past_tokens_.find(stage);
+  if (source.stage == "image") return views_.at(view);
+  if (source.stage == "prompt") return {{static_cast<int64_t>(tokens_.token_ids.size())}, tokens_.token_ids};
+  if (source.is_given() && source.tensor == "rows") return rows(stage);
+  if (source.is_given() && source.tensor == "positions") return positions_array(tokens_);
+  if (source.is_given() && source.tensor == "past_tokens") {
+    return {{1}, Integers{past == past_tokens_.end() ? 0 : past->second}};
+  }
+  if (source.is_given()) return {{1}, Integers{tokens_.count() - 1}};
+  const auto made = outputs_.find(source.stage);
+  if (made == outputs_.end()) throw engine_error(stage, "it reads '" + source.stage + "', which has not run");
+  if (runs_per_view(manifest_.stage(source.stage))) return made->second.at(view).at(source.tensor);
+  return part_of(made->second[0].at(source.tensor), source, stage, view);
+}
+
+Array Prefill::part_of(const Array& made, const Source& source, const std::string& stage, size_t view) const {
+  if (source.part == Part::all) return made;
+  const Integers& views = view_of_rows_.at(source.stage);
+  if (made.rows() != views.size()) {
+    throw engine_error(stage, source.stage + "." + source.tensor + " does not have a row for every token");
+  }
+  std::vector<bool> named(views.size());
+  for (size_t row = 0; row < views.size(); ++row) {
+    named[row] = source.part == Part::visual ? views[row] == static_cast<int64_t>(view)
+                 : source.part == Part::text ? views[row] < 0
+                                             : row + 1 == views.size();
+  }
+  return made.select(named);
+}
+
+const Array& Prefill::rows(const std::string& stage) const {
+  if (!rows_ || static_cast<int64_t>(rows_->rows()) != tokens_.count()) {
+    throw engine_error(stage, "no stage before it gave a row for every token");
+  }
+  return *rows_;
+}
+
+State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, const std::vector<Array>& views,
+              bool prune, Timings& timings) {
+  Prefill run(manifest, program, place_prompt(manifest, prompt), {});
+  run.show(views, prompt.spans);
+  for (const std::string& name : manifest.prefill) {
+    if (prune || manifest.stage(name).role != Role::prune) run.run(name, timings);
+  }
+  return run.state();
+}
+
+State decode(const Manifest& manifest, Program& program, int64_t token_id, const State& state) {
+  Prefill run(manifest, program, place_text(manifest, {token_id}, state.next_position), state.past_tokens);
+  Timings not_kept;
+  for (const std::string& name : manifest.decode) run.run(name, not_kept);
+  return run.state();
 }
 
 }  // namespace vlmprune

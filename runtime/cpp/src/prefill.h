@@ -1,40 +1,72 @@
-// The way of a prompt through the stages; the same as vlmprune_runtime/prefill.py.
+// The one way through the stages, as the manifest says it; the same as vlmprune_runtime/prefill.py.
 #pragma once
 
+#include <map>
+#include <optional>
+#include <string>
 #include <vector>
 
-#include "inputs.h"
+#include "positions.h"
 #include "program.h"
 #include "timing.h"
 
 namespace vlmprune {
 
-// What the pruner gave for one image: places in it, rising, and the rows to put there.
+// What a cut kept of one view: `cells` are the places of the kept tokens on the view's grid.
 struct Selection {
-  Integers kept;
-  Floats fused;
+  std::string cut;
+  int64_t view;
+  Integers cells;
 };
 
-// Where generation stands: logits (V), tokens in both caches, the position of the next token.
+// Where generation stands: logits (V) of the next token, tokens in the cache of each decoder stage, the position of the
+// next token.
 struct State {
   Floats logits;
-  int64_t head_tokens, tail_tokens, position;
+  std::map<std::string, int64_t> past_tokens;
+  int64_t next_position;
+  std::vector<Selection> selections;
+
+  int64_t most_tokens() const;
 };
 
-// Rows (S, D) and the places they had in the whole prompt.
-struct Rows {
-  Floats values;
-  Integers places;
+// Tokens on their way through the stages.
+class Prefill {
+ public:
+  Prefill(const Manifest& manifest, Program& program, Tokens tokens, std::map<std::string, int64_t> past_tokens)
+      : manifest_(manifest), program_(program), tokens_(std::move(tokens)), past_tokens_(std::move(past_tokens)) {}
+
+  // Pixels of each view and the grid it lies on.
+  void show(const std::vector<Array>& views, const std::vector<Span>& spans);
+  void run(const std::string& name, Timings& timings);
+  // After the last stage.
+  State state() const;
+
+ private:
+  Array read(const Source& source, const std::string& stage, size_t view) const;
+  Array part_of(const Array& made, const Source& source, const std::string& stage, size_t view) const;
+  void place_features();
+  void prune(const std::string& name, size_t view);
+  const Array& rows(const std::string& stage) const;
+
+  const Manifest& manifest_;
+  Program& program_;
+  Tokens tokens_;
+  std::map<std::string, int64_t> past_tokens_;
+  std::vector<Array> views_;
+  std::vector<int64_t> grids_;                          // of each view
+  std::optional<Array> rows_;                           // (S, D) of the tokens that are left
+  std::map<std::string, std::vector<Arrays>> outputs_;  // of each stage, once for each view or once
+  std::map<std::string, Integers> view_of_rows_;        // of the sequence that a stage ran on
+  std::vector<Selection> selections_;
 };
 
-// The state after the whole prompt.
-State prefill(Program& program, const Prompt& prompt, const std::vector<Array>& pixels, bool prune, Timings& timings);
+// The state after the whole prompt; one array of pixels per span. Without `prune` all stages but those of that role
+// run.
+State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, const std::vector<Array>& views,
+              bool prune, Timings& timings);
 
-// Text rows and fused visual rows in order; all rows if nothing was pruned.
-Rows keep_rows(const Floats& hidden, int64_t width, const std::vector<Span>& spans,
-               const std::vector<Selection>& selections);
-
-// Inputs of head or tail: rows, their positions, and the tokens in the cache before them.
-Arrays step_inputs(const std::string& name, Floats rows, const Integers& positions, int64_t past_tokens);
+// The state after one more token.
+State decode(const Manifest& manifest, Program& program, int64_t token_id, const State& state);
 
 }  // namespace vlmprune

@@ -41,21 +41,23 @@ Json measured_bundle(const Bundle& bundle) {
           {"model_type", manifest.model_type},
           {"target", manifest.target},
           {"quantisation", manifest.quantisation},
-          {"method", manifest.pruner.method},
-          {"layer", manifest.pruner.layer},
-          {"visual_tokens", manifest.pruner.visual_tokens},
-          {"keep", manifest.pruner.keep},
+          {"method", manifest.method},
+          {"layer", manifest.cuts.empty() ? 0 : manifest.cuts.back().layer},
+          {"visual_tokens", manifest.grids[0].visual_tokens()},
+          {"keep", manifest.grids[0].kept_tokens()},
           {"versions", manifest.versions}};
 }
 
 Json memory_of(const Circumstances& known) {
-  const int64_t room = known.bundle.manifest.context_tokens;
+  const Manifest& manifest = known.bundle.manifest;
+  std::map<std::string, int64_t> room;
+  for (const std::string& name : manifest.of_role(Role::decoder)) room[name] = manifest.context_tokens;
   return {{"measure", "rss"},
           {"before_load_bytes", or_null(known.memory.before_load)},
           {"after_load_bytes", or_null(known.memory.after_load)},
           {"pruned_peak_bytes", or_null(known.memory.pruned_peak)},
           {"unpruned_peak_bytes", or_null(known.memory.unpruned_peak)},
-          {"kv_cache_allocated_bytes", cache_bytes(known.bundle.manifest, room, room)}};
+          {"kv_cache_allocated_bytes", cache_bytes(manifest, room)}};
 }
 
 Json runs_of(const Measurement& measurement) {

@@ -23,13 +23,13 @@ struct Timings {
   std::vector<double> decode_ms;
 
   double stage_ms(const std::string& stage) const;
-  // Head, prune and tail: what the language model takes for the prompt.
-  double llm_prefill_ms() const { return stage_ms("head") + stage_ms("prune") + stage_ms("tail"); }
+  // Decoder and prune stages: what the language model takes for the prompt.
+  double llm_prefill_ms(const Manifest& manifest) const;
   // Mean of the tokens after the first.
   double decode_ms_per_token() const;
 };
 
 // Runs the stage and adds its time.
-Arrays timed(Program& program, const std::string& stage, const Arrays& inputs, Timings& timings);
+Arrays timed(Program& program, const Call& call, const Arrays& inputs, Timings& timings);
 
 }  // namespace vlmprune

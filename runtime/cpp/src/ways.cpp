@@ -4,7 +4,6 @@
 
 #include "device.h"
 #include "flops.h"
-#include "signature.h"
 
 namespace vlmprune {
 namespace {
@@ -17,7 +16,8 @@ struct Sizes {
   const Manifest& manifest;
   int64_t tokens, images;
 
-  StageFlops prefill(bool prune) const { return prefill_flops(manifest, tokens, images, prune); }
+  Way way(bool prune) const { return {tokens, images, prune}; }
+  StageFlops prefill(bool prune) const { return prefill_flops(manifest, way(prune)); }
 };
 
 // In the order of rounds, for rounds were run in order.
@@ -39,21 +39,21 @@ Reading stage_reading(const std::string& stage) {
   return [stage](const Timings& timings) { return timings.stage_ms(stage); };
 }
 
+Reading llm_reading(const Manifest& manifest) {
+  return [&manifest](const Timings& timings) { return timings.llm_prefill_ms(manifest); };
+}
+
 bool decoded(const Laps& laps) { return !laps.front()->answer.timings.decode_ms.empty(); }
 
 Json flops_of(const Sizes& sizes, bool prune) {
   const StageFlops flops = sizes.prefill(prune);
-  const Pruner& pruner = sizes.manifest.pruner;
-  const int64_t kept = sizes.tokens - (prune ? sizes.images * (pruner.visual_tokens - pruner.keep) : 0);
-  return {{"vision", or_null(flops.vision)},
-          {"head", flops.head},
-          {"tail", flops.tail},
-          {"decode", decode_flops(sizes.manifest, sizes.tokens, kept)}};
+  const StageFlops then = decode_flops(sizes.manifest, rows_of_decoders(sizes.manifest, sizes.way(prune)));
+  return {{"vision", or_null(flops.vision)}, {"head", flops.head}, {"tail", flops.tail}, {"decode", then.llm()}};
 }
 
 Json way_of(const Sizes& sizes, const Laps& laps, bool prune) {
   Json stages = Json::object(), per_token, speed;
-  for (const char* stage : kStages) {
+  for (const std::string& stage : sizes.manifest.prefill) {
     if (laps.front()->answer.timings.stages_ms.count(stage)) stages[stage] = spread(read(laps, stage_reading(stage)));
   }
   if (decoded(laps)) {
@@ -63,20 +63,20 @@ Json way_of(const Sizes& sizes, const Laps& laps, bool prune) {
   }
   const Answer& last = laps.back()->answer;
   return {{"stages_ms", stages},
-          {"llm_prefill_ms", spread(read(laps, &Timings::llm_prefill_ms))},
+          {"llm_prefill_ms", spread(read(laps, llm_reading(sizes.manifest)))},
           {"ttft_ms", spread(read(laps, &Timings::ttft_ms))},
           {"decode_ms_per_token", per_token},
           {"decode_tokens_per_s", speed},
           {"flops", flops_of(sizes, prune)},
-          {"kv_cache_filled_bytes", cache_bytes(sizes.manifest, last.head_tokens, last.tail_tokens)}};
+          {"kv_cache_filled_bytes", cache_bytes(sizes.manifest, last.past_tokens)}};
 }
 
-Json ratios_of(const Laps& unpruned, const Laps& pruned) {
+Json ratios_of(const Manifest& manifest, const Laps& unpruned, const Laps& pruned) {
   const auto ratio = [&](const Reading& reading) {
     return paired_ratio(read(unpruned, reading), read(pruned, reading));
   };
-  return {{"tail", ratio(stage_reading("tail"))},
-          {"llm_prefill", ratio(&Timings::llm_prefill_ms)},
+  return {{"tail", ratio(stage_reading(manifest.prefill.back()))},
+          {"llm_prefill", ratio(llm_reading(manifest))},
           {"ttft", ratio(&Timings::ttft_ms)},
           {"decode", decoded(unpruned) ? ratio(&Timings::decode_ms_per_token) : Json(nullptr)}};
 }
@@ -89,7 +89,7 @@ Json ceilings_of(const Sizes& sizes, const Laps& unpruned, const Json& ratios) {
   };
   const double shrunk = over(fast.tail, slow.tail), llm = over(slow.llm(), fast.llm());
   const Reading sooner = [&](const Timings& timings) {
-    return timings.ttft_ms / (timings.ttft_ms - (1 - shrunk) * timings.stage_ms("tail"));
+    return timings.ttft_ms / (timings.ttft_ms - (1 - shrunk) * timings.stage_ms(sizes.manifest.prefill.back()));
   };
   const double by_time = percentile(read(unpruned, sooner), 50);
   const double got_llm = ratios["llm_prefill"]["median"], got_ttft = ratios["ttft"]["median"];
@@ -112,17 +112,17 @@ Json ceilings_of(const Sizes& sizes, const Laps& unpruned, const Json& ratios) {
 Ways ways_of(const Manifest& manifest, const Prompt& prompt, const std::vector<Lap>& laps) {
   const Sizes sizes{manifest, static_cast<int64_t>(prompt.token_ids.size()), static_cast<int64_t>(prompt.spans.size())};
   const Laps unpruned = laps_of(laps, false), pruned = laps_of(laps, true);
-  const Json ratios = ratios_of(unpruned, pruned);
+  const Json ratios = ratios_of(manifest, unpruned, pruned);
   return {way_of(sizes, unpruned, false), way_of(sizes, pruned, true), ratios, ceilings_of(sizes, unpruned, ratios)};
 }
 
-Json cache_bytes(const Manifest& manifest, int64_t head_tokens, int64_t tail_tokens) {
-  const auto &head = manifest.stage("head").cache, &tail = manifest.stage("tail").cache;
-  if (!head || !tail) return nullptr;
-  const auto bytes = [](const Cache& cache, int64_t tokens) {
-    return 2 * cache.layers * cache.kv_heads * cache.head_dim * cache.element_bytes * tokens;
-  };
-  return bytes(*head, head_tokens) + bytes(*tail, tail_tokens);
+int64_t cache_bytes(const Manifest& manifest, const std::map<std::string, int64_t>& tokens) {
+  int64_t sum = 0;
+  for (const auto& [name, count] : tokens) {
+    const Cache& cache = *manifest.stage(name).cache;
+    sum += 2 * cache.layers * cache.kv_heads * cache.head_dim * cache.element_bytes * count;
+  }
+  return sum;
 }
 
 }  // namespace vlmprune

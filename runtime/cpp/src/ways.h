@@ -15,7 +15,7 @@ struct Ways {
 
 Ways ways_of(const Manifest& manifest, const Prompt& prompt, const std::vector<Lap>& laps);
 
-// Keys and values of so many tokens in the caches of head and tail; null where the bundle does not describe them.
-Json cache_bytes(const Manifest& manifest, int64_t head_tokens, int64_t tail_tokens);
+// Keys and values of so many tokens in the cache of each decoder stage.
+int64_t cache_bytes(const Manifest& manifest, const std::map<std::string, int64_t>& tokens);
 
 }  // namespace vlmprune
