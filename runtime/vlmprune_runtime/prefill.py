@@ -90,7 +90,7 @@ class Prefill:
             self.made_with[name] = self.tokens
             self.outputs[name] = yield from self._timed(name, self._inputs(name, None), 0)
         if role == "embed":
-            self.rows = self.outputs[name]["embeddings"].copy()
+            self.rows = self.outputs[name]["embeddings"]
         elif role == "decoder":
             self.past_tokens[name] = self.past_tokens.get(name, 0) + len(self.tokens.view)
             self.rows = self.outputs[name].get("hidden")
@@ -139,9 +139,10 @@ class Prefill:
         [vision], [embed] = self.pipeline.of_role("vision"), self.pipeline.of_role("embed")
         if self.features_placed or self.rows is None or not {vision, embed} <= self.outputs.keys():
             return
+        rows = self.rows.copy()  # the outputs of embed stay as they are, and a fork has them too
         for span, output in zip(self.spans, self.outputs[vision], strict=True):
-            self.rows[span.start : span.stop] = output["features"]
-        self.features_placed = True
+            rows[span.start : span.stop] = output["features"]
+        self.rows, self.features_placed = rows, True
 
     def _timed(self, name: str, inputs: Tensors, grid: int) -> Generator[StageTimed, None, Tensors]:
         start = perf_counter()

@@ -12,7 +12,7 @@ from PIL import Image
 from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.events import Finished, Pruned, StageTimed, TextPiece
 from vlmprune_runtime.generate import Request, Runner
-from vlmprune_runtime.prefill import decode, prefill
+from vlmprune_runtime.prefill import decode, prefill, start_prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import encode_prompt
 from vlmprune_runtime.sampling import Sampling
@@ -90,6 +90,18 @@ def test_what_was_kept(runner: Runner, picture: Image.Image) -> None:
     assert list(pruned.kept) == sorted(set(pruned.kept))
     assert sorted(pruned.rank) == list(range(K))
     assert pruned.visual_tokens == N
+
+
+def test_forks_do_not_see_each_other_s_images(runner: Runner, picture: Image.Image) -> None:
+    run = start_prefill(runner.bundle.manifest, runner.engine, runner.encode("why?"), [pixels_of(runner, picture)])
+    list(run.run("embed"))
+    embeddings, other = run.rows, run.fork()
+    before = embeddings.copy()
+    for way, value in ((run, 1.0), (other, 2.0)):
+        way.show([np.full((N, before.shape[1]), value, dtype=np.float32)])
+    assert (run.rows[:N] == 1).all()
+    assert (other.rows[:N] == 2).all()
+    assert (embeddings == before).all()
 
 
 def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:

@@ -30,7 +30,7 @@ def pruned_fields(pruned: Pruned) -> dict[str, Any]:
 def shown_stages(timings: Timings) -> list[str]:
     """Returns the stages that every run has or that this one ran, in the order in which they are shown."""
     ran = {timed.stage for timed in timings.stages}
-    return [stage for stage in TIMED_STAGES if stage in ran or stage != "prune_vision"]
+    return [stage for stage in TIMED_STAGES if stage in ran or stage not in ("prune_vision", "head")]
 
 
 def timing_fields(timings: Timings) -> dict[str, Any]:
