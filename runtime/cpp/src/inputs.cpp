@@ -19,7 +19,7 @@ size_t grid_of(const std::optional<Field>& given, size_t view, const Manifest& m
   return static_cast<size_t>(grids[view]);
 }
 
-// Runs of the image token, each as long as the view's grid has visual tokens.
+// Runs of the image token, each as long as the view has tokens.
 std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Field& root) {
   const auto size = static_cast<int64_t>(token_ids.size());
   const auto is_visual = [&](int64_t place) {
@@ -30,7 +30,7 @@ std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest
   for (int64_t start = 0; start < size; ++start) {
     if (!is_visual(start)) continue;
     const size_t grid = grid_of(root.find("grids"), spans.size(), manifest);
-    const int64_t tokens = manifest.grids[grid].visual_tokens();
+    const int64_t tokens = manifest.grids[grid].view_tokens();
     for (int64_t nth = start; nth < start + tokens; ++nth) {
       if (!is_visual(nth)) {
         throw field.error("an image takes " + std::to_string(tokens) + " tokens in a row, got " +

@@ -131,8 +131,13 @@ Stage parse_stage(const Field& field) {
 }
 
 Grid parse_grid(const Field& field) {
-  return {field.at("height").whole(1),   field.at("width").whole(1),        field.at("height_px").whole(1),
-          field.at("width_px").whole(1), field.at("keep").whole_numbers(1), whole_or_none(field, "vision_flops", 1)};
+  return {field.at("height").whole(1),
+          field.at("width").whole(1),
+          field.at("height_px").whole(1),
+          field.at("width_px").whole(1),
+          field.at("keep").whole_numbers(1),
+          whole_or_none(field, "vision_flops", 1),
+          whole_or_none(field, "prefix_tokens", 0).value_or(0)};
 }
 
 Cut parse_cut(const Field& field) { return {field.at("stage").text(), field.at("layer").whole(0)}; }

@@ -68,7 +68,9 @@ struct Grid {
   int64_t height, width, height_px, width_px;
   std::vector<int64_t> keep;  // per cut
   std::optional<int64_t> vision_flops;
+  int64_t prefix_tokens = 0;  // rows of features before the grid's, which are never pruned
 
+  int64_t view_tokens() const { return prefix_tokens + visual_tokens(); }
   int64_t visual_tokens() const { return height * width; }
   int64_t kept_tokens() const { return keep.empty() ? visual_tokens() : keep.back(); }
 };

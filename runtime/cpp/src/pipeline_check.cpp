@@ -74,7 +74,7 @@ void check_rows_of(const Document& document, const Manifest& manifest, const std
 void check_rows(const Document& document, const Manifest& manifest) {
   if (manifest.grids.size() > 1) return;
   const Grid& grid = manifest.grids[0];
-  check_rows_of(document, manifest, manifest.of_role(Role::vision)[0], "features", grid.visual_tokens());
+  check_rows_of(document, manifest, manifest.of_role(Role::vision)[0], "features", grid.view_tokens());
   for (size_t nth = 0; nth < manifest.cuts.size(); ++nth) {
     for (const char* output : {"kept", "fused", "rank"}) {
       check_rows_of(document, manifest, manifest.cuts[nth].stage, output, grid.keep[nth]);

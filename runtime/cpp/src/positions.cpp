@@ -68,7 +68,14 @@ Tokens Tokens::select(const std::vector<bool>& stays) const {
 Tokens place_text(const Manifest& manifest, const Integers& token_ids, int64_t start) {
   const size_t count = token_ids.size();
   const std::vector<Integers> positions(static_cast<size_t>(manifest.positions.axes), counted(start, count));
-  return {token_ids, positions, Integers(count, -1), Integers(count, -1), start + static_cast<int64_t>(count)};
+  return {token_ids, positions, Integers(count, kText), Integers(count, -1), start + static_cast<int64_t>(count)};
+}
+
+// Tokens of a view before those of its grid.
+static Tokens place_prefix(const Manifest& manifest, int64_t count, int64_t start) {
+  Tokens tokens = place_text(manifest, Integers(static_cast<size_t>(count), 0), start);
+  tokens.view.assign(static_cast<size_t>(count), kPrefix);
+  return tokens;
 }
 
 Tokens place_prompt(const Manifest& manifest, const Prompt& prompt) {
@@ -80,6 +87,7 @@ Tokens place_prompt(const Manifest& manifest, const Prompt& prompt) {
   for (size_t nth = 0; nth < prompt.spans.size(); ++nth) {
     const Span& span = prompt.spans[nth];
     append(tokens, place_text(manifest, text(at, span.start), tokens.next_position));
+    append(tokens, place_prefix(manifest, manifest.grids[span.grid].prefix_tokens, tokens.next_position));
     append(tokens, place_view(manifest, manifest.grids[span.grid], tokens.next_position, static_cast<int64_t>(nth)));
     at = span.stop;
   }

@@ -7,8 +7,12 @@
 
 namespace vlmprune {
 
+// What stands for a view in tokens of text, and in those of a view that belong to no place in its picture.
+inline constexpr int64_t kText = -1, kPrefix = -2;
+
 // S tokens: `token_ids` as they were encoded, 0 for visual ones, and of those that are left the rest: `positions` on
-// each axis, `view`, the view that a token belongs to, and `cell`, its place on the view's grid, both -1 for text.
+// each axis, `view`, the view that a token belongs to, or kText or kPrefix, and `cell`, its place on the view's grid,
+// -1 where it has none.
 // `next_position` is that of the token behind the last.
 struct Tokens {
   Integers token_ids;

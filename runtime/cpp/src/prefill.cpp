@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 namespace vlmprune {
 namespace {
@@ -51,6 +52,7 @@ int64_t State::most_tokens() const {
 
 void Prefill::show(const std::vector<Array>& views, const std::vector<Span>& spans) {
   views_ = views;
+  spans_ = spans;
   for (const Span& span : spans) grids_.push_back(static_cast<int64_t>(span.grid));
 }
 
@@ -83,7 +85,8 @@ void Prefill::place_features() {
   if (!rows_ || vision == outputs_.end()) return;
   for (size_t view = 0; view < views_.size(); ++view) {
     const Array& features = vision->second[view].at("features");
-    const auto places = tokens_.places(static_cast<int64_t>(view));
+    std::vector<size_t> places(static_cast<size_t>(spans_[view].stop - spans_[view].start));
+    std::iota(places.begin(), places.end(), static_cast<size_t>(spans_[view].start));
     check_size(vision->first, "features", features, places.size(), rows_->width());
     put_rows(features, places, *rows_);
   }
@@ -143,7 +146,7 @@ Array Prefill::part_of(const Array& made, const Source& source, const std::strin
   std::vector<bool> named(views.size());
   for (size_t row = 0; row < views.size(); ++row) {
     named[row] = source.part == Part::visual ? views[row] == static_cast<int64_t>(view)
-                 : source.part == Part::text ? views[row] < 0
+                 : source.part == Part::text ? views[row] == kText
                                              : row + 1 == views.size();
   }
   return made.select(named);

@@ -54,6 +54,7 @@ class Prefill {
   Tokens tokens_;
   std::map<std::string, int64_t> past_tokens_;
   std::vector<Array> views_;
+  std::vector<Span> spans_;                             // where each view's features go
   std::vector<int64_t> grids_;                          // of each view
   std::optional<Array> rows_;                           // (S, D) of the tokens that are left
   std::map<std::string, std::vector<Arrays>> outputs_;  // of each stage, once for each view or once
