@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
+from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BadRequest, shown
 
-GIB = 2**30
 FULL_BYTES = 2**20  # a disk with less is called full: file systems keep some blocks for themselves
 FLOAT_BYTES = 4
 # Bytes of a bundle per weight, measured on the default model with its vision tower and tokenizer, rounded up.
@@ -37,7 +37,7 @@ def enough_disk(folder: Path, needed: int, out: Path) -> Iterator[None]:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BadRequest(
-            f"{shown(out)}: the export needs about {_gib(needed)} of disk, {_gib(free)} are free; "
+            f"{shown(out)}: the export needs about {format_bytes(needed)} of disk, {format_bytes(free)} are free; "
             "free some, choose an --out on another disk, or a smaller --quant"
         )
     try:
@@ -46,15 +46,6 @@ def enough_disk(folder: Path, needed: int, out: Path) -> Iterator[None]:
         if shutil.disk_usage(folder).free >= FULL_BYTES:
             raise
         raise BadRequest(
-            f"{shown(out)}: the disk is full, {_gib(free)} were free when the export began; "
+            f"{shown(out)}: the disk is full, {format_bytes(free)} were free when the export began; "
             "free some, or choose an --out on another disk"
         ) from error
-
-
-def _gib(size_bytes: int) -> str:
-    """Bytes in GiB.
-
-    >>> _gib(3 * 2**29)
-    '1.50 GiB'
-    """
-    return f"{size_bytes / GIB:.2f} GiB"

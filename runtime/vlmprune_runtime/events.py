@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and its result."""
+"""The events of a run as it goes on, and its result."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -7,12 +7,15 @@ TimedStage = Literal["preprocess", "vision", "embed", "prune_vision", "head", "p
 TIMED_STAGES: tuple[TimedStage, ...] = get_args(TimedStage)
 """The stages up to the first token in the order in which they are shown; a bundle need not have all of them."""
 
+LLM_PREFILL: tuple[TimedStage, ...] = ("prune_vision", "head", "prune", "tail")
+"""The stages that the LLM prefill consists of, the pruner included."""
+
 Reason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
 class StageTimed:
-    """A stage has run."""
+    """Reports that a stage has run, and the time that it took."""
 
     stage: str
     ms: float
@@ -20,7 +23,7 @@ class StageTimed:
 
 @dataclass(frozen=True)
 class Pruned:
-    """Which visual tokens of an image were kept, in image order, and the rank at which each was chosen, from 0."""
+    """Holds which visual tokens of an image were kept, in image order, and the rank of each choice, from 0."""
 
     kept: tuple[int, ...]
     rank: tuple[int, ...]
@@ -30,16 +33,16 @@ class Pruned:
 
 @dataclass(frozen=True)
 class TextPiece:
-    """The next whole characters of the answer."""
+    """Carries the next whole characters of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Every stage up to the first token in turn, and each later token.
+    """Holds the times of every stage up to the first token in turn, and of each later token.
 
-    `ttft_ms` runs from image and prompt in to the first token chosen, so it is a little more than the sum.
+    `ttft_ms` runs from receiving image and prompt to choosing the first token, so it slightly exceeds the sum.
     """
 
     stages: tuple[StageTimed, ...]
@@ -47,7 +50,7 @@ class Timings:
     decode_ms: tuple[float, ...]
 
     def stage_ms(self, stage: str) -> float:
-        """Time of one stage, of all images together; 0 if it did not run.
+        """Returns the time of one stage, all images together; 0 if it did not run.
 
         >>> Timings((StageTimed("vision", 2.0), StageTimed("vision", 1.0)), 3.5, ()).stage_ms("vision")
         3.0
@@ -55,16 +58,21 @@ class Timings:
         return sum(run.ms for run in self.stages if run.stage == stage)
 
     @property
+    def llm_prefill_ms(self) -> float:
+        """The time that the language model takes for the prompt, the pruner included."""
+        return sum(self.stage_ms(stage) for stage in LLM_PREFILL)
+
+    @property
     def decode_tokens_per_s(self) -> float | None:
-        """Speed after the first token, None if there was no second."""
+        """The speed after the first token, None if there was no second."""
         return 1000 * len(self.decode_ms) / sum(self.decode_ms) if self.decode_ms else None
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The whole answer; `token_ids` are without the stop token that `reason` "stop" speaks of.
+    """Holds the whole answer; `token_ids` leave out the stop token that ends an answer with the reason "stop".
 
-    `text` is without leading white space, as the pieces are.
+    `text` has no leading white space, and neither have the text pieces together.
     """
 
     text: str
@@ -77,7 +85,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event."""
+    """Ends the stream of events with the result."""
 
     result: RunResult
 

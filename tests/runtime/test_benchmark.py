@@ -10,7 +10,7 @@ import pytest
 from handmade_graphs import K, N
 
 from vlmprune_runtime.benchmark import device, loading, memory, timed_run
-from vlmprune_runtime.benchmark.loading import LoadedBundle, check_room
+from vlmprune_runtime.benchmark.loading import LoadedBundle, check_context_fits
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure_loaded, settings_of, steps_of
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Memory, Result, json_schema
 from vlmprune_runtime.benchmark.rounds import turns
@@ -138,9 +138,9 @@ def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Pat
 
 def test_an_answer_that_does_not_fit(runner: Runner, picture_file: Path) -> None:
     tokens = len(runner.encode("why?").token_ids)
-    check_room(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 1))
+    check_context_fits(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 1))
     with pytest.raises(BadRequest, match="the context has"):
-        check_room(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 2))
+        check_context_fits(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 2))
 
 
 @pytest.mark.parametrize("name", ["repetitions", "warmups", "tokens"])

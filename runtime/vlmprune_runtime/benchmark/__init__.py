@@ -1,4 +1,4 @@
-"""Measuring a bundle: pruned and unpruned interleaved, stage by stage, beside what the FLOPs allow."""
+"""Measures bundles stage by stage, pruned and unpruned interleaved, beside the speedup that the FLOPs allow."""
 
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure
 from vlmprune_runtime.benchmark.record import BenchmarkRecord

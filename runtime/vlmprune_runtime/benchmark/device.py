@@ -1,4 +1,4 @@
-"""What this machine is and how warm; None where the system does not tell."""
+"""Reads the description and the state of this machine; a value is None where the system does not report it."""
 
 import os
 import platform
@@ -14,20 +14,20 @@ THERMAL_ZONES = Path("/sys/class/thermal")
 
 @dataclass(frozen=True)
 class DeviceState:
-    """What may disturb a measurement."""
+    """Holds the device's state that may disturb a measurement: temperature and load."""
 
     celsius: float | None
     load: float | None
 
 
 def read_device_state() -> DeviceState:
-    """The hottest sensor and the load of the last minute, now."""
+    """Reads the temperature of the hottest sensor and the load of the last minute."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return DeviceState(hottest_celsius(THERMAL_ZONES), load)
 
 
 def describe_device(before: DeviceState, after: DeviceState) -> Device:
-    """The machine, and the weather around the measurement."""
+    """Returns the machine's description, with the device's state before and after the measurement."""
     cpu = cpu_name(_read(CPU_INFO)) or platform.processor() or None
     return Device(
         kind="desktop",
@@ -42,24 +42,24 @@ def describe_device(before: DeviceState, after: DeviceState) -> Device:
 
 
 def cpu_name(cpu_info: str) -> str | None:
-    """The processor's name in /proc/cpuinfo.
+    """Returns the processor's name from the text of /proc/cpuinfo.
 
     >>> cpu_name("processor : 0\\nmodel name\\t: Some CPU @ 2 GHz\\n")
     'Some CPU @ 2 GHz'
     """
-    found = re.search(r"^(?:model name|Model|Hardware)\s*: (.+)$", cpu_info, re.M)
-    return found.group(1).strip() if found else None
+    match = re.search(r"^(?:model name|Model|Hardware)\s*: (.+)$", cpu_info, re.M)
+    return match.group(1).strip() if match else None
 
 
 def os_name(os_release: str) -> str:
-    """The distribution, or the system where there is none, and the kernel."""
-    found = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', os_release, re.M)
+    """Returns the distribution, if the text of /etc/os-release names it, and the kernel."""
+    match = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', os_release, re.M)
     kernel = f"{platform.system()} {platform.release()}"
-    return f"{found.group(1)}, {kernel}" if found else kernel
+    return f"{match.group(1)}, {kernel}" if match else kernel
 
 
 def hottest_celsius(zones: Path) -> float | None:
-    """The highest reading of a folder of thermal zones, which are in thousandths of a degree."""
+    """Returns the highest reading in a folder of thermal zones; their files are in thousandths of a degree."""
     readings = [_read(zone) for zone in sorted(zones.glob("thermal_zone*/temp"))]
     degrees = [int(text) / 1000 for text in readings if re.fullmatch(r"-?\d+\s*", text)]
     return max(degrees, default=None)

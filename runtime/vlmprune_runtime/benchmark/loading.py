@@ -1,4 +1,4 @@
-"""Loading a bundle under observation, and its first run of either mode."""
+"""Loads a bundle and runs it once in either mode, and measures the time and the memory that this takes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,10 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 
 @dataclass(frozen=True)
 class LoadedBundle:
-    """A loaded bundle, what loading took, and the timed runs so far, by round and by whether they were pruned."""
+    """Holds a loaded bundle, the cost of loading it, and its timed runs so far.
+
+    The keys of `runs` are the round and whether the run was pruned.
+    """
 
     runner: Runner
     load_ms: float | None
@@ -29,14 +32,14 @@ class LoadedBundle:
 
 
 def load_and_warm_up(path: str | PathLike[str], task: Task, threads: int | None, verify: bool) -> LoadedBundle:
-    """Loads the bundle and runs it once in each mode, pruned first; `BadRequest` if the task does not fit it."""
+    """Loads the bundle and runs it once in each mode, pruned first. Raises `BadRequest` if the task does not fit it."""
     before = resident_bytes()
     start = perf_counter()
     runner = open_runner(path, verify=verify, threads=threads)
     if note := reference_note(runner.bundle):
         raise BadRequest(f"{runner.bundle.folder.name} cannot be timed here: {note}")
     load_ms, loaded = ms_since(start), resident_bytes()
-    check_room(runner, task)
+    check_context_fits(runner, task)
     memory = Memory(
         measure="rss",
         before_load_bytes=before,
@@ -50,12 +53,12 @@ def load_and_warm_up(path: str | PathLike[str], task: Task, threads: int | None,
     return LoadedBundle(runner, load_ms, verify, memory)
 
 
-def check_room(runner: Runner, task: Task) -> None:
-    """`BadRequest` unless prompt and answer fit the context; the last token takes no room."""
-    wanted = len(runner.encode(task.prompt).token_ids) + task.tokens - 1
-    if wanted > runner.context_tokens:
-        name, room = runner.bundle.folder.name, runner.context_tokens
-        raise BadRequest(f"{name}: prompt and answer take {wanted} tokens, the context has {room}")
+def check_context_fits(runner: Runner, task: Task) -> None:
+    """Raises `BadRequest` unless prompt and answer fit the context; the last token is not written to the cache."""
+    needed = len(runner.encode(task.prompt).token_ids) + task.tokens - 1
+    if needed > runner.context_tokens:
+        name, capacity = runner.bundle.folder.name, runner.context_tokens
+        raise BadRequest(f"{name}: prompt and answer take {needed} tokens, the context has {capacity}")
 
 
 def cache_bytes(bundle: Bundle, tokens: Mapping[str, int]) -> int:
@@ -64,7 +67,7 @@ def cache_bytes(bundle: Bundle, tokens: Mapping[str, int]) -> int:
 
 
 def _row_bytes(cache: Cache | None) -> int:
-    """Keys and values of one token in all layers of a stage."""
+    """Returns the size of the keys and values of one token in all layers of a stage."""
     if cache is None:
         return 0
     return 2 * len(cache.layers) * cache.kv_heads * cache.head_dim * DTYPE_BYTES[cache.dtype]

@@ -1,4 +1,4 @@
-"""`measure`: bundles in, one record out."""
+"""`measure` runs bundles by turns and returns one record of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BenchmarkRequest:
-    """What to measure and how often; `threads` None leaves the choice to the engine."""
+    """Holds the settings of a measurement; `threads` None leaves their number to the engine."""
 
     image: Path = SAMPLE_IMAGE
     prompt: str = SAMPLE_PROMPT
@@ -35,26 +35,29 @@ class BenchmarkRequest:
     verify: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Raises `BadRequest` for counts below 1."""
         for name, least in (("repetitions", 1), ("warmups", 1), ("tokens", 1)):
             if getattr(self, name) < least:
                 raise BadRequest(f"{name}: got {getattr(self, name)}, allowed: {least} or more")
 
     @property
     def task(self) -> Task:
-        """What every run does."""
+        """The work of every run."""
         return Task(self.image, self.prompt, self.tokens)
 
 
 def steps_of(bundles: int, request: BenchmarkRequest) -> int:
-    """How often `measure` tells its progress."""
+    """Returns how often `measure` reports its progress."""
     return bundles * (1 + 2 * (request.warmups - 1 + request.repetitions))
 
 
 def measure(
     paths: Sequence[str | PathLike[str]], request: BenchmarkRequest, *, progress: Progress = lambda line: None
 ) -> BenchmarkRecord:
-    """The record of all bundles, measured in turn in this process. `progress` is told each step as it begins."""
+    """Measures all bundles by turns in this process, and returns their record.
+
+    `progress` is called with a line for each step as the step begins.
+    """
     settings, loaded = settings_of(request), []
     for path in paths:
         progress(f"loading {Path(path).name}")
@@ -65,12 +68,12 @@ def measure(
 def measure_loaded(
     loaded: Sequence[LoadedBundle], request: BenchmarkRequest, settings: Settings, progress: Progress
 ) -> BenchmarkRecord:
-    """The record of bundles that are loaded and have run once, which was the first warm-up."""
-    _run_rounds(loaded, request.task, request.warmups - 1, _named("warm-up", progress))
+    """Measures bundles that are loaded and have run once; that run was the first warm-up."""
+    _run_rounds(loaded, request.task, request.warmups - 1, _prefixed("warm-up", progress))
     for bundle_run in loaded:
         bundle_run.runs.clear()
     before = read_device_state()
-    _run_rounds(loaded, request.task, request.repetitions, _named("round", progress))
+    _run_rounds(loaded, request.task, request.repetitions, _prefixed("round", progress))
     return BenchmarkRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool=Tool(name="vlmprune-bench", version=__version__),
@@ -81,7 +84,7 @@ def measure_loaded(
 
 
 def settings_of(request: BenchmarkRequest) -> Settings:
-    """The request as the record keeps it; `BadRequest` if the picture cannot be read."""
+    """Returns the request as it stands in the record. Raises `BadRequest` if the picture cannot be read."""
     picture = load_image(request.image)
     return Settings(
         repetitions=request.repetitions,
@@ -106,5 +109,5 @@ def _run_rounds(loaded: Sequence[LoadedBundle], task: Task, rounds: int, progres
         bundle_run.runs[turn.round, turn.prune] = run_timed(bundle_run.runner, task, prune=turn.prune)
 
 
-def _named(kind: str, progress: Progress) -> Progress:
+def _prefixed(kind: str, progress: Progress) -> Progress:
     return lambda line: progress(f"{kind} {line}")

@@ -1,4 +1,4 @@
-"""Resident memory of this process, from /proc; None on systems without it."""
+"""Reads the resident memory of this process from /proc; the sizes are None on systems without it."""
 
 import re
 from pathlib import Path
@@ -8,17 +8,17 @@ RESET_PEAK = "5"
 
 
 def resident_bytes() -> int | None:
-    """Resident now."""
+    """Returns the memory that is resident now."""
     return status_bytes(_status(), "VmRSS")
 
 
 def peak_bytes() -> int | None:
-    """The most that was resident since the process began or `reset_peak` was last called."""
+    """Returns the most memory that was resident since the process began or `reset_peak` was last called."""
     return status_bytes(_status(), "VmHWM")
 
 
 def reset_peak() -> None:
-    """Start the peak anew; where the system refuses, the peak is that of the whole process."""
+    """Resets the peak; where the system refuses, the peak stays that of the whole process."""
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
     except OSError:
@@ -26,15 +26,15 @@ def reset_peak() -> None:
 
 
 def status_bytes(status: str, field: str) -> int | None:
-    """A size out of /proc/self/status.
+    """Returns a size from the text of /proc/self/status.
 
     >>> status_bytes("VmHWM:\\t  20 kB\\nVmRSS:\\t  10 kB\\n", "VmRSS")
     10240
     >>> status_bytes("", "VmRSS") is None
     True
     """
-    found = re.search(rf"^{field}:\s*(\d+) kB$", status, re.M)
-    return int(found.group(1)) * 1024 if found else None
+    match = re.search(rf"^{field}:\s*(\d+) kB$", status, re.M)
+    return int(match.group(1)) * 1024 if match else None
 
 
 def _status() -> str:

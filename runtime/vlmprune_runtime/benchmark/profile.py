@@ -1,4 +1,4 @@
-"""`profile`: which operators a stage spends its time on, as the engine itself records it."""
+"""`profile` lists the operators that a stage spends its time on, as the engine itself records them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vlmprune_runtime import __version__
 from vlmprune_runtime.benchmark.device import describe_device, read_device_state
-from vlmprune_runtime.benchmark.loading import check_room
+from vlmprune_runtime.benchmark.loading import check_context_fits
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, Progress, settings_of
 from vlmprune_runtime.benchmark.record import Ms
 from vlmprune_runtime.benchmark.run_metadata import Count, Device, Part, Settings, Tool
@@ -27,9 +27,9 @@ TRACED: dict[str, Callable[[OpenBundle, int | None, int], TracedEngine]] = {"exe
 
 
 class OperatorCost(Part):
-    """An operator of a stage, all its uses in one call together; times are medians over the calls.
+    """Holds the time of an operator, all its uses in one call of a stage together, as the median over the calls.
 
-    `delegated`: it ran inside a delegate and has the delegate's own name.
+    A `delegated` operator ran inside a delegate and has the delegate's own name.
     """
 
     name: str
@@ -39,7 +39,7 @@ class OperatorCost(Part):
 
 
 class StageCosts(Part):
-    """A stage: its whole time and its costliest operators. "head, decode" and "tail, decode" are those of one token."""
+    """Holds the whole time and the costliest operators of a stage; "tail, decode" is the tail's decoding of a token."""
 
     stage: str
     calls: Count
@@ -48,7 +48,7 @@ class StageCosts(Part):
 
 
 class BundleProfile(Part):
-    """The stages of one bundle in the order they first ran, pruned."""
+    """Holds the stages of one pruned bundle in the order in which they first ran."""
 
     folder: str
     target: str
@@ -56,7 +56,7 @@ class BundleProfile(Part):
 
 
 class ProfileRecord(Part):
-    """Profiles of one or more bundles. Recording slows every operator down: times are for comparison within."""
+    """Holds the profiles of bundles. Recording slows every operator down, so compare times within a profile only."""
 
     kind: Literal["profile"] = "profile"
     record_version: Literal[1] = 1
@@ -70,9 +70,9 @@ class ProfileRecord(Part):
 def profile(
     paths: Sequence[str | PathLike[str]], request: BenchmarkRequest, *, progress: Progress = lambda line: None
 ) -> ProfileRecord:
-    """The record of all bundles, pruned, one after the other.
+    """Profiles the bundles one after the other, pruned, and returns their record.
 
-    Errors: `BadRequest` for a bundle whose engine records nothing, before any is loaded.
+    Raises `BadRequest` for a bundle whose engine records no operators, before any bundle is loaded.
     """
     settings, before = settings_of(request), read_device_state()
     bundles = [traceable(open_bundle(path, verify=request.verify)) for path in paths]
@@ -87,7 +87,7 @@ def profile(
 
 
 def traceable(bundle: OpenBundle) -> OpenBundle:
-    """The bundle itself; `BadRequest` unless its engine can record operators."""
+    """Returns the bundle itself. Raises `BadRequest` unless its engine can record operators."""
     target = bundle.manifest.target
     if target not in TRACED:
         raise BadRequest(f"--profile: engine {target!r} of {bundle.folder.name} records no operators; "
@@ -100,7 +100,7 @@ def _profile(bundle: OpenBundle, request: BenchmarkRequest, progress: Progress) 
     context = check_context(bundle, None)
     engine = TRACED[bundle.manifest.target](bundle, request.threads, context)
     runner = Runner(bundle, engine, load_tokenizer(bundle), context)
-    check_room(runner, request.task)
+    check_context_fits(runner, request.task)
     rounds = request.warmups + request.repetitions
     for turn in range(rounds):
         progress(f"round {turn + 1} of {rounds}: {bundle.folder.name}, pruned")
@@ -111,7 +111,7 @@ def _profile(bundle: OpenBundle, request: BenchmarkRequest, progress: Progress) 
 
 
 def costs(traces: Iterable[StageTrace]) -> tuple[StageCosts, ...]:
-    """Medians per stage, each with its costliest operators."""
+    """Returns the medians of each stage and of its costliest operators."""
     stages: dict[str, list[StageTrace]] = {}
     for trace in traces:
         stages.setdefault(trace.stage, []).append(trace)
@@ -127,16 +127,19 @@ def costs(traces: Iterable[StageTrace]) -> tuple[StageCosts, ...]:
 
 
 def costliest(calls: Sequence[Sequence[OperatorTime]]) -> tuple[OperatorCost, ...]:
-    """The operators with the largest median over the calls, at most `OPERATORS`; a call without one counts 0."""
-    found: dict[tuple[str, bool], list[OperatorTime]] = {}
+    """Returns at most `OPERATORS` operators, those of the largest median over the calls.
+
+    A call that does not use an operator counts as 0 ms.
+    """
+    times: dict[tuple[str, bool], list[OperatorTime]] = {}
     for operators in calls:
-        for one in operators:
-            found.setdefault((one.name, one.delegated), []).append(one)
-    made = (_cost(name, delegated, uses, len(calls)) for (name, delegated), uses in found.items())
-    return tuple(sorted(made, key=lambda cost: -cost.ms)[:OPERATORS])
+        for operator in operators:
+            times.setdefault((operator.name, operator.delegated), []).append(operator)
+    all_costs = (_cost(name, delegated, uses, len(calls)) for (name, delegated), uses in times.items())
+    return tuple(sorted(all_costs, key=lambda cost: -cost.ms)[:OPERATORS])
 
 
 def _cost(name: str, delegated: bool, uses: list[OperatorTime], calls: int) -> OperatorCost:
-    idle = [0.0] * (calls - len(uses))
-    ms = median([one.ms for one in uses] + idle)
-    return OperatorCost(name=name, delegated=delegated, uses=round(median(one.uses for one in uses)), ms=ms)
+    unused = [0.0] * (calls - len(uses))
+    ms = median([use.ms for use in uses] + unused)
+    return OperatorCost(name=name, delegated=delegated, uses=round(median(use.uses for use in uses)), ms=ms)

@@ -1,6 +1,6 @@
-"""The benchmark record: what every runner, on a desktop or a phone, writes and `vlmprune-report` reads.
+"""The benchmark record, which every runner on a desktop or a phone writes and `vlmprune-report` reads.
 
-`schema.json` beside this file is the same as JSON Schema. Fields that a device cannot know are null.
+`schema.json` beside this file is its JSON Schema. Fields that a device cannot know are null.
 """
 
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Spread(Part):
-    """Median, 90th percentile and least of the repetitions."""
+    """Holds the median, the 90th percentile and the least time of the repetitions."""
 
     p50: Ms
     p90: Ms
@@ -24,7 +24,10 @@ class Spread(Part):
 
 
 class Flops(Part):
-    """FLOPs of one prefill and of the first decode step; null where not known. How: `vlmprune_runtime.flops`."""
+    """Holds the FLOPs of one prefill and of the first decode step, as `vlmprune_runtime.flops` counts them.
+
+    A count is null where it is not known.
+    """
 
     vision: Count | None
     head: Count
@@ -33,10 +36,11 @@ class Flops(Part):
 
 
 class ModeStats(Part):
-    """The bundle pruned, or the same graphs without the prune stage.
+    """Holds the statistics of one mode: the bundle pruned, or the same graphs without the prune stages.
 
-    `ttft_ms`: from picture file and question to the first token chosen. `llm_prefill_ms`: head, prune, tail.
-    `kv_cache_filled_bytes`: cache rows in use after the last token.
+    `ttft_ms` runs from the picture file and the question to the choice of the first token. `llm_prefill_ms` is the
+    sum of the prune stages and the decoder stages. `kv_cache_filled_bytes` counts the cache rows in use after the
+    last token.
     """
 
     stages_ms: dict[Stage, Spread]
@@ -49,7 +53,7 @@ class ModeStats(Part):
 
 
 class PairedRatio(Part):
-    """Unpruned over pruned time within each pair: the median, and the 10th and 90th percentile."""
+    """Holds the median and the 10th and 90th percentile of the ratios of unpruned to pruned time within each pair."""
 
     median: Ratio
     p10: Ratio
@@ -57,7 +61,7 @@ class PairedRatio(Part):
 
 
 class Ratios(Part):
-    """How many times sooner pruned is, measured."""
+    """Holds how many times faster the pruned runs were measured to be."""
 
     tail: PairedRatio
     llm_prefill: PairedRatio
@@ -66,11 +70,11 @@ class Ratios(Part):
 
 
 class Ceilings(Part):
-    """How many times sooner pruned could be, and the share of it that was reached (measured over possible).
+    """Holds how many times faster pruned runs could be, and which share of it they reached (measured over possible).
 
-    `llm_prefill`, `ttft`: by FLOPs, as if each took the same time in every stage. A share above 1 is no mistake: the
-    tail's FLOPs were then dearer than the others'. `ttft_by_time`: by the measured unpruned stage times, with
-    only the tail shrunk as its FLOPs do and pruning itself free.
+    `llm_prefill` and `ttft` follow from the FLOPs, as if a FLOP took the same time in every stage. A share above 1 is
+    no mistake: a FLOP of the tail then took longer than a FLOP elsewhere. `ttft_by_time` follows from the measured
+    unpruned stage times, if only the tail shrank in proportion to its FLOPs and pruning itself took no time.
     """
 
     llm_prefill: Ratio
@@ -82,9 +86,10 @@ class Ceilings(Part):
 
 
 class Memory(Part):
-    """Memory of the whole process, other loaded bundles included, as `measure` counts it; null where not known.
+    """Holds the memory of the whole process, other loaded bundles included, as `measure` counts it.
 
-    The first runs set the peaks, pruned before unpruned, since engines keep what they once took.
+    A size is null where it is not known. The first runs set the peaks, the pruned run before the unpruned one, since
+    engines do not give memory back.
     """
 
     measure: Literal["rss", "pss", "phys_footprint"]
@@ -96,7 +101,7 @@ class Memory(Part):
 
 
 class Run(Part):
-    """One repetition as it was measured."""
+    """Holds the times of one repetition."""
 
     round: Count
     pruned: bool
@@ -106,7 +111,7 @@ class Run(Part):
 
 
 class Result(Part):
-    """One bundle on one engine."""
+    """Holds the measurements of one bundle on one engine."""
 
     bundle: Measured
     engine: Engine
@@ -122,7 +127,7 @@ class Result(Part):
 
 
 class BenchmarkRecord(Part):
-    """One measurement of one or more bundles, interleaved, on one device. `created` is UTC, ISO 8601."""
+    """Holds one interleaved measurement of one or more bundles on one device. `created` is UTC, ISO 8601."""
 
     kind: Literal["benchmark"] = "benchmark"
     record_version: Literal[1] = 1
@@ -134,5 +139,5 @@ class BenchmarkRecord(Part):
 
 
 def json_schema() -> dict[str, Any]:
-    """The record as JSON Schema."""
+    """Returns the JSON Schema of the record."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **BenchmarkRecord.model_json_schema()}

@@ -1,4 +1,4 @@
-"""A bundle's runs as one part of the record."""
+"""Turns the timed runs of a bundle into its part of the record."""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +10,6 @@ from vlmprune_runtime.benchmark.summary import (
     STAGES,
     ceilings,
     decode_ms,
-    llm_prefill_ms,
     ratios,
     spread,
     stage_spreads,
@@ -24,7 +23,7 @@ ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": 
 
 
 def result_of(bundle_run: LoadedBundle, task: Task) -> Result:
-    """All that was measured of one bundle."""
+    """Returns all measurements of one bundle."""
     manifest, encoded = bundle_run.runner.bundle.manifest, bundle_run.runner.encode(task.prompt)
     tokens, images = len(encoded.token_ids), len(encoded.spans)
     unpruned, pruned = (runs_of(bundle_run, prune) for prune in (False, True))
@@ -46,7 +45,7 @@ def result_of(bundle_run: LoadedBundle, task: Task) -> Result:
 
 
 def runs_of(bundle_run: LoadedBundle, prune: bool) -> list[TimedRun]:
-    """The runs of one mode, by round."""
+    """Returns the runs of one mode, by round."""
     return [run for (_, pruned), run in sorted(bundle_run.runs.items()) if pruned is prune]
 
 
@@ -55,7 +54,7 @@ def _mode_stats(manifest: Bundle, runs: Sequence[TimedRun], flops: Flops) -> Mod
     decode = spread([decode_ms(run) for run in times]) if times[0].decode_ms else None
     return ModeStats(
         stages_ms=stage_spreads(runs),
-        llm_prefill_ms=spread([llm_prefill_ms(run) for run in times]),
+        llm_prefill_ms=spread([run.llm_prefill_ms for run in times]),
         ttft_ms=spread([run.ttft_ms for run in times]),
         decode_ms_per_token=decode,
         decode_tokens_per_s=round(1000 / decode.p50, 3) if decode and decode.p50 else None,

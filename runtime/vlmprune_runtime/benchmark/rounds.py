@@ -1,11 +1,11 @@
-"""The order of the runs: every bundle both modes in every round, and no place that is always the same one's."""
+"""The order of the runs: every round runs every bundle in both modes, and the place of each changes by round."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 
 class Turn(NamedTuple):
-    """One run of a round."""
+    """Identifies one run of a round."""
 
     round: int
     bundle: int
@@ -13,7 +13,7 @@ class Turn(NamedTuple):
 
 
 def turns(bundles: int, rounds: int) -> Iterator[Turn]:
-    """Bundles in turn, each beginning a round once; a bundle's two modes follow each other, A B then B A.
+    """Yields the runs in order: each bundle begins a round in its turn, and its two modes run A B, then B A.
 
     >>> [(turn.bundle, turn.prune) for turn in turns(bundles=1, rounds=2)]
     [(0, False), (0, True), (0, True), (0, False)]

@@ -1,4 +1,4 @@
-"""The parts of a benchmark record that say what was measured, how and where."""
+"""The parts of a benchmark record that describe its bundles, settings and device."""
 
 from typing import Annotated, Literal
 
@@ -11,20 +11,20 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
-    """Base of all parts: frozen, strict about unknown fields."""
+    """Is the base of all parts of a record: parts are frozen and refuse unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Tool(Part):
-    """The program that measured."""
+    """Names the program that measured."""
 
     name: str
     version: str
 
 
 class Battery(Part):
-    """State of the battery at the start and at the end."""
+    """Holds the state of the battery at the start and at the end."""
 
     level_before_fraction: Fraction | None = None
     level_after_fraction: Fraction | None = None
@@ -32,7 +32,7 @@ class Battery(Part):
 
 
 class Thermal(Part):
-    """The hottest sensor in degrees Celsius and the system's own word, such as "nominal" or "throttled"."""
+    """Holds the hottest sensor in degrees Celsius, and the system's own word, such as "nominal" or "throttled"."""
 
     before_celsius: float | None = None
     after_celsius: float | None = None
@@ -41,7 +41,7 @@ class Thermal(Part):
 
 
 class Device(Part):
-    """Where it was measured. `load_before` is the one-minute load average, other programs' work included."""
+    """Describes the device. `load_before` is the one-minute load average, other programs' work included."""
 
     kind: Literal["desktop", "android", "ios"]
     name: str
@@ -55,7 +55,7 @@ class Device(Part):
 
 
 class Picture(Part):
-    """The picture asked about; `sha256` is of its file."""
+    """Describes the picture of the question; `sha256` is the hash of its file."""
 
     name: str
     sha256: Sha256 | None
@@ -64,10 +64,10 @@ class Picture(Part):
 
 
 class Settings(Part):
-    """What was asked. Greedy, and stop tokens do not stop, so that both modes decode the same count.
+    """Holds the requested settings. Decoding is greedy and ignores stop tokens, so both modes decode as many tokens.
 
-    `order`: each round runs a bundle both modes, one directly after the other, and the next round turns them round.
-    `threads` null is the engine's own choice.
+    `order` "alternating pairs": each round runs both modes of a bundle one directly after the other, and the next
+    round reverses their order. `threads` null is the engine's own choice.
     """
 
     repetitions: Count
@@ -80,7 +80,7 @@ class Settings(Part):
 
 
 class Engine(Part):
-    """What ran the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word."""
+    """Names the engine that ran the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word."""
 
     name: str
     version: str | None
@@ -88,7 +88,7 @@ class Engine(Part):
 
 
 class Measured(Part):
-    """Which bundle: `manifest_sha256` stands for all of it, since bundle.json holds the hash of every other file.
+    """Identifies the bundle. `manifest_sha256` stands for all of it, since bundle.json holds every other file's hash.
 
     `verified` says that those hashes were checked.
     """

@@ -1,4 +1,4 @@
-"""Laps as medians, paired ratios and shares of the ceiling."""
+"""Sums timed runs up as medians, paired ratios and fractions of the ceiling."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,13 +10,12 @@ from vlmprune_runtime.events import TIMED_STAGES, Timings
 from vlmprune_runtime.flops import StageFlops, ceiling
 
 STAGES: tuple[Stage, ...] = TIMED_STAGES
-LLM: tuple[Stage, ...] = ("prune_vision", "head", "prune", "tail")
 
 Reading = Callable[[Timings], float]
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Percentiles, interpolated between the nearest two.
+    """Returns percentiles, interpolated between the nearest two values, and the least value.
 
     >>> spread([4.0, 1.0, 2.0, 3.0, 11.0])
     Spread(p50=3.0, p90=8.2, min=1.0)
@@ -26,7 +25,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> PairedRatio:
-    """Ratios within the pairs, so that what slows both runs of a pair alike does not count.
+    """Returns percentiles of the ratios within the pairs, so that load that slows both runs of a pair cancels out.
 
     >>> paired_ratio([10.0, 40.0, 90.0], [5.0, 10.0, 30.0])
     PairedRatio(median=3.0, p10=2.2, p90=3.8)
@@ -36,29 +35,24 @@ def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> PairedRatio:
     return PairedRatio(median=p50, p10=p10, p90=p90)
 
 
-def llm_prefill_ms(timings: Timings) -> float:
-    """What the language model takes for the prompt, the pruner included."""
-    return sum(timings.stage_ms(stage) for stage in LLM)
-
-
 def decode_ms(timings: Timings) -> float:
-    """Mean time of a token after the first."""
+    """Returns the mean time of a token after the first."""
     return sum(timings.decode_ms) / len(timings.decode_ms)
 
 
 def stage_spreads(runs: Sequence[TimedRun]) -> dict[Stage, Spread]:
-    """Every stage that ran."""
+    """Returns the spread of the times of every stage that ran."""
     ran = {run.stage for run in runs[0].timings.stages}
     return {stage: spread(stage_times(runs, stage)) for stage in STAGES if stage in ran}
 
 
 def stage_times(runs: Sequence[TimedRun], stage: Stage) -> list[float]:
-    """The stage's time in each run, all images together."""
+    """Returns the stage's time in each run, all images together."""
     return [run.timings.stage_ms(stage) for run in runs]
 
 
 def ratios(unpruned: Sequence[TimedRun], pruned: Sequence[TimedRun]) -> Ratios:
-    """Laps of the same round are a pair."""
+    """Returns the ratios of unpruned to pruned times; the two timed runs of a round are a pair."""
 
     def ratio(reading: Reading) -> PairedRatio:
         sides = ([reading(run.timings) for run in runs] for runs in (unpruned, pruned))
@@ -66,14 +60,14 @@ def ratios(unpruned: Sequence[TimedRun], pruned: Sequence[TimedRun]) -> Ratios:
 
     return Ratios(
         tail=ratio(lambda timings: timings.stage_ms("tail")),
-        llm_prefill=ratio(llm_prefill_ms),
+        llm_prefill=ratio(lambda timings: timings.llm_prefill_ms),
         ttft=ratio(lambda timings: timings.ttft_ms),
         decode=ratio(decode_ms) if unpruned[0].timings.decode_ms else None,
     )
 
 
 def ceilings(measured: Ratios, slow: StageFlops, fast: StageFlops, unpruned: Sequence[TimedRun]) -> Ceilings:
-    """What was possible, by FLOPs and by the unpruned times, and the share of it that was measured."""
+    """Returns the possible speedups, by FLOPs and by the unpruned times, and the fraction that was measured."""
     most = ceiling(slow, fast)
     by_time = ttft_by_time([run.timings for run in unpruned], fast.tail / slow.tail)
     return Ceilings(
@@ -87,11 +81,11 @@ def ceilings(measured: Ratios, slow: StageFlops, fast: StageFlops, unpruned: Seq
 
 
 def ttft_by_time(unpruned: Sequence[Timings], tail_fraction: float) -> float:
-    """How much sooner the first token could come if only the tail shrank, to that fraction of its time.
+    """Returns how many times sooner the first token could come if only the tail shrank, to that fraction of its time.
 
     >>> from vlmprune_runtime.events import StageTimed
     >>> ttft_by_time([Timings((StageTimed("tail", 80.0),), 100.0, ())], 0.25)
     2.5
     """
-    left = [run.ttft_ms - (1 - tail_fraction) * run.stage_ms("tail") for run in unpruned]
-    return float(np.median([run.ttft_ms / rest for run, rest in zip(unpruned, left, strict=True)]))
+    shrunk_ms = [run.ttft_ms - (1 - tail_fraction) * run.stage_ms("tail") for run in unpruned]
+    return float(np.median([run.ttft_ms / shrunk for run, shrunk in zip(unpruned, shrunk_ms, strict=True)]))

@@ -1,4 +1,4 @@
-"""A result as a table to read in a terminal."""
+"""Builds the table of a result for a terminal, and the lines around it."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,14 @@ from rich.table import Table
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, PairedRatio, Result, Spread
 from vlmprune_runtime.benchmark.summary import STAGES
+from vlmprune_runtime.byte_size import format_bytes
 
 COLUMNS = ("", "unpruned p50", "p90", "min", "pruned p50", "p90", "min", "ratio", "GFLOP", "pruned")
-GIGA, MEBI, KIBI = 1e9, 2**20, 2**10
+GIGA = 1e9
 
 
 def result_table(result: Result) -> Table:
-    """Times in milliseconds, ratios as the median over pairs, FLOPs beside them."""
+    """Returns the times in milliseconds, the ratios as medians over the pairs, and the FLOPs beside them."""
     bundle, engine = result.bundle, result.engine
     title = f"{bundle.folder}: {bundle.method}, {bundle.keep} of {bundle.visual_tokens}; {engine.name} {engine.version}"
     table = Table(title=title, title_justify="left", title_style="bold")
@@ -31,7 +32,7 @@ def result_table(result: Result) -> Table:
 
 
 def closing_lines(result: Result) -> Iterator[str]:
-    """What the ceiling is, what memory it took."""
+    """Yields lines that compare the speedups with their ceilings, and lines on the memory."""
     most, ratios = result.ceilings, result.ratios
     if most:
         yield _reached("LLM prefill", ratios.llm_prefill.median, most.llm_prefill, "the FLOPs allow")
@@ -47,7 +48,7 @@ def closing_lines(result: Result) -> Iterator[str]:
 
 
 def setting_line(record: BenchmarkRecord) -> str:
-    """How it was measured, and what else the machine was doing."""
+    """Returns a line on the settings of the measurement and on the state of the device."""
     settings, device = record.settings, record.device
     threads = "one thread per core" if settings.threads is None else f"{settings.threads} threads"
     count = f"{settings.repetitions} pairs after {settings.warmups} warm-ups, {settings.tokens} tokens each"
@@ -87,16 +88,9 @@ def _giga(flops: int | None) -> str:
     return "" if flops is None else f"{flops / GIGA:.3g}"
 
 
-def _reached(what: str, measured: float, possible: float, why: str) -> str:
-    return f"{what}: {measured:.2f}x measured, {possible:.2f}x is what {why}: {measured / possible:.0%} of it"
+def _reached(name: str, measured: float, possible: float, limit: str) -> str:
+    return f"{name}: {measured:.2f}x measured, {possible:.2f}x is what {limit}: {measured / possible:.0%} of it"
 
 
-def _size(count: int | None) -> str:
-    """Bytes to read.
-
-    >>> _size(3_000_000), _size(2048), _size(None)
-    ('2.9 MiB', '2.0 KiB', 'unknown')
-    """
-    if count is None:
-        return "unknown"
-    return f"{count / MEBI:.1f} MiB" if count >= MEBI else f"{count / KIBI:.1f} KiB"
+def _size(size_bytes: int | None) -> str:
+    return "unknown" if size_bytes is None else format_bytes(size_bytes)

@@ -1,4 +1,4 @@
-"""One timed run: everything from a picture file and a question to a fixed count of tokens."""
+"""Times one run, from a picture file and a question to a fixed number of tokens."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from vlmprune_runtime.sampling import greedy
 
 @dataclass(frozen=True)
 class Task:
-    """What every run does; `tokens` are generated whether or not one of them is a stop token,
-    each the likeliest, whatever a bundle's generation settings say."""
+    """Describes the work of every run: so many `tokens` are decoded greedily.
+
+    Stop tokens do not end a run, and the bundle's generation settings are not used.
+    """
 
     image: ImageSource
     prompt: str
@@ -24,14 +26,14 @@ class Task:
 
 @dataclass(frozen=True)
 class TimedRun:
-    """Times of one run and how many tokens the cache of each decoder stage holds at its end."""
+    """Holds the times of one run, and how many tokens the cache of each decoder stage holds at its end."""
 
     timings: Timings
     past_tokens: dict[str, int]
 
 
 def run_timed(runner: Runner, task: Task, *, prune: bool) -> TimedRun:
-    """One run, timed as `Runner.stream` times it."""
+    """Runs the task once, timed as `Runner.stream` times it."""
     start = perf_counter()
     encoded = runner.encode(task.prompt)
     views = [preprocess(load_image(task.image), runner.bundle.manifest.image)]

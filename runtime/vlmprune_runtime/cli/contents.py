@@ -1,10 +1,11 @@
-"""The tables that `vlmprune-inspect` shows."""
+"""Builds the tables that `vlmprune-inspect` shows."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
 
+from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import printable
 from vlmprune_runtime.schema import (
     Bundle,
@@ -23,12 +24,11 @@ from vlmprune_runtime.schema import (
 )
 from vlmprune_runtime.schema.image import Move
 
-MIB = 2**20
-DRAWING = {"temperature", "top_k", "top_p", "min_p"}  # which matter only where tokens are drawn
+SAMPLING_ONLY = {"temperature", "top_k", "top_p", "min_p"}  # settings without effect on greedy decoding
 
 
 def facts_table(bundle: Bundle) -> Table:
-    """Model, pruner, image, prompt, memory, versions and parity, one fact a line."""
+    """Returns a table of model, pruner, image, prompt, memory, versions and parity, one fact per line."""
     table = Table(title=printable(f"{bundle.name}: {bundle.model_type} for {bundle.target}"), show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -38,7 +38,7 @@ def facts_table(bundle: Bundle) -> Table:
 
 
 def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    """Name and value of each fact."""
+    """Yields the name and the value of each fact."""
     source, pruner = bundle.source, bundle.pruner
     settings = ", ".join(f"{key} {value}" for key, value in pruner.settings.items())
     yield "source", " ".join(filter(None, (source.model, source.revision, source.sha256)))
@@ -58,12 +58,12 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "text model", text_line(bundle)
     yield "memory", memory_line(bundle)
     yield "versions", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())
-    yield "files", f"{len(bundle.files)}, {mib(sum(file.size_bytes for file in bundle.files.values()))}"
+    yield "files", f"{len(bundle.files)}, {format_bytes(sum(file.size_bytes for file in bundle.files.values()))}"
     yield "parity", parity_line(bundle.parity)
 
 
 def segment_line(segment: Segment) -> str:
-    """One segment of a prompt: text quoted, places in brackets with what is particular about them.
+    """Returns one segment of a prompt: text in quotes, places in brackets with the settings that are no defaults.
 
     >>> from vlmprune_runtime.schema import ImagesSegment, TextSegment
     >>> segment_line(TextSegment(text="Q: ")), segment_line(ImagesSegment(most=1))
@@ -71,27 +71,27 @@ def segment_line(segment: Segment) -> str:
     """
     if segment.kind == "text":
         return ascii(segment.text)
-    particular = segment.model_dump(exclude={"kind", "edits"}, exclude_defaults=True)
-    notes = [segment.kind, *(f"{name}={value!a}" for name, value in particular.items())]
+    settings = segment.model_dump(exclude={"kind", "edits"}, exclude_defaults=True)
+    notes = [segment.kind, *(f"{name}={value!a}" for name, value in settings.items())]
     if segment.kind == "user_text":
         notes += [edit.kind for edit in segment.edits]
     return f"[{' '.join(notes)}]"
 
 
 def generation_line(settings: Generation) -> str:
-    """Every setting that is not at rest, long lists as their length.
+    """Returns every setting that has an effect, and the length of a list in place of the list.
 
     >>> generation_line(Generation(stop_token_ids=(2,), repetition_penalty=1.1, suppress_token_ids=tuple(range(9))))
     'repetition_penalty 1.1, suppress_token_ids 9 ids'
     """
-    idle = {"stop_token_ids"} | (set() if settings.do_sample else DRAWING)
-    changed = settings.model_dump(exclude=idle, exclude_defaults=True)
+    without_effect = {"stop_token_ids"} | (set() if settings.do_sample else SAMPLING_ONLY)
+    changed = settings.model_dump(exclude=without_effect, exclude_defaults=True)
     shown = {name: f"{len(value)} ids" if isinstance(value, tuple) else value for name, value in changed.items()}
     return ", ".join(f"{name} {value}" for name, value in shown.items()) or "the likeliest token"
 
 
 def cut_line(bundle: Bundle, nth: int, cut: Cut) -> str:
-    """Where visual tokens are dropped, by which stage, and how many stay."""
+    """Says where visual tokens are dropped, by which stage, and how many stay."""
     places = {"vision": "after the vision stage", "input": "at the language model's input"}
     place = places.get(cut.at, f"before decoder layer {cut.layer}")
     kept = ", ".join(f"{grid.keep[nth]} of {(grid.visual_tokens, *grid.keep)[nth]}" for grid in bundle.grids)
@@ -99,7 +99,7 @@ def cut_line(bundle: Bundle, nth: int, cut: Cut) -> str:
 
 
 def grid_line(grid: Grid) -> str:
-    """Visual tokens and pixels of a grid, and what pruning leaves of it."""
+    """Returns the visual tokens and the pixels of a grid, and how many tokens pruning keeps."""
     return (
         f"{grid.height} x {grid.width} = {grid.visual_tokens} visual tokens of {grid.height_px} x {grid.width_px} px; "
         f"{grid.kept_tokens} kept, {grid.mean_visual_tokens:.1f} on average over the decoder layers"
@@ -107,7 +107,7 @@ def grid_line(grid: Grid) -> str:
 
 
 def stages_table(bundle: Bundle) -> Table:
-    """Files, cache and quantisation of each stage, in the order of prefill."""
+    """Returns a table of the files, the cache and the quantisation of each stage, in the order of prefill."""
     table = Table(title="stages")
     for name in ("stage", "files", "size", "cache", "weights"):
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
@@ -115,13 +115,13 @@ def stages_table(bundle: Bundle) -> Table:
         stage = bundle.stages[name]
         files = [file for file in stage.files if not is_package(file.split("/")[0])]
         files = [*files, *filter(is_package, stage.graph_files)]
-        size = mib(sum(bundle.files[file].size_bytes for file in stage.files))
+        size = format_bytes(sum(bundle.files[file].size_bytes for file in stage.files))
         table.add_row(name, "\n".join(files), size, cache_line(stage), stage.quantisation)
     return table
 
 
 def tensors_table(bundle: Bundle) -> Table:
-    """Every tensor that goes into or comes out of a stage, and where each input comes from."""
+    """Returns a table of every tensor that a stage takes or gives, and of the source of each input."""
     table = Table(title="tensors")
     for name in ("stage", "takes", "from", "gives"):
         table.add_column(name, overflow="fold")
@@ -137,7 +137,7 @@ def tensors_table(bundle: Bundle) -> Table:
 
 
 def tensor_line(tensor: Tensor) -> str:
-    """Name, shape and dtype.
+    """Returns the name, shape and dtype of a tensor.
 
     >>> tensor_line(Tensor(name="hidden", dtype="float32", shape=("tokens", 64)))
     'hidden (tokens, 64) float32'
@@ -147,7 +147,7 @@ def tensor_line(tensor: Tensor) -> str:
 
 
 def cache_line(stage: Stage) -> str:
-    """Layers, heads and dtype of a stage's KV cache."""
+    """Returns the layers, heads and dtype of a stage's KV cache; an empty text if the stage has none."""
     cache = stage.cache
     if cache is None:
         return ""
@@ -155,13 +155,13 @@ def cache_line(stage: Stage) -> str:
 
 
 def image_line(spec: ImageSpec) -> str:
-    """The steps that move pixels, and the grid."""
+    """Returns the steps that move pixels, and the grid."""
     moves = [*spec.moves, *([spec.split] if spec.split else [])]
     return ", ".join([*map(step_line, moves), f"grid {spec.grid_height} x {spec.grid_width}"])
 
 
 def step_line(step: Move | Split) -> str:
-    """One step that moves pixels.
+    """Returns one step that moves pixels, with its sizes.
 
     >>> step_line(Crop(height_px=3, width_px=4))
     'crop 3 x 4'
@@ -179,29 +179,20 @@ def step_line(step: Move | Split) -> str:
 
 
 def text_line(bundle: Bundle) -> str:
-    """Dimensions of the language model."""
+    """Returns the dimensions of the language model."""
     text = bundle.text_model
     heads = f"{text.attention_heads} heads ({text.kv_heads} of keys) of {text.head_dim}"
     return f"{text.layers} layers, width {text.hidden_size}, {heads}, context {bundle.context_tokens} tokens"
 
 
 def memory_line(bundle: Bundle) -> str:
-    """Estimated peak and its parts."""
+    """Returns the estimated peak of memory and its parts."""
     need = bundle.memory
     parts = (need.weights_bytes, need.kv_cache_bytes, need.activations_bytes)
-    weights, cache, activations = map(mib, parts)
-    return f"about {mib(need.peak_bytes)}: weights {weights}, KV cache {cache}, activations {activations}"
+    weights, cache, activations = map(format_bytes, parts)
+    return f"about {format_bytes(need.peak_bytes)}: weights {weights}, KV cache {cache}, activations {activations}"
 
 
 def parity_line(parity: dict[str, Any] | None) -> str:
-    """Whether the bundle was compared with PyTorch."""
+    """Says whether the bundle was compared with PyTorch, and with which result."""
     return "not checked" if parity is None else ", ".join(f"{key} {value}" for key, value in parity.items())
-
-
-def mib(size_bytes: int) -> str:
-    """Bytes in MiB.
-
-    >>> mib(3 * 2**19)
-    '1.5 MiB'
-    """
-    return f"{size_bytes / MIB:.1f} MiB"

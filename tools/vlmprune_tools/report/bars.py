@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from vlmprune_runtime.benchmark.record import Memory, ModeStats, Result
 from vlmprune_runtime.benchmark.summary import STAGES
-from vlmprune_tools.report.formatting import ms, size, times
+from vlmprune_runtime.byte_size import format_bytes
+from vlmprune_tools.report.formatting import ms, times
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def cache_bars(result: Result) -> tuple[Bar, ...]:
     """Returns the bytes of the KV cache in use after the answer."""
     counts = (result.unpruned.kv_cache_filled_bytes, result.pruned.kv_cache_filled_bytes)
     rows = [(name, count) for name, count in zip(("unpruned", "pruned"), counts, strict=True) if count]
-    return _plain_bars([(name, count, size(count)) for name, count in rows])
+    return _plain_bars([(name, count, format_bytes(count)) for name, count in rows])
 
 
 def memory_bars(memory: Memory) -> tuple[Bar, ...]:
@@ -74,7 +75,7 @@ def memory_bars(memory: Memory) -> tuple[Bar, ...]:
         ("loaded", memory.after_load_bytes),
     )
     added = [(name, count - before) for name, count in rows if count is not None and count > before]
-    return _plain_bars([(name, count, size(count)) for name, count in added])
+    return _plain_bars([(name, count, format_bytes(count)) for name, count in added])
 
 
 def meters(result: Result) -> tuple[Meter, ...]:

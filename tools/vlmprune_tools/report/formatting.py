@@ -2,8 +2,6 @@
 
 import unicodedata
 
-KIBI, MEBI, GIBI = 2**10, 2**20, 2**30
-
 
 def plain(text: object) -> str:
     """Removes control and direction characters, which could make text look like something else.
@@ -23,19 +21,6 @@ def ms(value: float) -> str:
     if value >= 1000:
         return f"{value / 1000:.2f} s"
     return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
-
-
-def size(count: float) -> str:
-    """Formats bytes with a binary unit.
-
-    >>> size(3 * 2**20), size(700), size(5 * 2**30)
-    ('3.0 MiB', '700 B', '5.00 GiB')
-    """
-    if count >= GIBI:
-        return f"{count / GIBI:.2f} GiB"
-    if count >= MEBI:
-        return f"{count / MEBI:.0f} MiB" if count >= 100 * MEBI else f"{count / MEBI:.1f} MiB"
-    return f"{count / KIBI:.1f} KiB" if count >= KIBI else f"{count:.0f} B"
 
 
 def times(ratio: float) -> str:

@@ -7,12 +7,13 @@ from markupsafe import Markup
 
 from vlmprune_runtime import __version__
 from vlmprune_runtime.benchmark.summary import STAGES
+from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_tools.report import formatting, line_charts
 from vlmprune_tools.report.overlays import Overlay
 from vlmprune_tools.report.reading import Records
 from vlmprune_tools.report.sections import accuracy_section, device_sections
 
-FILTERS = ("ms", "size", "times", "percent")
+FILTERS = ("ms", "times", "percent")
 
 
 def render_report(records: Records, overlays: Sequence[Overlay] = ()) -> str:
@@ -40,7 +41,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update({name: getattr(formatting, name) for name in FILTERS})
+    templates.filters.update({name: getattr(formatting, name) for name in FILTERS}, format_bytes=format_bytes)
     return templates
 
 
