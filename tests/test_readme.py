@@ -1,4 +1,4 @@
-"""The README's commands parse and its Python runs."""
+"""The commands in README and docs/ parse, the README's Python runs, and links lead to files."""
 
 import argparse
 import re
@@ -10,12 +10,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = dict(enumerate(re.findall(r"```(\w+)\n(.*?)```", README, re.S)))
-LINES = [
-    line for language, text in BLOCKS.values() if language == "sh" for line in text.replace("\\\n", " ").splitlines()
-]
-COMMANDS = [line for line in LINES if line.startswith("vlmprune-")]
-PYTHON = [text for language, text in BLOCKS.values() if language == "python"]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.S)
+
+
+def commands(page: str) -> list[str]:
+    """Whole commands of ours: lines of shell blocks, and commands with arguments inside sentences."""
+    lines = [line for text in blocks(page, "sh") for line in text.replace("\\\n", " ").splitlines()]
+    inline = re.findall(r"`(vlmprune-\w+\s[^`|]+)`", re.sub(r"```.*?```", "", page, flags=re.S))
+    return [*(line for line in lines if line.startswith("vlmprune-")), *(" ".join(text.split()) for text in inline)]
+
+
+COMMANDS = commands(README)
+IN_DOCS = [line for page in DOCS for line in commands(page.read_text(encoding="utf-8"))]
+PYTHON = blocks(README, "python")
 MODULES = {
     "vlmprune-export": "vlmprune_export.cli.export",
     "vlmprune-check": "vlmprune_export.cli.check",
@@ -27,7 +39,7 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", dict.fromkeys([*COMMANDS, *IN_DOCS]))
 def test_commands_parse(line: str) -> None:
     name, *arguments = shlex.split(line.split(" #")[0])
     parser: argparse.ArgumentParser = import_module(MODULES[name]).parser()
@@ -48,7 +60,11 @@ def test_make_targets_exist() -> None:
     assert set(re.findall(r"`?make ([a-z-]+)`?", README)) <= targets
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_linked() -> None:
+    assert {f"docs/{page.name}" for page in DOCS} <= set(re.findall(r"\]\(([^)#]+)", README))
