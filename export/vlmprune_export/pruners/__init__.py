@@ -1,6 +1,6 @@
 """Pruners: modules without weights that choose which visual tokens of one image stay.
 
-A new pruner is one file and one line in `PRUNERS`.
+A new pruner is a file, or a folder where it needs several, and one line in `PRUNERS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,9 @@ from vlmprune_export.pruners.loops import LOOP_FORMS, LoopForm
 from vlmprune_export.pruners.needs import Need, Place, place_of_layer
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.random_draw import RandomSettings, random_pruner
-from vlmprune_export.pruners.settings import VlmPrunerSettings, check_integer, read_settings
+from vlmprune_export.pruners.settings import check_integer, read_settings
 from vlmprune_export.pruners.uniform import UniformSettings, uniform_places, uniform_pruner
-from vlmprune_export.pruners.vlm_pruner import VlmPruner
+from vlmprune_export.pruners.vlm_pruner import VlmPruner, VlmPrunerSettings
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
 
 
 class PrunerKind(NamedTuple):
-    """A method: its settings, the module of one cut built from grid, keep and settings, and where it cuts.
+    """A pruning method: its settings, the module of a cut built from grid, keep and settings, and its places.
 
-    `places` is given the settings and the decoder layer that was asked for.
+    `places` takes the settings and the requested decoder layer, and returns where the method cuts.
     """
 
     settings: type[Any]
@@ -48,7 +48,7 @@ PRUNERS = {
     "uniform": PrunerKind(UniformSettings, uniform_pruner, uniform_places),
 }
 OLD_NAMES = {"grid": "uniform"}
-"""Names that methods had before; they are still accepted."""
+"""Former names of methods, which are still accepted."""
 
 
 def build_pruner(
@@ -59,9 +59,9 @@ def build_pruner(
     settings: Mapping[str, Any] | None = None,
     loop: LoopForm = "while",
 ) -> Pruner:
-    """The pruner of that name for a grid of (height, width) tokens of which `keep` stay.
+    """Returns the pruner of that name for a grid of (height, width) tokens of which `keep` stay.
 
-    Raises `UnknownName` for a method or a loop form, `BadRequest` for anything else that cannot be met.
+    Raises `UnknownName` for a method or a loop form, `BadRequest` for a grid, a number or a setting out of range.
     """
     kind = pruner_kind(method)
     if loop not in LOOP_FORMS:
@@ -74,7 +74,7 @@ def build_pruner(
 
 
 def pruner_kind(method: str) -> PrunerKind:
-    """Returns the method of that name. Raises `UnknownName`."""
+    """Returns the pruning method of that name. Raises `UnknownName` if there is none."""
     name = pruner_name(method)
     if name not in PRUNERS:
         raise UnknownName("pruner", method, PRUNERS)
@@ -82,7 +82,7 @@ def pruner_kind(method: str) -> PrunerKind:
 
 
 def pruner_name(method: str) -> str:
-    """Returns the present name of a method.
+    """Returns the present name of a method that may be given by a former name.
 
     >>> pruner_name("grid")
     'uniform'
@@ -91,7 +91,7 @@ def pruner_name(method: str) -> str:
 
 
 def check_grid(grid: tuple[int, int]) -> None:
-    """Refuse anything but a pair of sides from 1 to `LARGEST_SIDE`."""
+    """Raises `BadRequest` unless the grid is a pair of sides from 1 to `LARGEST_SIDE`."""
     if not isinstance(grid, tuple | list) or len(grid) != 2:
         raise BadRequest(f"grid is {grid!r}; allowed: a pair (height, width)")
     check_integer("grid height", grid[0], 1, LARGEST_SIDE)

@@ -9,7 +9,7 @@ from vlmprune_export.pruners.sums import largest_size, row_means
 
 
 def in_square_range(values: Tensor, form: LoopForm) -> Tensor:  # (N, D) -> (N, D)
-    """The values in fp32, times a power of two where their squares would leave the range of fp32.
+    """Returns the values in fp32, multiplied by a power of two where their squares would leave the range of fp32.
 
     Neither the selection nor a cosine depends on a common factor, and a power of two costs no precision.
     """
@@ -20,11 +20,11 @@ def in_square_range(values: Tensor, form: LoopForm) -> Tensor:  # (N, D) -> (N, 
 
 
 def unit_features(hidden: Tensor, channels: int, form: LoopForm) -> Tensor:  # (N, D) -> (N, q)
-    """The `channels` most varying channels of every token, as unit vectors.
+    """Returns unit vectors of every token's `channels` channels of largest variance.
 
-    A zero vector stays zero; so does one that holds a NaN or an infinity.
+    A zero vector stays zero; a vector that holds a NaN or an infinity becomes zero.
     """
-    # Channels as rows: picking columns one number at a time takes ten times as long in ONNX Runtime.
+    # Channels are rows here: ONNX Runtime takes ten times as long to pick columns.
     values = in_square_range(hidden, form).mT.contiguous()
     if channels < values.shape[0]:
         values = values.index_select(0, varying_channels(values, channels, form))
@@ -32,21 +32,21 @@ def unit_features(hidden: Tensor, channels: int, form: LoopForm) -> Tensor:  # (
     finite = squares < 3e38
     scale = torch.where(finite, squares, 1.0).sqrt().clamp(min=1e-8)
     unit = (values / scale).mT.contiguous()
-    # Whole rows are taken or replaced: `where` on all their numbers costs ExecuTorch fifty times as much.
+    # Whole rows are taken or replaced: `where` on every number takes fifty times as long in ExecuTorch.
     places = torch.where(finite[0], torch.arange(unit.shape[0]), unit.shape[0])
     return torch.cat([unit, torch.zeros(1, unit.shape[1])]).index_select(0, places)
 
 
 def varying_channels(values: Tensor, channels: int, form: LoopForm) -> Tensor:  # (D, N) -> (q,)
-    """Indices of the rows with the largest variance; ties to the lowest index."""
+    """Returns the indices of the rows with the largest variance; a tie goes to the lowest index."""
     centred = values - row_means(values, form).view(-1, 1)
     variance = row_means(centred * centred, form)
-    # A comparison with NaN is false: a channel with a non-finite value comes last.
+    # A comparison with NaN is false, so a channel with a non-finite value comes last.
     return ascending(torch.where(variance >= 0, -variance, 1.0), form)[:channels]
 
 
 def all_similarities(unit: Tensor, form: LoopForm) -> Tensor | None:  # (N, q) -> (N, N)
-    """Of every pair, where one large product costs less than a small one in every step; else None."""
+    """Returns the similarities of all pairs where one large product costs less than a small one per step, else None."""
     if form != "scan" or not torch.compiler.is_exporting():
         return None
     rows = unit.view(1, *unit.shape)

@@ -1,4 +1,4 @@
-"""What pruners that never look at the picture have in common: the same tokens of every picture."""
+"""The module of pruners that never look at the picture: they keep the same tokens of every picture."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from vlmprune_export.pruners.pruner import Pruner
 
 
 class FixedPruner(Pruner):
-    """Keeps the tokens it was built with, as they are: constants in the exported graph."""
+    """Keeps the tokens that it was built with; their indices are constants of the exported graph."""
 
     needs = (HIDDEN,)
     kept: Tensor
     rank: Tensor
 
     def __init__(self, chosen: Sequence[int], settings: Any) -> None:
-        """`chosen` are distinct tokens in the order chosen."""
+        """`chosen` holds distinct tokens in the order of their ranks."""
         super().__init__()
         self.settings = settings
         kept = sorted(chosen)
@@ -27,5 +27,5 @@ class FixedPruner(Pruner):
         self.register_buffer("rank", torch.tensor([rank[token] for token in kept]), persistent=False)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (N, D) -> (K,), (K, D), (K,)
-        """Returns kept indices ascending, their rows of `hidden`, and the rank at which each was chosen."""
+        """Returns the kept indices in ascending order, their rows of `hidden`, and the rank of each."""
         return self.kept.clone(), hidden.index_select(0, self.kept), self.rank.clone()

@@ -1,4 +1,4 @@
-"""The grid of visual tokens: row-major, token i at x = i mod W, y = i div W."""
+"""The grid of visual tokens, in row-major order: token i lies at x = i mod W, y = i div W."""
 
 import math
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_SIDE = 2048
-"""Squared distances on such a grid are whole numbers that fp32 holds exactly."""
+"""The largest height and width: up to it squared distances are whole numbers that fp32 holds exactly."""
 
 
 class Grid(nn.Module):
-    """Distances between the cells of a grid of H x W tokens, computed from their coordinates."""
+    """Computes distances between the cells of a grid of H x W tokens from their coordinates."""
 
     left: Tensor
     right: Tensor
 
     def __init__(self, height: int, width: int) -> None:
-        """H and W, at most `LARGEST_SIDE`."""
+        """Builds the grid; both sides are at most `LARGEST_SIDE`."""
         super().__init__()
         self.shape = (height, width)
         self.tokens = height * width
@@ -29,5 +29,5 @@ class Grid(nn.Module):
         self.register_buffer("right", torch.stack([one, y, x, norm], 0)[None], persistent=False)
 
     def squared_distance(self, tokens: Tensor) -> Tensor:  # (B,) -> (N,)
-        """Squared distance, in cells, from each token to the nearest of the given ones."""
+        """Returns the squared distance, in cells, from each token to the nearest of the given tokens."""
         return torch.bmm(self.left.index_select(1, tokens), self.right).amin((0, 1))

@@ -1,4 +1,4 @@
-"""How alike and how near all tokens are to some that were just chosen."""
+"""Looks up how similar and how near all tokens are to those that were just selected."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,18 @@ from torch import Tensor
 from vlmprune_export.pruners.grid import Grid
 
 Tables = tuple[Tensor, Tensor | None]
-"""Unit vectors (1, N, q) alone, or similarities and squared distances of all pairs, both (N, N)."""
+"""Either the unit vectors (1, N, q) and None, or similarities and squared distances of all pairs, both (N, N)."""
 
 
 def look_up_tables(grid: Grid, unit: Tensor, pairs: Tensor | None) -> Tables:  # (N, q), (N, N)
-    """With the distances of all pairs if their similarities were computed."""
+    """Returns the tables for `look_up`: of all pairs if their similarities `pairs` are given, else the unit vectors."""
     if pairs is None:
         return unit.view(1, *unit.shape), None
     return pairs, torch.bmm(grid.left, grid.right).view(pairs.shape)
 
 
 def look_up(grid: Grid, tables: Tables, tokens: Tensor) -> tuple[Tensor, Tensor]:  # (B,) -> (N,), (N,)
-    """Each token's largest similarity and least squared distance to the given ones."""
+    """Returns each token's largest similarity and least squared distance to the given tokens."""
     unit, squares = tables
     if squares is not None:
         return extreme_rows(unit, squares, tokens)
@@ -30,14 +30,14 @@ def look_up(grid: Grid, tables: Tables, tokens: Tensor) -> tuple[Tensor, Tensor]
 def look_up_first(
     grid: Grid, tables: Tables, tokens: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor]:  # (B,), () -> (N,), (N,)
-    """`look_up` of tokens of which the first `count` matter; the others are one and the same."""
+    """Does what `look_up` does for tokens of which only the first `count` differ; the others repeat one token."""
     few = tokens.shape[0] // 4
     if tables[1] is None or not few:
         return look_up(grid, tables, tokens)
 
     def among_few(pairs: Tensor, squares: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        similar, near = (rows.index_select(0, tokens[:few]) for rows in (pairs, squares))
-        return folded(torch.maximum, similar), folded(torch.minimum, near)
+        similar, distances = (rows.index_select(0, tokens[:few]) for rows in (pairs, squares))
+        return tree_reduce(torch.maximum, similar), tree_reduce(torch.minimum, distances)
 
     # ExecuTorch's `amax` costs nearly the same for one row as for sixteen, and most steps take two or three tokens.
     similar, squares = torch.cond(count <= few, among_few, extreme_rows, (*tables, tokens))
@@ -47,17 +47,17 @@ def look_up_first(
 def extreme_rows(
     pairs: Tensor, squares: Tensor, tokens: Tensor
 ) -> tuple[Tensor, Tensor]:  # (N, N), (N, N), (B,) -> (N,), (N,)
-    """The largest of these tokens' similarities and the least of their squared distances."""
+    """Returns the largest of these tokens' similarities and the least of their squared distances."""
     return pairs.index_select(0, tokens).amax(0), squares.index_select(0, tokens).amin(0)
 
 
-def folded(larger: Callable[[Tensor, Tensor], Tensor], rows: Tensor) -> Tensor:  # (B, N) -> (N,)
-    """The largest of each column, or the least, one half of the rows against the other.
+def tree_reduce(extreme: Callable[[Tensor, Tensor], Tensor], rows: Tensor) -> Tensor:  # (B, N) -> (N,)
+    """Reduces each column to its largest or least value, comparing one half of the rows with the other.
 
-    >>> folded(torch.maximum, torch.tensor([[1, 5], [3, 2], [2, 9]])).tolist()
+    >>> tree_reduce(torch.maximum, torch.tensor([[1, 5], [3, 2], [2, 9]])).tolist()
     [3, 9]
     """
     while rows.shape[0] > 1:
         half = (rows.shape[0] + 1) // 2
-        rows = larger(rows[:half], rows[-half:])
+        rows = extreme(rows[:half], rows[-half:])
     return rows[0].clone()

@@ -1,12 +1,12 @@
-"""How one step is repeated: the same tensors and the same arithmetic in every form.
+"""Repeats a step, with the same tensors and the same arithmetic in every form of control flow.
 
-Not exporting, Python repeats the step until nothing is left to do. While exporting:
+In eager mode Python repeats the step until nothing is left to do. While exporting the forms are:
 
 - "while": `torch.while_loop`, which the ONNX exporter turns into a Loop that stops early (ONNX Runtime).
 - "while-cond": the same, with branches inside the step (Core ML).
 - "scan": `torch.scan`, a fixed number of steps of which the last do nothing (ExecuTorch emits scan and cond,
   but no while_loop).
-- "unrolled": the step written out without control flow, for what has no loop at all. Large: tests only.
+- "unrolled": the step written out without control flow, for a backend without loops. Its graphs are large.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,10 @@ def repeat(
     form: LoopForm,
     unfinished: Callable[[State], Tensor] | None = None,
 ) -> State:
-    """The state after `steps` steps, or as soon as it is no longer `unfinished`.
+    """Returns the state after `steps` steps, or as soon as it is no longer `unfinished`.
 
     `step` is a plain function of tensors that keeps their number, shapes and dtypes and returns new tensors (a clone
-    of one that stays as it is); it may read other tensors around it. `unfinished` gives () bool and ends the loop
+    of a tensor that does not change); it may read other tensors around it. `unfinished` gives () bool and ends the loop
     early where the form can; `steps` must be a number that always suffices for it.
     """
     if unfinished is None:
@@ -52,17 +52,17 @@ def repeat(
 
 
 def value_or(
-    found: Tensor, value: Tensor, other: Callable[[Tensor], Tensor], argument: Tensor, form: LoopForm
+    condition: Tensor, value: Tensor, other: Callable[[Tensor], Tensor], argument: Tensor, form: LoopForm
 ) -> Tensor:
-    """`value`, or `other(argument)` if not found; where it can be, the latter is computed only then."""
+    """Returns `value` if the condition holds, else `other(argument)`, which is computed only then where possible."""
     if not torch.compiler.is_exporting():
-        return value if bool(found) else other(argument)
+        return value if bool(condition) else other(argument)
     # The ONNX exporter of torch 2.13 cannot nest a branch in a while_loop: it gives the domain of its
     # sub-graphs two versions ("Opset mismatch when inlining function"). In a scan it can.
     if form in ("scan", "while-cond"):
-        (chosen,) = torch.cond(found, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
+        (chosen,) = torch.cond(condition, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
         return cast(Tensor, chosen)
-    return torch.where(found, value, other(argument))
+    return torch.where(condition, value, other(argument))
 
 
 def _repeat_exactly(step: Callable[[State], State], state: State, steps: int, form: LoopForm) -> State:
@@ -93,7 +93,7 @@ def _repeat_scan(
     def stay(*old: Tensor) -> State:
         return tuple(value.clone() for value in old)
 
-    # A scan runs over something and stacks something: one number a step serves as both.
+    # A scan must read a slice and stack an output per step: one number serves as both.
     def body(carried: list[Tensor], tick: Tensor) -> tuple[list[Tensor], Tensor]:
         old = tuple(carried)
         return list(torch.cond(unfinished(old), lambda *s: tuple(step(s)), stay, old)), tick.clone()

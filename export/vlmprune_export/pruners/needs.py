@@ -1,4 +1,4 @@
-"""What a pruner declares: what it reads, where it cuts, and what comes back. A closed vocabulary."""
+"""The closed vocabulary in which a pruner declares the tensors that it reads and the places where it cuts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +22,7 @@ class Need:
 
     @property
     def name(self) -> str:
-        """The name of the input.
+        """Returns the name of the input.
 
         >>> Need("keys").name, Need("query", "last").name
         ('keys', 'query_last')
@@ -32,7 +32,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a method cuts, and how many tokens it leaves there; `keep` None is what the user asked for."""
+    """Where a method cuts, and how many tokens it leaves there; `keep` None stands for the requested number."""
 
     at: At
     keep: int | None = None

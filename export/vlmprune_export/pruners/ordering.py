@@ -1,4 +1,4 @@
-"""Ascending order with one rule for equal values: the lower index comes first."""
+"""Sorts in ascending order with the same rule in every backend: of equal values the lower index comes first."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from vlmprune_export.pruners.loops import LoopForm
 
 
 def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
-    """Indices of the values, lowest first. No NaN allowed.
+    """Returns the indices of the values, lowest first. The values must not hold a NaN.
 
     PyTorch's stable sort has no translation to ONNX or ExecuTorch, and `topk` promises nothing about equal values.
     ONNX's TopK and the translation for Core ML take the lower index; ExecuTorch's form puts equal values in order.
@@ -18,7 +18,7 @@ def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
 
 
 def sort_ascending(values: Tensor, form: LoopForm) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
-    """The values, lowest first, and their indices; see `ascending`."""
+    """Returns the values, lowest first, and their indices; see `ascending`."""
     if not torch.compiler.is_exporting():
         lowest, order = torch.sort(values, stable=True)
         return lowest, order
@@ -30,7 +30,7 @@ def _lowest(values: Tensor) -> torch.return_types.topk:
 
 
 def _sort_in_runs(values: Tensor) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
-    """Sorted twice: by value, then by the number of the run of equal values and by index, which are never equal."""
+    """Sorts twice: by value, then by the number of the run of equal values and by index, which are never equal."""
     count = values.shape[0]
     lowest, order = _lowest(values)
     rises = (lowest[1:] != lowest[:-1]).to(torch.int64)

@@ -1,4 +1,4 @@
-"""What every pruner is."""
+"""The interface of every pruner."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ class Pruner(nn.Module):
 
     `needs` says what `forward` takes, in order. `forward` returns three tensors: the kept indices (K,), int64 and
     ascending; their rows (K, D) of `hidden`, perhaps fused with others; and for each of them the rank (K,) at which
-    it was chosen, from 0. `loop` says how a repeated step is exported; it means nothing to a pruner that repeats none.
+    it was chosen, from 0. `loop` is the control flow by which a repeated step is exported; a pruner
+    that repeats no step ignores it.
     """
 
     needs: tuple[Need, ...] = (HIDDEN, KEYS)

@@ -1,4 +1,4 @@
-"""`random`: tokens drawn once, without looking. A floor: a method that does not beat it does not work."""
+"""`random` draws tokens once, without looking at the picture. A method that does not beat this floor does not work."""
 
 import random
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from vlmprune_export.pruners.settings import check_integer
 
 @dataclass(frozen=True)
 class RandomSettings:
-    """Which draw: the same grid and seed always give the same tokens."""
+    """Settings of `random`: the same grid and seed always give the same tokens."""
 
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
+        """Raises `BadRequest` for a seed out of range."""
         check_integer("seed", self.seed, 0, 2**31 - 1)
 
 
 def random_pruner(grid: tuple[int, int], keep: int, settings: RandomSettings) -> FixedPruner:
-    """Keeps `keep` random tokens of a grid (height, width); fewer are always a part of more."""
+    """Keeps `keep` random tokens of a grid (height, width); a smaller `keep` gives a part of the tokens of a larger."""
     tokens = grid[0] * grid[1]
     if keep >= tokens:
         return FixedPruner(range(tokens), settings)
@@ -27,7 +27,7 @@ def random_pruner(grid: tuple[int, int], keep: int, settings: RandomSettings) ->
 
 
 def shuffled(grid: tuple[int, int], seed: int) -> list[int]:  # -> (N,)
-    """All tokens in random order.
+    """Returns all tokens in random order.
 
     >>> sorted(shuffled((2, 3), 0)) == list(range(6))
     True

@@ -1,6 +1,6 @@
-"""Sums along the rows of a matrix, in the operators that a backend is fast at.
+"""Sums along the rows of a matrix, by the operators that are fast in the backend.
 
-ExecuTorch's own reductions take four times as long as its product with ones (measured on x86-64).
+ExecuTorch's own reductions take four times as long as its product with a vector of ones (measured on x86-64).
 """
 
 import torch
@@ -11,17 +11,20 @@ from vlmprune_export.pruners.loops import LoopForm
 
 
 def row_sums(values: Tensor, form: LoopForm) -> Tensor:  # (R, C) -> (R,)
-    """The sum of each row."""
+    """Returns the sum of each row."""
     return _by_product(values) if _by_products(form) else values.sum(1)
 
 
 def row_means(values: Tensor, form: LoopForm) -> Tensor:  # (R, C) -> (R,)
-    """The mean of each row."""
+    """Returns the mean of each row."""
     return _by_product(values) / values.shape[1] if _by_products(form) else values.mean(1)
 
 
 def largest_size(values: Tensor, form: LoopForm) -> tuple[Tensor, int]:  # (R, C) -> ()
-    """At least the largest absolute value, and how many times as large it may be; NaN if there is one."""
+    """Returns an upper bound of the absolute values and the factor by which it may exceed their largest.
+
+    The bound is NaN if any value is NaN.
+    """
     sizes = values.abs()
     return (_by_product(sizes).amax(0), values.shape[1]) if _by_products(form) else (sizes.amax((0, 1)), 1)
 
@@ -31,5 +34,5 @@ def _by_products(form: LoopForm) -> bool:
 
 
 def _by_product(values: Tensor) -> Tensor:
-    # Ones written out are a constant of the graph; those of `torch.ones` would be made in every call.
+    # A literal list becomes a constant of the graph; `torch.ones` would fill a tensor in every call.
     return linear(values, torch.tensor([[1.0] * values.shape[1]])).view(-1)

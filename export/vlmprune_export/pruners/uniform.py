@@ -1,4 +1,4 @@
-"""`uniform`: tokens spread evenly over the picture, without looking. A floor, and a harder one than `random`."""
+"""`uniform` spreads tokens evenly over the picture without looking at it. As a floor it is harder than `random`."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from vlmprune_runtime.errors import BadRequest
 
 @dataclass(frozen=True)
 class UniformSettings:
-    """`place` is where the method cuts; `vision_keep` adds a first cut after the vision stage, to so many tokens."""
+    """`place` says where the method cuts; `vision_keep` adds a first cut to that many tokens after the vision stage."""
 
     place: str = "layer"
     vision_keep: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
+        """Raises `BadRequest` for a value out of range."""
         if self.place not in ("layer", "vision"):
             raise BadRequest(f"place is {self.place!r}; allowed: layer, vision")
         if self.vision_keep is not None:
@@ -39,15 +39,15 @@ def uniform_places(settings: UniformSettings, layer: int) -> tuple[Place, ...]:
 
 
 def uniform_pruner(grid: tuple[int, int], keep: int, settings: UniformSettings) -> FixedPruner:
-    """Keeps `keep` tokens of a grid (height, width), or all where there are no more."""
+    """Returns a pruner that keeps `keep` tokens of a grid (height, width), or all of a smaller grid."""
     return FixedPruner(spread_tokens(grid, min(keep, grid[0] * grid[1])), settings)
 
 
 def spread_tokens(grid: tuple[int, int], keep: int) -> list[int]:  # -> (K,)
-    """Exactly `keep` distinct tokens of the grid, row by row.
+    """Returns exactly `keep` distinct tokens of the grid, row by row.
 
     Rows are as far apart as tokens within a row, as nearly as whole numbers allow. Each row in use gets the same
-    number of tokens, some get one more, and those are spread evenly over the rows.
+    number of tokens or one token more, and the rows with more are spread evenly.
 
     >>> spread_tokens((4, 4), 4)
     [5, 7, 13, 15]
@@ -62,18 +62,18 @@ def spread_tokens(grid: tuple[int, int], keep: int) -> list[int]:  # -> (K,)
 
 
 def row_count(grid: tuple[int, int], keep: int) -> int:
-    """How many rows are used: as many as make the steps across and down alike, and enough to hold `keep` tokens.
+    """Returns how many rows are used: enough for `keep` tokens, and such that tokens lie equally far across and down.
 
     >>> row_count((24, 24), 64), row_count((2, 50), 20), row_count((3, 3), 8)
     (8, 1, 3)
     """
     height, width = grid
-    wished = round(math.sqrt(keep * height / width))
-    return max(-(-keep // width), min(wished, height, keep), 1)
+    square = round(math.sqrt(keep * height / width))
+    return max(-(-keep // width), min(square, height, keep), 1)
 
 
 def spread(length: int, count: int) -> list[int]:
-    """`count` <= `length` distinct places of a line, each in the middle of its share.
+    """Returns `count` <= `length` distinct places of a line, each in the middle of its share.
 
     >>> spread(24, 8), spread(5, 2), spread(3, 3)
     ([1, 4, 7, 10, 13, 16, 19, 22], [1, 3], [0, 1, 2])

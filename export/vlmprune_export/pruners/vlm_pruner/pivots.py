@@ -1,4 +1,4 @@
-"""Stage 1: the first tokens, spread out in key space (paper section 3.2)."""
+"""Stage 1 picks the pivots, tokens that lie far apart in key space (paper section 3.2)."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from vlmprune_export.pruners.sums import row_sums
 
 
 def pick_pivots(keys: Tensor, count: int, form: LoopForm) -> Tensor:  # (N, Dk) -> (P,)
-    """Indices of the pivots in the order chosen: the largest L1 norm, then the farthest from all chosen.
+    """Returns the pivots by rank: the key of largest L1 norm, then each time the key farthest from all picked.
 
-    Ties go to the lowest index; none is chosen twice. Needs `count` <= N.
+    A tie goes to the lowest index; no token is picked twice. `count` must not exceed N.
     """
     keys = in_square_range(keys, form)
     tokens = torch.arange(keys.shape[0])
@@ -26,5 +26,5 @@ def pick_pivots(keys: Tensor, count: int, form: LoopForm) -> Tensor:  # (N, Dk) 
 
 
 def _known(values: Tensor) -> Tensor:  # (N,) -> (N,)
-    # A comparison with NaN is false: it counts as no length and no distance at all.
+    # A comparison with NaN is false, so a NaN counts as a length or distance of zero.
     return torch.where(values >= 0, values, 0.0)
