@@ -24,7 +24,11 @@ class Orient(Record):
 
 
 class Colour(Record):
-    """Makes 8-bit RGB: transparency is laid over `background`, deeper grey scaled to 0..255, a profile ignored."""
+    """Makes 8-bit RGB: transparency is laid over `background`, deeper grey scaled to 0..255, a profile ignored.
+
+    Where the opacity is a of 255, value v becomes (v * a + 255 * (255 - a)) / 255, rounded. A grey v of 16 bits becomes
+    v / 257, rounded.
+    """
 
     step: Literal["colour"] = "colour"
     space: Literal["rgb"] = "rgb"
@@ -82,7 +86,7 @@ class Rescale(Record):
 
 
 class Normalise(Record):
-    """Subtracts `mean` and divides by `std`, per channel."""
+    """Subtracts `mean` and divides by `std`, per channel, in 32-bit floats."""
 
     step: Literal["normalise"] = "normalise"
     mean: tuple[Finite, Finite, Finite]

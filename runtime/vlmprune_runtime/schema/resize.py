@@ -16,8 +16,8 @@ class Kernel(Record):
     pixels j from floor(c - w + 1/2) up to, without it, floor(c + w + 1/2) count, as far as the picture has them, each
     with the filter's value at (j + 1/2 - c) / max(s, 1) divided by the sum of these values. The weights are computed
     in 64 bits and rounded to `weight_bits` binary places, halves away from zero; their sum of products plus one half
-    is rounded down and clipped to 0..255. `nearest` takes pixel floor(c). `bicubic` is Keys' with `cubic_a`, `lanczos`
-    sinc(x) sinc(x / 3) below 3, `bilinear` 1 - |x| below 1.
+    is rounded down and clipped to 0..255. `nearest` takes pixel floor(c). Without `antialias` 1 stands for max(s, 1).
+    `bicubic` is Keys' with `cubic_a`, `lanczos` sinc(x) sinc(x / 3) below 3, `bilinear` 1 - |x| below 1.
     """
 
     filter: Filter
@@ -68,7 +68,8 @@ class LongestEdge(Record):
     """The longer side becomes `edge_px`; the shorter one follows, rounded down, an odd one then one more.
 
     With r = width / height the shorter side is edge_px / r or edge_px * r, at least 1. Where `edge_px` is above
-    `limit_px` the result is shrunk again so that its longer side is `limit_px`, this time only rounded down.
+    `limit_px` the result is shrunk again, with its own r, so that its longer side is `limit_px`, this time only rounded
+    down.
     """
 
     mode: Literal["longest_edge"] = "longest_edge"
