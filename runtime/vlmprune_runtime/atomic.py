@@ -1,4 +1,4 @@
-"""Writing a file or a folder whole or not at all, and never over something that is not ours to replace."""
+"""Writes a file or a folder whole or not at all, and never over a file that vlmprune has not written itself."""
 
 import errno
 import os
@@ -17,20 +17,20 @@ from vlmprune_runtime.errors import BadRequest, shown
 
 MARK = "vlmprune"
 PNG_MARK = b"Software\0" + MARK.encode()
-SEARCHED_BYTES = 4096  # at the start of a file for a mark
+SEARCHED_BYTES = 4096  # the part of a file, from its start, in which a mark is searched
 Marks = tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file will go, and what was there when the command began: None, or the file's identity."""
+    """Holds the path of a file to write, and the identity of the file that was there when the command began."""
 
     path: Path
     before: tuple[int, ...] | None
 
 
 def save_png(picture: Image.Image, out: str | PathLike[str] | Place) -> None:
-    """Writes the picture to `out`; only a picture of ours is replaced, and only when all of the new one is written."""
+    """Writes the picture to `out`. Only a picture by vlmprune is replaced, and only by a picture written in full."""
     info = PngInfo()
     info.add_text("Software", MARK)
     place = out if isinstance(out, Place) else check_png(out)
@@ -38,35 +38,35 @@ def save_png(picture: Image.Image, out: str | PathLike[str] | Place) -> None:
 
 
 def save_text(text: str, out: str | PathLike[str] | Place, marks: Marks = ()) -> None:
-    """Writes the text to `out` in UTF-8; a file is replaced only when all of the new one is written.
+    """Writes the text to `out` in UTF-8; an existing file stays until the new file is written in full.
 
-    An existing file is replaced only where one of `marks` stands in its first 4096 bytes; without marks any is.
+    An existing file is replaced only if its first 4096 bytes hold one of `marks`; without marks any file is replaced.
     """
     place = out if isinstance(out, Place) else check_place(out, marks)
     _save(lambda file: file.write(text.encode()), place)
 
 
 def save_folder(files: Mapping[str, bytes], out: str | PathLike[str]) -> None:
-    """Makes a new folder `out` with these files in it."""
+    """Creates a new folder `out` with these files. Raises `BadRequest` if it exists or cannot be written."""
     path = check_folder(out)
     with writing(path), tempfile.TemporaryDirectory(prefix=".vlmprune-", dir=path.parent) as scratch:
-        made = Path(scratch) / "folder"
-        made.mkdir()
+        finished = Path(scratch) / "folder"
+        finished.mkdir()
         for name, content in files.items():
-            (made / name).write_bytes(content)
+            (finished / name).write_bytes(content)
         try:
-            move_folder(made, path)
+            move_folder(finished, path)
         except FileExistsError:
             raise BadRequest(f"{shown(path)}: exists") from None
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Renames a folder to a new name on the same disk; raises `FileExistsError` if anything has that name.
+    """Renames a folder to a new name on the same disk. Raises `FileExistsError` if the name is in use.
 
-    A plain rename would replace an empty folder or a link. Here the name is taken with `mkdir` first, which
-    fails if it exists, and what the rename replaces is that empty folder or nothing at all.
+    A plain rename would replace an empty folder or a link. Here `mkdir` takes the name first and fails if it is in
+    use, so the rename replaces only that new, empty folder.
     """
-    if os.name == "nt":  # never replaces, and cannot replace an empty folder
+    if os.name == "nt":  # there a rename never replaces anything, not even an empty folder
         source.rename(target)
         return
     target.mkdir()
@@ -80,7 +80,7 @@ def move_folder(source: Path, target: Path) -> None:
 
 
 def check_folder(out: str | PathLike[str]) -> Path:
-    """Returns `out` if a new folder can be put there."""
+    """Returns the path `out`. Raises `BadRequest` unless a new folder can be put there."""
     path = Path(out)
     if os.path.lexists(path):
         raise BadRequest(f"{shown(path)}: exists")
@@ -88,7 +88,7 @@ def check_folder(out: str | PathLike[str]) -> Path:
 
 
 def check_png(out: str | PathLike[str]) -> Place:
-    """Returns the place if a PNG file can be put there, over nothing but a picture of ours."""
+    """Returns the place of a PNG file. Raises `BadRequest` if it cannot be written or a foreign file is there."""
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise BadRequest(f"{shown(path)}: the overlay is a picture; give a name that ends in .png")
@@ -96,7 +96,10 @@ def check_png(out: str | PathLike[str]) -> Place:
 
 
 def check_place(out: str | PathLike[str], marks: Marks = ()) -> Place:
-    """Returns the place if a file can be put there; an existing one must hold one of `marks`, if any are given."""
+    """Returns the place of a file. Raises `BadRequest` if it cannot be written, or a file there holds none of `marks`.
+
+    Without marks any existing file may be replaced.
+    """
     with writing(Path(out)):
         path = _target(_check_parent(Path(out)))
         if path.is_dir():
@@ -110,7 +113,7 @@ def check_place(out: str | PathLike[str], marks: Marks = ()) -> Place:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Turns an `OSError` of writing at a place into one line that says what is wrong there."""
+    """Turns an `OSError` of the block into a `BadRequest` that names the place and the cause in one line."""
     try:
         yield
     except OSError as error:
@@ -122,19 +125,19 @@ def _check_parent(path: Path) -> Path:
         raise BadRequest(f"{shown(path)}: cannot be a name, it holds a null byte")
     if not path.parent.is_dir():
         raise BadRequest(f"{shown(path)}: there is no folder {shown(path.parent)}")
-    with writing(path), tempfile.TemporaryFile(dir=path.parent):  # the only sure way to know
+    with writing(path), tempfile.TemporaryFile(dir=path.parent):  # only writing shows whether a folder can be written
         return path
 
 
 def _target(path: Path) -> Path:
-    """Where a link leads, so that it stays a link."""
+    """Returns the file that a link leads to, so that writing leaves the link in place."""
     if path.is_symlink() and not path.exists():
         raise BadRequest(f"{shown(path)}: is a link to {shown(path.readlink())}, which does not exist")
     return path.resolve() if path.is_symlink() else path
 
 
 def _is_ours(start: bytes, marks: Marks) -> bool:
-    """An empty file, such as `mktemp` makes, has nothing to lose."""
+    """Says whether a file may be replaced: it holds a mark, or it is empty, as `mktemp` leaves it."""
     return not start or any(mark in start for mark in marks)
 
 
@@ -145,57 +148,57 @@ def _start(path: Path) -> bytes:
 
 def _identity(path: Path) -> tuple[int, ...] | None:
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _save(write: Callable[[BinaryIO], object], place: Place) -> None:
     path = place.path
     with writing(path):
         handle, name = tempfile.mkstemp(prefix=".vlmprune-", suffix=".part", dir=path.parent)
-        made = Path(name)
+        temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
-            made.chmod(0o666 & ~_umask())
-            _put(made, place)
+            temporary.chmod(0o666 & ~_umask())
+            _move_into_place(temporary, place)
         finally:
-            made.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def _put(made: Path, place: Place) -> None:
-    """Moves a finished file into place; what has appeared or changed there since the command began stays."""
+def _move_into_place(written: Path, place: Place) -> None:
+    """Moves a written file into place; a file that appeared or changed there since the command began stays."""
     if _identity(place.path) == place.before:
         if place.before is not None:
-            made.replace(place.path)
+            written.replace(place.path)
             return
         try:
-            _move_file(made, place.path)
+            _move_file(written, place.path)
             return
         except FileExistsError:
             pass
     spare = _spare(place.path)
-    _move_file(made, spare)
+    _move_file(written, spare)
     raise BadRequest(
         f"{shown(place.path)}: was changed by someone else meanwhile and is left alone; see {shown(spare)}"
     )
 
 
 def _move_file(source: Path, target: Path) -> None:
-    """Gives a file a new name; raises `FileExistsError` if anything has that name."""
+    """Gives a file a new name. Raises `FileExistsError` if the name is in use."""
     try:
         target.hardlink_to(source)
     except FileExistsError:
         raise
-    except OSError:  # a disk without hard links, such as FAT: the name is taken first, then replaced
+    except OSError:  # disks such as FAT have no hard links, so an empty file takes the name and is replaced
         os.close(os.open(target, os.O_CREAT | os.O_EXCL))
         source.replace(target)
 
 
 def _spare(path: Path) -> Path:
-    """A free name beside a taken one."""
+    """Returns a free name beside a name in use."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 10_000))
     return next(name for name in names if not os.path.lexists(name))
 

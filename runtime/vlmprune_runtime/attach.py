@@ -1,4 +1,4 @@
-"""Attaches a result to the bundle that it was measured on: what `--attach` does in every command."""
+"""Attaches a result to the bundle that it was measured on, as `--attach` does in every command."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ PATIENCE_S = 60.0
 
 
 def check_attach(folder: Path) -> None:
-    """Raises before minutes of measuring if the result could not be attached after it."""
+    """Raises `BundleError` or `BadRequest` if a result could not be attached, before minutes of measuring."""
     open_bundle(folder, verify=False)
     check_place(folder / MANIFEST)
 
 
 def attach(folder: Path, field: str, result: Mapping[str, Any]) -> None:
-    """Writes a result into a field of the bundle's manifest, whole or not at all.
+    """Writes a result into a field of the bundle's manifest; the manifest is replaced whole or not at all.
 
-    The manifest is read again under a lock, so that what another command attached meanwhile stays. Raises
+    The manifest is read again under a lock, so that a result which another command attached meanwhile stays. Raises
     `BundleError`, and `BadRequest` if the folder cannot be written.
     """
     path = folder.resolve() / MANIFEST

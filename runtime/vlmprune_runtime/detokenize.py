@@ -1,4 +1,4 @@
-"""Text from tokens as they come, whole characters only."""
+"""Turns tokens into text as they are generated, in whole characters only."""
 
 from dataclasses import dataclass, field
 
@@ -9,16 +9,16 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass
 class TextStream:
-    """Hands out the text of one answer piece by piece; all pieces together are `text`.
+    """Returns the text of one answer piece by piece; all pieces together are `text`.
 
-    A token's text depends on its neighbours (leading spaces, characters of several tokens), so the text
-    since the last whole piece is decoded again together with that piece.
+    A token's text depends on its neighbours (leading spaces, characters of several tokens), so the tokens since the
+    last whole piece are decoded again together with the tokens of that piece.
     """
 
     tokenizer: Tokenizer
     token_ids: list[int] = field(default_factory=list)
-    _before: int = 0
-    _told: int = 0
+    _piece_start: int = 0
+    _piece_stop: int = 0
     _begun: bool = False
 
     @property
@@ -27,25 +27,26 @@ class TextStream:
         return self.tokenizer.decode(self.token_ids).lstrip()
 
     def push(self, token_id: int) -> str:
-        """The text that is whole after one more token, perhaps none."""
+        """Adds a token and returns the text that became whole with it, which may be empty."""
         self.token_ids.append(token_id)
-        piece = self._untold()
+        piece = self._pending()
         if not piece or piece.endswith(REPLACEMENT):
             return ""
-        self._before, self._told = self._told, len(self.token_ids)
+        self._piece_start, self._piece_stop = self._piece_stop, len(self.token_ids)
         return self._stripped(piece)
 
     def finish(self) -> str:
-        """What is left, broken characters included."""
-        piece = self._untold()
-        self._before = self._told = len(self.token_ids)
+        """Returns the remaining text, broken characters included."""
+        piece = self._pending()
+        self._piece_start = self._piece_stop = len(self.token_ids)
         return self._stripped(piece)
 
     def _stripped(self, piece: str) -> str:
-        shown = piece if self._begun else piece.lstrip()
-        self._begun = self._begun or bool(shown)
-        return shown
+        text = piece if self._begun else piece.lstrip()
+        self._begun = self._begun or bool(text)
+        return text
 
-    def _untold(self) -> str:
-        told = self.tokenizer.decode(self.token_ids[self._before : self._told])
-        return self.tokenizer.decode(self.token_ids[self._before :])[len(told) :]
+    def _pending(self) -> str:
+        """Returns the text of the tokens behind the last whole piece."""
+        last_piece = self.tokenizer.decode(self.token_ids[self._piece_start : self._piece_stop])
+        return self.tokenizer.decode(self.token_ids[self._piece_start :])[len(last_piece) :]

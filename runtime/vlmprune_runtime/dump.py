@@ -1,9 +1,9 @@
-"""A question as a runner needs it that has neither image preprocessing nor a tokenizer, such as `runtime/cpp`.
+"""Writes a question for runners that have neither image preprocessing nor a tokenizer, such as `runtime/cpp`.
 
-A folder of three files: `pixels.f32` (raw float32, little endian), `prompt_ids.json` (the whole prompt's token ids,
-image tokens included, with the shape of the pixels and what they were made of: `images`, and the first of them once
-more as `image`) and `expected.json` (the greedy answer
-of this engine both ways by the bundle's generation settings, without the stop token).
+The folder holds three files. `pixels.f32` is raw float32, little endian. `prompt_ids.json` holds the whole prompt's
+token ids, image tokens included, the shape of the pixels, and the pictures that they come from (`images`; `image`
+repeats the first). `expected.json` holds this engine's greedy answers, pruned and unpruned, by the bundle's generation
+settings and without the stop token.
 """
 
 import json
@@ -26,14 +26,14 @@ PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
 
 
 def check_dump(request: Request, out: str | PathLike[str]) -> None:
-    """`BadRequest` if the request has no one answer to expect, or nothing can be put at `out`."""
+    """Raises `BadRequest` if the answer of the request is random, or if no folder can be put at `out`."""
     if request.sampling.temperature:
         raise BadRequest("--dump keeps the greedy answer to compare with; it does not go with --temperature")
     check_folder(out)
 
 
 def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
-    """The request in folder `out`, written whole or not at all; answers it both ways."""
+    """Answers the request pruned and unpruned, and writes both into folder `out`, whole or not at all."""
     check_dump(request, out)
     request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     pictures = [load_image(image) for image in request.images]

@@ -1,4 +1,4 @@
-"""`vlmprune-bench`: how much sooner the first word comes, stage by stage."""
+"""`vlmprune-bench` measures how much sooner pruning brings the first word, stage by stage."""
 
 import argparse
 import sys
@@ -24,24 +24,26 @@ EXAMPLES = """\
   vlmprune-bench BUNDLE --profile --json profile.json
 """
 WIDTH_CHARS = 116
-RECORD_MARKS = (b'"kind": "benchmark"', b'"kind": "profile"')  # what --json may replace
+RECORD_MARKS = (b'"kind": "benchmark"', b'"kind": "profile"')  # --json replaces only files with one of these marks
 DEFAULTS = BenchmarkRequest()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     return run_command(parser(), run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    told = "Time bundles pruned and unpruned, in turn, after warm-ups; several bundles are interleaved too."
-    made = command_parser("vlmprune-bench", told, EXAMPLES)
-    made.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
-    made.add_argument(
+    """Returns the parser of the arguments."""
+    description = "Time bundles pruned and unpruned, in turn, after warm-ups; several bundles are interleaved too."
+    arguments = command_parser("vlmprune-bench", description, EXAMPLES)
+    arguments.add_argument(
+        "bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written"
+    )
+    arguments.add_argument(
         "--image", type=picture_file, default=DEFAULTS.image, metavar="FILE", help="default: a sample scene"
     )
-    made.add_argument("--prompt", default=DEFAULTS.prompt, metavar="TEXT", help="default: %(default)r")
+    arguments.add_argument("--prompt", default=DEFAULTS.prompt, metavar="TEXT", help="default: %(default)r")
     numbers = (
         ("repetitions", "pairs of runs that count, default %(default)s"),
         ("warmups", "pairs of runs before, default %(default)s"),
@@ -49,17 +51,19 @@ def parser() -> argparse.ArgumentParser:
         ("threads", "default: one per core"),
     )
     for name, about in numbers:
-        made.add_argument(f"--{name}", type=int, default=getattr(DEFAULTS, name), metavar="N", help=about)
-    made.add_argument("--json", type=Path, metavar="OUT.json", help="write the record, which vlmprune-report reads")
-    made.add_argument(
+        arguments.add_argument(f"--{name}", type=int, default=getattr(DEFAULTS, name), metavar="N", help=about)
+    arguments.add_argument(
+        "--json", type=Path, metavar="OUT.json", help="write the record, which vlmprune-report reads"
+    )
+    arguments.add_argument(
         "--profile", action="store_true", help="executorch: the costliest operators of every stage instead, pruned"
     )
-    made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundles' files")
-    return made
+    arguments.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundles' files")
+    return arguments
 
 
 def run(args: argparse.Namespace) -> None:
-    """One measurement; the record is written before the table is printed."""
+    """Measures the bundles; the record is written before the table is printed."""
     names = ("image", "prompt", "repetitions", "warmups", "tokens", "threads")
     request = BenchmarkRequest(**{name: getattr(args, name) for name in names}, verify=not args.no_verify)
     place = check_place(args.json, RECORD_MARKS) if args.json else None
@@ -74,23 +78,23 @@ def run(args: argparse.Namespace) -> None:
 
 
 def run_profile(args: argparse.Namespace, request: BenchmarkRequest, place: Place | None) -> None:
-    """One profile of every bundle; the record is written before the tables are printed."""
+    """Profiles every bundle; the record is written before the tables are printed."""
     with progress_bar(len(args.bundles) * (1 + request.warmups + request.repetitions)) as progress:
         record = profile(args.bundles, request, progress=progress)
     if place:
         save_text(record.model_dump_json(indent=1) + "\n", place)
-    for one in record.profiles:
-        wide_console().print(profile_table(one))
+    for bundle_profile in record.profiles:
+        wide_console().print(profile_table(bundle_profile))
 
 
 def wide_console() -> Console:
-    """Stdout, as wide as tables need where no terminal says how wide it is."""
+    """Returns a console on stdout, as wide as the tables need if stdout is no terminal."""
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_CHARS)
 
 
 def show(record: BenchmarkRecord) -> None:
-    """Tables on stdout."""
+    """Prints the tables of a record on stdout."""
     console = wide_console()
     for result in record.results:
         console.print(result_table(result))
@@ -102,7 +106,7 @@ def show(record: BenchmarkRecord) -> None:
 
 @contextmanager
 def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
-    """A function to call with each step as it begins; silent but for loading where there is no terminal."""
+    """Yields a function to call with each step as the step begins; without a terminal it reports loading only."""
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
         yield lambda line: console.print(line) if line.startswith("loading") else None

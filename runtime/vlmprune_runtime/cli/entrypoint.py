@@ -1,4 +1,4 @@
-"""What all commands share: arguments in, an exit code out, errors as one line, never a traceback."""
+"""The entrypoint of all commands: it parses arguments, reports errors as one line and returns an exit code."""
 
 import argparse
 import atexit
@@ -22,17 +22,18 @@ Body = Callable[[argparse.Namespace], None]
 
 
 def run_command(parser: argparse.ArgumentParser, body: Body, argv: Sequence[str] | None = None) -> int:
-    """The exit code of `body` on the parsed arguments: 0 ok, 1 failed, 2 bad request, 130 interrupted, 143 ended.
+    """Runs `body` on the parsed arguments and returns the exit code.
 
-    A body returns nothing; it raises a `VlmPruneError` to fail.
+    The code is 0 for success, 1 for a failure, 2 for a bad request, 130 after an interrupt, 141 if the reader of the
+    output has gone, and 143 after a SIGTERM. A body returns nothing; it raises a `VlmPruneError` to fail.
     """
     try:
-        _never_fail_to_print()
-        with _tidy_when_ended(), _warnings_shown(parser.prog):
+        _escape_unprintable()
+        with _exit_on_sigterm(), _warnings_on_stderr(parser.prog):
             body(parser.parse_args(argv))
         sys.stdout.flush()
         return 0
-    except SystemExit as stop:  # argparse: --help or wrong arguments
+    except SystemExit as stop:  # argparse raises it for --help and for wrong arguments
         return stop.code if isinstance(stop.code, int) else FAILED
     except BrokenPipeError:
         _drop_output()
@@ -40,18 +41,18 @@ def run_command(parser: argparse.ArgumentParser, body: Body, argv: Sequence[str]
     except KeyboardInterrupt:
         return INTERRUPTED
     except VlmPruneError as error:
-        return _told(parser.prog, str(error), error.exit_code)
+        return _report_error(parser.prog, str(error), error.exit_code)
     except MemoryError:
-        return _told(parser.prog, "this needs more memory than the machine has", FAILED)
-    except Exception as error:  # a fault of ours; one line is what a user can report
+        return _report_error(parser.prog, "this needs more memory than the machine has", FAILED)
+    except Exception as error:  # this is a fault of vlmprune, which a user can report by this one line
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         kind = f"internal error, {TRACEBACK_VARIABLE}=1 shows where: {type(error).__name__}"
-        return _told(parser.prog, f"{kind}: {first_line(error)}", FAILED)
+        return _report_error(parser.prog, f"{kind}: {first_line(error)}", FAILED)
 
 
 def command_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose help ends with examples; options cannot be abbreviated, so that names stay free."""
+    """Returns a parser whose help ends with examples; options cannot be abbreviated, so that names stay free."""
     return argparse.ArgumentParser(
         prog=prog,
         description=description,
@@ -62,7 +63,7 @@ def command_parser(prog: str, description: str, examples: str) -> argparse.Argum
 
 
 def picture_file(name: str) -> Path:
-    """The type of an argument that names a picture: `-` stands for standard input, kept in a file until the end."""
+    """Returns the path of a picture argument; `-` stands for standard input, which is kept in a file until the end."""
     if name != "-":
         return Path(name)
     if sys.stdin is None or sys.stdin.isatty():
@@ -77,15 +78,15 @@ def picture_file(name: str) -> Path:
     return path
 
 
-def _told(prog: str, message: str, code: int) -> int:
+def _report_error(prog: str, message: str, code: int) -> int:
     print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
 @contextmanager
-def _tidy_when_ended() -> Iterator[None]:
-    """SIGTERM unwinds what is under way, so that no half-written folder is left behind."""
-    if threading.current_thread() is not threading.main_thread():  # only it may say what a signal does
+def _exit_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM unwind the block, so that no half-written folder is left behind."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
@@ -96,8 +97,8 @@ def _tidy_when_ended() -> Iterator[None]:
 
 
 @contextmanager
-def _warnings_shown(prog: str) -> Iterator[None]:
-    """What the runtime logs as a warning is one line on stderr, in the manner of errors."""
+def _warnings_on_stderr(prog: str) -> Iterator[None]:
+    """Writes each warning that the runtime logs as one line on stderr, in the manner of errors."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"{prog}: warning: %(message)s"))
     logger = logging.getLogger("vlmprune_runtime")
@@ -108,8 +109,8 @@ def _warnings_shown(prog: str) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _never_fail_to_print() -> None:
-    """An answer with an emoji must not end a run on a terminal without it."""
+def _escape_unprintable() -> None:
+    """Makes streams escape characters that they cannot encode, so that an emoji in an answer does not end a run."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
@@ -117,5 +118,5 @@ def _never_fail_to_print() -> None:
 
 
 def _drop_output() -> None:
-    """Nobody reads any more; without this Python complains again at exit."""
+    """Sends further output to the null device, since its reader has gone and Python would complain again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

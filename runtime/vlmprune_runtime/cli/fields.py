@@ -1,4 +1,4 @@
-"""A run's result as plain JSON fields."""
+"""Turns a run's result into plain JSON fields."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from vlmprune_runtime.events import TIMED_STAGES, Pruned, RunResult, Timings
 
 
 def result_fields(result: RunResult) -> dict[str, Any]:
-    """All of a result, times in milliseconds."""
+    """Returns all fields of a result, with times in milliseconds."""
     return {
         "text": result.text,
         "token_ids": list(result.token_ids),
@@ -18,7 +18,7 @@ def result_fields(result: RunResult) -> dict[str, Any]:
 
 
 def pruned_fields(pruned: Pruned) -> dict[str, Any]:
-    """What was kept of one image."""
+    """Returns the kept tokens of one image."""
     return {
         "image": pruned.image,
         "visual_tokens": pruned.visual_tokens,
@@ -28,13 +28,13 @@ def pruned_fields(pruned: Pruned) -> dict[str, Any]:
 
 
 def shown_stages(timings: Timings) -> list[str]:
-    """Returns the stages that every run has or that this one ran, in the order in which they are shown."""
+    """Returns the stages that every run has or that this run ran, in the order in which they are shown."""
     ran = {timed.stage for timed in timings.stages}
     return [stage for stage in TIMED_STAGES if stage in ran or stage not in ("prune_vision", "head")]
 
 
 def timing_fields(timings: Timings) -> dict[str, Any]:
-    """Each stage up to the first token, the first token, and the tokens after it."""
+    """Returns the times of each stage, of the first token, and of the tokens after it."""
     stages = {f"{stage}_ms": round(timings.stage_ms(stage), 3) for stage in shown_stages(timings)}
     speed = timings.decode_tokens_per_s
     return {

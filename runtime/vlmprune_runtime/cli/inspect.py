@@ -1,4 +1,4 @@
-"""`vlmprune-inspect`: what is in a bundle."""
+"""`vlmprune-inspect` shows the contents of a bundle."""
 
 import argparse
 import json
@@ -18,21 +18,22 @@ EXAMPLES = """\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     return run_command(parser(), inspect, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    made = command_parser("vlmprune-inspect", "Show what is in an exported bundle, and check its files.", EXAMPLES)
-    made.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
-    made.add_argument("--json", action="store_true", help="the whole manifest as one JSON object")
-    made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
-    return made
+    """Returns the parser of the arguments."""
+    description = "Show what is in an exported bundle, and check its files."
+    arguments = command_parser("vlmprune-inspect", description, EXAMPLES)
+    arguments.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
+    arguments.add_argument("--json", action="store_true", help="the whole manifest as one JSON object")
+    arguments.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
+    return arguments
 
 
 def inspect(args: argparse.Namespace) -> None:
-    """The manifest on stdout."""
+    """Prints the manifest on stdout, as tables or as JSON."""
     bundle = open_bundle(args.bundle, verify=not args.no_verify)
     if args.json:
         print(json.dumps(bundle.manifest.model_dump(mode="json", exclude_unset=True)))
@@ -41,7 +42,7 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def show(bundle: OpenBundle) -> None:
-    """Three tables: facts, stages, and their tensors."""
+    """Prints three tables: the facts, the stages, and the stages' tensors."""
     manifest = bundle.manifest
     tables = Group(facts_table(manifest), stages_table(manifest), tensors_table(manifest))
     Console(highlight=False, markup=False, emoji=False).print(tables)

@@ -1,4 +1,4 @@
-"""`vlmprune-run`: an answer to a question about an image, streamed."""
+"""`vlmprune-run` answers a question about an image and streams the answer."""
 
 import argparse
 import json
@@ -32,33 +32,35 @@ EXAMPLES = """\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     return run_command(parser(), run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    told = "Answer a question about one or more images with an exported bundle; the answer goes to stdout."
-    made = command_parser("vlmprune-run", told, EXAMPLES)
-    made.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
+    """Returns the parser of the arguments."""
+    description = "Answer a question about one or more images with an exported bundle; the answer goes to stdout."
+    arguments = command_parser("vlmprune-run", description, EXAMPLES)
+    arguments.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
     images = "picture to ask about; -: standard input; repeated for several, in the order of their places in the prompt"
-    made.add_argument("--image", required=True, action="append", type=picture_file, metavar="FILE", help=images)
-    made.add_argument("--prompt", required=True, metavar="TEXT", help="question")
-    way = made.add_mutually_exclusive_group()
-    way.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
-    way.add_argument("--compare", action="store_true", help="answer both ways and compare the times")
-    _add_sampling(made)
-    made.add_argument("--threads", type=int, metavar="N", help="default: one per core")
-    made.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens; several pictures: OUT-1.png ...")
-    made.add_argument("--dump", metavar="DIR", help="write pixels, prompt ids and expected tokens for other runners")
-    made.add_argument("--json", action="store_true", help="one JSON object instead of the text")
-    made.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
-    return made
+    arguments.add_argument("--image", required=True, action="append", type=picture_file, metavar="FILE", help=images)
+    arguments.add_argument("--prompt", required=True, metavar="TEXT", help="question")
+    mode = arguments.add_mutually_exclusive_group()
+    mode.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
+    mode.add_argument("--compare", action="store_true", help="answer pruned and unpruned, and compare the times")
+    _add_sampling(arguments)
+    arguments.add_argument("--threads", type=int, metavar="N", help="default: one per core")
+    arguments.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens; several pictures: OUT-1.png ...")
+    arguments.add_argument(
+        "--dump", metavar="DIR", help="write pixels, prompt ids and expected tokens for other runners"
+    )
+    arguments.add_argument("--json", action="store_true", help="one JSON object instead of the text")
+    arguments.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
+    return arguments
 
 
-def _add_sampling(made: argparse.ArgumentParser) -> None:
-    own = "how tokens are chosen; default: the bundle's own settings, which vlmprune-inspect shows"
-    group = made.add_argument_group("answer", own)
+def _add_sampling(arguments: argparse.ArgumentParser) -> None:
+    description = "how tokens are chosen; default: the bundle's own settings, which vlmprune-inspect shows"
+    group = arguments.add_argument_group("answer", description)
     group.add_argument("--max-tokens", type=int, metavar="N", help=f"{MAX_TOKENS} where the bundle sets no limit")
     group.add_argument("--temperature", type=float, metavar="T", help="0: the likeliest token; above: draw")
     group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens; 0: from all")
@@ -69,7 +71,7 @@ def _add_sampling(made: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """One answer, or two to compare."""
+    """Answers the question, or answers it in both modes to compare them."""
     status = Console(stderr=True, highlight=False, markup=False)
     request = request_of(args)
     with status.status("loading the bundle"):
@@ -77,8 +79,8 @@ def run(args: argparse.Namespace) -> None:
     if note := reference_note(runner.bundle):
         status.print(f"note: {note}")
     pruned = (compare if args.compare else answer)(runner, request, args.json, status)
-    for place, image, found in zip(args.overlay_places, request.images, pruned.pruned, strict=False):
-        draw_overlay(load_image(image), found.kept, found.rank, runner.bundle.manifest.image, place)
+    for place, image, selection in zip(args.overlay_places, request.images, pruned.pruned, strict=False):
+        draw_overlay(load_image(image), selection.kept, selection.rank, runner.bundle.manifest.image, place)
         status.print(f"overlay: {place.path}")
     if args.dump:
         dump(runner, request, args.dump)
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def request_of(args: argparse.Namespace) -> Request:
-    """What is asked, refused before anything is loaded if it makes no sense."""
+    """Returns the request. Raises `BadRequest` for arguments that contradict each other, before anything is loaded."""
     sampling = Sampling(args.temperature, args.top_p, args.seed, args.top_k, args.min_p, args.repetition_penalty)
     args.overlay_places = overlay_places(args.overlay, len(args.image)) if args.overlay else []
     if args.overlay and args.no_prune:
@@ -98,7 +100,7 @@ def request_of(args: argparse.Namespace) -> Request:
 
 
 def overlay_places(out: str, images: int) -> list[Place]:
-    """Where the overlay of each image goes: `out` itself, or with several images `out` with -1, -2 ... in its name."""
+    """Returns the place of each image's overlay: `out` itself, or for several images `out` with -1, -2 ... in it."""
     path = Path(out)
     if images == 1:
         return [check_png(path)]
@@ -106,7 +108,7 @@ def overlay_places(out: str, images: int) -> list[Place]:
 
 
 def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:
-    """One answer on stdout and its times on stderr, or all of it as JSON on stdout."""
+    """Writes the answer to stdout and its times to stderr, or everything as JSON to stdout."""
     result = streamed(runner, request, not as_json)
     if as_json:
         print(json.dumps(result_fields(result)))
@@ -116,16 +118,16 @@ def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> 
 
 
 def compare(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:
-    """Both answers and their times; both ways are run once before, so that neither pays for the first use."""
-    both = [replace(request, prune=False), replace(request, prune=True)]
-    with status.status("warming up both ways"):
-        for way in both:
-            runner.answer(replace(way, max_tokens=1))
+    """Writes both answers and their times; a warm-up run in both modes keeps the cost of first use out of them."""
+    modes = [replace(request, prune=False), replace(request, prune=True)]
+    with status.status("warming up, pruned and unpruned"):
+        for mode in modes:
+            runner.answer(replace(mode, max_tokens=1))
     results = []
-    for way in both:
+    for mode in modes:
         if not as_json:
-            print("pruned:   " if way.prune else "unpruned: ", end="", flush=True)
-        results.append(streamed(runner, way, not as_json))
+            print("pruned:   " if mode.prune else "unpruned: ", end="", flush=True)
+        results.append(streamed(runner, mode, not as_json))
     unpruned, pruned = results
     if as_json:
         print(json.dumps(comparison_fields(unpruned, pruned)))
@@ -135,23 +137,23 @@ def compare(runner: Runner, request: Request, as_json: bool, status: Console) ->
     return pruned
 
 
-def streamed(runner: Runner, request: Request, aloud: bool) -> RunResult:
-    """The result; the text is written as it comes if it is to be heard."""
+def streamed(runner: Runner, request: Request, show_text: bool) -> RunResult:
+    """Returns the result; with `show_text` the text is printed piece by piece as it is generated."""
     for event in runner.stream(request):
-        if aloud and isinstance(event, TextPiece):
+        if show_text and isinstance(event, TextPiece):
             print(event.text, end="", flush=True)
         if isinstance(event, Finished):
             result = event.result
-    if aloud:
+    if show_text:
         print(flush=True)
     return result
 
 
 def summary(result: RunResult) -> str:
-    """One line on how long it took."""
+    """Returns one line with the kept tokens and the times of an answer."""
     times = result.timings
     stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in TIMED_STAGES if times.stage_ms(name))
-    kept = "".join(f"{len(found.kept)} of {found.visual_tokens} visual tokens; " for found in result.pruned)
+    kept = "".join(f"{len(image.kept)} of {image.visual_tokens} visual tokens; " for image in result.pruned)
     speed = times.decode_tokens_per_s
     rate = f"; then {speed:.1f} tokens/s" if speed else ""
     return f"{kept}first token after {times.ttft_ms:.0f} ms ({stages}){rate}"
