@@ -1,4 +1,4 @@
-"""Answering a question about an image, as a stream of events."""
+"""Answers a question about an image as a stream of events."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,13 +48,13 @@ class Request:
     sampling: Sampling = AS_EXPORTED
 
     def __post_init__(self) -> None:
-        """Refuse an answer of no tokens."""
+        """Raises `BadRequest` for an answer of no tokens."""
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadRequest(f"max_tokens: got {self.max_tokens}, allowed: 1 or more")
 
     @property
     def images(self) -> tuple[ImageSource, ...]:
-        """All images, also of a request that has but one."""
+        """The images of the request as a tuple, also for a single image."""
         if isinstance(self.image, Sequence) and not isinstance(self.image, str):
             return tuple(self.image)
         return (self.image,)
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass
 class _Record:
-    """What one run has measured so far."""
+    """Holds the times that a run has measured so far."""
 
     start: float = field(default_factory=perf_counter)
     stages: list[StageTimed] = field(default_factory=list)
@@ -85,13 +85,13 @@ class Runner:
         self._turn: _Record | None = None
 
     def stream(self, request: Request) -> Iterator[RunEvent]:
-        """Events of one answer: stages as they have run, what was kept, text, and `Finished` at the end."""
+        """Yields the events of an answer: stages as they have run, the kept tokens, text, and `Finished` at the end."""
         record = self._turn = _Record()
         encoded, pixels = self._prepare(request)
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
         steps = prefill_steps(self.bundle.manifest, self.engine, encoded, pixels, prune=request.prune)
-        state = yield from _noting(steps, record)
+        state = yield from _record_steps(steps, record)
         pruned = pruned_images(self.bundle.manifest, state)
         yield from pruned
         writer = TextStream(self.tokenizer)
@@ -102,7 +102,7 @@ class Runner:
         yield Finished(result)
 
     def answer(self, request: Request) -> RunResult:
-        """The result of one answer, without the events before it."""
+        """Returns the result of an answer, without the events before it."""
         *_, last = self.stream(request)
         assert isinstance(last, Finished)
         return last.result
@@ -118,7 +118,7 @@ class Runner:
         return encoded
 
     def chooser(self, request: Request, encoded: EncodedPrompt) -> TokenChooser:
-        """What chooses the tokens of an answer, and knows how many it may have at most."""
+        """Returns the chooser of an answer's tokens, which knows the limit of their number."""
         settings = request.sampling.applied(self.bundle.manifest.generation)
         limit = request.max_tokens or settings.limit(len(encoded.token_ids), otherwise=MAX_TOKENS)
         return TokenChooser(settings, encoded.token_ids, limit, request.sampling.seed)
@@ -133,16 +133,16 @@ class Runner:
         token = chooser.choose(state.logits)
         record.ttft_ms = ms_since(record.start)
         while token not in chooser.settings.stop_token_ids:
-            yield from _told(writer.push(token))
+            yield from _text_events(writer.push(token))
             if len(writer.token_ids) >= chooser.limit or state.most_tokens >= self.context_tokens:
-                yield from _told(writer.finish())
+                yield from _text_events(writer.finish())
                 return "length"
             self._check_turn(record)
             start = perf_counter()
             state = decode(self.bundle.manifest, self.engine, token, state)
             token = chooser.choose(state.logits)
             record.decode_ms.append(ms_since(start))
-        yield from _told(writer.finish())
+        yield from _text_events(writer.finish())
         return "stop"
 
     def _check_turn(self, record: _Record) -> None:
@@ -157,7 +157,7 @@ def open_runner(
     threads: int | None = None,
     context_tokens: int | None = None,
 ) -> Runner:
-    """The bundle in a folder, ready to answer."""
+    """Opens the bundle in a folder and loads its engine and tokenizer."""
     bundle = open_bundle(path, verify=verify)
     tokenizer = load_tokenizer(bundle)
     engine = load_engine(bundle, threads=threads, context_tokens=context_tokens)
@@ -167,13 +167,14 @@ def open_runner(
 def pruned_images(pipeline: Pipeline, state: State) -> tuple[Pruned, ...]:
     """Returns what the last cut kept of each image, as plain numbers."""
     return tuple(
-        Pruned(tuple(found.cells.tolist()), tuple(found.rank.tolist()), pipeline.visual_tokens, found.view)
-        for found in state.selections
-        if found.cut == pipeline.cuts[-1].stage
+        Pruned(tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist()), pipeline.visual_tokens, chosen.view)
+        for chosen in state.selections
+        if chosen.cut == pipeline.cuts[-1].stage
     )
 
 
-def _noting(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:
+def _record_steps(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:
+    """Adds the time of each step to the record as it passes by."""
     while True:
         try:
             run = next(steps)
@@ -184,6 +185,6 @@ def _noting(steps: Generator[StageTimed, None, State], record: _Record) -> Gener
         yield run
 
 
-def _told(piece: str) -> Iterator[TextPiece]:
+def _text_events(piece: str) -> Iterator[TextPiece]:
     if piece:
         yield TextPiece(piece)

@@ -57,7 +57,7 @@ class OnnxEngine:
             self._check_room(loaded, inputs)
         try:
             session, binding = loaded.graph(grid)
-            _bind(loaded, binding, inputs)
+            _bind_tensors(loaded, binding, inputs)
             session.run_with_iobinding(binding)
             return _outputs(loaded, binding)
         except (RuntimeError, ValueError, KeyError) as error:
@@ -120,7 +120,7 @@ def _buffers(cache: Cache | None, capacity: int) -> tuple[Any, ...]:
     return tuple(ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, cache.dtype)) for _ in cache.inputs)
 
 
-def _bind(loaded: LoadedStage, binding: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+def _bind_tensors(loaded: LoadedStage, binding: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
     """Binds inputs from numpy, outputs that onnxruntime makes, and each cache buffer as input and output."""
     stage = loaded.manifest
     binding.clear_binding_inputs()
