@@ -18,7 +18,7 @@ class VlmPruneError(Exception):
 
 
 class BadRequest(VlmPruneError):
-    """A wish that cannot be met: a setting out of range, a broken image, a prompt that is too long."""
+    """A request cannot be met: a setting is out of range, an image is broken, or a prompt is too long."""
 
     exit_code = 2
 

@@ -42,7 +42,7 @@ class Ceiling:
 
 
 def layer_flops(text: TextModel, rows: int, attended: int) -> int:
-    """One decoder layer for `rows` new tokens that see `attended` tokens.
+    """Returns the FLOPs of one decoder layer for `rows` new tokens that see `attended` tokens.
 
     >>> text = TextModel(layers=2, hidden_size=8, intermediate_size=16, attention_heads=2, kv_heads=1, head_dim=4,
     ...     vocab_size=100)
@@ -59,7 +59,7 @@ def layer_flops(text: TextModel, rows: int, attended: int) -> int:
 
 
 def logits_flops(text: TextModel) -> int:
-    """The logits of one token.
+    """Returns the FLOPs of the logits of one token.
 
     >>> logits_flops(TextModel(layers=1, hidden_size=8, intermediate_size=1, attention_heads=1, kv_heads=1,
     ...     head_dim=1, vocab_size=100))
@@ -69,7 +69,7 @@ def logits_flops(text: TextModel) -> int:
 
 
 def prefill_flops(bundle: Bundle, prompt_tokens: int, images: int, *, prune: bool) -> StageFlops:
-    """Prefill of a prompt of `prompt_tokens`, visual tokens included."""
+    """Returns the FLOPs of the prefill of a prompt of `prompt_tokens`, visual tokens included."""
     tokens = rows_of_decoders(bundle, prompt_tokens, images, prune=prune)
     counted = bundle.grids[0].vision_flops
     vision = None if counted is None else images * counted
@@ -78,7 +78,7 @@ def prefill_flops(bundle: Bundle, prompt_tokens: int, images: int, *, prune: boo
 
 
 def decode_flops(bundle: Bundle, past_tokens: Mapping[str, int]) -> StageFlops:
-    """One new token after so many tokens in the cache of each decoder stage."""
+    """Returns the FLOPs of one new token after so many tokens in the cache of each decoder stage."""
     *head, tail = (_decoder(bundle, name, 1, past + 1) for name, past in past_tokens.items())
     return StageFlops(0, sum(head), tail)
 
@@ -86,18 +86,18 @@ def decode_flops(bundle: Bundle, past_tokens: Mapping[str, int]) -> StageFlops:
 def rows_of_decoders(bundle: Bundle, prompt_tokens: int, images: int, *, prune: bool) -> dict[str, int]:
     """Returns how many tokens of a prompt each decoder stage sees; every image is of the first grid."""
     rows, keep = prompt_tokens, [bundle.visual_tokens, *bundle.grids[0].keep]
-    found = {}
+    tokens = {}
     for name in bundle.prefill:
         role = bundle.stages[name].role
         if role == "prune" and prune:
             rows -= images * (keep.pop(0) - keep[0])
         elif role == "decoder":
-            found[name] = rows
-    return found
+            tokens[name] = rows
+    return tokens
 
 
 def ceiling(unpruned: StageFlops, pruned: StageFlops) -> Ceiling:
-    """What pruning can gain at most: the vision stage and the head gain nothing.
+    """Returns the largest speedup that pruning allows; the vision stage and the head gain nothing.
 
     >>> ceiling(StageFlops(100, 100, 900), StageFlops(100, 100, 100))
     Ceiling(llm_prefill=5.0, ttft=3.6666666666666665)

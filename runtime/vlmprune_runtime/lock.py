@@ -18,7 +18,7 @@ UNSUPPORTED = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)  # what network drives
 
 
 def lock_path(place: Path) -> Path:
-    """The lock of a place, hidden beside it.
+    """Returns the path of a place's lock file, which is hidden beside the place.
 
     >>> lock_path(Path("bundles/llava")).name
     '.llava.vlmprune-lock'
@@ -47,7 +47,7 @@ def locked(place: Path, patience_s: float = 0) -> Iterator[None]:
 
 
 def _take(path: Path) -> int | None:
-    """An open handle that holds the lock, None if another process does."""
+    """Returns an open handle that holds the lock, or None if another process holds it."""
     while True:
         handle = _opened(path)
         if handle is None or _is_ours(handle, path):

@@ -32,7 +32,7 @@ class Sampling:
     repetition_penalty: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing."""
+        """Raises `BadRequest` for a setting out of its range."""
         _check("temperature", self.temperature, "0 or more", lambda value: isfinite(value) and value >= 0)
         _check("top_p", self.top_p, "above 0 up to 1", lambda value: 0 < value <= 1)
         _check("seed", self.seed, "0 or more", lambda value: value >= 0)
@@ -41,16 +41,16 @@ class Sampling:
         _check("repetition_penalty", self.repetition_penalty, "above 0", lambda value: isfinite(value) and value > 0)
 
     def applied(self, settings: Generation) -> Generation:
-        """The bundle's settings with what the request asks for instead."""
-        asked: dict[str, Any] = {
+        """Returns the bundle's settings, with the requested settings in place of them."""
+        requested: dict[str, Any] = {
             name: value
             for name in ("top_p", "top_k", "min_p", "repetition_penalty")
             if (value := getattr(self, name)) is not None
         }
         if self.temperature is not None:
-            asked |= {"do_sample": self.temperature > 0}
-            asked |= {"temperature": self.temperature} if self.temperature > 0 else {}
-        return settings.model_copy(update=asked)
+            requested |= {"do_sample": self.temperature > 0}
+            requested |= {"temperature": self.temperature} if self.temperature > 0 else {}
+        return settings.model_copy(update=requested)
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -76,7 +76,7 @@ class TokenChooser:
         self._dice = np.random.default_rng(self.seed)
 
     def choose(self, logits: npt.NDArray[np.floating]) -> int:  # (V,)
-        """The id of the next token.
+        """Returns the id of the next token.
 
         >>> settings = Generation(stop_token_ids=(), suppress_token_ids=(1,))
         >>> TokenChooser(settings, np.array([0]), limit=9).choose(np.array([0.1, 2.0, 1.0]))
@@ -95,7 +95,7 @@ class TokenChooser:
 
 
 def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
-    """The likeliest token, whatever a bundle's settings say."""
+    """Returns the likeliest token, whatever a bundle's settings say."""
     _check_numbers(logits)
     return int(np.argmax(logits))
 
@@ -103,7 +103,7 @@ def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
 def likely_tokens(
     scores: npt.NDArray[np.floating], settings: Generation
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:  # (V,) -> (M,), (M,)
-    """The tokens that may be drawn and their chances, likeliest first.
+    """Returns the tokens that may be drawn and their probabilities, likeliest first.
 
     >>> settings = Generation(stop_token_ids=(), top_p=0.6)
     >>> ids, chances = likely_tokens(np.log([0.2, 0.5, 0.3]), settings)
