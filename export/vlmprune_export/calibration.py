@@ -1,6 +1,6 @@
-"""Questions about pictures, so that a compression can be fitted to what the layers see.
+"""Calibration data: questions about pictures, from which a compression is fitted to the inputs of the layers.
 
-The pictures are parts and mirror images of the package's sample, the questions none that a check asks.
+The pictures are parts and mirror images of the package's sample; no check asks these questions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,11 +22,11 @@ from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 from vlmprune_runtime.schema import ImageSpec, Pipeline, PromptSpec
 
-VISUAL_WEIGHT = 0.1  # of a visual row against a text row: there are many, and answers are read off the others
+VISUAL_WEIGHT = 0.1  # of a visual row against a text row: visual rows are many, and text rows give the answers
 
 
 class Rows(NamedTuple):
-    """What a layer is given, with the rows' positions, and how much each row counts."""
+    """Input rows of a layer, with their positions and weights."""
 
     hidden: Tensor  # (S, D)
     positions: Tensor  # (S,)
@@ -40,7 +40,7 @@ class Calibration:
     questions: tuple[tuple[EncodedPrompt, NDArray[np.float32]], ...]
 
     def tail_rows(self, staged: StagedModel) -> Iterator[Rows]:
-        """What the tail is given, of each question pruned and unpruned."""
+        """Yields the input rows of the tail for each question, pruned and unpruned."""
         for prompt, pixels in self.questions:
             for prune in (True, False):
                 engine = _TailRecorder(staged)
@@ -52,7 +52,7 @@ class Calibration:
 
 
 def sample_calibration(pipeline: Pipeline, tokenizer: Tokenizer, prompt: PromptSpec, image: ImageSpec) -> Calibration:
-    """Four questions about four views of the sample picture."""
+    """Returns four questions about four views of the sample picture."""
     return Calibration(
         tuple(
             (encode_prompt(tokenizer, prompt, pipeline.view_tokens, question), preprocess(view, image))
@@ -80,13 +80,13 @@ def _views(picture: Image.Image) -> tuple[Image.Image, ...]:
 
 
 class _TailRecorder(TorchEngine):
-    """Records what the tail would be given instead of running it."""
+    """Records the inputs of the tail instead of running it."""
 
     hidden: Tensor
     positions: Tensor
 
     def run(self, stage: str, inputs: Mapping[str, NDArray[Any]], *, grid: int = 0) -> dict[str, NDArray[Any]]:
-        """Returns the outputs of one stage; those of the tail are a blank."""
+        """Returns the outputs of one stage, and zeros for the tail."""
         entry = self.staged.stages[stage]
         if entry is not self.staged.tail:
             return super().run(stage, inputs, grid=grid)

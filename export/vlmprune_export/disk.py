@@ -1,4 +1,4 @@
-"""Whether a bundle fits on the disk, said before the minutes of lowering, not after."""
+"""Checks whether a bundle fits on the disk before the minutes of lowering begin."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import nn
 from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BadRequest, shown
 
-FULL_BYTES = 2**20  # a disk with less is called full: file systems keep some blocks for themselves
+FULL_BYTES = 2**20  # a disk with less counts as full, because file systems reserve some blocks
 FLOAT_BYTES = 4
 # Bytes of a bundle per weight, measured on the default model with its vision tower and tokenizer, rounded up.
 BYTES_PER_WEIGHT = {"none": 4.8, "int8": 1.3, "8da8w": 1.3, "int4": 1.0, "8da4w": 1.0, "pal4": 1.0}
@@ -18,12 +18,12 @@ HALF_BYTES_PER_WEIGHT = 2.2  # Core ML's fp16
 
 
 def needed_bytes(model: nn.Module, target: str, quantisation: str) -> int:
-    """An estimate of the disk that an export takes at its peak.
+    """Estimates the bytes of disk that an export takes at its peak.
 
-    Quantising for ONNX Runtime writes the widest stage, the tail, in fp32 first. Core ML's functions are packages of
-    their own, each with all weights, before they are joined to one.
+    Quantising for ONNX Runtime first writes the widest stage, the tail, in fp32. Core ML's functions are separate
+    packages, each with all weights, until they are joined.
     """
-    weights = sum(weight.numel() for weight in {id(one): one for one in model.parameters()}.values())
+    weights = sum(weight.numel() for weight in {id(weight): weight for weight in model.parameters()}.values())
     per_weight = BYTES_PER_WEIGHT[quantisation]
     if target == "coreml":
         return round(weights * 3 * min(per_weight, HALF_BYTES_PER_WEIGHT))
@@ -33,7 +33,7 @@ def needed_bytes(model: nn.Module, target: str, quantisation: str) -> int:
 
 @contextmanager
 def enough_disk(folder: Path, needed: int, out: Path) -> Iterator[None]:
-    """Refuses before the block if the disk of `folder` lacks the bytes; says so if it is full when the block fails."""
+    """Raises `BadRequest` if the disk of `folder` lacks the bytes, or if it is full when the block fails."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""`export_bundle`: one checkpoint in, one bundle out, written whole or not at all."""
+"""`export_bundle` exports a checkpoint to a bundle, which is written whole or not at all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner, SchemaVersion
 
-TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is asked for
+TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is requested
 _CONTEXT_STEP_TOKENS = 64
 
 Progress = Callable[[str], None]
@@ -34,10 +34,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export, how, and where to. `context_tokens` None leaves room for 448 text tokens.
+    """Settings of one export. `context_tokens` None leaves room for 448 text tokens.
 
-    `options` are the target's own, by the names and choices in its module's `OPTIONS`. `fit` "none" rounds 4-bit
-    weights to the nearest value, "gptq" so that the layers' outputs move least on a few pictures and questions.
+    `options` belong to the target, whose module lists their names and choices in `OPTIONS`. `fit` "none" rounds 4-bit
+    weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few pictures and questions.
     """
 
     out: Path
@@ -52,9 +52,9 @@ class ExportRequest:
 
 
 def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: None) -> Path:
-    """The bundle's folder. `progress` is told each step as it begins.
+    """Writes the bundle and returns its folder. `progress` is called with each step as it begins.
 
-    Errors: `BadRequest` for wishes that cannot be met, `CaptureError`, `LoweringError`.
+    Raises `BadRequest` for a request that cannot be met, `CaptureError` and `LoweringError` with the stage.
     """
     backend = backend_for(request.target)
     if request.quantisation not in backend.QUANTISATIONS:
@@ -126,24 +126,24 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
 
 
 def _as_readable_as_the_manifest(folder: Path) -> None:
-    """Some writers of weights give files and folders that only their owner can read."""
+    """Gives every file the manifest's mode, for some libraries write files that only their owner can read."""
     mode = (folder / MANIFEST).stat().st_mode
     for path in folder.rglob("*"):
-        path.chmod(mode | (mode & 0o444) >> 2 if path.is_dir() else mode)  # to be entered by whom it can be read
+        path.chmod(mode | (mode & 0o444) >> 2 if path.is_dir() else mode)  # whoever may read a folder may enter it
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _context(wish: int | None, visual_tokens: int, most: int) -> int:
+def _context(requested: int | None, visual_tokens: int, most: int) -> int:
     least = visual_tokens + 1
-    if wish is None:
+    if requested is None:
         step = _CONTEXT_STEP_TOKENS
-        wish = min(most, -(-(visual_tokens + TEXT_ROOM_TOKENS) // step) * step)
-    if not least <= wish <= most:
-        raise BadRequest(f"context: got {wish} tokens; allowed: {least} to {most}")
-    return wish
+        requested = min(most, -(-(visual_tokens + TEXT_ROOM_TOKENS) // step) * step)
+    if not least <= requested <= most:
+        raise BadRequest(f"context: got {requested} tokens; allowed: {least} to {most}")
+    return requested
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:

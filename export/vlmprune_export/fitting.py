@@ -1,4 +1,4 @@
-"""The tail's linear layers brought to a quantisation grid, layer after layer, each fitted to what it sees by then."""
+"""Rounds the tail's linear layers to a quantisation grid, each fitted to the outputs of the layers before it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ from vlmprune_export.stages import DecoderStage
 
 FITS = ("gptq", "none")
 WORTH_A_NOTE_S = 20
-_TRIAL = 1024  # size of the matrices whose product tells how fast this machine is
-_SEARCH_FLOPS = 6_000  # of the search for scales, per weight: what a matrix product could do in that time
+_TRIAL = 1024  # size of the matrices whose product measures the speed of this machine
+_SEARCH_FLOPS = 6_000  # per weight: cost of the search for scales, in operations of a matrix product
 
 
 def fit_tail(
     staged: StagedModel, grid: QuantisationGrid, calibration: Calibration, report: Callable[[str], None]
 ) -> None:
-    """Change every linear layer of the tail's decoder that `grid` fits, in place, to weights on the grid.
+    """Rounds every linear layer of the tail's decoder that `grid` fits to the grid, in place.
 
-    The language-model head is left as it is. `report` is told how long it will take, then each layer as it begins.
+    The language-model head does not change. `report` gets the expected time, then each layer as it begins.
     """
     rows, total = list(calibration.tail_rows(staged)), len(staged.family.layers)
     stages = [DecoderStage(staged.family, index, index + 1) for index in staged.tail.decoder.layer_indices]
@@ -40,7 +40,7 @@ def fit_tail(
 
 
 def round_tail(staged: StagedModel, grid: QuantisationGrid, report: Callable[[str], None]) -> None:
-    """Change the same layers to the nearest weights on the grid, without looking at what they see."""
+    """Rounds the same layers to the nearest weights on the grid, without calibration."""
     layers = _linear_layers(staged.tail.decoder, grid)
     for nth, layer in enumerate(layers):
         report(f"rounding matrix {nth + 1} of {len(layers)}")
@@ -48,7 +48,7 @@ def round_tail(staged: StagedModel, grid: QuantisationGrid, report: Callable[[st
 
 
 def _timed(stages: Sequence[DecoderStage], expected: float) -> Iterator[tuple[DecoderStage, float]]:
-    """Each stage, and the seconds that it and those after it will take: as expected of each, then as measured."""
+    """Yields each stage with the seconds left, which are first as `expected` per stage, then as measured."""
     begin, seconds = time.monotonic(), expected
     for nth, stage in enumerate(stages):
         yield stage, seconds * (len(stages) - nth)
@@ -56,13 +56,13 @@ def _timed(stages: Sequence[DecoderStage], expected: float) -> Iterator[tuple[De
 
 
 def _linear_layers(decoder: DecoderStage, grid: QuantisationGrid) -> list[nn.Linear]:
-    found = (module for module in decoder.layers.modules() if isinstance(module, nn.Linear))
-    return [layer for layer in found if grid.fits((layer.out_features, layer.in_features))]
+    linears = (module for module in decoder.layers.modules() if isinstance(module, nn.Linear))
+    return [layer for layer in linears if grid.fits((layer.out_features, layer.in_features))]
 
 
 @torch.no_grad()
 def _fit(stage: DecoderStage, rows: list[Rows], grid: QuantisationGrid) -> None:
-    """Layers with the same inputs are fitted as one: outputs do not concern each other."""
+    """Fits layers with the same inputs as one layer, because GPTQ treats every output on its own."""
     for layers, moments in _moments(stage, rows, _linear_layers(stage, grid)):
         weight = torch.cat([layer.weight.data.float() for layer in layers])
         parts = gptq_quantize(weight, moments, grid).split([layer.out_features for layer in layers])
@@ -71,7 +71,7 @@ def _fit(stage: DecoderStage, rows: list[Rows], grid: QuantisationGrid) -> None:
 
 
 def _moments(stage: DecoderStage, rows: list[Rows], layers: list[nn.Linear]) -> list[tuple[list[nn.Linear], Tensor]]:
-    """Layers that are given the same tensor, and the moments of its rows."""
+    """Returns groups of layers that share their input tensor, each with the moments of the tensor's rows."""
     recorder = _Recorder()
     with ExitStack() as hooks:
         for layer in layers:
@@ -83,19 +83,19 @@ def _moments(stage: DecoderStage, rows: list[Rows], layers: list[nn.Linear]) -> 
 
 
 class _Recorder:
-    """A hook that sums w x x^T over the rows x that layers are given, each of length one and with its weight w.
+    """A hook that sums w x x^T over the input rows x of layers, each normalised and with its weight w.
 
-    The first token of a text is many times as long as all others together; it would be the only one to count.
+    Without the normalisation only the first token of a text would count: it is many times as long as the others.
     """
 
     def __init__(self) -> None:
-        self.weights = torch.ones(1)  # of the rows at hand
-        self.moments: dict[nn.Linear, Tensor] = {}  # by the first layer that is given a tensor
-        self.groups: dict[nn.Linear, list[nn.Linear]] = {}  # all that are given it, by the first
+        self.weights = torch.ones(1)  # of the current rows
+        self.moments: dict[nn.Linear, Tensor] = {}  # by the first layer that takes a tensor
+        self.groups: dict[nn.Linear, list[nn.Linear]] = {}  # all layers that take it, by the first
         self._latest: tuple[nn.Linear, Tensor] | None = None
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Count the inputs of `layer`, but once where another has just been given the same tensor."""
+        """Adds the inputs of `layer`, unless another layer has just added the same tensor."""
         assert isinstance(layer, nn.Linear)
         if self._latest is None or self._latest[1] is not inputs[0]:
             self._latest = layer, inputs[0]
@@ -108,12 +108,12 @@ class _Recorder:
 
 @torch.no_grad()
 def _after(stage: DecoderStage, row: Rows) -> Rows:
-    """The rows after the layer, none before them."""
+    """Returns the rows after the layer, which starts from an empty cache."""
     return row._replace(hidden=stage.hidden(row.hidden, row.positions, TorchCache()))
 
 
 def _expected_seconds(stage: DecoderStage, rows: list[Rows], grid: QuantisationGrid) -> float:
-    """Of one layer: two passes over the rows, their moments, a factor, the corrections and the search for scales."""
+    """Estimates the time of a layer: two passes, the moments, a factor, the corrections and the search for scales."""
     tokens, inputs = sum(len(row.hidden) for row in rows), set[int]()
     flops = 0
     for layer in _linear_layers(stage, grid):
@@ -133,7 +133,7 @@ def _flops_per_second() -> float:
 
 
 def _duration(seconds: float) -> str:
-    """In words, not more exact than an estimate is.
+    """Returns a duration as text, rounded to the accuracy of an estimate.
 
     >>> _duration(3.2), _duration(42), _duration(200)
     ('5 s', '45 s', '3 min')

@@ -1,4 +1,4 @@
-"""GPTQ: weights rounded one input after the other, each corrected for the errors of those before it.
+"""GPTQ rounds a weight input by input, and corrects the later inputs for the errors of the earlier ones.
 
 Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
 arXiv 2210.17323, in the form of Chee et al., "QuIP", arXiv 2307.13304, section 3 (LDLQ), which gives the same weights
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from vlmprune_export.grids import QuantisationGrid, Rounding
 
-DAMPING = 0.01  # of the mean moment, added to every input's own
-_PARALLEL = 512  # columns that a product of matrices has to correct before more than one thread pays
-_STRIPE = 1024  # columns of the moments that are summed at a time
+DAMPING = 0.01  # fraction of the mean moment that is added to the moment of every input
+_PARALLEL = 512  # least number of corrected columns for which several threads pay
+_STRIPE = 1024  # columns of the moments that are summed at once
 
 
 def gptq_quantize(weight: Tensor, moments: Tensor, grid: QuantisationGrid) -> Tensor:  # (O, I), (I, I) -> (O, I)
-    """The weight with every value on the grid, so that the layer's outputs move least.
+    """Returns the weight with every value on the grid, such that the layer's outputs change least.
 
     `moments` is the sum of x x^T over the inputs x that the layer sees; only its upper triangle is read.
     """
@@ -28,14 +28,14 @@ def gptq_quantize(weight: Tensor, moments: Tensor, grid: QuantisationGrid) -> Te
     factor, threads = _factor(moments, damping), torch.get_num_threads()
     with _threads(1):
         rounding = grid.fit(weight, moments.diagonal() + damping)
-        wanted = weight.t().contiguous()  # an input's weights side by side
-        columns = _Columns(wanted, wanted.clone(), torch.empty_like(wanted), factor, rounding, threads)
-        columns.round(0, len(wanted))
+        original = weight.t().contiguous()  # an input's weights side by side
+        columns = _Columns(original, original.clone(), torch.empty_like(original), factor, rounding, threads)
+        columns.round(0, len(original))
     return columns.corrected.t().contiguous()
 
 
 def round_to_grid(weight: Tensor, grid: QuantisationGrid) -> Tensor:  # (O, I) -> (O, I)
-    """The weight with every value at the nearest one of the grid."""
+    """Returns the weight with every value rounded to the nearest value of the grid."""
     with _threads(1):
         rounding = grid.fit(weight, torch.ones(weight.shape[1]))
         columns = [rounding(place, column.contiguous()) for place, column in enumerate(weight.t())]
@@ -43,7 +43,7 @@ def round_to_grid(weight: Tensor, grid: QuantisationGrid) -> Tensor:  # (O, I) -
 
 
 def add_moments(moments: Tensor, inputs: Tensor) -> None:  # (I, I), (S, I)
-    """Add x x^T of every row x to the upper triangle of `moments`."""
+    """Adds x x^T of every row x to the upper triangle of `moments`, in place."""
     for start in range(0, len(moments), _STRIPE):
         stripe = slice(start, start + _STRIPE)
         moments[stripe, start:].addmm_(inputs[:, stripe].t(), inputs[:, start:])
@@ -53,21 +53,21 @@ def add_moments(moments: Tensor, inputs: Tensor) -> None:  # (I, I), (S, I)
 class _Columns:
     """The columns of a weight, each as a row.
 
-    `corrected` is `wanted` and what the rounding of earlier columns missed, until its own rounding takes its place.
+    A column of `corrected` is that of `original` plus the corrections for earlier columns, then its rounded value.
     """
 
-    wanted: Tensor  # (I, O)
+    original: Tensor  # (I, O)
     corrected: Tensor
-    errors: Tensor  # wanted - rounded
+    errors: Tensor  # original - rounded
     factor: Tensor  # (I, I)
     rounding: Rounding
     threads: int
 
     def round(self, start: int, stop: int) -> None:
-        """Round one half, correct the other by a product with the errors, round it: few and large products."""
+        """Rounds one half, corrects the other by a product with the errors, rounds it: few and large products."""
         if stop - start == 1:
             self.corrected[start] = self.rounding(start, self.corrected[start])
-            torch.sub(self.wanted[start], self.corrected[start], out=self.errors[start])
+            torch.sub(self.original[start], self.corrected[start], out=self.errors[start])
             return
         middle = (start + stop) // 2
         self.round(start, middle)
@@ -77,10 +77,10 @@ class _Columns:
 
 
 def _factor(moments: Tensor, damping: float) -> Tensor:  # (I, I) -> (I, I)
-    """The upper triangular R with damped moments = R R^T, each column divided by its diagonal value.
+    """Returns the upper triangular R with damped moments = R R^T, each column divided by its diagonal value.
 
-    The Cholesky factor of the moments in reverse order, reversed again, is upper triangular. Moments that rounding
-    has made indefinite are damped more until there is a factor.
+    The Cholesky factor of the moments in reverse order, reversed again, is upper triangular. Damping
+    grows until a factor exists, for rounding can make the moments indefinite.
     """
     reverse = moments.flip(0, 1)
     failed: int | Tensor = 1
@@ -94,10 +94,10 @@ def _factor(moments: Tensor, damping: float) -> Tensor:  # (I, I) -> (I, I)
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Within, PyTorch uses so many threads.
+    """Sets the number of PyTorch's threads within the block.
 
-    To hand a few thousand numbers to several takes longer than the work: with two threads beside two other processes
-    on two cores, a layer took ten times as long as with one.
+    Distributing a few thousand numbers over threads takes longer than the work: with two threads beside two other
+    processes on two cores, a layer took ten times as long as with a single thread.
     """
     before = torch.get_num_threads()
     if number != before:

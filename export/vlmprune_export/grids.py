@@ -1,6 +1,6 @@
-"""Quantisation grids: the values that a weight may take, found so that rounding to them does little harm.
+"""Quantisation grids: the values that a weight may take, chosen so that rounding to them changes outputs little.
 
-They lie so that a converter's own quantiser, which reads its scales off the largest weight, finds them again.
+A converter's own quantiser derives its scales from the largest weight; the grids are such that it gets the same.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 LUT_SIZE = 16
-_SHRINKS = torch.linspace(0.5, 1.0, 26).tolist()  # of the scale that would just hold a block's largest weight
+_SHRINKS = torch.linspace(0.5, 1.0, 26).tolist()  # factors on the scale that just holds a block's largest weight
 _ROUNDS = 20
-_ROWS_NUMBERS = 1 << 16  # weights whose scales are searched at a time, so that they stay in the processor's cache
+_ROWS_NUMBERS = 1 << 16  # weights per search for scales, so that they stay in the processor's cache
 
 Rounding = Callable[[int, Tensor], Tensor]  # column, (O,) -> (O,)
 
@@ -22,19 +22,19 @@ class QuantisationGrid(Protocol):
     """The values that weights may take."""
 
     def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether a weight (outputs, inputs) divides into whole groups."""
+        """Returns whether a weight (outputs, inputs) divides into whole groups."""
         ...
 
     def fit(self, weight: Tensor, importance: Tensor) -> Rounding:  # (O, I), (I,)
-        """How to round a column, once scales or tables are fitted to errors weighed by `importance`."""
+        """Fits scales or tables to errors weighted by `importance`, and returns the function that rounds a column."""
         ...
 
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """Whole numbers from `lowest` to `highest` times a scale per output and block of inputs.
+    """A grid of whole numbers from `lowest` to `highest` times a scale per output and block of inputs.
 
-    With `zero_point` each block has its own zero among as many numbers.
+    With `zero_point` each block also has a zero point of its own.
     """
 
     inputs: int = 32
@@ -43,11 +43,11 @@ class BlockGrid:
     zero_point: bool = False
 
     def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether the inputs divide into blocks."""
+        """Returns whether the inputs divide into blocks."""
         return shape[1] % self.inputs == 0
 
     def fit(self, weight: Tensor, importance: Tensor) -> Rounding:  # (O, I), (I,)
-        """Scales by search; each block's outermost weights stay at the ends of the range."""
+        """Searches for the scales; each block's outermost weights stay at the ends of the range."""
         blocks = weight.unflatten(1, (-1, self.inputs))
         widest, zero = self._widest(blocks)
         rows = max(1, _ROWS_NUMBERS // weight.shape[1])
@@ -65,11 +65,11 @@ class BlockGrid:
 
     @property
     def top(self) -> int:
-        """The highest level; the lowest is 0."""
+        """Returns the highest level; the lowest level is 0."""
         return self.highest - self.lowest
 
     def _widest(self, blocks: Tensor) -> tuple[Tensor, Tensor]:  # (O, blocks, inputs) -> (O, blocks) twice
-        """Scale and zero level with which nothing is out of range."""
+        """Returns the scale and zero level with which no weight is out of range."""
         low, high = blocks.amin(2).clamp(max=0), blocks.amax(2).clamp(min=0)
         if self.zero_point:
             scale = ((high - low) / self.top).clamp(min=1e-12)
@@ -78,7 +78,7 @@ class BlockGrid:
         return scale, torch.full_like(scale, -self.lowest)
 
     def _searched(self, blocks: Tensor, widest: Tensor, zero: Tensor, importance: Tensor) -> Tensor:
-        """Of each block, (O, blocks, inputs), the share of the widest scale whose weighed error is least."""
+        """Returns for each block, (O, blocks, inputs), the part of the widest scale whose weighted error is least."""
         best, least = widest, torch.full_like(widest, torch.inf)
         zero, importance = zero[..., None], importance[None]
         for shrink in _SHRINKS:
@@ -92,7 +92,7 @@ class BlockGrid:
         return (values / scale).round_().add_(zero).clamp_(0, self.top)
 
     def _pins(self, blocks: Tensor) -> Tensor:
-        """The level at which a weight has to stay so that a quantiser finds the scale; elsewhere -1."""
+        """Returns the level that a weight must keep so that a quantiser derives the same scale; elsewhere -1."""
         (low, lowest), (high, highest) = blocks.min(2, keepdim=True), blocks.max(2, keepdim=True)
         needs_low, needs_high = low < 0, high > 0
         if not self.zero_point:
@@ -105,16 +105,16 @@ class BlockGrid:
 
 @dataclass(frozen=True)
 class LutGrid:
-    """Sixteen values per group of outputs."""
+    """A look-up table (LUT) of sixteen values per group of outputs."""
 
     outputs: int = 16
 
     def fits(self, shape: tuple[int, int]) -> bool:
-        """Whether the outputs divide into groups."""
+        """Returns whether the outputs divide into groups."""
         return shape[0] % self.outputs == 0
 
     def fit(self, weight: Tensor, importance: Tensor) -> Rounding:  # (O, I), (I,)
-        """Tables by weighed k-means in one dimension."""
+        """Fits the tables by weighted k-means in one dimension."""
         groups = weight.reshape(-1, self.outputs * weight.shape[1])
         tables = _centres(groups, importance.repeat(self.outputs))
         edges = _edges(tables)
@@ -127,7 +127,7 @@ class LutGrid:
 
 
 def _centres(groups: Tensor, importance: Tensor) -> Tensor:  # (G, n), (n,) -> (G, 16), ascending
-    """Lloyd's rounds from equal shares of all values on; sums over a cluster are differences of running sums."""
+    """Runs Lloyd's algorithm from equal shares of all values; a cluster's sum is a difference of running sums."""
     ascending, order = groups.sort(1)
     weights = importance.double()[order]
     amounts = _running(weights)
@@ -147,7 +147,7 @@ def _running(numbers: Tensor) -> Tensor:  # (G, n) -> (G, n + 1), from 0 on
 
 
 def _between(sums: Tensor, ends: Tensor) -> Tensor:  # (G, n + 1), (G, 15) -> (G, 16)
-    """Sums over the clusters that end there."""
+    """Returns the sums over the clusters that end at `ends`."""
     inner = sums.gather(1, ends)
     return torch.cat([inner, sums[:, -1:]], 1) - torch.cat([sums[:, :1], inner], 1)
 

@@ -1,4 +1,4 @@
-"""How much memory a run will take, so that a phone can refuse before it is killed."""
+"""Estimates the memory of a run, so that an app can refuse a bundle before the phone kills the app."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ _ARENA = 2.5
 
 
 def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: int) -> Memory:
-    """Weights, KV cache at full context, activations of the widest stage, and their sum.
+    """Returns the bytes of weights, KV cache at full context and activations of the widest stage, and their sum.
 
-    An estimate, not a bound. Activations are counted as an engine's arena takes them, which grows in powers of two:
-    2.5 times their size, as measured on the default model in ONNX Runtime.
+    The sum is an estimate and no bound. Activations count 2.5 times, as measured on the default model in ONNX
+    Runtime, because an engine's arena grows in powers of two.
     """
     files = {file for stage in stages.values() for file in stage.files}
     weights = sum((folder / file).stat().st_size for file in files)
@@ -27,13 +27,13 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
 
 
 def _cache_bytes(cache: Cache, tokens: int) -> int:
-    """Keys and values of all layers of a stage at full capacity."""
+    """Returns the bytes of the keys and values of all layers of a stage at full capacity."""
     number_bytes = 2 if cache.dtype == "float16" else _FLOAT_BYTES
     return 2 * len(cache.layers) * cache.kv_heads * cache.head_dim * tokens * number_bytes
 
 
 def _activations(text: TextModel, tokens: int) -> int:
-    """Prefill of all tokens: residual stream, the MLP's two wide rows, one layer's attention scores."""
+    """Returns the bytes of a prefill: residual stream, the MLP's two wide rows, one layer's attention scores."""
     rows = tokens * (4 * text.hidden_size + 3 * text.intermediate_size)
     scores = text.attention_heads * tokens * tokens
     return (rows + scores + text.vocab_size) * _FLOAT_BYTES

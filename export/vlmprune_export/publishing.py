@@ -1,4 +1,4 @@
-"""A finished bundle at its place: nothing is ever removed that was not a bundle at that moment."""
+"""Publishes a finished bundle under its path, and never removes anything but a bundle."""
 
 import json
 import os
@@ -20,9 +20,9 @@ IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file browsers put them ev
 def publishing(out: Path, *, force: bool) -> Iterator[Path]:
     """Gives an empty folder beside `out`, and renames it to `out` when the block has ended well.
 
-    The place is locked all the while, so that a second export to it is refused. What stands at `out` is looked
-    at before and after: without `force` nothing may, with it a bundle and no file besides. What has appeared
-    meanwhile stays, and the new bundle gets a free name beside it. Raises `BadRequest`.
+    A lock on the path refuses a second export to it. `out` is checked before and after the block: without `force`
+    it must not exist, with `force` it may be a bundle that holds no other file. If something appears there meanwhile,
+    it stays, and the new bundle gets a free name beside it. Raises `BadRequest`.
     """
     place = _real(out)
     _check(place, force)
@@ -41,20 +41,20 @@ def publishing(out: Path, *, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def _folders_above(place: Path) -> Iterator[None]:
-    """Makes the folders above a place; a failed export takes those away that it made."""
-    made = [path for path in place.parents if not path.exists()]
+    """Creates the folders above a path; a failed export removes those that it has created."""
+    created = [path for path in place.parents if not path.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # somebody uses it by now
-            for path in made:
+        with suppress(OSError):  # another process uses the folder by now
+            for path in created:
                 path.rmdir()
         raise
 
 
 def _real(out: Path) -> Path:
-    """The absolute place; a link is followed, so that it stays a link."""
+    """Returns the absolute path with links resolved, so that a link stays a link to the new bundle."""
     try:
         if out.is_symlink() and not out.exists():
             raise BadRequest(f"{shown(out)} is a link to {shown(out.readlink())}, which does not exist")
@@ -78,9 +78,9 @@ def _check(place: Path, force: bool) -> None:
 
 
 def _no_bundle(place: Path) -> str | None:
-    """Why a folder may not be replaced: it is no bundle of any version, or holds files that its manifest does not list.
+    """Returns why a folder may not be replaced, None if it may.
 
-    An empty folder may.
+    It must be empty, or a bundle of any version without files that its manifest does not list.
     """
     if place.is_symlink() or not place.is_dir():
         return "is not a bundle"
@@ -96,10 +96,10 @@ def _no_bundle(place: Path) -> str | None:
 
 
 def _listed_files(manifest: Path) -> set[str] | None:
-    """The files of a bundle of any version, None if it is none."""
+    """Returns the files of a bundle of any version, None if the manifest cannot be read as such."""
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-        return {MANIFEST, *found["files"]} if "schema_version" in found else None
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return {MANIFEST, *content["files"]} if "schema_version" in content else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -119,7 +119,7 @@ def _publish(folder: Path, place: Path, force: bool) -> None:
 
 
 def _moved_aside(place: Path) -> Path | None:
-    """The old bundle under another name; looked at only there, where nobody else writes. None if it is no bundle."""
+    """Renames the old bundle and checks it there, where nobody else writes; returns None if it is no bundle."""
     aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.replaced-"))
     aside.rmdir()
     move_folder(place, aside)
@@ -129,9 +129,9 @@ def _moved_aside(place: Path) -> Path | None:
     return None
 
 
-def _keep_beside(folder: Path, place: Path, what: str) -> None:
-    """Hours of work are not thrown away because a name was taken."""
+def _keep_beside(folder: Path, place: Path, reason: str) -> None:
+    """Moves the bundle to a free name, for an export may have taken hours. Raises `BadRequest` with that name."""
     names = (place.with_name(f"{place.name}-{number}") for number in range(2, 10_000))
     spare = next(name for name in names if not os.path.lexists(name))
     move_folder(folder, spare)
-    raise BadRequest(f"{shown(place)} {what} and is left alone; the new bundle is {shown(spare)}") from None
+    raise BadRequest(f"{shown(place)} {reason} and is left alone; the new bundle is {shown(spare)}") from None

@@ -1,4 +1,4 @@
-"""The staged model in eager PyTorch: the reference that every exported bundle is held against."""
+"""The staged model in eager PyTorch, the reference for every exported bundle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +19,10 @@ __all__ = ["PruneOptions", "StagedModel", "TorchEngine"]
 
 
 class StagedModel:
-    """A model cut into its stages: `stages` is the table, `pipeline` says how they work together."""
+    """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected."""
 
     def __init__(self, family: Family, options: PruneOptions) -> None:
-        """Raises `BadRequest` for options that the model cannot have."""
+        """Cuts the model. Raises `BadRequest` for options that do not fit the model."""
         self.family, self.options = family, options
         self.method = pruner_name(options.method)
         self.cuts = plan_cuts(family, options)
@@ -39,7 +39,7 @@ class StagedModel:
 
     @property
     def tail(self) -> StageEntry:
-        """The last stage."""
+        """Returns the last stage."""
         return self.stages[self.pipeline.prefill[-1]]
 
 
@@ -47,7 +47,7 @@ class TorchEngine:
     """Runs the stages in eager PyTorch behind the interface of the runtime's engines."""
 
     def __init__(self, staged: StagedModel, device: torch.device | None = None) -> None:
-        """`device` is where the stages' weights lie, None for the CPU."""
+        """`device` holds the stages' weights; None stands for the CPU."""
         self.staged, self.device = staged, device or torch.device("cpu")
         self._caches: dict[str, TorchCache] = {}
 
@@ -71,7 +71,7 @@ class TorchEngine:
         return keys.cpu().numpy(), values.cpu().numpy()
 
     def _arguments(self, entry: StageEntry, inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
-        """The stage's inputs in its order; a decoder takes its cache in place of the number of past tokens."""
+        """Returns the stage's inputs in order; a decoder takes its cache in place of the number of past tokens."""
         arguments: list[Any] = []
         for tensor in entry.declared.inputs:
             value = inputs[tensor.name]

@@ -8,7 +8,7 @@ import pytest
 from executorch_bundles import QUICK, WHY, exported
 
 from manifests import manifest_of
-from vlmprune_export.cli.lowered import lowering_lines
+from vlmprune_export.cli.delegation import delegation_lines
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.errors import BadRequest, LoweringError, UnknownName
 
@@ -59,7 +59,7 @@ def test_a_failed_lowering_is_told_and_leaves_nothing(
 def test_what_was_not_run_is_told(bundle: Path) -> None:
     manifest = manifest_of(bundle)
     manifest["stages"]["tail"]["lowering"] |= {"backend": "vulkan", "status": "lowered, not run", "operators": ["a::b"]}
-    lines = list(lowering_lines(parse_manifest(json.dumps(manifest))))
+    lines = list(delegation_lines(parse_manifest(json.dumps(manifest))))
     assert [line.partition(":")[0] for line in lines] == list(STAGES)
     assert lines[-1].endswith("of its operators went to vulkan (lowered, not run); the runtime's own: a::b")
     assert "llama::custom_sdpa.out" in lines[2] and "not run" not in lines[2]

@@ -1,7 +1,5 @@
 """Loads a Hugging Face checkpoint, whole, in fp32, or says in one line why not."""
 
-import logging
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ from vlmprune_export.checkpoint.room import LOADED, check_room
 from vlmprune_export.checkpoint.source import Parts, fetched, parts_of
 from vlmprune_export.checkpoint.whole import check_whole
 from vlmprune_export.pocket import pocket_checkpoint
+from vlmprune_export.quieting import hide_hub_bars, quiet
 from vlmprune_runtime.errors import BadRequest, first_line, shown
 from vlmprune_runtime.schema import Source
 
@@ -45,7 +44,8 @@ def load_checkpoint(model: str, *, progress: Callable[[str], None], bytes_per_we
     origin = _pocket(progress) if model == POCKET else origin_of(model)
     progress("reading the checkpoint")
     try:
-        with _quiet():
+        with quiet():
+            hide_hub_bars()
             parts = parts_of(origin.folder or fetched(origin.model, origin.revision))
             loaded, processor = _load(model, parts, bytes_per_weight)
     except BadRequest:
@@ -95,22 +95,3 @@ def _reason(cause: BaseException) -> str:
     if _OWN_CODE in str(cause):
         return "it needs Python code of its own, and code from a checkpoint is never run"
     return first_line(cause)
-
-
-class _quiet(warnings.catch_warnings):  # noqa: N801 - used as a function
-    """Without transformers' log lines and progress bars: ours says what happens."""
-
-    def __enter__(self) -> None:
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-        from transformers.utils import logging as hf_logging
-
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        hf_logging.disable_progress_bar()
-        disable_progress_bars()
-
-    def __exit__(self, *exception: Any) -> None:
-        logging.disable(self._before)
-        super().__exit__(*exception)

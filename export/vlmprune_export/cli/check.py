@@ -1,4 +1,4 @@
-"""`vlmprune-check`: every stage of a bundle against PyTorch."""
+"""`vlmprune-check` compares every stage of a bundle with PyTorch."""
 
 import argparse
 import json
@@ -28,33 +28,37 @@ _STEPS = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 1 when a limit is passed."""
+    """Runs the command and returns its exit code, which is 1 when a limit is exceeded."""
     return run_command(parser(), run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    told = "Run every stage of a bundle and eager PyTorch on identical inputs, then whole answers, pruned and unpruned."
-    made = command_parser("vlmprune-check", told, EXAMPLES)
-    made.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
-    made.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
-    made.add_argument(
+    """Returns the parser of the command's arguments."""
+    description = (
+        "Run every stage of a bundle and eager PyTorch on identical inputs, then whole answers, pruned and unpruned."
+    )
+    command = command_parser("vlmprune-check", description, EXAMPLES)
+    command.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
+    command.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
+    command.add_argument(
         "--image", type=picture_file, default=SAMPLE_IMAGE, metavar="FILE", help="default: a sample scene"
     )
-    made.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
-    made.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
-    made.add_argument(
+    command.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
+    command.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
+    command.add_argument(
         "--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage, no other limit"
     )
-    made.add_argument("--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all pictures there too")
-    made.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
-    made.add_argument("--attach", action="store_true", help="write the result into bundle.json")
-    made.add_argument("--json", action="store_true", help="print the report as JSON")
-    return made
+    command.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all pictures there too"
+    )
+    command.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
+    command.add_argument("--attach", action="store_true", help="write the result into bundle.json")
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    return command
 
 
 def run(args: argparse.Namespace) -> None:
-    """One check; the first limit that is passed is raised after the table is printed."""
+    """Runs one check. Raises the first exceeded limit as `ParityError` after the table is printed."""
     try:
         from vlmprune_export.cli.progress import progress_bar
         from vlmprune_export.parity import CheckRequest, check_bundle

@@ -1,10 +1,10 @@
-"""`vlmprune-export`: a checkpoint becomes a bundle."""
+"""`vlmprune-export` exports a checkpoint to a bundle."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlmprune_export.cli.lowered import lowering_lines
+from vlmprune_export.cli.delegation import delegation_lines
 from vlmprune_export.setting import parse_setting
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
@@ -19,53 +19,53 @@ EXAMPLES = """\
   vlmprune-export ./my-llava --target onnx --keep 64 --layer 2 --set threshold=0.7 --set batch=1 --out B
 """
 _OPTIONS = ("backend", "stock", "prune_form", "text_tokens", "precision", "head_bits", "deployment")
-_STEPS = 8  # loading, reading or fitting, five stages, manifest: for the progress bar
+_STEPS = 8  # of the progress bar: loading, reading or fitting, five stages, manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     return run_command(parser(), run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments."""
-    told = "Export a vision-language model to a bundle whose graphs prune visual tokens inside the model."
-    made = command_parser("vlmprune-export", told, EXAMPLES)
-    made.add_argument(
+    """Returns the parser of the command's arguments."""
+    description = "Export a vision-language model to a bundle whose graphs prune visual tokens inside the model."
+    command = command_parser("vlmprune-export", description, EXAMPLES)
+    command.add_argument(
         "model", nargs="?", default="pocket", metavar="MODEL",
         help="local Hugging Face checkpoint folder or hub id; default: pocket, made from packages",
     )  # fmt: skip
-    made.add_argument("--target", required=True, metavar="TARGET", help="onnx, executorch or coreml")
-    made.add_argument("--out", required=True, type=Path, metavar="DIR", help="bundle folder; must not exist")
-    made.add_argument("--force", action="store_true", help="replace a bundle that is already there")
-    made.add_argument("--json", action="store_true", help="print the manifest to stdout")
-    _add_pruning(made)
-    made.add_argument(
+    command.add_argument("--target", required=True, metavar="TARGET", help="onnx, executorch or coreml")
+    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="bundle folder; must not exist")
+    command.add_argument("--force", action="store_true", help="replace a bundle that is already there")
+    command.add_argument("--json", action="store_true", help="print the manifest to stdout")
+    _add_pruning(command)
+    command.add_argument(
         "--quant",
         default="none",
         metavar="KIND",
         help="none (default); onnx: int8, int4; executorch: 8da8w, 8da4w; coreml: int8, int4, pal4",
     )
-    made.add_argument(
+    command.add_argument(
         "--fit",
         default="gptq",
         metavar="HOW",
         help="4-bit weights: gptq (default), fitted to what the layers see, or none: the nearest values, at once",
     )
-    made.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable or vulkan")
-    made.add_argument(
+    command.add_argument("--backend", metavar="NAME", help="executorch: xnnpack (default), portable or vulkan")
+    command.add_argument(
         "--stock",
         action="store_const",
         const="yes",
         help="executorch: also stock.pte, unpruned, for ExecuTorch's own runner",
     )
-    _add_coreml(made)
-    made.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
-    return made
+    _add_coreml(command)
+    command.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
+    return command
 
 
-def _add_coreml(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("coreml")
+def _add_coreml(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("coreml")
     group.add_argument("--prune-form", metavar="FORM", help="loop (default), or unrolled: the selection without loop")
     group.add_argument("--text-tokens", metavar="N,N", help="text lengths that prefills are made for, default 64,256")
     group.add_argument("--precision", metavar="KIND", help="fp16 (default) or fp32: inside; caches are fp16")
@@ -75,8 +75,8 @@ def _add_coreml(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_pruning(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("pruning")
+def _add_pruning(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("pruning")
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("--keep", type=int, metavar="K", help="visual tokens that stay; default: --rate 0.889")
     amount.add_argument("--rate", type=float, metavar="R", help="share of visual tokens to drop")
@@ -95,7 +95,7 @@ def _add_pruning(made: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """One export, with a progress bar on stderr."""
+    """Runs one export, with a progress bar on stderr."""
     settings = dict(parse_setting(text) for text in args.settings)
     try:
         from vlmprune_export.cli.progress import progress_bar
@@ -111,4 +111,4 @@ def run(args: argparse.Namespace) -> None:
     with progress_bar(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)
     manifest = (folder / MANIFEST).read_text(encoding="utf-8")
-    print(manifest if args.json else "\n".join([str(folder), *lowering_lines(parse_manifest(manifest))]))
+    print(manifest if args.json else "\n".join([str(folder), *delegation_lines(parse_manifest(manifest))]))

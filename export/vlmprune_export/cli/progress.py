@@ -1,4 +1,4 @@
-"""A progress bar on stderr that names the step at hand."""
+"""Draws a progress bar on stderr that names the current step."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-KEPT = ("note: ", "warning: ")  # lines that say something instead of naming a step
+KEPT = ("note: ", "warning: ")  # beginnings of lines that are messages and name no step
 
 
 @contextmanager
 def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
-    """A function to call with each step as it begins; without a terminal the steps are printed as lines.
+    """Gives a function to call with each step as it begins; without a terminal it prints the steps as lines.
 
     A step with "3 of 24" in it moves the bar by that part of a step. Notes and warnings stay on the terminal.
     """
@@ -37,7 +37,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
 
 
 def _step(line: str) -> str:
-    """What the parts of one step have in common.
+    """Returns the first two words of a line, which all parts of a step share.
 
     >>> _step("lowering tail: decode"), _step("fitting layer 3 of 30")
     ('lowering tail', 'fitting layer')
@@ -46,10 +46,10 @@ def _step(line: str) -> str:
 
 
 def _part(line: str) -> float:
-    """The part of a step that is done when its nth of many parts begins.
+    """Returns the fraction of a step that is done when its nth of several parts begins.
 
     >>> _part("fitting layer 3 of 8, about 40 s left"), _part("lowering tail")
     (0.25, 0.0)
     """
-    found = re.search(r"(\d+) of (\d+)", line)
-    return (int(found[1]) - 1) / int(found[2]) if found else 0.0
+    part = re.search(r"(\d+) of (\d+)", line)
+    return (int(part[1]) - 1) / int(part[2]) if part else 0.0

@@ -3,12 +3,14 @@
 Never everything at once: that would take masks, rotary tables and the pruner's distances too.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed, quiet
+from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed
 from vlmprune_export.backends.coreml.palette import palette
 from vlmprune_export.grids import BlockGrid, LutGrid, QuantisationGrid
+from vlmprune_export.quieting import quiet
 
 BLOCK = 32  # inputs that share a scale at int4
 GROUP = 1  # output channels that share a palette at pal4; with 16 the logits were three times as far off
@@ -32,7 +34,7 @@ def compress(model: Model, stage: str, kind: str | None) -> Model:
     """
     if kind is None:
         return model
-    with quiet(), loops_allowed():
+    with quiet(logging.ERROR), loops_allowed():
         if stage == "embed":
             return _quantised(model, {"gather": _int8()}, {})
         if kind == "int8" or stage != "tail":

@@ -2,9 +2,7 @@
 
 import contextlib
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
-from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -12,33 +10,16 @@ import torch
 
 from vlmprune_export.backends.coreml.capture import Captured
 from vlmprune_export.backends.coreml.precision import may_be_half
+from vlmprune_export.quieting import quiet
 
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the converter's log, warnings and progress bars; our own progress says what happens."""
-    from tqdm import tqdm
-
-    before, drawing = logging.root.manager.disable, tqdm.__init__
-    logging.disable(logging.ERROR)
-    tqdm.__init__ = partialmethod(drawing, disable=True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        tqdm.__init__ = drawing
-        logging.disable(before)
-
-
-with quiet():  # the import warns about everything that needs macOS
+with quiet(logging.ERROR):  # the import warns about everything that needs macOS
     import coremltools as ct
     from coremltools.converters.mil.mil import Program
     from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
     from vlmprune_export.backends.coreml.control_flow import mark_control_flow
 
-__all__ = ["TARGETS", "Model", "SSAOpRegistry", "convert", "ct", "loops_allowed", "quiet"]
+__all__ = ["TARGETS", "Model", "SSAOpRegistry", "convert", "ct", "loops_allowed"]
 
 Model = Any  # coremltools' MLModel; the package has no types
 TARGETS: Mapping[str, Any] = {"ios18": ct.target.iOS18, "macos15": ct.target.macOS15}
@@ -55,7 +36,7 @@ def convert(captured: Captured, *, half: bool, deployment: str) -> Model:
     pipeline.remove_passes({"common::add_int16_cast"})
     states = [_state(name, shape) for name, shape in captured.states.items()]
     mark_control_flow(captured.program.graph_module)
-    with quiet(), loops_allowed():
+    with quiet(logging.ERROR), loops_allowed():
         return ct.convert(
             captured.program,
             inputs=[_tensor(name, value) for name, value in captured.inputs.items()],

@@ -1,6 +1,7 @@
 """Stages to packages: capture, convert, compress, join, describe, check."""
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from vlmprune_export.backends import Report
 from vlmprune_export.backends.coreml.cache import Layout, layout_of
 from vlmprune_export.backends.coreml.capture import capture
 from vlmprune_export.backends.coreml.compress import PLANS, compress
-from vlmprune_export.backends.coreml.convert import TARGETS, convert, quiet
+from vlmprune_export.backends.coreml.convert import TARGETS, convert
 from vlmprune_export.backends.coreml.describe import declare, describe, inputs_of
 from vlmprune_export.backends.coreml.lengths import functions_of, text_lengths
 from vlmprune_export.backends.coreml.lint import lint
 from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
+from vlmprune_export.quieting import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError, VlmPruneError
@@ -85,7 +87,7 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
         saved = {function.name: Path(scratch) / f"{function.name}.mlpackage" for function in functions}
         for function in functions:
             report(name if len(functions) == 1 else f"{name}: {function.name}")
-            with quiet():
+            with quiet(logging.ERROR):
                 inputs = inputs_of(declared, function)
                 captured = capture(entry, inputs, function, layout=layout, unrolled=settings.unrolled)
             with _lowering(name):

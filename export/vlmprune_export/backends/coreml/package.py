@@ -1,11 +1,13 @@
 """Functions to one saved package, which holds every weight once."""
 
 import json
+import logging
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed, quiet
+from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed
+from vlmprune_export.quieting import quiet
 
 SPEC = Path("Data/com.apple.CoreML/model.mlmodel")
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's for URLs
@@ -13,14 +15,14 @@ _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's for
 
 def save_function(model: Model, path: Path) -> None:
     """One function, as a package of its own."""
-    with quiet(), loops_allowed():
+    with quiet(logging.ERROR), loops_allowed():
         model.save(str(path))
 
 
 def join(functions: Mapping[str, Path], path: Path) -> None:
     """One package of several; the first function is the default."""
     first, *_ = functions
-    with quiet():
+    with quiet(logging.ERROR):
         if list(functions) == ["main"]:
             functions["main"].rename(path)
             return

@@ -1,9 +1,6 @@
 """Captured stages to one .pte: partition, plan memory, write."""
 
 import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +22,7 @@ from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, bac
 from vlmprune_export.backends.executorch.quantise import PLANS, quantised
 from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
 from vlmprune_export.backends.executorch.stock import capture_stock
+from vlmprune_export.quieting import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError
@@ -53,7 +51,7 @@ def lower(
     programs: dict[str, ExportedProgram] = {}
     for name, entry in staged.stages.items():
         report(name)
-        with quantised(staged, name, plan.get(name)), _quiet():
+        with quantised(staged, name, plan.get(name)), quiet():
             for nth, module in enumerate(entry.modules):
                 programs[method_name(name, nth)] = capture(staged, entry, module, context_tokens)
     report(f"all stages to {backend}")
@@ -64,7 +62,7 @@ def lower(
     stages = {name: _stage(entry, lowered, plan.get(name, "none")) for name, entry in staged.stages.items()}
     if stock == "yes":
         report(f"the stock layout to {backend}")
-        with _quiet():
+        with quiet():
             whole = capture_stock(staged, plan, context_tokens)
         partitioners = {name: kind.partitioners() for name in whole}
         lower_programs(whole, partitioners, constants, backend, folder / STOCK_FILE)
@@ -164,20 +162,7 @@ def _operator_name(operator: Any) -> str:
 @contextlib.contextmanager
 def _lowering(backend: str) -> Iterator[None]:
     try:
-        with _quiet():
+        with quiet():
             yield
     except Exception as cause:
         raise LoweringError("all", f"executorch ({backend})", cause) from cause
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters print and warn about themselves; our progress says what happens."""
-    before = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)

@@ -1,9 +1,6 @@
 """Captured stages to ONNX files: translate, fuse, quantise, save with their weights beside them."""
 
 import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +26,7 @@ from vlmprune_export.backends.onnx.vocabulary import (
     store,
     take_table,
 )
+from vlmprune_export.quieting import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged import StagedModel
 from vlmprune_runtime.errors import LoweringError
@@ -154,7 +152,7 @@ def _array(weight: torch.Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.flo
 @contextlib.contextmanager
 def _lowering(stage: str) -> Iterator[None]:
     try:
-        with _quiet():
+        with quiet():
             yield
     except Exception as cause:
         raise LoweringError(stage, "onnx", _root(cause)) from cause
@@ -162,16 +160,3 @@ def _lowering(stage: str) -> Iterator[None]:
 
 def _root(cause: BaseException) -> BaseException:
     return _root(cause.__cause__) if cause.__cause__ else cause
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints its steps, logs every rewrite and warns of things that are settled here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -1,12 +1,12 @@
-"""What an export tells of its lowering: how much a delegate took, and what is left to the runtime."""
+"""Reports the delegation of an exported bundle: the share of delegates, and the operators left to the runtime."""
 
 from collections.abc import Iterator
 
 from vlmprune_runtime.schema import Bundle
 
 
-def lowering_lines(bundle: Bundle) -> Iterator[str]:
-    """A line a stage, nothing for targets without delegates; operators as the runtime registers them."""
+def delegation_lines(bundle: Bundle) -> Iterator[str]:
+    """Yields a line per stage, none for targets without delegates; operators have their names in the runtime."""
     for name, stage in bundle.stages.items():
         if stage.lowering is None:
             continue
