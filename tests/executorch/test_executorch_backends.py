@@ -74,4 +74,4 @@ def test_only_what_runs_here_is_marked_runnable() -> None:
 
 
 def test_no_delegate_takes_a_loop_that_it_would_break() -> None:
-    assert [name for name, kind in BACKENDS.items() if not kind.for_stages()["prune"]] == ["portable", "vulkan"]
+    assert [name for name, kind in BACKENDS.items() if not kind.partitioners_of("prune")] == ["portable", "vulkan"]

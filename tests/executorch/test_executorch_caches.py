@@ -76,7 +76,7 @@ def test_every_cache_buffer_has_one_owner(bundle: Path) -> None:
 
 def test_the_benchmark_counts_caches_inside_the_methods(bundle: Path) -> None:
     """2 layers before the cut and 2 after it, 2 key heads of 8 numbers."""
-    assert cache_bytes(open_bundle(bundle).manifest, 10, 4) == 2 * (2 * 10 + 2 * 4) * 2 * 8 * 4
+    assert cache_bytes(open_bundle(bundle).manifest, {"head": 10, "tail": 4}) == 2 * (2 * 10 + 2 * 4) * 2 * 8 * 4
 
 
 def test_without_shared_memory_planning_a_cache_is_overwritten(
