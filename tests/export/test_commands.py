@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_export_writes_what_was_asked(made: Path) -> None:
     manifest = json.loads((made / "bundle" / "bundle.json").read_text())
-    assert manifest["pruner"]["keep"] == 8
+    assert manifest["grids"][0]["keep"] == [8]
     assert manifest["pruner"]["settings"]["batch"] == 4
     assert manifest["context_tokens"] == 96
 

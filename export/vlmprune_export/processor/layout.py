@@ -25,7 +25,8 @@ class Layout:
 def layout(rendered: Mapping[int, str], image_token: str) -> Layout | None:
     """The layout that explains prompts with so many pictures each; None if a prompt with one picture is not explained.
 
-    >>> layout({0: "Q: x", 1: "<i>\\nQ: x", 2: "<i>\\n<i>\\nQ: x"}, "<i>").images.after
+    >>> prompts = {count: "<i>\\n" * count + "Q: x" for count in range(4)}
+    >>> layout(prompts, "<i>").images.after
     '\\n'
     """
     before, *after = rendered.get(1, "").split(image_token)
