@@ -99,7 +99,7 @@ def _listed_files(manifest: Path) -> set[str] | None:
     """Returns the files of a bundle of any version, None if the manifest cannot be read as such."""
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
-        return {MANIFEST, *content["files"]} if "schema_version" in content else None
+        return {MANIFEST, *content["files"]} if {"schema", "schema_version"} & content.keys() else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -155,7 +155,7 @@ def test_a_failed_export_leaves_nothing(checkpoint: Path, tmp_path: Path, monkey
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(sys.modules["vlmprune_export.backends.onnx.lower"], "fuse_for_onnxruntime", fail)
-    with pytest.raises(LoweringError, match=r"stage 'vision' could not be lowered to onnx: no such operator"):
+    with pytest.raises(LoweringError, match=r"stage 'embed' could not be lowered to onnx: no such operator"):
         exported(checkpoint, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
