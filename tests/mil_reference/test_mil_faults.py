@@ -114,7 +114,7 @@ def test_a_function_that_is_not_there(block: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({}, "got inputs ; it has: x0"),
+        ({}, "got inputs none; it has: x0"),
         ({"x0": PIXELS, "x1": PIXELS}, "got inputs x0, x1; it has: x0"),
         ({"x0": PIXELS[:, :2]}, r"x0: got shape \(1, 2, 16, 16\), allowed: \(1, 3, 16, 16\)"),
     ],
