@@ -1,6 +1,5 @@
 """Which tokens a sequence has: their ids, their positions, and which of them are visual tokens of which view."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,12 +69,12 @@ def place_prompt(pipeline: Pipeline, prompt: EncodedPrompt) -> Tokens:
 
 def grids_of(pipeline: Pipeline, prompt: EncodedPrompt) -> tuple[int, ...]:
     """Returns the index of each span's grid. Raises `BadRequest` if a span has no grid's number of tokens."""
-    given: Sequence[int] = getattr(prompt, "grids", ()) or [0] * len(prompt.spans)
-    for nth, span in zip(given, prompt.spans, strict=True):
+    grids = prompt.grids or (0,) * len(prompt.spans)
+    for nth, span in zip(grids, prompt.spans, strict=True):
         tokens, grid = span.stop - span.start, pipeline.grids[nth]
         if tokens != grid.view_tokens:
             raise BadRequest(f"the prompt has a place of {tokens} visual tokens; allowed: {grid.view_tokens}")
-    return tuple(given)
+    return grids
 
 
 def _place_prefix(pipeline: Pipeline, count: int, start: int) -> Tokens:

@@ -23,10 +23,11 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """Token ids (S,) and one span per image."""
+    """Token ids (S,), one span per view, and the index of each view's grid; no `grids` means the first for all."""
 
     token_ids: npt.NDArray[np.int64]
     spans: tuple[Span, ...]
+    grids: tuple[int, ...] = ()
 
 
 def encode_prompt(
