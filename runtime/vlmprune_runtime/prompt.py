@@ -167,7 +167,7 @@ def spread(token_ids: npt.NDArray[np.int64], image_token_id: int, visual_tokens:
     """Each image token repeated.
 
     >>> spread(np.array([5, 9, 6]), 9, 3)
-    EncodedPrompt(token_ids=array([5, 9, 9, 9, 6]), spans=(Span(start=1, stop=4),))
+    EncodedPrompt(token_ids=array([5, 9, 9, 9, 6]), spans=(Span(start=1, stop=4),), grids=())
     """
     places = np.flatnonzero(token_ids == image_token_id)
     starts = [int(place) + nth * (visual_tokens - 1) for nth, place in enumerate(places)]
