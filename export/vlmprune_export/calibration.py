@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from vlmprune_export.staged import StagedModel, TorchEngine
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt

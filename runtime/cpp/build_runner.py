@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build"
 CACHE = Path(os.environ.get("VLMPRUNE_CACHE", Path.home() / ".cache" / "vlmprune"))
 SITE, SCRIPTS = Path(sysconfig.get_path("platlib")), Path(sysconfig.get_path("scripts"))
-LEAST_CMAKE = (3, 28)
+MIN_CMAKE = (3, 28)
 COMPILERS = {"native": ("c++", "g++"), "aarch64": ("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")}
 
 
@@ -61,7 +61,7 @@ def find_cmake() -> str:
     for path in (shutil.which("cmake", path=str(SCRIPTS)), shutil.which("cmake")):
         told = subprocess.run([path, "--version"], capture_output=True, text=True).stdout if path else ""
         found = re.search(r"version (\d+)\.(\d+)", told)
-        if path and found and tuple(map(int, found.groups())) >= LEAST_CMAKE:
+        if path and found and tuple(map(int, found.groups())) >= MIN_CMAKE:
             return path
     raise FileNotFoundError("cmake 3.28 or newer is not installed; run: pip install 'cmake>=3.28'")
 

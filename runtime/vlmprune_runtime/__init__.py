@@ -5,8 +5,8 @@ N visual tokens of one image, K kept visual tokens, S tokens in one call, C cach
 D hidden width, Dk width of all key heads side by side, V vocabulary, L first pruned decoder layer.
 """
 
-from vlmprune_runtime.telemetry import switch_telemetry_off
+from vlmprune_runtime.telemetry import disable_telemetry
 
 __version__ = "0.1.0.dev0"
 
-switch_telemetry_off()  # here, so that it precedes every import of onnxruntime by this package and those on top of it
+disable_telemetry()  # here, so that it precedes every import of onnxruntime by this package and those on top of it

@@ -22,33 +22,33 @@ Marks = tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputFile:
     """Holds the path of a file to write, and the identity of the file that was there when the command began."""
 
     path: Path
     before: tuple[int, ...] | None
 
 
-def save_png(picture: Image.Image, out: str | PathLike[str] | Place) -> None:
+def save_png(picture: Image.Image, out: str | PathLike[str] | OutputFile) -> None:
     """Writes the picture to `out`. Only a picture by vlmprune is replaced, and only by a picture written in full."""
     info = PngInfo()
     info.add_text("Software", MARK)
-    place = out if isinstance(out, Place) else check_png(out)
+    place = out if isinstance(out, OutputFile) else check_output_png(out)
     _save(lambda file: picture.save(file, "PNG", pnginfo=info), place)
 
 
-def save_text(text: str, out: str | PathLike[str] | Place, marks: Marks = ()) -> None:
+def save_text(text: str, out: str | PathLike[str] | OutputFile, marks: Marks = ()) -> None:
     """Writes the text to `out` in UTF-8; an existing file stays until the new file is written in full.
 
     An existing file is replaced only if its first 4096 bytes hold one of `marks`; without marks any file is replaced.
     """
-    place = out if isinstance(out, Place) else check_place(out, marks)
+    place = out if isinstance(out, OutputFile) else check_output_file(out, marks)
     _save(lambda file: file.write(text.encode()), place)
 
 
 def save_folder(files: Mapping[str, bytes], out: str | PathLike[str]) -> None:
     """Creates a new folder `out` with these files. Raises `BadRequest` if it exists or cannot be written."""
-    path = check_folder(out)
+    path = check_output_folder(out)
     with writing(path), tempfile.TemporaryDirectory(prefix=".vlmprune-", dir=path.parent) as scratch:
         finished = Path(scratch) / "folder"
         finished.mkdir()
@@ -79,7 +79,7 @@ def move_folder(source: Path, target: Path) -> None:
         raise
 
 
-def check_folder(out: str | PathLike[str]) -> Path:
+def check_output_folder(out: str | PathLike[str]) -> Path:
     """Returns the path `out`. Raises `BadRequest` unless a new folder can be put there."""
     path = Path(out)
     if os.path.lexists(path):
@@ -87,15 +87,15 @@ def check_folder(out: str | PathLike[str]) -> Path:
     return _check_parent(path)
 
 
-def check_png(out: str | PathLike[str]) -> Place:
+def check_output_png(out: str | PathLike[str]) -> OutputFile:
     """Returns the place of a PNG file. Raises `BadRequest` if it cannot be written or a foreign file is there."""
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise BadRequest(f"{shown(path)}: the overlay is a picture; give a name that ends in .png")
-    return check_place(path, (PNG_MARK,))
+    return check_output_file(path, (PNG_MARK,))
 
 
-def check_place(out: str | PathLike[str], marks: Marks = ()) -> Place:
+def check_output_file(out: str | PathLike[str], marks: Marks = ()) -> OutputFile:
     """Returns the place of a file. Raises `BadRequest` if it cannot be written, or a file there holds none of `marks`.
 
     Without marks any existing file may be replaced.
@@ -108,7 +108,7 @@ def check_place(out: str | PathLike[str], marks: Marks = ()) -> Place:
             raise BadRequest(f"{shown(path)}: is not a file")
         if path.exists() and marks and not _is_ours(_start(path), marks):
             raise BadRequest(f"{shown(path)}: exists and was not written by this command; choose another name")
-        return Place(path, _identity(path))
+        return OutputFile(path, _identity(path))
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _save(write: Callable[[BinaryIO], object], place: Place) -> None:
+def _save(write: Callable[[BinaryIO], object], place: OutputFile) -> None:
     path = place.path
     with writing(path):
         handle, name = tempfile.mkstemp(prefix=".vlmprune-", suffix=".part", dir=path.parent)
@@ -168,7 +168,7 @@ def _save(write: Callable[[BinaryIO], object], place: Place) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _move_into_place(written: Path, place: Place) -> None:
+def _move_into_place(written: Path, place: OutputFile) -> None:
     """Moves a written file into place; a file that appeared or changed there since the command began stays."""
     if _identity(place.path) == place.before:
         if place.before is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmprune_runtime.atomic import check_place, save_text, writing
+from vlmprune_runtime.atomic import check_output_file, save_text, writing
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.lock import locked
 from vlmprune_runtime.schema import MANIFEST
@@ -15,7 +15,7 @@ PATIENCE_S = 60.0
 def check_attach(folder: Path) -> None:
     """Raises `BundleError` or `BadRequest` if a result could not be attached, before minutes of measuring."""
     open_bundle(folder, verify=False)
-    check_place(folder / MANIFEST)
+    check_output_file(folder / MANIFEST)
 
 
 def attach(folder: Path, field: str, result: Mapping[str, Any]) -> None:
@@ -26,6 +26,6 @@ def attach(folder: Path, field: str, result: Mapping[str, Any]) -> None:
     """
     path = folder.resolve() / MANIFEST
     with writing(path), locked(path, PATIENCE_S):
-        place = check_place(path)
+        place = check_output_file(path)
         manifest = open_bundle(folder, verify=False).manifest.model_copy(update={field: dict(result)})
         save_text(manifest.model_dump_json(indent=2) + "\n", place)

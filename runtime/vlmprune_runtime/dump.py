@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlmprune_runtime.atomic import check_folder, save_folder
+from vlmprune_runtime.atomic import check_output_folder, save_folder
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, Runner
-from vlmprune_runtime.picture import ImageSource, load_image
+from vlmprune_runtime.image_loading import ImageSource, load_image
 from vlmprune_runtime.preprocess import preprocess
 
 PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
@@ -29,7 +29,7 @@ def check_dump(request: Request, out: str | PathLike[str]) -> None:
     """Raises `BadRequest` if the answer of the request is random, or if no folder can be put at `out`."""
     if request.sampling.temperature:
         raise BadRequest("--dump keeps the greedy answer to compare with; it does not go with --temperature")
-    check_folder(out)
+    check_output_folder(out)
 
 
 def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:

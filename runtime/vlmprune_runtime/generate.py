@@ -23,7 +23,7 @@ from vlmprune_runtime.events import (
     TextPiece,
     Timings,
 )
-from vlmprune_runtime.picture import ImageSource, load_image
+from vlmprune_runtime.image_loading import ImageSource, load_image
 from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
@@ -134,7 +134,7 @@ class Runner:
         record.ttft_ms = ms_since(record.start)
         while token not in chooser.settings.stop_token_ids:
             yield from _text_events(writer.push(token))
-            if len(writer.token_ids) >= chooser.limit or state.most_tokens >= self.context_tokens:
+            if len(writer.token_ids) >= chooser.limit or state.max_past_tokens >= self.context_tokens:
                 yield from _text_events(writer.finish())
                 return "length"
             self._check_turn(record)

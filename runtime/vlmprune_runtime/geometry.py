@@ -6,12 +6,12 @@ from math import ceil, floor
 from typing import Literal, NamedTuple
 
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.resize_modes import padded_side, resized_size
 from vlmprune_runtime.schema import Crop, ImageSpec, Kernel, Pad, Resize, Split
 from vlmprune_runtime.schema.image import BLACK, Rgb
-from vlmprune_runtime.sizes import padded_side, resized_size
 
 Box = tuple[float, float, float, float]
-Move = Pad | Resize | Crop
+GeometricStep = Pad | Resize | Crop
 
 
 class Span(NamedTuple):
@@ -81,7 +81,7 @@ class Placement:
     padding: Rgb = BLACK
     around: Rgb = BLACK
 
-    def after(self, step: Move) -> "Placement":
+    def after(self, step: GeometricStep) -> "Placement":
         """The placement with one more step in it."""
         height, width = self.height.seen_px, self.width.seen_px
         if isinstance(step, Pad):
@@ -108,7 +108,7 @@ class View:
     column: int | None = None
 
 
-def placements(height_px: int, width_px: int, moves: Iterable[Move]) -> list[Placement]:
+def placements(height_px: int, width_px: int, moves: Iterable[GeometricStep]) -> list[Placement]:
     """The steps, each padding, resize and crop that follow each other taken together."""
     made, last = [_unmoved(height_px, width_px)], -1
     for step in moves:
@@ -119,16 +119,16 @@ def placements(height_px: int, width_px: int, moves: Iterable[Move]) -> list[Pla
     return made
 
 
-def views_in(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
+def views_of(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
     """What the model sees of a picture of that size: one view, or tiles row by row and then the whole.
 
     >>> from vlmprune_runtime.schema import ShortestEdge, image_steps
     >>> moves = (Resize(to=ShortestEdge(edge_px=4), kernel=Kernel.of("bicubic")), Crop(height_px=4, width_px=4))
     >>> spec = ImageSpec(steps=image_steps(moves), grid_height=2, grid_width=2)
-    >>> views_in(8, 16, spec)[0].box
+    >>> views_of(8, 16, spec)[0].box
     (4.0, 0.0, 12.0, 8.0)
     """
-    placed = placements(height_px, width_px, spec.moves)
+    placed = placements(height_px, width_px, spec.geometric_steps)
     across, down = _Line.through([place.width for place in placed]), _Line.through([place.height for place in placed])
     height, width = placed[-1].height.seen_px, placed[-1].width.seen_px
 
@@ -143,7 +143,7 @@ def views_in(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
 
 def only_view(height_px: int, width_px: int, spec: ImageSpec) -> View:
     """The view of a picture of which there is but one; `BadRequest` for several."""
-    found = views_in(height_px, width_px, spec)
+    found = views_of(height_px, width_px, spec)
     if len(found) > 1:
         raise BadRequest(f"the picture is seen as {len(found)} views (tiles and the whole); allowed here: one")
     return found[0]

@@ -6,7 +6,7 @@ from os import PathLike
 
 from PIL import Image, ImageDraw, ImageEnhance
 
-from vlmprune_runtime.atomic import Place, save_png
+from vlmprune_runtime.atomic import OutputFile, save_png
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.geometry import Box, only_view
 from vlmprune_runtime.legend import colour_of, font, with_legend
@@ -23,7 +23,7 @@ def draw_overlay(
     kept: Sequence[int],
     rank: Sequence[int],
     spec: ImageSpec,
-    out: str | PathLike[str] | Place,
+    out: str | PathLike[str] | OutputFile,
 ) -> None:
     """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
     save_png(overlay(image, kept, rank, spec), out)
@@ -35,10 +35,10 @@ def overlay(image: Image.Image, kept: Sequence[int], rank: Sequence[int], spec: 
     `kept` are places in the grid, row by row; `rank[i]` says as which `kept[i]` was chosen, from 0.
     """
     check_selection(kept, rank, spec)
-    canvas, seen = framed(image, only_view(image.height, image.width, spec).box)
+    canvas, seen = crop_around(image, only_view(image.height, image.width, spec).box)
     patches = [patch_box(place, seen, spec) for place in kept]
-    lit = shaded(canvas, seen, patches)
-    mark(lit, patches, rank)
+    lit = dim_dropped(canvas, seen, patches)
+    draw_ranks(lit, patches, rank)
     return with_legend(lit, len(kept), spec.grid_height * spec.grid_width)
 
 
@@ -51,7 +51,7 @@ def check_selection(kept: Sequence[int], rank: Sequence[int], spec: ImageSpec) -
         raise BadRequest(f"rank: {len(kept)} kept tokens need each of 0 to {len(kept) - 1} once")
 
 
-def framed(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
+def crop_around(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     """The picture around `box` at a readable size, and where the box lies in it.
 
     Padding is black; far parts of very long pictures are left out.
@@ -83,7 +83,7 @@ def patch_box(place: int, seen: Box, spec: ImageSpec) -> tuple[int, int, int, in
     return round(left), round(top), round(left + across), round(top + down)
 
 
-def shaded(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, int]]) -> Image.Image:
+def dim_dropped(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, int]]) -> Image.Image:
     """Kept patches as they are, dropped ones dim, what the model did not see nearly dark."""
     faded = ImageEnhance.Color(canvas).enhance(COLOUR_LEFT)
     lit = ImageEnhance.Brightness(faded).enhance(UNSEEN_LIGHT)
@@ -95,7 +95,7 @@ def shaded(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, in
     return lit
 
 
-def mark(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Sequence[int]) -> None:
+def draw_ranks(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Sequence[int]) -> None:
     """A frame in the colour of its turn around each kept patch, the turn's number where it is readable."""
     draw = ImageDraw.Draw(lit)
     for (left, top, right, bottom), turn in zip(patches, rank, strict=True):
@@ -103,10 +103,10 @@ def mark(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Seque
         size = min(right - left, bottom - top)
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=max(1, size // 14))
         if size >= SMALLEST_NUMBER_PX:
-            number(draw, (left, top), turn + 1, size)
+            draw_number(draw, (left, top), turn + 1, size)
 
 
-def number(draw: ImageDraw.ImageDraw, corner: tuple[int, int], turn: int, size_px: int) -> None:
+def draw_number(draw: ImageDraw.ImageDraw, corner: tuple[int, int], turn: int, size_px: int) -> None:
     """The turn in the upper left of its patch, on a dark plate so that it is readable on any picture."""
     text, face = str(turn), font(max(9, round(size_px * 0.34)))
     edge = max(1, size_px // 14)

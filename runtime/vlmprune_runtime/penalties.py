@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Progress:
+class AnswerProgress:
     """Where an answer stands: the sequence so far (S,), how many of its tokens are the answer's, and the limit."""
 
     sequence: Ids
@@ -24,20 +24,22 @@ class Progress:
     limit: int
 
 
-def adjusted(logits: npt.NDArray[np.floating], progress: Progress, settings: Generation) -> Logits:  # (V,) -> (V,)
+def apply_penalties(
+    logits: npt.NDArray[np.floating], progress: AnswerProgress, settings: Generation
+) -> Logits:  # (V,) -> (V,)
     """A copy of the logits after every penalty and ban of the settings, in the order that `Generation` lists."""
     scores, sequence = logits.astype(np.float32), progress.sequence
     penalise_repetition(scores, sequence, settings.repetition_penalty)
-    forbid(scores, repeated_ngrams(sequence, settings.no_repeat_ngram_size))
-    forbid(scores, bad_word_ends(sequence, settings.bad_words_ids, settings.stop_token_ids))
+    suppress(scores, repeated_ngrams(sequence, settings.no_repeat_ngram_size))
+    suppress(scores, bad_word_tokens(sequence, settings.bad_words_ids, settings.stop_token_ids))
     if len(sequence) < settings.min_length or progress.answer_tokens < settings.min_new_tokens:
-        forbid(scores, settings.stop_token_ids)
+        suppress(scores, settings.stop_token_ids)
     if settings.forced_stop_token_ids and progress.answer_tokens == progress.limit - 1:
         scores[:] = -np.inf
         scores[_inside(settings.forced_stop_token_ids, scores)] = 0
-    forbid(scores, settings.suppress_token_ids)
+    suppress(scores, settings.suppress_token_ids)
     if progress.answer_tokens == 0:
-        forbid(scores, settings.begin_suppress_token_ids)
+        suppress(scores, settings.begin_suppress_token_ids)
     return scores
 
 
@@ -70,10 +72,10 @@ def repeated_ngrams(sequence: Ids, size: int) -> Ids:
     return found
 
 
-def bad_word_ends(sequence: Ids, words: Iterable[Sequence[int]], stops: Sequence[int]) -> list[int]:
+def bad_word_tokens(sequence: Ids, words: Iterable[Sequence[int]], stops: Sequence[int]) -> list[int]:
     """Last tokens of the words whose other tokens the sequence ends with; a stop token alone is no bad word.
 
-    >>> bad_word_ends(np.array([1, 2]), [(2, 9), (3, 8), (7,), (0,)], stops=[0])
+    >>> bad_word_tokens(np.array([1, 2]), [(2, 9), (3, 8), (7,), (0,)], stops=[0])
     [9, 7]
     """
     ends = []
@@ -84,7 +86,7 @@ def bad_word_ends(sequence: Ids, words: Iterable[Sequence[int]], stops: Sequence
     return ends
 
 
-def forbid(scores: Logits, token_ids: Sequence[int] | Ids) -> None:
+def suppress(scores: Logits, token_ids: Sequence[int] | Ids) -> None:
     """Minus infinity for these tokens; ids outside the logits are passed over."""
     scores[_inside(token_ids, scores)] = -np.inf
 

@@ -32,9 +32,11 @@ class Tokens:
     next_position: int
     grids: tuple[int, ...] = ()
 
-    def select(self, stays: npt.NDArray[Any]) -> "Tokens":
-        """Returns the tokens where `stays` (S,) is true; what they were encoded as is kept whole."""
-        return replace(self, positions=self.positions[:, stays], view=self.view[stays], cell=self.cell[stays])
+    def select(self, remaining: npt.NDArray[Any]) -> "Tokens":
+        """Returns the tokens where `remaining` (S,) is true; what they were encoded as is kept whole."""
+        return replace(
+            self, positions=self.positions[:, remaining], view=self.view[remaining], cell=self.cell[remaining]
+        )
 
 
 def place_text(pipeline: Pipeline, token_ids: Indices, start: int) -> Tokens:

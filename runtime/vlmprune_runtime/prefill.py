@@ -17,7 +17,7 @@ from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.events import StageTimed
 from vlmprune_runtime.positions import TEXT, Tokens, place_prompt, place_text
 from vlmprune_runtime.prompt import EncodedPrompt, Span
-from vlmprune_runtime.schema import Pipeline, place_of
+from vlmprune_runtime.schema import Pipeline, parse_source
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
@@ -53,7 +53,7 @@ class State:
     selections: tuple[Selection, ...] = ()
 
     @property
-    def most_tokens(self) -> int:
+    def max_past_tokens(self) -> int:
         """Tokens in the fullest cache."""
         return max(self.past_tokens.values())
 
@@ -70,14 +70,14 @@ class Prefill:
     past_tokens: dict[str, int] = field(default_factory=dict)
     rows: Array | None = None  # (S, D) of the tokens that are left
     outputs: dict[str, Any] = field(default_factory=dict)  # of each stage, or of each stage and view
-    made_with: dict[str, Tokens] = field(default_factory=dict)  # the sequence that a stage ran on
+    stage_tokens: dict[str, Tokens] = field(default_factory=dict)  # the sequence that a stage ran on
     features_placed: bool = False
     selections: tuple[Selection, ...] = ()
 
     def fork(self) -> "Prefill":
         """Returns a copy that goes on from here on its own; the engine's caches are shared."""
         other = copy.copy(self)
-        for name in ("outputs", "made_with", "past_tokens"):
+        for name in ("outputs", "stage_tokens", "past_tokens"):
             setattr(other, name, dict(getattr(self, name)))
         return other
 
@@ -87,7 +87,7 @@ class Prefill:
         if role in ("vision", "prune"):
             yield from self._run_views(name)
         else:
-            self.made_with[name] = self.tokens
+            self.stage_tokens[name] = self.tokens
             self.outputs[name] = yield from self._timed(name, self._inputs(name, None), 0)
         if role == "embed":
             self.rows = self.outputs[name]["embeddings"]
@@ -96,7 +96,7 @@ class Prefill:
             self.rows = self.outputs[name].get("hidden")
         self._place_features()
 
-    def show(self, features: Sequence[Array]) -> None:
+    def set_features(self, features: Sequence[Array]) -> None:
         """Takes the visual embeddings (N, D) of each view as given, in place of running the vision stage."""
         [vision] = self.pipeline.of_role("vision")
         self.outputs[vision] = [{"features": view} for view in features]
@@ -108,15 +108,15 @@ class Prefill:
         kept = pruned["kept"].astype(np.int64)
         _check_kept(name, kept, len(places))
         assert self.rows is not None
-        stays = np.ones(len(self.rows), dtype=bool)
-        stays[places] = False
-        stays[places[kept]] = True
+        remaining = np.ones(len(self.rows), dtype=bool)
+        remaining[places] = False
+        remaining[places[kept]] = True
         rows = self.rows.copy()
         rows[places[kept]] = pruned["fused"]
         cells = self.tokens.cell[places[kept]]
         chosen = Selection(kept, pruned["fused"], pruned["rank"].astype(np.int64), cells, view, name)
         self.selections = (*self.selections, chosen)
-        self.rows, self.tokens = rows[stays], self.tokens.select(stays)
+        self.rows, self.tokens = rows[remaining], self.tokens.select(remaining)
 
     def state(self) -> State:
         """Returns the state after the last stage."""
@@ -156,7 +156,7 @@ class Prefill:
 
     def read(self, source: str, name: str, view: int | None = None) -> Array:
         """Returns what stands at a source; `name` is the stage that takes it, `view` the view that it runs for."""
-        match place_of(source):
+        match parse_source(source):
             case "image", _, _:
                 return self.views[view or 0]
             case "prompt", _, _:
@@ -175,7 +175,7 @@ class Prefill:
                 if not isinstance(made, dict):
                     whole: Array = made[view][output]
                     return whole
-                return _part(made[output], part, self.made_with[stage].view, view)
+                return _part(made[output], part, self.stage_tokens[stage].view, view)
 
     def _places(self, view: int) -> Indices:
         """Where the tokens of a view stand in the sequence by now."""
@@ -204,7 +204,7 @@ def prefill(
     pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array], *, prune: bool = True
 ) -> State:
     """Returns the state after the whole prompt; one view (1, 3, H, W) per span of the prompt."""
-    return finished(prefill_steps(pipeline, engine, prompt, views, prune=prune))
+    return final_state(prefill_steps(pipeline, engine, prompt, views, prune=prune))
 
 
 def select(pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]) -> tuple[Selection, ...]:
@@ -235,10 +235,10 @@ def extend_steps(
 
 def decode(pipeline: Pipeline, engine: Engine, token_id: int, state: State) -> State:
     """Returns the state after one more token, whose position is that in the unpruned sequence."""
-    return finished(extend_steps(pipeline, engine, np.array([token_id], dtype=np.int64), state))
+    return final_state(extend_steps(pipeline, engine, np.array([token_id], dtype=np.int64), state))
 
 
-def finished(steps: Generator[StageTimed, None, State]) -> State:
+def final_state(steps: Generator[StageTimed, None, State]) -> State:
     """Returns what the steps return at their end."""
     while True:
         try:

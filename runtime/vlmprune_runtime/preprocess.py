@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vlmprune_runtime.geometry import Placement, View, only_view, placements, tile_boxes, views_in
-from vlmprune_runtime.picture import load_image
-from vlmprune_runtime.resampling import placed
+from vlmprune_runtime.geometry import Placement, View, only_view, placements, tile_boxes, views_of
+from vlmprune_runtime.image_loading import load_image
+from vlmprune_runtime.resampling import apply_placement
 from vlmprune_runtime.schema import Exact, ImageSpec, Resize, Split
 
-__all__ = ["ImageView", "load_image", "preprocess", "preprocess_views", "seen_picture", "seen_pictures"]
+__all__ = ["ImageView", "load_image", "preprocess", "preprocess_views", "view_image", "view_images"]
 
 Pixels = npt.NDArray[np.float32]
 
@@ -28,36 +28,36 @@ class ImageView:
 
 def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:  # RGB -> (1, 3, H, W)
     """Pixels of the only view of a picture; `BadRequest` where it is seen as tiles."""
-    return _values(seen_picture(image, spec), spec)[None]
+    return _values(view_image(image, spec), spec)[None]
 
 
 def preprocess_views(image: Image.Image, spec: ImageSpec) -> tuple[ImageView, ...]:
     """Every view of a picture in the order of the prompt: tiles row by row, the whole picture last."""
-    views = views_in(image.height, image.width, spec)
-    pictures = seen_pictures(image, spec)
+    views = views_of(image.height, image.width, spec)
+    pictures = view_images(image, spec)
     return tuple(
         ImageView(_values(seen, spec), spec.grid_of(seen.height, seen.width), view)
         for view, seen in zip(views, pictures, strict=True)
     )
 
 
-def seen_picture(image: Image.Image, spec: ImageSpec) -> Image.Image:
+def view_image(image: Image.Image, spec: ImageSpec) -> Image.Image:
     """The only view of a picture before rescaling; `BadRequest` where it is seen as tiles."""
     only_view(image.height, image.width, spec)
-    return seen_pictures(image, spec)[0]
+    return view_images(image, spec)[0]
 
 
-def seen_pictures(image: Image.Image, spec: ImageSpec) -> list[Image.Image]:
+def view_images(image: Image.Image, spec: ImageSpec) -> list[Image.Image]:
     """Every view of an RGB picture before rescaling."""
-    for place in placements(image.height, image.width, spec.moves):
-        image = placed(image, place)
+    for place in placements(image.height, image.width, spec.geometric_steps):
+        image = apply_placement(image, place)
     return list(_split(image, spec.split)) if spec.split else [image]
 
 
 def _split(image: Image.Image, split: Split) -> Iterator[Image.Image]:
     boxes = tile_boxes(image.height, image.width, split)
     yield from (image.crop(box) for box in boxes)
-    yield placed(image, _one_tile(image, split)) if boxes else image
+    yield apply_placement(image, _one_tile(image, split)) if boxes else image
 
 
 def _one_tile(image: Image.Image, split: Split) -> Placement:

@@ -36,7 +36,7 @@ def encode_prompt(
     """The first question about so many pictures, tokenized whole, image tokens repeated `visual_tokens` times."""
     text = render(spec, prompt, images=images)
     ids = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
-    return _with_room(ids, spec, images, visual_tokens)
+    return _expanded(ids, spec, images, visual_tokens)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def encode_conversation(
         answer = exchange.answer
     text += _answered(spec, answer) + render_follow_up(spec, prompt)
     ids = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
-    return _with_room(ids, spec, sum(exchange.images for exchange in past), visual_tokens)
+    return _expanded(ids, spec, sum(exchange.images for exchange in past), visual_tokens)
 
 
 def encode_follow_up(
@@ -69,7 +69,7 @@ def encode_follow_up(
     text = render_follow_up(spec, prompt, images=images)
     if spec.follow_up is None or not spec.follow_up.standalone:
         raise BadRequest("a further question of this bundle is tokenized with all that was said before it")
-    return _with_room(tokenizer.encode(text, add_special_tokens=False).ids, spec, images, visual_tokens)
+    return _expanded(tokenizer.encode(text, add_special_tokens=False).ids, spec, images, visual_tokens)
 
 
 def render_follow_up(spec: PromptSpec, prompt: str, *, images: int = 0) -> str:
@@ -125,16 +125,16 @@ class _Turn:
         return self.now.strftime(segment.format) if segment.kind == "date" else segment.text
 
     def _user_text(self, segment: UserTextSegment) -> str:
-        text = edited(segment, self.prompt)
+        text = apply_edits(segment, self.prompt)
         if self.image_token in text:
             raise BadRequest(f"the prompt contains {self.image_token!r}, which stands for the image")
         return text
 
 
-def edited(segment: UserTextSegment, text: str) -> str:
+def apply_edits(segment: UserTextSegment, text: str) -> str:
     """The user's text as it stands in the prompt.
 
-    >>> edited(UserTextSegment(edits=(Strip(side="end", characters=" "),)), " why? ")
+    >>> apply_edits(UserTextSegment(edits=(Strip(side="end", characters=" "),)), " why? ")
     ' why?'
     """
     for edit in segment.edits:
@@ -156,17 +156,17 @@ def _images(segment: ImagesSegment, count: int, image_token: str) -> str:
     return segment.between.join([segment.before + image_token + segment.after] * count)
 
 
-def _with_room(ids: list[int], spec: PromptSpec, images: int, visual_tokens: int) -> EncodedPrompt:
+def _expanded(ids: list[int], spec: PromptSpec, images: int, visual_tokens: int) -> EncodedPrompt:
     if ids.count(spec.image_token_id) != images:
         reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
         raise BundleError(MANIFEST, reason, "prompt.image_token_id")
-    return spread(np.array(ids, dtype=np.int64), spec.image_token_id, visual_tokens)
+    return expand_image_tokens(np.array(ids, dtype=np.int64), spec.image_token_id, visual_tokens)
 
 
-def spread(token_ids: npt.NDArray[np.int64], image_token_id: int, visual_tokens: int) -> EncodedPrompt:
+def expand_image_tokens(token_ids: npt.NDArray[np.int64], image_token_id: int, visual_tokens: int) -> EncodedPrompt:
     """Each image token repeated.
 
-    >>> spread(np.array([5, 9, 6]), 9, 3)
+    >>> expand_image_tokens(np.array([5, 9, 6]), 9, 3)
     EncodedPrompt(token_ids=array([5, 9, 9, 9, 6]), spans=(Span(start=1, stop=4),), grids=())
     """
     places = np.flatnonzero(token_ids == image_token_id)

@@ -16,7 +16,7 @@ WHOLE_PX, STRIP_PX = 2**24, 2**24
 Edges = tuple[int, int, int, int]
 
 
-def placed(image: Image.Image, place: Placement) -> Image.Image:
+def apply_placement(image: Image.Image, place: Placement) -> Image.Image:
     """The RGB picture after padding, resize and crop."""
     across, down = place.width, place.height
     if place.kernel is None:
@@ -26,10 +26,10 @@ def placed(image: Image.Image, place: Placement) -> Image.Image:
     else:
         shown = _part_resized(image, place, place.kernel)
     left, top = (axis.start_px - axis.shown.first for axis in (across, down))
-    return laid(shown, (left, top, left + across.seen_px, top + down.seen_px), place.around)
+    return crop_or_extend(shown, (left, top, left + across.seen_px, top + down.seen_px), place.around)
 
 
-def laid(image: Image.Image, edges: Edges, colour: Rgb) -> Image.Image:
+def crop_or_extend(image: Image.Image, edges: Edges, colour: Rgb) -> Image.Image:
     """What lies between left, top, right and bottom; `colour` where these reach beyond the picture."""
     left, top, right, bottom = edges
     if edges == (0, 0, *image.size):
@@ -44,7 +44,7 @@ def laid(image: Image.Image, edges: Edges, colour: Rgb) -> Image.Image:
 def _padded(image: Image.Image, place: Placement) -> Image.Image:
     across, down = place.width, place.height
     left, top = -across.before_px, -down.before_px
-    return laid(image, (left, top, left + across.padded_px, top + down.padded_px), place.padding)
+    return crop_or_extend(image, (left, top, left + across.padded_px, top + down.padded_px), place.padding)
 
 
 def _is_small(image: Image.Image, place: Placement) -> bool:
@@ -70,12 +70,14 @@ def _part_resized(image: Image.Image, place: Placement, kernel: Kernel) -> Image
     offset = source.first - place.height.before_px  # the given row that the first row of the source is
     given = Span(max(offset, 0), min(offset + source.px, image.height))
     narrow = _narrowed(image, place, columns, given)
-    tall = laid(narrow, (0, offset - given.first, columns.px, offset + source.px - given.first), place.padding)
+    tall = crop_or_extend(
+        narrow, (0, offset - given.first, columns.px, offset + source.px - given.first), place.padding
+    )
     first, stop = (place.height.to_padded(row) - source.first for row in rows)
     down = tall.resize((columns.px, rows.px), _resample(kernel), (0, first, columns.px, stop))
     shown_x, shown_y = place.width.shown, place.height.shown
     left, top = shown_x.first - columns.first, shown_y.first - rows.first
-    return laid(down, (left, top, left + shown_x.px, top + shown_y.px), place.padding)
+    return crop_or_extend(down, (left, top, left + shown_x.px, top + shown_y.px), place.padding)
 
 
 def _narrowed(image: Image.Image, place: Placement, columns: Span, rows: Span) -> Image.Image:
@@ -86,7 +88,7 @@ def _narrowed(image: Image.Image, place: Placement, columns: Span, rows: Span) -
     first, stop = (place.width.to_padded(column) - source.first for column in columns)
     joined = Image.new("RGB", (columns.px, rows.px))
     for top, bottom in _strips(rows, STRIP_PX // source.px):
-        strip = laid(image, (left, top, right, bottom), place.padding)
+        strip = crop_or_extend(image, (left, top, right, bottom), place.padding)
         height = bottom - top
         narrow = strip.resize((columns.px, height), _resample(place.kernel), (first, 0, stop, height))
         joined.paste(narrow, (0, top - rows.first))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.errors import BadRequest, EngineError
-from vlmprune_runtime.penalties import Progress, adjusted
+from vlmprune_runtime.penalties import AnswerProgress, apply_penalties
 from vlmprune_runtime.schema import Generation
 
 
@@ -83,15 +83,15 @@ class TokenChooser:
         2
         """
         _check_numbers(logits)
-        scores = adjusted(logits, Progress(self.sequence, self._answer_tokens, self.limit), self.settings)
+        scores = apply_penalties(logits, AnswerProgress(self.sequence, self._answer_tokens, self.limit), self.settings)
         token = self._drawn(scores) if self.settings.do_sample else int(np.argmax(scores))
         self.sequence = np.append(self.sequence, token)
         self._answer_tokens += 1
         return token
 
     def _drawn(self, scores: npt.NDArray[np.float32]) -> int:
-        ids, chances = likely_tokens(scores, self.settings)
-        return int(self._dice.choice(ids, p=chances))
+        ids, probabilities = sampling_candidates(scores, self.settings)
+        return int(self._dice.choice(ids, p=probabilities))
 
 
 def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
@@ -100,14 +100,14 @@ def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
     return int(np.argmax(logits))
 
 
-def likely_tokens(
+def sampling_candidates(
     scores: npt.NDArray[np.floating], settings: Generation
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:  # (V,) -> (M,), (M,)
     """Returns the tokens that may be drawn and their probabilities, likeliest first.
 
     >>> settings = Generation(stop_token_ids=(), top_p=0.6)
-    >>> ids, chances = likely_tokens(np.log([0.2, 0.5, 0.3]), settings)
-    >>> ids.tolist(), chances.round(3).tolist()
+    >>> ids, probabilities = sampling_candidates(np.log([0.2, 0.5, 0.3]), settings)
+    >>> ids.tolist(), probabilities.round(3).tolist()
     ([1, 2], [0.625, 0.375])
     """
     scaled = scores.astype(np.float64) / settings.temperature
@@ -117,18 +117,18 @@ def likely_tokens(
         raise EngineError("tail", "the generation settings forbid every token")
     if settings.top_k:
         ids = ids[scaled[ids] >= scaled[ids[min(settings.top_k, ids.size) - 1]]]
-    chances = _softmax(scaled[ids])
+    probabilities = _softmax(scaled[ids])
     if settings.top_p < 1:
-        ids = ids[: int(np.searchsorted(np.cumsum(chances), settings.top_p)) + 1]
-    chances = _softmax(scaled[ids])
-    ids = ids[chances >= settings.min_p * chances[0]]
+        ids = ids[: int(np.searchsorted(np.cumsum(probabilities), settings.top_p)) + 1]
+    probabilities = _softmax(scaled[ids])
+    ids = ids[probabilities >= settings.min_p * probabilities[0]]
     return ids, _softmax(scaled[ids])
 
 
 def _softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Of values that are not empty, largest first."""
-    chances = np.exp(values - values[0])
-    shares: npt.NDArray[np.float64] = chances / chances.sum()
+    probabilities = np.exp(values - values[0])
+    shares: npt.NDArray[np.float64] = probabilities / probabilities.sum()
     return shares
 
 

@@ -5,7 +5,7 @@ import os
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 
-def switch_telemetry_off() -> None:
+def disable_telemetry() -> None:
     """Tells ONNX Runtime to report nothing, unless the user has set the variable.
 
     It reads the variable once, when it is imported, hence long before the first session.

@@ -174,4 +174,4 @@ def test_no_more_threads_than_cores_to_run_on(
 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: usable)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert executorch_packages.cores_at_most() == expected
+    assert executorch_packages.available_cores() == expected

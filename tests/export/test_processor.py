@@ -34,8 +34,8 @@ def test_the_spec_gives_the_processors_pixels(model: Any) -> None:
 def test_exact_resize_is_read(model: Any) -> None:
     processor = SiglipImageProcessor(size={"height": 56, "width": 56})
     spec = image_spec(processor, build_family(model))
-    assert [step.step for step in spec.moves] == ["resize"]
-    assert spec.moves[0].to == Exact(height_px=56, width_px=56)
+    assert [step.step for step in spec.geometric_steps] == ["resize"]
+    assert spec.geometric_steps[0].to == Exact(height_px=56, width_px=56)
 
 
 def test_a_size_that_is_not_the_towers_is_refused(model: Any) -> None:

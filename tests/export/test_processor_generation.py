@@ -12,10 +12,10 @@ from vlmprune_export.families import build_family
 from vlmprune_export.processor import generation_settings
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.penalties import Progress, adjusted
+from vlmprune_runtime.penalties import AnswerProgress, apply_penalties
 from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.prompt import spread
-from vlmprune_runtime.sampling import GREEDY, TokenChooser, likely_tokens
+from vlmprune_runtime.sampling import GREEDY, TokenChooser, sampling_candidates
 from vlmprune_runtime.schema import Generation
 
 PROMPT = spread(np.array([1, 22, 23, IMAGE_TOKEN_ID, 4, 5, 6, 9, 5, 6, 24]), IMAGE_TOKEN_ID, 49)
@@ -101,10 +101,10 @@ def test_tokens_are_drawn_from_the_same_distribution(engine: TorchEngine, case: 
     expected = torch.softmax(out.scores[0][0], dim=0).numpy()
     settings = generation_settings(model)
     logits = prefill(engine.staged.pipeline, engine, PROMPT, [PIXELS.numpy()], prune=False).logits
-    scores = adjusted(logits, Progress(PROMPT.token_ids, 0, 12), settings)
-    ids, chances = likely_tokens(scores, settings)
+    scores = apply_penalties(logits, AnswerProgress(PROMPT.token_ids, 0, 12), settings)
+    ids, probabilities = sampling_candidates(scores, settings)
     assert set(ids.tolist()) == set(np.flatnonzero(expected).tolist())
-    assert chances == pytest.approx(expected[ids], abs=1e-4)
+    assert probabilities == pytest.approx(expected[ids], abs=1e-4)
 
 
 def test_a_request_for_greedy_tokens_keeps_the_penalties() -> None:

@@ -17,7 +17,7 @@ from photos import odd_pictures, photos
 from vlmprune_export.processor.image import steps_of
 from vlmprune_export.processor.moves import moves_of_one_view, moves_to_a_grid, moves_to_tiles
 from vlmprune_runtime import resampling
-from vlmprune_runtime.picture import to_rgb
+from vlmprune_runtime.image_loading import to_rgb
 from vlmprune_runtime.preprocess import ImageView, preprocess_views
 from vlmprune_runtime.schema import ImageSpec
 

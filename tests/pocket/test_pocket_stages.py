@@ -13,7 +13,7 @@ from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vlmprune_runtime.atomic import check_place, check_png, move_folder, save_folder, save_png, save_text
+from vlmprune_runtime.atomic import check_output_file, check_output_png, move_folder, save_folder, save_png, save_text
 from vlmprune_runtime.errors import BadRequest
 
 MARKS = (b'"kind": "benchmark"',)
@@ -41,7 +41,7 @@ def test_what_it_did_not_write_stays(tmp_path: Path) -> None:
     (tmp_path / "diary.json").write_text(THEIRS)
     RED.save(tmp_path / "photo.png")
     with pytest.raises(BadRequest, match="was not written by this command; choose another name"):
-        check_place(tmp_path / "diary.json", MARKS)
+        check_output_file(tmp_path / "diary.json", MARKS)
     with pytest.raises(BadRequest, match="was not written by this command"):
         save_png(Image.new("RGB", (9, 9)), tmp_path / "photo.png")
     assert (tmp_path / "diary.json").read_text() == THEIRS
@@ -53,7 +53,7 @@ def test_what_appears_meanwhile_stays(tmp_path: Path, before: str | None) -> Non
     path = tmp_path / "a.json"
     if before:
         path.write_text(before)
-    place = check_place(path, MARKS)
+    place = check_output_file(path, MARKS)
     path.write_text(THEIRS)
     with pytest.raises(BadRequest, match=r"left alone; see .*a-2\.json"):
         save_text(OURS, place)
@@ -85,14 +85,14 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
     }
     for path, message in wrong.items():
         with pytest.raises(BadRequest, match=message):
-            check_place(path)
+            check_output_file(path)
     assert len(names(tmp_path)) == 4
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux has a folder that nobody can write to")
 def test_a_disk_that_cannot_be_written_is_known_at_once() -> None:
     with pytest.raises(BadRequest, match=r"/proc/kept\.png: cannot be written"):
-        check_png("/proc/kept.png")
+        check_output_png("/proc/kept.png")
     with pytest.raises(BadRequest, match="/proc/dump: cannot be written"):
         save_folder({"a": b""}, "/proc/dump")
 

@@ -13,7 +13,7 @@ from vlmprune_runtime.benchmark import device, loading, memory, timed_run
 from vlmprune_runtime.benchmark.loading import LoadedBundle, check_context_fits
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure_loaded, settings_of, steps_of
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Memory, Result, json_schema
-from vlmprune_runtime.benchmark.rounds import turns
+from vlmprune_runtime.benchmark.rounds import run_order
 from vlmprune_runtime.benchmark.timed_run import Task
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner
@@ -66,7 +66,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def bundle_run(runner: Runner, clock: Clock) -> LoadedBundle:
+def loaded_bundle(runner: Runner, clock: Clock) -> LoadedBundle:
     timed = Runner(runner.bundle, TimedEngine(runner, clock), runner.tokenizer)
     return LoadedBundle(timed, 5.0, True, NOTHING)
 
@@ -74,7 +74,7 @@ def bundle_run(runner: Runner, clock: Clock) -> LoadedBundle:
 @pytest.fixture
 def result(runner: Runner, clock: Clock, picture_file: Path) -> Result:
     request = BenchmarkRequest(picture_file, "why?", repetitions=4, warmups=2, tokens=5)
-    return record_of([bundle_run(runner, clock)], request).results[0]
+    return record_of([loaded_bundle(runner, clock)], request).results[0]
 
 
 def record_of(loaded: list[LoadedBundle], request: BenchmarkRequest, steps: list[str] | None = None) -> BenchmarkRecord:
@@ -126,11 +126,11 @@ def test_shares_and_caches(result: Result) -> None:
 def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Path) -> None:
     request = BenchmarkRequest(picture_file, "why?", repetitions=3, warmups=2, tokens=1)
     steps: list[str] = []
-    record = record_of([bundle_run(runner, clock), bundle_run(runner, clock)], request, steps)
+    record = record_of([loaded_bundle(runner, clock), loaded_bundle(runner, clock)], request, steps)
     assert [len(result.runs) for result in record.results] == [6, 6]
     assert record.results[0].unpruned.decode_ms_per_token is record.results[0].ratios.decode is None
     assert len(steps) + 2 == steps_of(2, request)
-    order = list(turns(2, 4))
+    order = list(run_order(2, 4))
     assert len(set(order)) == len(order) == 16
     firsts = [turn.bundle for turn in order[::4]]
     assert firsts == [0, 1, 0, 1]

@@ -15,10 +15,10 @@ from write_golden import ONE_PICTURE, TWO_PICTURES, Golden
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Request, Runner, open_runner
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
 from vlmprune_runtime.prefill import decode, prefill
-from vlmprune_runtime.preprocess import preprocess, seen_picture
+from vlmprune_runtime.preprocess import preprocess, view_image
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 BUNDLES = (ONE_PICTURE, TWO_PICTURES)
@@ -55,7 +55,7 @@ def test_pixels(golden: Golden) -> None:
         seen = expected["seen"].reshape(-1, *expected["seen"].shape[-3:])
         for nth, path in enumerate(golden.images):
             image = load_image(path)
-            assert np.abs(np.asarray(seen_picture(image, spec)).astype(int) - seen[nth]).max() <= 1
+            assert np.abs(np.asarray(view_image(image, spec)).astype(int) - seen[nth]).max() <= 1
             assert np.abs(preprocess(image, spec)[0] - expected["pixels"][nth]).max() <= 4 / 255 + 1e-6
 
 

@@ -8,8 +8,9 @@ from PIL import Image
 
 from photos import photos
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.geometry import views_in
-from vlmprune_runtime.preprocess import preprocess, preprocess_views, seen_picture
+from vlmprune_runtime.geometry import views_of
+from vlmprune_runtime.preprocess import preprocess, preprocess_views, view_image
+from vlmprune_runtime.resize_modes import resized_size
 from vlmprune_runtime.schema import (
     Crop,
     Exact,
@@ -24,7 +25,6 @@ from vlmprune_runtime.schema import (
     WholeTiles,
     image_steps,
 )
-from vlmprune_runtime.sizes import resized_size
 
 
 def spec_of(*moves: object) -> ImageSpec:
@@ -71,13 +71,13 @@ def test_a_resize_follows_its_description(name: str, size: tuple[int, int]) -> N
     across = one_pass(np.asarray(image).transpose(1, 0, 2), size[1], kernel).transpose(1, 0, 2)
     expected = one_pass(across, size[0], kernel)
     spec = spec_of(Resize(to=Exact(height_px=size[0], width_px=size[1]), kernel=kernel))
-    found = np.asarray(seen_picture(image, spec))
+    found = np.asarray(view_image(image, spec))
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(("size", "before"), [((5, 2), 1), ((4, 2), 1), ((3, 2), 0)])
 def test_padding_is_centred_and_coloured(size: tuple[int, int], before: int) -> None:
-    seen = np.asarray(seen_picture(Image.new("RGB", size, (9, 9, 9)), spec_of(Pad(colour=(1, 2, 3)))))
+    seen = np.asarray(view_image(Image.new("RGB", size, (9, 9, 9)), spec_of(Pad(colour=(1, 2, 3)))))
     assert seen.shape == (size[0], size[0], 3)
     rows = (seen == 9).all(axis=(1, 2))
     assert np.flatnonzero(rows).tolist() == list(range(before, before + size[1]))
@@ -106,7 +106,7 @@ def test_stripes_are_refused() -> None:
     with pytest.raises(BadRequest, match="1 x 201 pixels; allowed: one side at most 200 times the other"):
         resized_size(201, 1, to)
     with pytest.raises(BadRequest, match="sides up to 100000"):
-        seen_picture(Image.new("RGB", (100_001, 1)), spec_of(Pad(colour=(0, 0, 0))))
+        view_image(Image.new("RGB", (100_001, 1)), spec_of(Pad(colour=(0, 0, 0))))
 
 
 TILED = spec_of(
@@ -116,7 +116,7 @@ TILED = spec_of(
 
 def test_views_lie_where_their_tiles_are() -> None:
     """Two rows of three tiles of a picture that fits them as it is."""
-    views = views_in(20, 30, TILED)
+    views = views_of(20, 30, TILED)
     assert [(view.role, view.row, view.column) for view in views[:4]] == [
         *(("tile", 0, 0), ("tile", 0, 1), ("tile", 0, 2), ("tile", 1, 0)),
     ]
@@ -137,7 +137,7 @@ def test_a_padded_view_reaches_beyond_the_picture(size: tuple[int, int], box: tu
     spec = spec_of(
         Pad(colour=(0, 0, 0)), Resize(to=ShortestEdge(edge_px=20), kernel=kernel), Crop(height_px=16, width_px=16)
     )
-    assert views_in(size[1], size[0], spec)[0].box == box
+    assert views_of(size[1], size[0], spec)[0].box == box
 
 
 @pytest.mark.parametrize("size", [(20, 40), (40, 20)])
@@ -150,7 +150,7 @@ def test_steps_may_follow_each_other_in_any_order(size: tuple[int, int]) -> None
         Resize(to=Exact(height_px=10, width_px=10), kernel=kernel),
     )
     image = Image.new("RGB", size, (200, 200, 200))
-    picture = np.asarray(seen_picture(image, spec_of(*moves)))
+    picture = np.asarray(view_image(image, spec_of(*moves)))
     assert picture.shape == (10, 10, 3)
     assert (picture[:, 5] == 200).all()
     assert (picture[:, 0] == 0).all()

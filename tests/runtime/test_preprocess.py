@@ -14,10 +14,10 @@ from PIL import Image
 
 from photos import odd_pictures, photos
 from vlmprune_runtime import resampling
-from vlmprune_runtime.picture import to_rgb
-from vlmprune_runtime.preprocess import preprocess, seen_picture
+from vlmprune_runtime.image_loading import to_rgb
+from vlmprune_runtime.preprocess import preprocess, view_image
+from vlmprune_runtime.resize_modes import resized_size
 from vlmprune_runtime.schema import Crop, Exact, ImageSpec, Kernel, Resize, ShortestEdge, image_steps
-from vlmprune_runtime.sizes import resized_size
 
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
@@ -58,7 +58,7 @@ def spec_of(processor: object) -> ImageSpec:
 
 def across_first(image: Image.Image, spec: ImageSpec) -> bool:
     """Whether Pillow's whole resize is across and then down."""
-    resize = spec.moves[0]
+    resize = spec.geometric_steps[0]
     height, width = resized_size(image.height, image.width, resize.to)
     resample = Image.Resampling[resize.kernel.filter.upper()]
     steps = image.resize((width, image.height), resample).resize((width, height), resample)
@@ -103,7 +103,7 @@ def test_near_the_torchvision_processors(name: str, picture: str) -> None:
 
 def by_torch(image: Image.Image, spec: ImageSpec) -> np.ndarray:
     """What the torchvision backend does, with the operation on uint8 that its resize calls."""
-    seen, resize = spec.seen, spec.moves[0]
+    seen, resize = spec.view_size, spec.geometric_steps[0]
     height, width = resized_size(image.height, image.width, resize.to)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     pixels = torch.nn.functional.interpolate(pixels, (height, width), mode=resize.kernel.filter, antialias=True)
@@ -142,7 +142,7 @@ def test_hostile_shapes_cost_nothing(size: tuple[int, int]) -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, max(size)).astype(np.uint8), (min(size), max(size)))
     image = Image.fromarray(np.ascontiguousarray(ramp if size[0] > size[1] else ramp.T)).convert("RGB")
     tracemalloc.start()
-    seen = np.asarray(seen_picture(image, spec))
+    seen = np.asarray(view_image(image, spec))
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
     assert seen.shape == (336, 336, 3)
@@ -157,6 +157,6 @@ def test_resizing_the_seen_part_equals_the_whole_resize(
     """What huge pictures get, on pictures that can be resized whole."""
     spec, dice = spec_of(PROCESSORS[name]), np.random.default_rng(5)
     image = Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-    whole = np.asarray(seen_picture(image, spec)).astype(int)
+    whole = np.asarray(view_image(image, spec)).astype(int)
     monkeypatch.setattr(resampling, "WHOLE_PX", 0)
-    assert np.abs(np.asarray(seen_picture(image, spec)) - whole).max() <= 1
+    assert np.abs(np.asarray(view_image(image, spec)) - whole).max() <= 1

@@ -15,7 +15,7 @@ from vlmprune_runtime.generate import Runner
 from vlmprune_runtime.prompt import (
     Exchange,
     Span,
-    edited,
+    apply_edits,
     encode_conversation,
     encode_follow_up,
     encode_prompt,
@@ -84,8 +84,8 @@ def test_a_date_is_that_of_the_run() -> None:
 
 def test_edits_are_made_in_their_order() -> None:
     edits = (Replace(old="ab", new="b"), Strip(side="start", characters="b "), Strip(side="end", characters="!"))
-    assert edited(UserTextSegment(edits=edits), " abab why? !!") == "why? "
-    assert edited(UserTextSegment(edits=edits[:1]), "aab") == "ab"
+    assert apply_edits(UserTextSegment(edits=edits), " abab why? !!") == "why? "
+    assert apply_edits(UserTextSegment(edits=edits[:1]), "aab") == "ab"
 
 
 def test_a_text_that_is_the_image_token_only_before_its_edits() -> None:

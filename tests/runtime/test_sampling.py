@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vlmprune_runtime.errors import BadRequest, EngineError
-from vlmprune_runtime.sampling import AS_EXPORTED, GREEDY, Sampling, TokenChooser, greedy, likely_tokens
+from vlmprune_runtime.sampling import AS_EXPORTED, GREEDY, Sampling, TokenChooser, greedy, sampling_candidates
 from vlmprune_runtime.schema import Generation
 
 LOGITS = hnp.arrays(np.float32, st.integers(1, 30), elements=st.floats(-1e4, 1e4, width=16))
@@ -27,11 +27,13 @@ def test_ranges(name: str, value: float) -> None:
 
 @given(LOGITS, st.floats(0.01, 5), st.floats(0.01, 1))
 def test_nucleus_is_the_smallest_that_reaches_top_p(logits: np.ndarray, temperature: float, top_p: float) -> None:
-    ids, chances = likely_tokens(logits, PLAIN.model_copy(update={"temperature": temperature, "top_p": top_p}))
+    ids, probabilities = sampling_candidates(
+        logits, PLAIN.model_copy(update={"temperature": temperature, "top_p": top_p})
+    )
     scaled = (logits.astype(float) - logits.max()) / temperature
     mass = np.exp(scaled) / np.exp(scaled).sum()
     assert len(set(ids)) == len(ids) >= 1
-    assert chances.sum() == pytest.approx(1)
+    assert probabilities.sum() == pytest.approx(1)
     assert mass[ids].sum() >= top_p - 1e-9
     assert len(ids) == 1 or mass[ids[:-1]].sum() < top_p + 1e-9
     assert mass[ids].min() >= np.delete(mass, ids).max(initial=0) - 1e-12

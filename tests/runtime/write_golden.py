@@ -16,9 +16,9 @@ from PIL import Image
 from two_picture_bundle import write_two_picture_bundle
 
 from vlmprune_runtime.generate import Request, Runner, open_runner
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
-from vlmprune_runtime.preprocess import preprocess, seen_picture
+from vlmprune_runtime.preprocess import preprocess, view_image
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PROMPTS = (
@@ -89,7 +89,7 @@ def other_picture() -> Image.Image:
 def pixels(golden: Golden, runner: Runner) -> dict[str, np.ndarray]:
     """`seen` before normalisation, uint8, (H, W, 3) or of several pictures (P, H, W, 3), `pixels` (P, 3, H, W)."""
     images, spec = [load_image(path) for path in golden.images], runner.bundle.manifest.image
-    seen = np.stack([np.asarray(seen_picture(image, spec)) for image in images])
+    seen = np.stack([np.asarray(view_image(image, spec)) for image in images])
     taken = np.concatenate([preprocess(image, spec) for image in images])
     return {"seen": seen if len(images) > 1 else seen[0], "pixels": taken}
 

@@ -20,7 +20,7 @@ from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT

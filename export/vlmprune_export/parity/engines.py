@@ -50,7 +50,9 @@ def candidates(bundle: OpenBundle, units: str | None) -> Iterator[Candidate]:
 
     context = bundle.manifest.context_tokens
     reference = CoreMLEngine(bundle, None, context, units="reference")
-    yield Candidate(reference, REFERENCE, REFERENCE_SHOWS, reference.half)
+    yield Candidate(reference, REFERENCE, REFERENCE_SHOWS, reference.computes_half)
     if has_core_ml():
         device = CoreMLEngine(bundle, None, context, units=units)
-        yield Candidate(device, f"Core ML on {units or 'the advised compute units'}", DEVICE_SHOWS, reference.half)
+        yield Candidate(
+            device, f"Core ML on {units or 'the advised compute units'}", DEVICE_SHOWS, reference.computes_half
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import select
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import EncodedPrompt

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from vlmprune_runtime.prompt import edited
+from vlmprune_runtime.prompt import apply_edits
 from vlmprune_runtime.schema import Replace, Strip, UserTextSegment
 
 # What Python's and Jinja's strip take for white space.
@@ -35,7 +35,7 @@ def find_edits(written: Written, literals: Iterable[str]) -> tuple[UserTextSegme
     shown = list(_shown([edit.old for edit in replacements], literals))
     seen = {text: written(text) for text in shown}
     tried = [UserTextSegment(edits=order) for order in orders]
-    unexplained = [[text for text in shown if edited(segment, text) != seen[text]] for segment in tried]
+    unexplained = [[text for text in shown if apply_edits(segment, text) != seen[text]] for segment in tried]
     best = min(range(len(orders)), key=lambda nth: len(unexplained[nth]))
     return tried[best], unexplained[best]
 
@@ -56,7 +56,7 @@ def _replacements(written: Written, searched: Iterable[str]) -> list[Replace]:
     found: list[Replace] = []
     for old in sorted(set(searched), key=lambda text: (len(text), text)):
         seen = written(_BEGIN + old + _END)
-        explained = seen == edited(UserTextSegment(edits=tuple(found)), _BEGIN + old + _END)
+        explained = seen == apply_edits(UserTextSegment(edits=tuple(found)), _BEGIN + old + _END)
         if seen is None or explained or not (seen.startswith(_BEGIN) and seen.endswith(_END)):
             continue
         found.append(Replace(old=old, new=seen[len(_BEGIN) : len(seen) - len(_END)]))

@@ -7,7 +7,7 @@ from vlmprune_export.families import Family
 from vlmprune_export.processor.moves import given, moves_of_one_view, triple
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import ImageSpec, Size, image_steps
-from vlmprune_runtime.schema.image import Move, Split, Step
+from vlmprune_runtime.schema.image import GeometricStep, Split, Step
 
 Notice = Callable[[str], None]
 
@@ -26,7 +26,7 @@ def image_spec(image_processor: Any, family: Family, notice: Notice = lambda lin
     return spec
 
 
-def steps_of(image_processor: Any, moves: tuple[Move | Split, ...]) -> tuple[Step, ...]:
+def steps_of(image_processor: Any, moves: tuple[GeometricStep | Split, ...]) -> tuple[Step, ...]:
     """All steps of a processor, its rescaling and normalisation around the given ones that move pixels."""
     factor = image_processor.rescale_factor if image_processor.do_rescale else 1.0
     if not image_processor.do_normalize:
@@ -55,7 +55,7 @@ def _pads_to_square(image_processor: Any, family: Family, notice: Notice) -> boo
 def _check_size(spec: ImageSpec, family: Family) -> None:
     height_px, width_px = family.grids[0].height_px, family.grids[0].width_px
     takes = f"the vision tower takes {height_px} x {width_px} px"
-    seen = spec.seen
+    seen = spec.view_size
     if seen is None:
         raise BadRequest(
             f"the image processor keeps each picture's own shape, but {takes}; "

@@ -11,12 +11,12 @@ from vlmprune_runtime.benchmark.device import describe_device, read_device_state
 from vlmprune_runtime.benchmark.loading import LoadedBundle, load_and_warm_up
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.result import result_of
-from vlmprune_runtime.benchmark.rounds import turns
-from vlmprune_runtime.benchmark.run_metadata import Picture, Settings, Tool
+from vlmprune_runtime.benchmark.rounds import run_order
+from vlmprune_runtime.benchmark.run_metadata import ImageInfo, Settings, Tool
 from vlmprune_runtime.benchmark.timed_run import Task, run_timed
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 
 Progress = Callable[[str], None]
@@ -70,8 +70,8 @@ def measure_loaded(
 ) -> BenchmarkRecord:
     """Measures bundles that are loaded and have run once; that run was the first warm-up."""
     _run_rounds(loaded, request.task, request.warmups - 1, _prefixed("warm-up", progress))
-    for bundle_run in loaded:
-        bundle_run.runs.clear()
+    for loaded_bundle in loaded:
+        loaded_bundle.runs.clear()
     before = read_device_state()
     _run_rounds(loaded, request.task, request.repetitions, _prefixed("round", progress))
     return BenchmarkRecord(
@@ -79,7 +79,7 @@ def measure_loaded(
         tool=Tool(name="vlmprune-bench", version=__version__),
         device=describe_device(before, read_device_state()),
         settings=settings,
-        results=tuple(result_of(bundle_run, request.task) for bundle_run in loaded),
+        results=tuple(result_of(loaded_bundle, request.task) for loaded_bundle in loaded),
     )
 
 
@@ -92,7 +92,7 @@ def settings_of(request: BenchmarkRequest) -> Settings:
         tokens=request.tokens,
         threads=request.threads,
         prompt=request.prompt,
-        image=Picture(
+        image=ImageInfo(
             name=request.image.name,
             sha256=file_sha256(request.image),
             width_px=picture.width,
@@ -102,11 +102,11 @@ def settings_of(request: BenchmarkRequest) -> Settings:
 
 
 def _run_rounds(loaded: Sequence[LoadedBundle], task: Task, rounds: int, progress: Progress) -> None:
-    for turn in turns(len(loaded), rounds):
-        bundle_run = loaded[turn.bundle]
+    for turn in run_order(len(loaded), rounds):
+        loaded_bundle = loaded[turn.bundle]
         mode = "pruned" if turn.prune else "unpruned"
-        progress(f"{turn.round + 1} of {rounds}: {bundle_run.runner.bundle.folder.name}, {mode}")
-        bundle_run.runs[turn.round, turn.prune] = run_timed(bundle_run.runner, task, prune=turn.prune)
+        progress(f"{turn.round + 1} of {rounds}: {loaded_bundle.runner.bundle.folder.name}, {mode}")
+        loaded_bundle.runs[turn.round, turn.prune] = run_timed(loaded_bundle.runner, task, prune=turn.prune)
 
 
 def _prefixed(kind: str, progress: Progress) -> Progress:

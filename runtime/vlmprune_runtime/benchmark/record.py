@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vlmprune_runtime.benchmark.run_metadata import Count, Device, Engine, Measured, Part, Settings, Tool
+from vlmprune_runtime.benchmark.run_metadata import BundleInfo, Count, Device, Engine, Part, Settings, Tool
 from vlmprune_runtime.events import TimedStage
 
 Stage = TimedStage
@@ -113,7 +113,7 @@ class Run(Part):
 class Result(Part):
     """Holds the measurements of one bundle on one engine."""
 
-    bundle: Measured
+    bundle: BundleInfo
     engine: Engine
     images: Count
     prompt_tokens: Count

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from vlmprune_runtime.benchmark.loading import LoadedBundle, cache_bytes
 from vlmprune_runtime.benchmark.record import Flops, ModeStats, Result, Run
-from vlmprune_runtime.benchmark.run_metadata import Engine, Measured
+from vlmprune_runtime.benchmark.run_metadata import BundleInfo, Engine
 from vlmprune_runtime.benchmark.summary import (
     STAGES,
     ceilings,
@@ -22,31 +22,31 @@ from vlmprune_runtime.schema import MANIFEST, Bundle
 ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": "coremltools"}
 
 
-def result_of(bundle_run: LoadedBundle, task: Task) -> Result:
+def result_of(loaded_bundle: LoadedBundle, task: Task) -> Result:
     """Returns all measurements of one bundle."""
-    manifest, encoded = bundle_run.runner.bundle.manifest, bundle_run.runner.encode(task.prompt)
+    manifest, encoded = loaded_bundle.runner.bundle.manifest, loaded_bundle.runner.encode(task.prompt)
     tokens, images = len(encoded.token_ids), len(encoded.spans)
-    unpruned, pruned = (runs_of(bundle_run, prune) for prune in (False, True))
+    unpruned, pruned = (runs_of(loaded_bundle, prune) for prune in (False, True))
     measured = ratios(unpruned, pruned)
     slow, fast = (prefill_flops(manifest, tokens, images, prune=prune) for prune in (False, True))
     return Result(
-        bundle=_measured(bundle_run),
+        bundle=_bundle_info(loaded_bundle),
         engine=_engine(manifest),
         images=images,
         prompt_tokens=tokens,
-        load_ms=None if bundle_run.load_ms is None else round(bundle_run.load_ms, 1),
+        load_ms=None if loaded_bundle.load_ms is None else round(loaded_bundle.load_ms, 1),
         unpruned=_mode_stats(manifest, unpruned, _flops(manifest, tokens, images, prune=False)),
         pruned=_mode_stats(manifest, pruned, _flops(manifest, tokens, images, prune=True)),
         ratios=measured,
         ceilings=ceilings(measured, slow, fast, unpruned),
-        memory=bundle_run.memory,
-        runs=tuple(_run(nth, prune, run) for (nth, prune), run in bundle_run.runs.items()),
+        memory=loaded_bundle.memory,
+        runs=tuple(_run(nth, prune, run) for (nth, prune), run in loaded_bundle.runs.items()),
     )
 
 
-def runs_of(bundle_run: LoadedBundle, prune: bool) -> list[TimedRun]:
+def runs_of(loaded_bundle: LoadedBundle, prune: bool) -> list[TimedRun]:
     """Returns the runs of one mode, by round."""
-    return [run for (_, pruned), run in sorted(bundle_run.runs.items()) if pruned is prune]
+    return [run for (_, pruned), run in sorted(loaded_bundle.runs.items()) if pruned is prune]
 
 
 def _mode_stats(manifest: Bundle, runs: Sequence[TimedRun], flops: Flops) -> ModeStats:
@@ -80,14 +80,14 @@ def _run(nth: int, prune: bool, run: TimedRun) -> Run:
     )
 
 
-def _measured(bundle_run: LoadedBundle) -> Measured:
-    bundle = bundle_run.runner.bundle
+def _bundle_info(loaded_bundle: LoadedBundle) -> BundleInfo:
+    bundle = loaded_bundle.runner.bundle
     manifest = bundle.manifest
-    return Measured(
+    return BundleInfo(
         name=manifest.name,
         folder=bundle.folder.resolve().name,
         manifest_sha256=file_sha256(bundle.folder / MANIFEST),
-        verified=bundle_run.verified,
+        verified=loaded_bundle.verified,
         source_model=manifest.source.model,
         source_sha256=manifest.source.sha256,
         model_type=manifest.model_type,

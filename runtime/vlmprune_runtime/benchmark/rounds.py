@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 
-class Turn(NamedTuple):
+class ScheduledRun(NamedTuple):
     """Identifies one run of a round."""
 
     round: int
@@ -12,16 +12,16 @@ class Turn(NamedTuple):
     prune: bool
 
 
-def turns(bundles: int, rounds: int) -> Iterator[Turn]:
+def run_order(bundles: int, rounds: int) -> Iterator[ScheduledRun]:
     """Yields the runs in order: each bundle begins a round in its turn, and its two modes run A B, then B A.
 
-    >>> [(turn.bundle, turn.prune) for turn in turns(bundles=1, rounds=2)]
+    >>> [(turn.bundle, turn.prune) for turn in run_order(bundles=1, rounds=2)]
     [(0, False), (0, True), (0, True), (0, False)]
-    >>> [turn.bundle for turn in turns(bundles=2, rounds=2)]
+    >>> [turn.bundle for turn in run_order(bundles=2, rounds=2)]
     [0, 0, 1, 1, 1, 1, 0, 0]
     """
     for nth in range(rounds):
         for place in range(bundles):
             first = bool(nth % 2)
             for prune in (first, not first):
-                yield Turn(nth, (nth + place) % bundles, prune)
+                yield ScheduledRun(nth, (nth + place) % bundles, prune)

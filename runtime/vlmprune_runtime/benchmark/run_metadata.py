@@ -54,7 +54,7 @@ class Device(Part):
     battery: Battery | None = None
 
 
-class Picture(Part):
+class ImageInfo(Part):
     """Describes the picture of the question; `sha256` is the hash of its file."""
 
     name: str
@@ -75,7 +75,7 @@ class Settings(Part):
     tokens: Count
     threads: Count | None
     prompt: str
-    image: Picture
+    image: ImageInfo
     order: Literal["alternating pairs"] = "alternating pairs"
 
 
@@ -87,7 +87,7 @@ class Engine(Part):
     unit: str = "cpu"
 
 
-class Measured(Part):
+class BundleInfo(Part):
     """Identifies the bundle. `manifest_sha256` stands for all of it, since bundle.json holds every other file's hash.
 
     `verified` says that those hashes were checked.

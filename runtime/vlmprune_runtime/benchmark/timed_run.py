@@ -6,7 +6,7 @@ from time import perf_counter
 
 from vlmprune_runtime.events import StageTimed, Timings
 from vlmprune_runtime.generate import Runner
-from vlmprune_runtime.picture import ImageSource, load_image
+from vlmprune_runtime.image_loading import ImageSource, load_image
 from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.sampling import greedy

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vlmprune_runtime.atomic import Place, check_place, save_text
+from vlmprune_runtime.atomic import OutputFile, check_output_file, save_text
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure, steps_of
 from vlmprune_runtime.benchmark.profile import profile
 from vlmprune_runtime.benchmark.profile_table import profile_table
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     """Measures the bundles; the record is written before the table is printed."""
     names = ("image", "prompt", "repetitions", "warmups", "tokens", "threads")
     request = BenchmarkRequest(**{name: getattr(args, name) for name in names}, verify=not args.no_verify)
-    place = check_place(args.json, RECORD_MARKS) if args.json else None
+    place = check_output_file(args.json, RECORD_MARKS) if args.json else None
     if args.profile:
         run_profile(args, request, place)
         return
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     show(record)
 
 
-def run_profile(args: argparse.Namespace, request: BenchmarkRequest, place: Place | None) -> None:
+def run_profile(args: argparse.Namespace, request: BenchmarkRequest, place: OutputFile | None) -> None:
     """Profiles every bundle; the record is written before the tables are printed."""
     with progress_bar(len(args.bundles) * (1 + request.warmups + request.repetitions)) as progress:
         record = profile(args.bundles, request, progress=progress)

@@ -22,7 +22,7 @@ from vlmprune_runtime.schema import (
     Tensor,
     is_package,
 )
-from vlmprune_runtime.schema.image import Move
+from vlmprune_runtime.schema.image import GeometricStep
 
 SAMPLING_ONLY = {"temperature", "top_k", "top_p", "min_p"}  # settings without effect on greedy decoding
 
@@ -156,11 +156,11 @@ def cache_line(stage: Stage) -> str:
 
 def image_line(spec: ImageSpec) -> str:
     """Returns the steps that move pixels, and the grid."""
-    moves = [*spec.moves, *([spec.split] if spec.split else [])]
+    moves = [*spec.geometric_steps, *([spec.split] if spec.split else [])]
     return ", ".join([*map(step_line, moves), f"grid {spec.grid_height} x {spec.grid_width}"])
 
 
-def step_line(step: Move | Split) -> str:
+def step_line(step: GeometricStep | Split) -> str:
     """Returns one step that moves pixels, with its sizes.
 
     >>> step_line(Crop(height_px=3, width_px=4))

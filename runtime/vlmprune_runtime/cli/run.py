@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vlmprune_runtime.atomic import Place, check_png
+from vlmprune_runtime.atomic import OutputFile, check_output_png
 from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
 from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 from vlmprune_runtime.cli.fields import result_fields
@@ -18,8 +18,8 @@ from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import TIMED_STAGES, Finished, RunResult, TextPiece
 from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.overlay import draw_overlay
-from vlmprune_runtime.picture import load_image
 from vlmprune_runtime.sampling import Sampling
 
 EXAMPLES = """\
@@ -99,12 +99,12 @@ def request_of(args: argparse.Namespace) -> Request:
     return request
 
 
-def overlay_places(out: str, images: int) -> list[Place]:
+def overlay_places(out: str, images: int) -> list[OutputFile]:
     """Returns the place of each image's overlay: `out` itself, or for several images `out` with -1, -2 ... in it."""
     path = Path(out)
     if images == 1:
-        return [check_png(path)]
-    return [check_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
+        return [check_output_png(path)]
+    return [check_output_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
 
 
 def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:

@@ -64,7 +64,7 @@ class CoreMLEngine:
             raise EngineError(stage, f"got inputs {listed(inputs)}; it has: {listed(sorted(declared))}")
         rows, past = rows_and_past(manifest, inputs)
         if manifest.cache is not None:
-            self._check_room(stage, past, rows)
+            self._check_capacity(stage, past, rows)
         self._check_indices(stage, inputs)
         if past and rows > 1:
             return self._row_by_row(stage, inputs, past, rows)
@@ -80,7 +80,7 @@ class CoreMLEngine:
         return keys, values
 
     @property
-    def half(self) -> bool:
+    def computes_half(self) -> bool:
         """Whether most of it computes in float16."""
         return any(isinstance(one, ReferencePackage) and computes_half(one.model) for one in self._packages.values())
 
@@ -110,7 +110,7 @@ class CoreMLEngine:
         free = [tensor.name for tensor in declared.outputs if "tokens" in tensor.shape]
         return parts[-1] | {name: np.concatenate([one[name] for one in parts]) for name in free}
 
-    def _check_room(self, stage: str, past: int, rows: int) -> None:
+    def _check_capacity(self, stage: str, past: int, rows: int) -> None:
         """Refuses rows beyond the cache, which Core ML would not refuse."""
         if past < 0:
             raise EngineError(stage, f"past_tokens: got {past}, allowed: 0 or more")

@@ -16,7 +16,7 @@ from vlmprune_runtime.schema import Bundle
 Array = npt.NDArray[Any]
 UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
 DEFAULT_UNITS = "ALL"
-LEAST_MACOS = 15
+MIN_MACOS = 15
 
 
 class NativePackage:
@@ -61,8 +61,8 @@ def check_macos(release: str) -> None:
     >>> check_macos("15.1")
     """
     major = int(release.split(".")[0] or 0)
-    if major < LEAST_MACOS:
-        raise BadRequest(f"macOS: got {release}, allowed: {LEAST_MACOS} or newer (states, several functions)")
+    if major < MIN_MACOS:
+        raise BadRequest(f"macOS: got {release}, allowed: {MIN_MACOS} or newer (states, several functions)")
 
 
 def _coremltools() -> Any:

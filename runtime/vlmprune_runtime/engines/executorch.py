@@ -47,7 +47,7 @@ class ExecutorchEngine:
             raise UnknownName("stage", stage, self._methods)
         declared = self._manifest.stage(stage)
         try:
-            arrays = ordered(declared, inputs)
+            arrays = ordered_inputs(declared, inputs)
             self._check_values(stage, arrays)
             tensors = [self._packages.torch.from_numpy(array) for array in arrays.values()]
             methods = self._methods[stage]
@@ -92,7 +92,7 @@ class ExecutorchEngine:
             raise ValueError(f"token_ids: got {ids.min()} to {ids.max()}, allowed: 0 to {vocabulary - 1}")
 
 
-def ordered(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def ordered_inputs(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """The inputs in the method's order, contiguous, in its dtypes; `ValueError` for any that do not fit."""
     declared = {tensor.name: tensor for tensor in stage.inputs}
     if inputs.keys() != declared.keys():

@@ -34,7 +34,7 @@ def load_packages(threads: int | None) -> Packages:
         torch = import_module("torch")
         for pattern in KERNEL_LIBRARIES.values():
             torch.ops.load_library(_library(Path(str(module.__file__)).parents[1], pattern))
-        count = cores_at_most() if threads is None else threads
+        count = available_cores() if threads is None else threads
         if count is not None:
             import_module("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(count)
     except (ImportError, OSError, RuntimeError) as error:
@@ -50,7 +50,7 @@ def _installed() -> bool:
         return False
 
 
-def cores_at_most() -> int | None:
+def available_cores() -> int | None:
     """Cores that this process is confined to, None if it is not.
 
     The runtime counts those of the machine, and threads that wait for each other on one core take many times as long.

@@ -54,7 +54,7 @@ class OnnxEngine:
             raise UnknownName("stage", stage, self._stages)
         loaded = self._stages[stage]
         if loaded.buffers:
-            self._check_room(loaded, inputs)
+            self._check_capacity(loaded, inputs)
         try:
             session, binding = loaded.graph(grid)
             _bind_tensors(loaded, binding, inputs)
@@ -63,7 +63,7 @@ class OnnxEngine:
         except (RuntimeError, ValueError, KeyError) as error:
             raise EngineError(stage, error) from None
 
-    def _check_room(self, loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _check_capacity(self, loaded: LoadedStage, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         rows, past = rows_and_past(loaded.manifest, inputs)
         end = past + rows
         if end > self.context_tokens:

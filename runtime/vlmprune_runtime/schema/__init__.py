@@ -45,7 +45,7 @@ from vlmprune_runtime.schema.resize import (
     SmartMultiple,
     WholeTiles,
 )
-from vlmprune_runtime.schema.stage import Cache, CacheLayer, Graph, Input, Lowering, Stage, Tensor, place_of
+from vlmprune_runtime.schema.stage import Cache, CacheLayer, Graph, Input, Lowering, Stage, Tensor, parse_source
 
 __all__ = [
     "MAJOR",
@@ -108,6 +108,6 @@ __all__ = [
     "image_steps",
     "is_package",
     "listed_name",
-    "place_of",
+    "parse_source",
     "plain_name",
 ]

@@ -89,7 +89,7 @@ class Bundle(Pipeline):
 
     @model_validator(mode="after")
     def _pictures_fit_the_grid(self) -> "Bundle":
-        seen, grid = self.image.seen, self.grids[0]
+        seen, grid = self.image.view_size, self.grids[0]
         if len(self.grids) == 1 and seen and (seen.height_px, seen.width_px) != (grid.height_px, grid.width_px):
             raise ValueError(f"pictures become {seen.height_px} x {seen.width_px} px, the grid is of another size")
         if len(self.grids) == 1 and (self.image.grid_height, self.image.grid_width) != (grid.height, grid.width):

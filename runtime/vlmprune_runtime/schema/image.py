@@ -101,7 +101,7 @@ class Layout(Record):
     dtype: Literal["float32"] = "float32"
 
 
-Move = Pad | Resize | Crop
+GeometricStep = Pad | Resize | Crop
 Step = Annotated[
     Orient | Colour | Pad | Resize | Crop | Split | Rescale | Normalise | Layout, Field(discriminator="step")
 ]
@@ -122,9 +122,9 @@ class ImageSpec(Record):
     grid_width: Positive
 
     @property
-    def moves(self) -> tuple[Move, ...]:
+    def geometric_steps(self) -> tuple[GeometricStep, ...]:
         """The steps that move the pixels of the whole picture."""
-        return tuple(step for step in self.steps if isinstance(step, Move))
+        return tuple(step for step in self.steps if isinstance(step, GeometricStep))
 
     @property
     def split(self) -> Split | None:
@@ -142,26 +142,26 @@ class ImageSpec(Record):
         return next(step for step in self.steps if isinstance(step, Normalise))
 
     @property
-    def seen(self) -> Size | None:
+    def view_size(self) -> Size | None:
         """Size of every view after preprocessing, None where it depends on the picture."""
         if self.split:
             return _square(self.split.tile_px)
         size, square = None, False
-        for step in self.moves:
+        for step in self.geometric_steps:
             size = _size_after(step, size, square)
             square = isinstance(step, Pad) or (size is not None and size.height_px == size.width_px)
         return size
 
     def grid_of(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Visual tokens high and wide of a view of that size."""
-        for step in self.moves:
+        for step in self.geometric_steps:
             if isinstance(step, Resize) and isinstance(step.to, SmartMultiple | NearestGrid):
                 return height_px // step.to.multiple_px, width_px // step.to.multiple_px
         return self.grid_height, self.grid_width
 
     @model_validator(mode="after")
     def _steps_are_in_order(self) -> "ImageSpec":
-        moves = [step.step for step in self.moves]
+        moves = [step.step for step in self.geometric_steps]
         split = ["split"] if self.split else []
         order = ["orient", "colour", *moves, *split, "rescale", "normalise", "layout"]
         if [step.step for step in self.steps] != order:
@@ -169,7 +169,7 @@ class ImageSpec(Record):
         return self
 
 
-def _size_after(step: Move, size: Size | None, square: bool) -> Size | None:
+def _size_after(step: GeometricStep, size: Size | None, square: bool) -> Size | None:
     """The picture's size after a step, as far as it is the same for all; `square` where it is before, of some size."""
     if isinstance(step, Crop):
         return Size(height_px=step.height_px, width_px=step.width_px)
@@ -192,7 +192,7 @@ def _square(side_px: int) -> Size:
 
 
 def image_steps(
-    moves: Iterable[Move | Split] = (),
+    moves: Iterable[GeometricStep | Split] = (),
     *,
     factor: float = 1 / 255,
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0),

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from vlmprune_runtime.errors import UnknownName
 from vlmprune_runtime.schema.base import Name, Positive, Record
-from vlmprune_runtime.schema.stage import Stage, place_of
+from vlmprune_runtime.schema.stage import Stage, parse_source
 
 
 class Grid(Record):
@@ -155,7 +155,7 @@ class Pipeline(Record):
         for name in self.prefill:
             stage = self.stages[name]
             for tensor in stage.inputs:
-                place = place_of(tensor.source)
+                place = parse_source(tensor.source)
                 if place.stage not in ("image", "prompt", "sequence") and place[:2] not in made:
                     raise ValueError(
                         f"{name}.{tensor.name} comes from {tensor.source}, which no stage has made by then"

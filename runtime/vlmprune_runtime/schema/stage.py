@@ -66,7 +66,7 @@ class Input(Tensor):
     pad: Literal["zero", "last"] | None = None
 
 
-class Place(NamedTuple):
+class SourceParts(NamedTuple):
     """A source taken apart: stage (or `image`, `prompt`, `sequence`), tensor, and which rows of it, None for all."""
 
     stage: str
@@ -74,14 +74,14 @@ class Place(NamedTuple):
     part: str | None
 
 
-def place_of(source: str) -> Place:
+def parse_source(source: str) -> SourceParts:
     """Returns a source taken apart.
 
-    >>> place_of("head.keys[visual]")
-    Place(stage='head', tensor='keys', part='visual')
+    >>> parse_source("head.keys[visual]")
+    SourceParts(stage='head', tensor='keys', part='visual')
     """
     stage, tensor = source.split("[")[0].split(".")
-    return Place(stage, tensor, source[:-1].split("[")[1] if source.endswith("]") else None)
+    return SourceParts(stage, tensor, source[:-1].split("[")[1] if source.endswith("]") else None)
 
 
 class CacheLayer(Record):

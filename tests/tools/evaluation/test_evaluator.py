@@ -9,7 +9,7 @@ from asked import QUESTIONS
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, open_runner
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.dataset import DatasetOptions, Item
 from vlmprune_tools.evaluation.datasets import open_dataset
 from vlmprune_tools.evaluation.evaluation_loop import mean_pixels, run_evaluation_loop

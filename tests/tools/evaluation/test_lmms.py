@@ -19,7 +19,7 @@ from PIL import Image
 
 from vlmprune_export.staged import TorchEngine
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.device import on_device
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.loaded_model import LoadedModel

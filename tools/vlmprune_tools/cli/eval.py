@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from vlmprune_runtime.atomic import Place, check_place, save_text
+from vlmprune_runtime.atomic import OutputFile, check_output_file, save_text
 from vlmprune_runtime.attach import check_attach
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra
@@ -151,8 +151,8 @@ def show(record: Mapping[str, Any]) -> None:
 class _Outputs:
     """What the evaluation writes, each None where it was not asked for."""
 
-    json: Place | None
-    plot: Place | None
+    json: OutputFile | None
+    plot: OutputFile | None
     attach_to: Path | None
 
 
@@ -160,7 +160,7 @@ def _check_outputs(args: argparse.Namespace) -> _Outputs:
     """Raises before the evaluation for outputs that cannot be written."""
     from vlmprune_tools.evaluation.plot import check_plot
 
-    json_place = None if args.json is None else check_place(args.json, RECORD_MARKS)
+    json_place = None if args.json is None else check_output_file(args.json, RECORD_MARKS)
     plot_place = None if args.plot is None else check_plot(args.plot)
     attach_to = None if args.attach is None else Path(args.attach or args.model)
     if attach_to is not None:

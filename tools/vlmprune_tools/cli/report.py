@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlmprune_runtime.atomic import check_place, save_text
+from vlmprune_runtime.atomic import check_output_file, save_text
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         from vlmprune_tools.report.overlays import embed
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "jinja2", "tools") from missing
-    out = check_place(args.out, PAGE_MARKS)
+    out = check_output_file(args.out, PAGE_MARKS)
     page = render_report(read_records(args.files), [embed(path) for path in args.overlay])
     save_text(page, out)
     print(args.out)

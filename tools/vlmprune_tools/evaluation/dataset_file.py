@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.csv_file import read_csv
 from vlmprune_tools.evaluation.dataset import MEAN_PICTURES, RESERVED_TASKS, Dataset, DatasetOptions, Item, balanced
 from vlmprune_tools.evaluation.jsonl_file import read_jsonl

@@ -51,7 +51,7 @@ class Evaluator:
         """Runs all stages before the first cut, with the visual embeddings of the picture given."""
         pipeline = self.model.pipeline
         run = start_prefill(pipeline, self.model.engine, prompt, [visual])
-        run.show([visual])
+        run.set_features([visual])
         for name in takewhile(lambda stage: pipeline.stage(stage).role != "prune", pipeline.prefill):
             _run(run, name)
         return run
@@ -83,7 +83,7 @@ class Evaluator:
         token = chooser.choose(state.logits)
         while token not in model.generation.stop_token_ids:
             token_ids.append(token)
-            if len(token_ids) >= self.max_tokens or state.most_tokens >= model.context_tokens:
+            if len(token_ids) >= self.max_tokens or state.max_past_tokens >= model.context_tokens:
                 break
             state = decode(model.pipeline, model.engine, token, state)
             token = chooser.choose(state.logits)

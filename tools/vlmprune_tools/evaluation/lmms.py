@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import MAX_TOKENS
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.device import on_device
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.loaded_model import DEFAULT_LAYER, load_staged_checkpoint

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from vlmprune_runtime.atomic import Place, check_png, save_png
+from vlmprune_runtime.atomic import OutputFile, check_output_png, save_png
 from vlmprune_runtime.errors import BadRequest, shown
 from vlmprune_tools.extra import tools_package
 
@@ -17,15 +17,15 @@ NOT_CURVES = ("unpruned", "blind")
 Rows = Sequence[Mapping[str, Any]]
 
 
-def check_plot(out: Path) -> Place:
+def check_plot(out: Path) -> OutputFile:
     """Returns the plot's place; raises before the evaluation if the plot could not be saved after it."""
     if out.suffix.lower() != ".png":
         raise BadRequest(f"{shown(out)}: the plot is a picture; give a name that ends in .png")
     tools_package("matplotlib")
-    return check_png(out)
+    return check_output_png(out)
 
 
-def save_plot(record: Mapping[str, Any], out: Path | Place) -> None:
+def save_plot(record: Mapping[str, Any], out: Path | OutputFile) -> None:
     """Plots the record and writes the picture whole or not at all."""
     from matplotlib.figure import Figure
     from PIL import Image

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmprune_runtime.picture import load_image
+from vlmprune_runtime.image_loading import load_image
 
 MAX_SIDE_PX, QUALITY = 1000, 88
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from photos import odd_pictures, photos
-from vlmprune_runtime import picture as picture_module
+from vlmprune_runtime import image_loading as picture_module
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.picture import load_image, to_rgb
+from vlmprune_runtime.image_loading import load_image, to_rgb
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> io.BytesIO:

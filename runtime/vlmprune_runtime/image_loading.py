@@ -67,7 +67,7 @@ def load_image(source: ImageSource) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB as Hugging Face's processors make it, but more than 8 bits are scaled instead of clipped."""
     if image.mode in DEEP_MODES:
-        image = to_eight_bits(image)
+        image = to_8_bits(image)
     if "A" in image.getbands() or image.info.get("transparency") is not None:
         over = image.convert("RGBA")
         white = Image.new("RGBA", over.size, (255, 255, 255, 255))
@@ -75,7 +75,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_eight_bits(image: Image.Image) -> Image.Image:
+def to_8_bits(image: Image.Image) -> Image.Image:
     """A grey picture of 16 or 32 bits or of floats, brought to 0..255 by the range it was made for."""
     grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
     brightest = float(grey.max())
