@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from vlmprune_runtime.byte_size import format_bytes
-from vlmprune_runtime.errors import BadRequest, shown
+from vlmprune_runtime.errors import BadRequest, short_repr
 
 FULL_BYTES = 2**20  # a disk with less counts as full, because file systems reserve some blocks
 FLOAT_BYTES = 4
@@ -37,7 +37,7 @@ def enough_disk(folder: Path, needed: int, out: Path) -> Iterator[None]:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BadRequest(
-            f"{shown(out)}: the export needs about {format_bytes(needed)} of disk, {format_bytes(free)} are free; "
+            f"{short_repr(out)}: the export needs about {format_bytes(needed)} of disk, {format_bytes(free)} are free; "
             "free some, choose an --out on another disk, or a smaller --quant"
         )
     try:
@@ -46,6 +46,6 @@ def enough_disk(folder: Path, needed: int, out: Path) -> Iterator[None]:
         if shutil.disk_usage(folder).free >= FULL_BYTES:
             raise
         raise BadRequest(
-            f"{shown(out)}: the disk is full, {format_bytes(free)} were free when the export began; "
+            f"{short_repr(out)}: the disk is full, {format_bytes(free)} were free when the export began; "
             "free some, or choose an --out on another disk"
         ) from error

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from vlmprune_runtime.atomic import move_folder, writing
-from vlmprune_runtime.errors import BadRequest, first_line, listed, shown
+from vlmprune_runtime.errors import BadRequest, comma_list, first_line, short_repr
 from vlmprune_runtime.lock import locked
 from vlmprune_runtime.schema import MANIFEST
 
@@ -57,24 +57,24 @@ def _real(out: Path) -> Path:
     """Returns the absolute path with links resolved, so that a link stays a link to the new bundle."""
     try:
         if out.is_symlink() and not out.exists():
-            raise BadRequest(f"{shown(out)} is a link to {shown(out.readlink())}, which does not exist")
+            raise BadRequest(f"{short_repr(out)} is a link to {short_repr(out.readlink())}, which does not exist")
         return out.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise BadRequest(
-            f"{shown(out)} cannot be a bundle's folder: {getattr(error, 'strerror', None) or first_line(error)}"
+            f"{short_repr(out)} cannot be a bundle's folder: {getattr(error, 'strerror', None) or first_line(error)}"
         ) from None
 
 
 def _check(place: Path, force: bool) -> None:
     above = next(path for path in place.parents if os.path.lexists(path))
     if not above.is_dir():
-        raise BadRequest(f"{shown(place)} cannot be made: {shown(above)} is a file")
+        raise BadRequest(f"{short_repr(place)} cannot be made: {short_repr(above)} is a file")
     if not os.path.lexists(place):
         return
     if not force:
-        raise BadRequest(f"{shown(place)} exists; choose another --out or add --force")
+        raise BadRequest(f"{short_repr(place)} exists; choose another --out or add --force")
     if problem := _no_bundle(place):
-        raise BadRequest(f"{shown(place)} exists and {problem}; --force replaces bundles only")
+        raise BadRequest(f"{short_repr(place)} exists and {problem}; --force replaces bundles only")
 
 
 def _no_bundle(place: Path) -> str | None:
@@ -92,7 +92,7 @@ def _no_bundle(place: Path) -> str | None:
     if known is None:
         return "is not a bundle"
     strange = sorted(files - known)
-    return f"holds files that are no part of its bundle: {listed(strange, 120)}" if strange else None
+    return f"holds files that are no part of its bundle: {comma_list(strange, 120)}" if strange else None
 
 
 def _listed_files(manifest: Path) -> set[str] | None:
@@ -134,4 +134,4 @@ def _keep_beside(folder: Path, place: Path, reason: str) -> None:
     names = (place.with_name(f"{place.name}-{number}") for number in range(2, 10_000))
     spare = next(name for name in names if not os.path.lexists(name))
     move_folder(folder, spare)
-    raise BadRequest(f"{shown(place)} {reason} and is left alone; the new bundle is {shown(spare)}") from None
+    raise BadRequest(f"{short_repr(place)} {reason} and is left alone; the new bundle is {short_repr(spare)}") from None

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vlmprune_runtime.errors import BadRequest, shown
+from vlmprune_runtime.errors import BadRequest, short_repr
 
 MARK = "vlmprune"
 PNG_MARK = b"Software\0" + MARK.encode()
@@ -57,7 +57,7 @@ def save_folder(files: Mapping[str, bytes], out: str | PathLike[str]) -> None:
         try:
             move_folder(finished, path)
         except FileExistsError:
-            raise BadRequest(f"{shown(path)}: exists") from None
+            raise BadRequest(f"{short_repr(path)}: exists") from None
 
 
 def move_folder(source: Path, target: Path) -> None:
@@ -83,7 +83,7 @@ def check_output_folder(out: str | PathLike[str]) -> Path:
     """Returns the path `out`. Raises `BadRequest` unless a new folder can be put there."""
     path = Path(out)
     if os.path.lexists(path):
-        raise BadRequest(f"{shown(path)}: exists")
+        raise BadRequest(f"{short_repr(path)}: exists")
     return _check_parent(path)
 
 
@@ -91,7 +91,7 @@ def check_output_png(out: str | PathLike[str]) -> OutputFile:
     """Returns the place of a PNG file. Raises `BadRequest` if it cannot be written or a foreign file is there."""
     path = Path(out)
     if path.suffix.lower() != ".png":
-        raise BadRequest(f"{shown(path)}: the overlay is a picture; give a name that ends in .png")
+        raise BadRequest(f"{short_repr(path)}: the overlay is a picture; give a name that ends in .png")
     return check_output_file(path, (PNG_MARK,))
 
 
@@ -103,11 +103,11 @@ def check_output_file(out: str | PathLike[str], marks: Marks = ()) -> OutputFile
     with writing(Path(out)):
         path = _target(_check_parent(Path(out)))
         if path.is_dir():
-            raise BadRequest(f"{shown(path)}: is a folder")
+            raise BadRequest(f"{short_repr(path)}: is a folder")
         if path.exists() and not path.is_file():
-            raise BadRequest(f"{shown(path)}: is not a file")
+            raise BadRequest(f"{short_repr(path)}: is not a file")
         if path.exists() and marks and not _is_ours(_start(path), marks):
-            raise BadRequest(f"{shown(path)}: exists and was not written by this command; choose another name")
+            raise BadRequest(f"{short_repr(path)}: exists and was not written by this command; choose another name")
         return OutputFile(path, _identity(path))
 
 
@@ -117,14 +117,14 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadRequest(f"{shown(place)}: cannot be written: {error.strerror or error}") from None
+        raise BadRequest(f"{short_repr(place)}: cannot be written: {error.strerror or error}") from None
 
 
 def _check_parent(path: Path) -> Path:
     if "\0" in str(path):
-        raise BadRequest(f"{shown(path)}: cannot be a name, it holds a null byte")
+        raise BadRequest(f"{short_repr(path)}: cannot be a name, it holds a null byte")
     if not path.parent.is_dir():
-        raise BadRequest(f"{shown(path)}: there is no folder {shown(path.parent)}")
+        raise BadRequest(f"{short_repr(path)}: there is no folder {short_repr(path.parent)}")
     with writing(path), tempfile.TemporaryFile(dir=path.parent):  # only writing shows whether a folder can be written
         return path
 
@@ -132,7 +132,7 @@ def _check_parent(path: Path) -> Path:
 def _target(path: Path) -> Path:
     """Returns the file that a link leads to, so that writing leaves the link in place."""
     if path.is_symlink() and not path.exists():
-        raise BadRequest(f"{shown(path)}: is a link to {shown(path.readlink())}, which does not exist")
+        raise BadRequest(f"{short_repr(path)}: is a link to {short_repr(path.readlink())}, which does not exist")
     return path.resolve() if path.is_symlink() else path
 
 
@@ -182,7 +182,7 @@ def _move_into_place(written: Path, place: OutputFile) -> None:
     spare = _spare(place.path)
     _move_file(written, spare)
     raise BadRequest(
-        f"{shown(place.path)}: was changed by someone else meanwhile and is left alone; see {shown(spare)}"
+        f"{short_repr(place.path)}: was changed by someone else meanwhile and is left alone; see {short_repr(spare)}"
     )
 
 

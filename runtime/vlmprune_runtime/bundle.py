@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vlmprune_runtime.errors import BundleError, cut, first_line, shown
+from vlmprune_runtime.errors import BundleError, first_line, short_repr, shorten
 from vlmprune_runtime.schema import MAJOR, MANIFEST, MINOR, Bundle, FileEntry
 
 MAX_MANIFEST_BYTES = 8 * 2**20
@@ -27,7 +27,7 @@ class OpenBundle:
     def path(self, name: str) -> Path:
         """Where the listed file or package `name` lies."""
         if name not in {*self.manifest.files, *_packages(self.manifest)}:
-            raise BundleError(MANIFEST, f"{shown(name)} is not listed", "files")
+            raise BundleError(MANIFEST, f"{short_repr(name)} is not listed", "files")
         return self.folder / name
 
 
@@ -48,7 +48,7 @@ def parse_manifest(text: str) -> Bundle:
     """The manifest in a JSON text; the schema version is looked at before anything else."""
     found = _parse_json(text)
     if not isinstance(found, dict):
-        raise BundleError(MANIFEST, f"is not a JSON object but {shown(found)}")
+        raise BundleError(MANIFEST, f"is not a JSON object but {short_repr(found)}")
     newer = _check_version(found)
     try:
         return Bundle.model_validate_json(text, strict=True)
@@ -65,10 +65,12 @@ def _check_version(found: dict[str, Any]) -> bool:
     version = found.get("schema")
     major, minor = (version.get(name) if isinstance(version, dict) else None for name in ("major", "minor"))
     if type(major) is not int or type(minor) is not int:
-        raise BundleError(MANIFEST, f"got {shown(version)}, expected major and minor as whole numbers", "schema")
+        raise BundleError(MANIFEST, f"got {short_repr(version)}, expected major and minor as whole numbers", "schema")
     if major != MAJOR:
         older = "was exported by an older vlmprune: export it again"
-        newer = f"was exported by a newer vlmprune (got version {shown(major)}, this runtime reads {MAJOR}): update it"
+        newer = (
+            f"was exported by a newer vlmprune (got version {short_repr(major)}, this runtime reads {MAJOR}): update it"
+        )
         raise BundleError(MANIFEST, older if major < MAJOR else newer, "schema.major")
     return minor > MINOR
 
@@ -122,7 +124,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise BundleError(MANIFEST, f"field {shown(twice)} is there twice")
+        raise BundleError(MANIFEST, f"field {short_repr(twice)} is there twice")
     return found
 
 
@@ -140,7 +142,7 @@ def _first_problem(error: ValidationError, fields: dict[str, Any]) -> BundleErro
     if problem["type"] == "extra_forbidden":
         return BundleError(MANIFEST, "is not a known field", field)
     reason = first_line(problem["msg"]).removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f", got {shown(problem['input'])}"
+    got = "" if isinstance(problem["input"], dict) else f", got {short_repr(problem['input'])}"
     return BundleError(MANIFEST, reason + got, field)
 
 
@@ -150,7 +152,7 @@ def field_path(loc: Iterable[int | str]) -> str | None:
     >>> field_path(("stages", "head", "inputs", 0, "dtype"))
     'stages.head.inputs.0.dtype'
     """
-    words = [cut(str(part)) if isinstance(part, int) or part.isidentifier() else shown(part) for part in loc]
+    words = [shorten(str(part)) if isinstance(part, int) or part.isidentifier() else short_repr(part) for part in loc]
     return ".".join(words) or None
 
 

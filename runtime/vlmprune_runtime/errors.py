@@ -14,7 +14,7 @@ class VlmPruneError(Exception):
 
     def __init__(self, message: str = "") -> None:
         """Cut a message whose parts nobody has cut."""
-        super().__init__(cut(message, MAX_MESSAGE_CHARS))
+        super().__init__(shorten(message, MAX_MESSAGE_CHARS))
 
 
 class BadRequest(VlmPruneError):
@@ -27,7 +27,7 @@ class UnknownName(BadRequest):
     """A name that is not in a table; the message lists the choices."""
 
     def __init__(self, kind: str, got: str, choices: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {shown(got)}; choose one of: {listed(sorted(choices))}")
+        super().__init__(f"unknown {kind} {short_repr(got)}; choose one of: {comma_list(sorted(choices))}")
 
 
 class MissingExtra(BadRequest):
@@ -41,14 +41,14 @@ class CaptureError(VlmPruneError):
     """`torch.export` could not capture a stage."""
 
     def __init__(self, stage: str, cause: object) -> None:
-        super().__init__(f"stage {shown(stage)} could not be captured: {first_line(cause)}")
+        super().__init__(f"stage {short_repr(stage)} could not be captured: {first_line(cause)}")
 
 
 class LoweringError(VlmPruneError):
     """A captured stage could not be lowered to a target."""
 
     def __init__(self, stage: str, backend: str, cause: object) -> None:
-        super().__init__(f"stage {shown(stage)} could not be lowered to {backend}: {first_line(cause)}")
+        super().__init__(f"stage {short_repr(stage)} could not be lowered to {backend}: {first_line(cause)}")
 
 
 class BundleError(VlmPruneError):
@@ -56,15 +56,15 @@ class BundleError(VlmPruneError):
 
     def __init__(self, file: str, reason: str, field: str | None = None) -> None:
         self.file, self.field = file, field
-        where = f"{cut(printable(file))}{f': {cut(field, MAX_CAUSE_CHARS)}' if field else ''}"
-        super().__init__(f"bundle: {where}: {cut(reason, MAX_CHOICES_CHARS)}")
+        where = f"{shorten(printable(file))}{f': {shorten(field, MAX_CAUSE_CHARS)}' if field else ''}"
+        super().__init__(f"bundle: {where}: {shorten(reason, MAX_CHOICES_CHARS)}")
 
 
 class EngineError(VlmPruneError):
     """An engine refused to load or to run a stage."""
 
     def __init__(self, stage: str, cause: object) -> None:
-        super().__init__(f"stage {shown(stage)} failed: {first_line(cause)}")
+        super().__init__(f"stage {short_repr(stage)} failed: {first_line(cause)}")
 
 
 class ParityError(VlmPruneError):
@@ -91,30 +91,30 @@ def first_line(cause: object) -> str:
         if not found.endswith(":"):
             break
         found = f"{found} {line}"
-    return cut(printable(found.rstrip(":")), MAX_CAUSE_CHARS)
+    return shorten(printable(found.rstrip(":")), MAX_CAUSE_CHARS)
 
 
-def shown(value: object, chars: int = MAX_VALUE_CHARS) -> str:
+def short_repr(value: object, chars: int = MAX_VALUE_CHARS) -> str:
     r"""A value that a message shows: in quotes where it is a text, without what steers a terminal, and cut.
 
-    >>> shown("a\nb"), shown(7), shown("x" * 99, 10)
+    >>> short_repr("a\nb"), short_repr(7), short_repr("x" * 99, 10)
     ("'a\\nb'", '7', "'xxxx...x'")
     """
     if isinstance(value, PathLike):
-        return cut(printable(str(value)), MAX_CAUSE_CHARS)
+        return shorten(printable(str(value)), MAX_CAUSE_CHARS)
     try:
-        return cut(ascii(value), chars)
+        return shorten(ascii(value), chars)
     except (ValueError, RecursionError):  # a number of more digits than Python writes
         return f"a very long {type(value).__name__}"
 
 
-def listed(values: Iterable[object], chars: int = MAX_CHOICES_CHARS) -> str:
+def comma_list(values: Iterable[object], chars: int = MAX_CHOICES_CHARS) -> str:
     """Values with commas between them, each cut, and no more of them than fit; "none" if there are none.
 
-    >>> listed(["red", "blue"]), listed([]), listed(["red", "blue", "green"], 12)
+    >>> comma_list(["red", "blue"]), comma_list([]), comma_list(["red", "blue", "green"], 12)
     ('red, blue', 'none', 'red, blue, ... (1 more)')
     """
-    parts = [cut(printable(str(value))) for value in values]
+    parts = [shorten(printable(str(value))) for value in values]
     for count in range(len(parts), 0, -1):
         text = ", ".join(parts[:count])
         if len(text) <= chars or count == 1:
@@ -122,10 +122,10 @@ def listed(values: Iterable[object], chars: int = MAX_CHOICES_CHARS) -> str:
     return "none"
 
 
-def cut(text: str, chars: int = MAX_VALUE_CHARS) -> str:
+def shorten(text: str, chars: int = MAX_VALUE_CHARS) -> str:
     """The text itself if it has at most so many characters, else its two ends.
 
-    >>> cut("abcdefghijkl", 9)
+    >>> shorten("abcdefghijkl", 9)
     'abcd...kl'
     """
     if len(text) <= chars:

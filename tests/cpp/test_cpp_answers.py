@@ -205,7 +205,7 @@ def test_runs_are_interleaved(read: BenchmarkRecord) -> None:
 
 
 @pytest.mark.parametrize("prune", [False, True])
-def test_ways_sum_up_their_runs(read: BenchmarkRecord, prune: bool) -> None:
+def test_mode_stats_sum_up_their_runs(read: BenchmarkRecord, prune: bool) -> None:
     [result] = read.results
     way: ModeStats = result.pruned if prune else result.unpruned
     runs = [run for run in result.runs if run.pruned is prune]

@@ -18,8 +18,8 @@ from vlmprune_runtime.errors import (
     LoweringError,
     UnknownName,
     VlmPruneError,
+    comma_list,
     first_line,
-    listed,
 )
 
 LONG = "x" * 70_000
@@ -103,4 +103,4 @@ def test_no_message_ends_where_its_choices_begin() -> None:
 
 
 def test_lists_say_how_many_are_left_out() -> None:
-    assert listed(map(str, range(1000)), 20) == "0, 1, 2, 3, 4, 5, 6, ... (993 more)"
+    assert comma_list(map(str, range(1000)), 20) == "0, 1, 2, 3, 4, 5, 6, ... (993 more)"

@@ -17,7 +17,7 @@ from vlmprune_export.checkpoint.source import Parts, fetched, parts_of
 from vlmprune_export.checkpoint.whole import check_whole
 from vlmprune_export.pocket import pocket_checkpoint
 from vlmprune_export.quieting import hide_hub_bars, quiet
-from vlmprune_runtime.errors import BadRequest, first_line, shown
+from vlmprune_runtime.errors import BadRequest, first_line, short_repr
 from vlmprune_runtime.schema import Source
 
 POCKET = "pocket"
@@ -51,7 +51,7 @@ def load_checkpoint(model: str, *, progress: Callable[[str], None], bytes_per_we
     except BadRequest:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as cause:
-        raise BadRequest(f"{shown(model)} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
+        raise BadRequest(f"{short_repr(model)} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
     revision = origin.revision if origin.folder else parts.base.name
     return Checkpoint(
         origin.name, loaded, processor, Source(model=origin.model, revision=revision, sha256=parts.digest())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vlmprune_runtime.errors import BadRequest, first_line, listed, shown
+from vlmprune_runtime.errors import BadRequest, comma_list, first_line, short_repr
 from vlmprune_runtime.schema import Source
 
 HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
@@ -34,10 +34,14 @@ def origin_of(model: str) -> Origin:
         if Path(model).expanduser().exists():
             return _local(model, Path(model).expanduser())
     except (OSError, ValueError, RuntimeError) as error:
-        raise BadRequest(f"no folder {shown(model)}: {getattr(error, 'strerror', None) or first_line(error)}") from None
+        raise BadRequest(
+            f"no folder {short_repr(model)}: {getattr(error, 'strerror', None) or first_line(error)}"
+        ) from None
     path, revision = _addressed(model)
     if not HUB_ID.fullmatch(path):
-        raise BadRequest(f"no folder {shown(model)}; a checkpoint is a local folder, a hub id OWNER/NAME, or 'pocket'")
+        raise BadRequest(
+            f"no folder {short_repr(model)}; a checkpoint is a local folder, a hub id OWNER/NAME, or 'pocket'"
+        )
     if path == model:
         _check_no_typo(model)
     return Origin(path.split("/")[1], path, revision, None)
@@ -54,9 +58,9 @@ def given_as(source: Source) -> str:
 
 def _local(model: str, path: Path) -> Origin:
     if path.is_file():
-        raise BadRequest(f"{shown(model)} is a file; a checkpoint is a folder with config.json and weights")
+        raise BadRequest(f"{short_repr(model)} is a file; a checkpoint is a folder with config.json and weights")
     if not any((path / name).is_file() for name in CONFIGS):
-        raise BadRequest(f"{shown(model)} is no checkpoint: config.json is missing")
+        raise BadRequest(f"{short_repr(model)} is no checkpoint: config.json is missing")
     folder = path.resolve()
     cached = folder.parent.parent.name
     if folder.parent.name == SNAPSHOTS and cached.startswith(CACHED) and cached.count("--") == 2:
@@ -85,4 +89,4 @@ def _check_no_typo(model: str) -> None:
     above = Path(model).parent
     if above.is_dir():
         beside = sorted(path.name for path in above.iterdir() if path.is_dir() and not path.name.startswith("."))
-        raise BadRequest(f"no folder {shown(model)}; {shown(above)} holds: {listed(beside, 200)}")
+        raise BadRequest(f"no folder {short_repr(model)}; {short_repr(above)} holds: {comma_list(beside, 200)}")

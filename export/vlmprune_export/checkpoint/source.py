@@ -11,7 +11,7 @@ from urllib.request import getproxies
 from vlmprune_export.checkpoint.files import check_files, read_json
 from vlmprune_export.checkpoint.lora import CONFIG, adapter_weights
 from vlmprune_runtime.bundle import file_sha256
-from vlmprune_runtime.errors import BadRequest, shown
+from vlmprune_runtime.errors import BadRequest, short_repr
 
 _PATTERNS = ("*.json", "*.model", "*.txt", "*.jinja", "*.safetensors")
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -110,7 +110,7 @@ def fetched(name: str, revision: str | None = None) -> Path:
         if not cached_only:
             raise
         raise BadRequest(
-            f"no folder {shown(name)}; as a hub id it is not in the cache, and no hub is reachable"
+            f"no folder {short_repr(name)}; as a hub id it is not in the cache, and no hub is reachable"
         ) from cause
 
 

@@ -14,7 +14,7 @@ int64_t count_of(const std::string& option, const std::string& word) {
   int64_t number = 0;
   const auto [end, failure] = std::from_chars(word.data(), word.data() + word.size(), number);
   if (failure != std::errc() || end != word.data() + word.size() || number < 1) {
-    throw bad_request(option + ": got '" + cut(word) + "', allowed: 1 or more");
+    throw bad_request(option + ": got '" + shorten(word) + "', allowed: 1 or more");
   }
   return number;
 }
@@ -66,7 +66,7 @@ Arguments parse_arguments(int count, char** words) {
       if (++nth >= count) throw bad_request(word + " needs a value");
       option->second(words[nth]);
     } else if (word.rfind("--", 0) == 0 || !found.bundle.empty()) {
-      throw bad_request("unknown argument '" + cut(word) + "'; --help tells how to ask");
+      throw bad_request("unknown argument '" + shorten(word) + "'; --help tells how to ask");
     } else {
       found.bundle = word;
     }

@@ -28,23 +28,23 @@ struct Array {
     return rows() ? count / rows() : 0;
   }
 
-  // The rows where `stays`, one for each, is true.
-  Array select(const std::vector<bool>& stays) const {
+  // The rows where `remaining`, one for each, is true.
+  Array select(const std::vector<bool>& remaining) const {
     Array found{shape, {}};
-    found.shape[0] = std::count(stays.begin(), stays.end(), true);
-    found.values =
-        std::visit([&](const auto& numbers) { return std::variant<Floats, Integers>(kept(numbers, stays)); }, values);
+    found.shape[0] = std::count(remaining.begin(), remaining.end(), true);
+    found.values = std::visit(
+        [&](const auto& numbers) { return std::variant<Floats, Integers>(kept(numbers, remaining)); }, values);
     return found;
   }
 
  private:
   template <typename Numbers>
-  Numbers kept(const Numbers& numbers, const std::vector<bool>& stays) const {
+  Numbers kept(const Numbers& numbers, const std::vector<bool>& remaining) const {
     Numbers found;
     const auto width_ = static_cast<std::ptrdiff_t>(width());
-    for (size_t row = 0; row < stays.size(); ++row) {
+    for (size_t row = 0; row < remaining.size(); ++row) {
       const auto first = numbers.begin() + static_cast<std::ptrdiff_t>(row) * width_;
-      if (stays[row]) found.insert(found.end(), first, first + width_);
+      if (remaining[row]) found.insert(found.end(), first, first + width_);
     }
     return found;
   }

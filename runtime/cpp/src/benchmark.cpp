@@ -11,21 +11,21 @@ std::optional<int64_t> peak_of_run(Program& program, const Manifest& manifest, c
 
 }  // namespace
 
-void run_first(Program& program, const Manifest& manifest, const Task& task, Memory& memory) {
+void measure_peaks(Program& program, const Manifest& manifest, const Task& task, Memory& memory) {
   memory.pruned_peak = peak_of_run(program, manifest, task, true);
   memory.unpruned_peak = peak_of_run(program, manifest, task, false);
 }
 
-std::vector<Lap> run_rounds(Program& program, const Manifest& manifest, const Task& task, int64_t rounds) {
-  std::vector<Lap> laps;
+std::vector<TimedRun> run_rounds(Program& program, const Manifest& manifest, const Task& task, int64_t rounds) {
+  std::vector<TimedRun> runs;
   for (int64_t round = 0; round < rounds; ++round) {
     const bool first = round % 2 == 1;
-    for (const bool prune : {first, !first}) laps.push_back({round, prune, answer(program, manifest, task, prune)});
+    for (const bool prune : {first, !first}) runs.push_back({round, prune, answer(program, manifest, task, prune)});
   }
-  return laps;
+  return runs;
 }
 
-void check_room(const Manifest& manifest, const Task& task) {
+void check_context_fits(const Manifest& manifest, const Task& task) {
   const int64_t wanted = static_cast<int64_t>(task.prompt.token_ids.size()) + task.max_tokens - 1;
   if (wanted > manifest.context_tokens) {
     throw bad_request("prompt and answer take " + std::to_string(wanted) + " tokens, the context has " +

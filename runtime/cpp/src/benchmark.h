@@ -9,7 +9,7 @@
 namespace vlmprune {
 
 // One run of a round.
-struct Lap {
+struct TimedRun {
   int64_t round;
   bool prune;
   Answer answer;
@@ -21,17 +21,17 @@ struct Memory {
 };
 
 struct Measurement {
-  Weather before, after;
-  std::vector<Lap> laps;
+  DeviceState before, after;
+  std::vector<TimedRun> runs;
 };
 
 // The first warm-up: once each way, which sets the peaks.
-void run_first(Program& program, const Manifest& manifest, const Task& task, Memory& memory);
+void measure_peaks(Program& program, const Manifest& manifest, const Task& task, Memory& memory);
 
 // Each round runs both ways, one directly after the other, and the next round turns them round.
-std::vector<Lap> run_rounds(Program& program, const Manifest& manifest, const Task& task, int64_t rounds);
+std::vector<TimedRun> run_rounds(Program& program, const Manifest& manifest, const Task& task, int64_t rounds);
 
 // A bad request unless prompt and answer fit the context; the last token takes no room.
-void check_room(const Manifest& manifest, const Task& task);
+void check_context_fits(const Manifest& manifest, const Task& task);
 
 }  // namespace vlmprune

@@ -18,7 +18,7 @@ bool in_blob_store(const fs::path& home, const fs::path& real) {
 }
 
 // Links are followed, but not out of the folder, except to the store of a hub cache.
-void check_place(const fs::path& folder, const std::string& name) {
+void check_location(const fs::path& folder, const std::string& name) {
   std::error_code failure;
   const fs::path real = fs::canonical(folder / name, failure);
   if (failure) throw bundle_error(name, "is missing");
@@ -31,7 +31,7 @@ void check_place(const fs::path& folder, const std::string& name) {
 }
 
 void check_file(const fs::path& folder, const std::string& name, const FileEntry& entry, bool verify) {
-  check_place(folder, name);
+  check_location(folder, name);
   std::error_code failure;
   const auto size = static_cast<int64_t>(fs::file_size(folder / name, failure));
   if (failure) throw bundle_error(name, "cannot be read: " + failure.message());

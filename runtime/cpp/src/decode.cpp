@@ -7,13 +7,13 @@ namespace vlmprune {
 namespace {
 
 // The likeliest token after the settings have changed the logits; `stage` gave them.
-int64_t chosen(const std::string& stage, Floats logits, const Task& task, const Integers& answer) {
+int64_t choose_token(const std::string& stage, Floats logits, const Task& task, const Integers& answer) {
   if (std::any_of(logits.begin(), logits.end(), [](float one) { return std::isnan(one); })) {
     throw engine_error(stage, "the logits are not numbers");
   }
   Integers sequence = task.prompt.token_ids;
   sequence.insert(sequence.end(), answer.begin(), answer.end());
-  adjust(logits, task.generation, {sequence, static_cast<int64_t>(answer.size()), task.max_tokens});
+  apply_penalties(logits, task.generation, {sequence, static_cast<int64_t>(answer.size()), task.max_tokens});
   return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
 
@@ -24,16 +24,16 @@ Answer answer(Program& program, const Manifest& manifest, const Task& task, bool
   const auto start = Clock::now();
   const std::string& last = manifest.prefill.back();
   State state = prefill(manifest, program, task.prompt, task.pixels, prune, found.timings);
-  int64_t token = chosen(last, state.logits, task, found.token_ids);
+  int64_t token = choose_token(last, state.logits, task, found.token_ids);
   found.timings.ttft_ms = ms_since(start);
   found.selections = state.selections;
   while (!task.generation.stops_at(token)) {
     found.token_ids.push_back(token);
     const bool enough = static_cast<int64_t>(found.token_ids.size()) >= task.max_tokens;
-    if (enough || state.most_tokens() >= manifest.context_tokens) break;
+    if (enough || state.max_past_tokens() >= manifest.context_tokens) break;
     const auto began = Clock::now();
     state = decode(manifest, program, token, state);
-    token = chosen(last, state.logits, task, found.token_ids);
+    token = choose_token(last, state.logits, task, found.token_ids);
     found.timings.decode_ms.push_back(ms_since(began));
   }
   found.past_tokens = state.past_tokens;

@@ -28,7 +28,7 @@ std::string content(const std::filesystem::path& path) {
 }
 
 // The first group of the pattern's first match in the file, line by line.
-std::optional<std::string> found_in(const std::filesystem::path& path, const std::string& pattern) {
+std::optional<std::string> first_match(const std::filesystem::path& path, const std::string& pattern) {
   std::istringstream lines(content(path));
   const std::regex wanted(pattern);
   std::smatch match;
@@ -39,7 +39,7 @@ std::optional<std::string> found_in(const std::filesystem::path& path, const std
 }
 
 std::optional<int64_t> status_bytes(const std::string& field) {
-  const auto kilobytes = found_in("/proc/self/status", "^" + field + ":\\s*(\\d+) kB$");
+  const auto kilobytes = first_match("/proc/self/status", "^" + field + ":\\s*(\\d+) kB$");
   if (!kilobytes) return std::nullopt;
   return std::stoll(*kilobytes) * 1024;
 }
@@ -48,7 +48,7 @@ std::optional<double> hottest_celsius() {
   std::optional<double> hottest;
   std::error_code failure;
   for (const auto& zone : std::filesystem::directory_iterator(kThermalZones, failure)) {
-    const auto thousandths = found_in(zone.path() / "temp", "^(-?\\d{1,9})\\s*$");
+    const auto thousandths = first_match(zone.path() / "temp", "^(-?\\d{1,9})\\s*$");
     if (!thousandths) continue;
     const double celsius = std::stod(*thousandths) / 1000;
     hottest = std::max(hottest.value_or(celsius), celsius);
@@ -80,25 +80,25 @@ std::string name(const std::optional<std::string>& cpu) {
   return cpu.value_or(uname(&names) == 0 ? names.machine : "unknown");
 }
 std::string system_name() {
-  const auto release = found_in("/etc/os-release", "^PRETTY_NAME=\"?([^\"]+)\"?$");
+  const auto release = first_match("/etc/os-release", "^PRETTY_NAME=\"?([^\"]+)\"?$");
   return release ? *release + ", " + kernel() : kernel();
 }
 #endif
 
-Json thermal(const Weather& before, const Weather& after) {
+Json thermal(const DeviceState& before, const DeviceState& after) {
   if (!before.celsius && !after.celsius) return nullptr;
   return {{"before_celsius", or_null(before.celsius)}, {"after_celsius", or_null(after.celsius)}};
 }
 
 }  // namespace
 
-Weather look_outside() {
-  const auto load = found_in("/proc/loadavg", "^([0-9.]+) ");
+DeviceState read_device_state() {
+  const auto load = first_match("/proc/loadavg", "^([0-9.]+) ");
   return {hottest_celsius(), load ? std::optional<double>(std::stod(*load)) : std::nullopt};
 }
 
-Json describe_device(const Weather& before, const Weather& after) {
-  const auto cpu = found_in("/proc/cpuinfo", "^(?:model name|Model|Hardware)\\s*: (.+)$");
+Json describe_device(const DeviceState& before, const DeviceState& after) {
+  const auto cpu = first_match("/proc/cpuinfo", "^(?:model name|Model|Hardware)\\s*: (.+)$");
   return {{"kind", kind()},
           {"name", name(cpu)},
           {"os", system_name()},

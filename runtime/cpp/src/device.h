@@ -9,15 +9,15 @@
 namespace vlmprune {
 
 // What may disturb a measurement.
-struct Weather {
+struct DeviceState {
   std::optional<double> celsius;  // the hottest sensor
   std::optional<double> load;     // of the last minute
 };
 
-Weather look_outside();
+DeviceState read_device_state();
 
 // The `device` part of a record.
-Json describe_device(const Weather& before, const Weather& after);
+Json describe_device(const DeviceState& before, const DeviceState& after);
 
 std::optional<int64_t> resident_bytes();
 // The most since the process began or `reset_peak` was last called.

@@ -10,7 +10,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::uintmax_t kMostBytes = 8 << 20;
+constexpr std::uintmax_t kMaxBytes = 8 << 20;
 
 // A parser callback that remembers the names of every open object, to find one that is there twice.
 class UniqueNames {
@@ -19,7 +19,7 @@ class UniqueNames {
     if (event == json::parse_event_t::object_start) open_.emplace_back();
     if (event == json::parse_event_t::object_end) open_.pop_back();
     if (event == json::parse_event_t::key && !open_.back().insert(parsed.get<std::string>()).second) {
-      throw std::invalid_argument("field " + shown(parsed) + " is there twice");
+      throw std::invalid_argument("field " + short_repr(parsed) + " is there twice");
     }
     return true;
   }
@@ -30,13 +30,13 @@ class UniqueNames {
 
 }  // namespace
 
-std::string shown(const json& value) { return cut(value.dump(-1, ' ', true, json::error_handler_t::replace)); }
+std::string short_repr(const json& value) { return shorten(value.dump(-1, ' ', true, json::error_handler_t::replace)); }
 
 Document::Document(const std::filesystem::path& path, Origin origin)
     : name_(origin == Origin::bundle ? path.filename().string() : path.string()), origin_(origin) {
   std::error_code failure;
   if (!std::filesystem::is_regular_file(path, failure)) throw error("is missing");
-  if (std::filesystem::file_size(path, failure) > kMostBytes) throw error("is larger than 8388608 bytes");
+  if (std::filesystem::file_size(path, failure) > kMaxBytes) throw error("is larger than 8388608 bytes");
   std::ifstream file(path, std::ios::binary);
   std::ostringstream content;
   if (!(content << file.rdbuf())) throw error("cannot be read");
@@ -51,7 +51,7 @@ Document::Document(const std::filesystem::path& path, Origin origin)
   } catch (const std::invalid_argument& cause) {
     throw error(cause.what());
   }
-  if (!root_.is_object()) throw error("is not a JSON object but " + shown(root_));
+  if (!root_.is_object()) throw error("is not a JSON object but " + short_repr(root_));
 }
 
 Field Document::root() const { return Field(*this, root_, ""); }
@@ -66,7 +66,7 @@ Field::Field(const Document& document, const json& value, std::string place)
 
 Field Field::at(const std::string& name) const {
   check_object();
-  const std::string place = place_.empty() ? cut(name) : place_ + "." + cut(name);
+  const std::string place = place_.empty() ? shorten(name) : place_ + "." + shorten(name);
   const auto found = value_.find(name);
   if (found == value_.end()) throw document_.error("is missing", place);
   return Field(document_, *found, place);
@@ -80,7 +80,7 @@ std::optional<Field> Field::find(const std::string& name) const {
 }
 
 std::vector<Field> Field::items() const {
-  if (!value_.is_array()) throw error("should be a list, got " + shown(value_));
+  if (!value_.is_array()) throw error("should be a list, got " + short_repr(value_));
   std::vector<Field> found;
   for (size_t nth = 0; nth < value_.size(); ++nth) {
     found.emplace_back(document_, value_[nth], place_ + "." + std::to_string(nth));
@@ -96,30 +96,30 @@ std::vector<std::pair<std::string, Field>> Field::entries() const {
 }
 
 std::string Field::text() const {
-  if (!value_.is_string()) throw error("should be a text, got " + shown(value_));
+  if (!value_.is_string()) throw error("should be a text, got " + short_repr(value_));
   return value_.get<std::string>();
 }
 
-int64_t Field::whole(int64_t least) const {
-  if (!value_.is_number_integer()) throw error("should be a whole number, got " + shown(value_));
+int64_t Field::integer(int64_t least) const {
+  if (!value_.is_number_integer()) throw error("should be a whole number, got " + short_repr(value_));
   const auto number = value_.get<int64_t>();
-  if (number < least) throw error("should be " + std::to_string(least) + " or more, got " + shown(value_));
+  if (number < least) throw error("should be " + std::to_string(least) + " or more, got " + short_repr(value_));
   return number;
 }
 
 double Field::number() const {
-  if (!value_.is_number()) throw error("should be a number, got " + shown(value_));
+  if (!value_.is_number()) throw error("should be a number, got " + short_repr(value_));
   return value_.get<double>();
 }
 
-bool Field::yes_or_no() const {
-  if (!value_.is_boolean()) throw error("should be true or false, got " + shown(value_));
+bool Field::boolean() const {
+  if (!value_.is_boolean()) throw error("should be true or false, got " + short_repr(value_));
   return value_.get<bool>();
 }
 
-std::vector<int64_t> Field::whole_numbers(int64_t least) const {
+std::vector<int64_t> Field::integers(int64_t least) const {
   std::vector<int64_t> found;
-  for (const Field& item : items()) found.push_back(item.whole(least));
+  for (const Field& item : items()) found.push_back(item.integer(least));
   return found;
 }
 
@@ -130,7 +130,7 @@ std::vector<std::string> Field::texts() const {
 }
 
 void Field::check_object() const {
-  if (!value_.is_object()) throw error("should be an object, got " + shown(value_));
+  if (!value_.is_object()) throw error("should be an object, got " + short_repr(value_));
 }
 
 }  // namespace vlmprune

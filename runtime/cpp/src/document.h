@@ -19,7 +19,7 @@ enum class Origin { bundle, request };
 class Field;
 
 // A value as JSON, cut as messages need it.
-std::string shown(const nlohmann::json& value);
+std::string short_repr(const nlohmann::json& value);
 
 class Document {
  public:
@@ -50,10 +50,10 @@ class Field {
 
   bool is_text() const { return value_.is_string(); }
   std::string text() const;
-  int64_t whole(int64_t least) const;
+  int64_t integer(int64_t least) const;
   double number() const;
-  bool yes_or_no() const;
-  std::vector<int64_t> whole_numbers(int64_t least) const;
+  bool boolean() const;
+  std::vector<int64_t> integers(int64_t least) const;
   std::vector<std::string> texts() const;
   const nlohmann::json& raw() const { return value_; }
   Error error(const std::string& reason) const { return document_.error(reason, place_); }

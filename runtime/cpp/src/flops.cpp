@@ -25,24 +25,24 @@ void add(const Manifest& manifest, const std::string& name, int64_t flops, Stage
 
 }  // namespace
 
-std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const Way& way) {
+std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const PrefillSize& size) {
   std::map<std::string, int64_t> found;
-  int64_t rows = way.prompt_tokens, visual = manifest.grids[0].visual_tokens();
+  int64_t rows = size.prompt_tokens, visual = manifest.grids[0].visual_tokens();
   auto keep = manifest.grids[0].keep.begin();
   for (const std::string& name : manifest.prefill) {
     const Role role = manifest.stage(name).role;
     if (role == Role::decoder) found[name] = rows;
-    if (role != Role::prune || !way.prune) continue;
-    rows -= way.images * (visual - *keep);
+    if (role != Role::prune || !size.prune) continue;
+    rows -= size.images * (visual - *keep);
     visual = *keep++;
   }
   return found;
 }
 
-StageFlops prefill_flops(const Manifest& manifest, const Way& way) {
+StageFlops prefill_flops(const Manifest& manifest, const PrefillSize& size) {
   StageFlops sum{std::nullopt, 0, 0};
-  if (const auto one = manifest.grids[0].vision_flops) sum.vision = way.images * *one;
-  for (const auto& [name, rows] : rows_of_decoders(manifest, way)) {
+  if (const auto one = manifest.grids[0].vision_flops) sum.vision = size.images * *one;
+  for (const auto& [name, rows] : rows_of_decoders(manifest, size)) {
     add(manifest, name, decoder_flops(manifest, name, rows, rows), sum);
   }
   return sum;

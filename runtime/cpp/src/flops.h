@@ -17,16 +17,16 @@ struct StageFlops {
   int64_t llm() const { return head + tail; }
 };
 
-// Which way a prompt of so many tokens, visual ones included, runs; every image is of the first grid.
-struct Way {
+// The size of a prefill: a prompt of so many tokens, visual tokens included; every image is of the first grid.
+struct PrefillSize {
   int64_t prompt_tokens, images;
   bool prune;
 };
 
 // How many tokens of a prompt each decoder stage sees.
-std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const Way& way);
+std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const PrefillSize& size);
 
-StageFlops prefill_flops(const Manifest& manifest, const Way& way);
+StageFlops prefill_flops(const Manifest& manifest, const PrefillSize& size);
 
 // One new token after so many tokens in the cache of each decoder stage.
 StageFlops decode_flops(const Manifest& manifest, const std::map<std::string, int64_t>& past_tokens);

@@ -11,19 +11,19 @@ constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 bool contains(const Integers& ids, int64_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
-int64_t whole_or(const Field& field, const std::string& name, int64_t least, int64_t otherwise) {
+int64_t integer_or(const Field& field, const std::string& name, int64_t least, int64_t otherwise) {
   const auto found = field.find(name);
-  return found ? found->whole(least) : otherwise;
+  return found ? found->integer(least) : otherwise;
 }
 
 std::optional<int64_t> positive(const Field& field, const std::string& name) {
   const auto found = field.find(name);
-  return found ? std::optional<int64_t>(found->whole(1)) : std::nullopt;
+  return found ? std::optional<int64_t>(found->integer(1)) : std::nullopt;
 }
 
 Integers ids_or_none(const Field& field, const std::string& name) {
   const auto found = field.find(name);
-  return found ? found->whole_numbers(0) : Integers{};
+  return found ? found->integers(0) : Integers{};
 }
 
 float penalty_of(const Field& field) {
@@ -38,7 +38,7 @@ std::vector<Integers> words_of(const Field& field) {
   std::vector<Integers> words;
   const auto found = field.find("bad_words_ids");
   for (const Field& word : found ? found->items() : std::vector<Field>{}) {
-    words.push_back(word.whole_numbers(0));
+    words.push_back(word.integers(0));
     if (words.back().empty()) throw word.error("should have a token, got []");
   }
   return words;
@@ -76,7 +76,7 @@ Integers repeated_ngrams(const Integers& sequence, int64_t size) {
 }
 
 // Last tokens of the words whose other tokens the sequence ends with; a stop token alone is no bad word.
-Integers bad_word_ends(const Integers& sequence, const Generation& settings) {
+Integers bad_word_tokens(const Integers& sequence, const Generation& settings) {
   Integers ends;
   for (const Integers& word : settings.bad_words_ids) {
     const auto before = static_cast<int64_t>(word.size()) - 1;
@@ -99,34 +99,34 @@ int64_t Generation::limit(int64_t prompt_tokens, int64_t otherwise) const {
 
 Generation parse_generation(const Field& field) {
   Generation found;
-  found.stop_token_ids = field.at("stop_token_ids").whole_numbers(0);
+  found.stop_token_ids = field.at("stop_token_ids").integers(0);
   found.max_new_tokens = positive(field, "max_new_tokens");
   found.max_length = positive(field, "max_length");
   found.repetition_penalty = penalty_of(field);
-  found.no_repeat_ngram_size = whole_or(field, "no_repeat_ngram_size", 0, 0);
+  found.no_repeat_ngram_size = integer_or(field, "no_repeat_ngram_size", 0, 0);
   found.bad_words_ids = words_of(field);
-  found.min_length = whole_or(field, "min_length", 0, 0);
-  found.min_new_tokens = whole_or(field, "min_new_tokens", 0, 0);
+  found.min_length = integer_or(field, "min_length", 0, 0);
+  found.min_new_tokens = integer_or(field, "min_new_tokens", 0, 0);
   found.forced_stop_token_ids = ids_or_none(field, "forced_stop_token_ids");
   found.suppress_token_ids = ids_or_none(field, "suppress_token_ids");
   found.begin_suppress_token_ids = ids_or_none(field, "begin_suppress_token_ids");
-  if (const auto drawn = field.find("do_sample")) found.do_sample = drawn->yes_or_no();
+  if (const auto drawn = field.find("do_sample")) found.do_sample = drawn->boolean();
   return found;
 }
 
-void adjust(Floats& logits, const Generation& settings, const Standing& standing) {
-  const Integers& sequence = standing.sequence;
+void apply_penalties(Floats& logits, const Generation& settings, const AnswerProgress& progress) {
+  const Integers& sequence = progress.sequence;
   penalise_repetition(logits, sequence, settings.repetition_penalty);
   set(logits, repeated_ngrams(sequence, settings.no_repeat_ngram_size), kForbidden);
-  set(logits, bad_word_ends(sequence, settings), kForbidden);
+  set(logits, bad_word_tokens(sequence, settings), kForbidden);
   const bool is_short = static_cast<int64_t>(sequence.size()) < settings.min_length;
-  if (is_short || standing.answer_tokens < settings.min_new_tokens) set(logits, settings.stop_token_ids, kForbidden);
-  if (!settings.forced_stop_token_ids.empty() && standing.answer_tokens == standing.limit - 1) {
+  if (is_short || progress.answer_tokens < settings.min_new_tokens) set(logits, settings.stop_token_ids, kForbidden);
+  if (!settings.forced_stop_token_ids.empty() && progress.answer_tokens == progress.limit - 1) {
     std::fill(logits.begin(), logits.end(), kForbidden);
     set(logits, settings.forced_stop_token_ids, 0);
   }
   set(logits, settings.suppress_token_ids, kForbidden);
-  if (standing.answer_tokens == 0) set(logits, settings.begin_suppress_token_ids, kForbidden);
+  if (progress.answer_tokens == 0) set(logits, settings.begin_suppress_token_ids, kForbidden);
 }
 
 }  // namespace vlmprune

@@ -29,12 +29,12 @@ struct Generation {
 Generation parse_generation(const Field& field);
 
 // Where an answer stands: prompt and answer so far, how many of its tokens are the answer's, and the limit.
-struct Standing {
+struct AnswerProgress {
   const Integers& sequence;
   int64_t answer_tokens, limit;
 };
 
 // Every penalty and ban of the settings, in the order that the manifest's schema lists.
-void adjust(Floats& logits, const Generation& settings, const Standing& standing);
+void apply_penalties(Floats& logits, const Generation& settings, const AnswerProgress& progress);
 
 }  // namespace vlmprune

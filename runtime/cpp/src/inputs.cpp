@@ -11,7 +11,7 @@ static_assert(std::endian::native == std::endian::little, "pixels are little end
 // The grid of the view of that number; all are of the first where the file does not say.
 size_t grid_of(const std::optional<Field>& given, size_t view, const Manifest& manifest) {
   if (!given) return 0;
-  const auto grids = given->whole_numbers(0);
+  const auto grids = given->integers(0);
   const auto count = static_cast<int64_t>(manifest.grids.size());
   if (view >= grids.size()) throw given->error("has fewer grids than the prompt has images");
   if (grids[view] >= count)
@@ -58,8 +58,9 @@ void check_ids(const Prompt& prompt, const Manifest& manifest, const Field& fiel
   }
 }
 
-Picture parse_picture(const Field& field) {
-  Picture picture{field.at("name").text(), std::nullopt, field.at("width_px").whole(1), field.at("height_px").whole(1)};
+ImageInfo parse_image_info(const Field& field) {
+  ImageInfo picture{field.at("name").text(), std::nullopt, field.at("width_px").integer(1),
+                    field.at("height_px").integer(1)};
   if (const auto digest = field.find("sha256")) picture.sha256 = digest->text();
   return picture;
 }
@@ -79,7 +80,7 @@ void check_size(const std::filesystem::path& path, size_t expected) {
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) {
   const Document document(path, Origin::request);
   const Field root = document.root(), ids = root.at("token_ids");
-  Prompt prompt{root.at("prompt").text(), parse_picture(root.at("image")), ids.whole_numbers(0), {}};
+  Prompt prompt{root.at("prompt").text(), parse_image_info(root.at("image")), ids.integers(0), {}};
   check_ids(prompt, manifest, ids);
   prompt.spans = find_spans(prompt.token_ids, manifest, root);
   return prompt;

@@ -12,7 +12,7 @@
 namespace vlmprune {
 
 // The picture that the pixels were made of, as a benchmark record names it.
-struct Picture {
+struct ImageInfo {
   std::string name;
   std::optional<std::string> sha256;
   int64_t width_px, height_px;
@@ -26,7 +26,7 @@ struct Span {
 
 struct Prompt {
   std::string text;
-  Picture picture;
+  ImageInfo picture;
   Integers token_ids;
   std::vector<Span> spans;
 };

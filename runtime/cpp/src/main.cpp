@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kWarmups = 2, kMaxTokens = 32;
 
-std::string shown(const Integers& token_ids) {
+std::string joined(const Integers& token_ids) {
   std::string text;
   for (const int64_t id : token_ids) {
     if (!text.empty()) text += ' ';
@@ -20,12 +20,12 @@ std::string shown(const Integers& token_ids) {
   return text;
 }
 
-void answer_once(Program& program, const Bundle& bundle, const Task& task, const Arguments& asked) {
-  const Answer found = answer(program, bundle.manifest, task, asked.prune);
-  std::cout << shown(found.token_ids) << std::endl;
+void answer_once(Program& program, const Bundle& bundle, const Task& task, const Arguments& arguments) {
+  const Answer found = answer(program, bundle.manifest, task, arguments.prune);
+  std::cout << joined(found.token_ids) << std::endl;
   for (const Selection& selection : found.selections) {
     const bool last = selection.cut == bundle.manifest.cuts.back().stage;
-    if (asked.kept && last) std::cout << shown(selection.cells) << std::endl;
+    if (arguments.kept && last) std::cout << joined(selection.cells) << std::endl;
   }
   std::cerr << std::fixed << std::setprecision(0) << "first token after " << found.timings.ttft_ms << " ms";
   for (const std::string& stage : bundle.manifest.prefill) {
@@ -34,54 +34,55 @@ void answer_once(Program& program, const Bundle& bundle, const Task& task, const
   std::cerr << std::endl;
 }
 
-void measure(Program& program, Circumstances& known, int64_t repetitions) {
-  const Manifest& manifest = known.bundle.manifest;
-  run_first(program, manifest, known.task, known.memory);
-  run_rounds(program, manifest, known.task, kWarmups - 1);
-  Measurement measurement{look_outside(), {}, {}};
-  measurement.laps = run_rounds(program, manifest, known.task, repetitions);
-  measurement.after = look_outside();
-  std::cout << record_of(known, measurement).dump(1, ' ', false, Json::error_handler_t::replace) << std::endl;
+void measure(Program& program, RunMetadata& metadata, int64_t repetitions) {
+  const Manifest& manifest = metadata.bundle.manifest;
+  measure_peaks(program, manifest, metadata.task, metadata.memory);
+  run_rounds(program, manifest, metadata.task, kWarmups - 1);
+  Measurement measurement{read_device_state(), {}, {}};
+  measurement.runs = run_rounds(program, manifest, metadata.task, repetitions);
+  measurement.after = read_device_state();
+  std::cout << record_of(metadata, measurement).dump(1, ' ', false, Json::error_handler_t::replace) << std::endl;
   for (size_t nth = 0; nth < 2; ++nth) {
-    const Lap& lap = measurement.laps[nth];
-    std::cerr << (lap.prune ? "pruned: " : "unpruned: ") << shown(lap.answer.token_ids) << std::endl;
+    const TimedRun& run = measurement.runs[nth];
+    std::cerr << (run.prune ? "pruned: " : "unpruned: ") << joined(run.answer.token_ids) << std::endl;
   }
 }
 
 // A measurement takes the likeliest tokens, whatever the bundle says of them.
-Task task_of(const Arguments& asked, const Manifest& manifest, const Prompt& prompt, const std::vector<Array>& pixels) {
-  if (asked.json) return {prompt, pixels, asked.max_tokens.value_or(kMaxTokens), {}};
+Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt& prompt,
+             const std::vector<Array>& pixels) {
+  if (arguments.json) return {prompt, pixels, arguments.max_tokens.value_or(kMaxTokens), {}};
   const Generation& settings = manifest.generation;
-  if (settings.do_sample && !asked.greedy) {
+  if (settings.do_sample && !arguments.greedy) {
     throw bad_request("this bundle has its tokens drawn (do_sample), which this runner does not do; add --greedy");
   }
   const auto limit = settings.limit(static_cast<int64_t>(prompt.token_ids.size()), kMaxTokens);
-  return {prompt, pixels, asked.max_tokens.value_or(limit), settings};
+  return {prompt, pixels, arguments.max_tokens.value_or(limit), settings};
 }
 
-void run(const Arguments& asked) {
+void run(const Arguments& arguments) {
   const auto before = resident_bytes();
   const auto start = Clock::now();
-  const Bundle bundle = open_bundle(asked.bundle, asked.verify);
-  const Prompt prompt = read_prompt(asked.prompt_ids, bundle.manifest);
-  const auto pixels = read_pixels(asked.pixels, bundle.manifest, prompt.spans);
-  const Task task = task_of(asked, bundle.manifest, prompt, pixels);
-  if (asked.json) check_room(bundle.manifest, task);
+  const Bundle bundle = open_bundle(arguments.bundle, arguments.verify);
+  const Prompt prompt = read_prompt(arguments.prompt_ids, bundle.manifest);
+  const auto pixels = read_pixels(arguments.pixels, bundle.manifest, prompt.spans);
+  const Task task = task_of(arguments, bundle.manifest, prompt, pixels);
+  if (arguments.json) check_context_fits(bundle.manifest, task);
   Program program(bundle);
-  if (!asked.json) return answer_once(program, bundle, task, asked);
+  if (!arguments.json) return answer_once(program, bundle, task, arguments);
   const Memory memory{before, resident_bytes(), {}, {}};
-  Circumstances known{bundle, task, asked.repetitions, kWarmups, ms_since(start), memory};
-  measure(program, known, asked.repetitions);
+  RunMetadata metadata{bundle, task, arguments.repetitions, kWarmups, ms_since(start), memory};
+  measure(program, metadata, arguments.repetitions);
 }
 
-int guarded(int count, char** words) {
+int run_guarded(int count, char** words) {
   try {
-    adopt_platform();
-    const Arguments asked = parse_arguments(count, words);
-    if (asked.help) {
+    install_platform();
+    const Arguments arguments = parse_arguments(count, words);
+    if (arguments.help) {
       std::cout << kHelp;
     } else {
-      run(asked);
+      run(arguments);
     }
     return 0;
   } catch (const Error& error) {
@@ -96,4 +97,4 @@ int guarded(int count, char** words) {
 }  // namespace
 }  // namespace vlmprune
 
-int main(int count, char** words) { return vlmprune::guarded(count, words); }
+int main(int count, char** words) { return vlmprune::run_guarded(count, words); }

@@ -20,8 +20,8 @@ const std::map<std::string, Part> kParts = {
     {"", Part::all}, {"[visual]", Part::visual}, {"[text]", Part::text}, {"[last]", Part::last}};
 const std::map<std::string, bool> kImagePositions = {{"sequence", false}, {"grid", true}};
 // What no stage makes.
-const std::set<std::string> kGivenSources = {"image.pixels",       "prompt.token_ids",     "sequence.rows",
-                                             "sequence.positions", "sequence.past_tokens", "sequence.last_row"};
+const std::set<std::string> kExternalSources = {"image.pixels",       "prompt.token_ids",     "sequence.rows",
+                                                "sequence.positions", "sequence.past_tokens", "sequence.last_row"};
 
 bool is_plain(const std::string& name) {
   const auto allowed = [](unsigned char one) { return std::isalnum(one) || one == '_' || one == '.' || one == '-'; };
@@ -31,24 +31,24 @@ bool is_plain(const std::string& name) {
 
 std::string plain_name(const Field& field) {
   const std::string name = field.text();
-  if (!is_plain(name)) throw field.error(shown(field.raw()) + " is not a plain file name");
+  if (!is_plain(name)) throw field.error(short_repr(field.raw()) + " is not a plain file name");
   return name;
 }
 
 template <typename Value>
-Value looked_up(const Field& field, const std::map<std::string, Value>& choices) {
+Value lookup(const Field& field, const std::map<std::string, Value>& choices) {
   const auto found = choices.find(field.text());
   if (found != choices.end()) return found->second;
   std::string names;
   for (const auto& choice : choices) names += (names.empty() ? "" : ", ") + choice.first;
-  throw field.error("this runner takes " + names + ", got " + shown(field.raw()));
+  throw field.error("this runner takes " + names + ", got " + short_repr(field.raw()));
 }
 
 // A field for which this runner knows one value only.
 void check_only(const Field& parent, const char* name, const nlohmann::json& value) {
   const auto field = parent.find(name);
   if (field && field->raw() != value) {
-    throw field->error("this runner takes " + value.dump() + ", got " + shown(field->raw()));
+    throw field->error("this runner takes " + value.dump() + ", got " + short_repr(field->raw()));
   }
 }
 
@@ -59,25 +59,25 @@ auto each(const Field& field, const Parse& parse) {
   return found;
 }
 
-std::optional<int64_t> whole_or_none(const Field& parent, const char* name, int64_t least) {
+std::optional<int64_t> optional_integer(const Field& parent, const char* name, int64_t least) {
   const auto field = parent.find(name);
-  return field ? std::optional(field->whole(least)) : std::nullopt;
+  return field ? std::optional(field->integer(least)) : std::nullopt;
 }
 
 Source parse_source(const Field& field) {
   const std::string text = field.text();
   const size_t dot = text.find('.'), bracket = std::min(text.find('['), text.size());
   const auto part = kParts.find(text.substr(bracket));
-  if (dot >= bracket || part == kParts.end()) throw field.error("is not a source, got " + shown(field.raw()));
+  if (dot >= bracket || part == kParts.end()) throw field.error("is not a source, got " + short_repr(field.raw()));
   Source source{text.substr(0, dot), text.substr(dot + 1, bracket - dot - 1), part->second};
-  if (source.is_given() && !kGivenSources.count(text)) {
-    throw field.error("this runner knows no such source, got " + shown(field.raw()));
+  if (source.is_external() && !kExternalSources.count(text)) {
+    throw field.error("this runner knows no such source, got " + short_repr(field.raw()));
   }
   return source;
 }
 
 std::vector<int64_t> parse_shape(const Field& field) {
-  return each(field, [](const Field& size) { return size.is_text() ? kAnyLength : size.whole(1); });
+  return each(field, [](const Field& size) { return size.is_text() ? kAnyLength : size.integer(1); });
 }
 
 size_t parse_graph_ones(const Field& field, std::vector<int64_t> shape) {
@@ -92,7 +92,7 @@ size_t parse_graph_ones(const Field& field, std::vector<int64_t> shape) {
 
 TensorSpec parse_output(const Field& field) {
   const auto shape = parse_shape(field.at("shape"));
-  return {field.at("name").text(), looked_up(field.at("dtype"), kDtypes), shape, parse_graph_ones(field, shape), {}};
+  return {field.at("name").text(), lookup(field.at("dtype"), kDtypes), shape, parse_graph_ones(field, shape), {}};
 }
 
 TensorSpec parse_input(const Field& field) {
@@ -105,17 +105,17 @@ Graph parse_graph(const Field& field) {
   check_only(field, "phase", "any");
   check_only(field, "tokens", nullptr);
   check_only(field, "inputs", nullptr);
-  return {plain_name(field.at("file")), field.at("entry").text(), whole_or_none(field, "grid", 0)};
+  return {plain_name(field.at("file")), field.at("entry").text(), optional_integer(field, "grid", 0)};
 }
 
 Cache parse_cache(const Field& field) {
   check_only(field, "owner", "graph");
-  return {static_cast<int64_t>(field.at("layers").items().size()), field.at("kv_heads").whole(1),
-          field.at("head_dim").whole(1), looked_up(field.at("dtype"), kElementBytes)};
+  return {static_cast<int64_t>(field.at("layers").items().size()), field.at("kv_heads").integer(1),
+          field.at("head_dim").integer(1), lookup(field.at("dtype"), kElementBytes)};
 }
 
 Stage parse_stage(const Field& field) {
-  Stage stage{looked_up(field.at("role"), kRoles),
+  Stage stage{lookup(field.at("role"), kRoles),
               each(field.at("inputs"), parse_input),
               each(field.at("outputs"), parse_output),
               each(field.at("graphs"), parse_graph),
@@ -131,19 +131,19 @@ Stage parse_stage(const Field& field) {
 }
 
 Grid parse_grid(const Field& field) {
-  return {field.at("height").whole(1),
-          field.at("width").whole(1),
-          field.at("height_px").whole(1),
-          field.at("width_px").whole(1),
-          field.at("keep").whole_numbers(1),
-          whole_or_none(field, "vision_flops", 1),
-          whole_or_none(field, "prefix_tokens", 0).value_or(0)};
+  return {field.at("height").integer(1),
+          field.at("width").integer(1),
+          field.at("height_px").integer(1),
+          field.at("width_px").integer(1),
+          field.at("keep").integers(1),
+          optional_integer(field, "vision_flops", 1),
+          optional_integer(field, "prefix_tokens", 0).value_or(0)};
 }
 
-Cut parse_cut(const Field& field) { return {field.at("stage").text(), field.at("layer").whole(0)}; }
+Cut parse_cut(const Field& field) { return {field.at("stage").text(), field.at("layer").integer(0)}; }
 
 Positions parse_positions(const Field& field) {
-  const Positions positions{field.at("axes").whole(1), looked_up(field.at("image"), kImagePositions)};
+  const Positions positions{field.at("axes").integer(1), lookup(field.at("image"), kImagePositions)};
   if (positions.axes != (positions.by_grid ? 3 : 1)) {
     throw field.error("positions by grid have three axes, positions in sequence one");
   }
@@ -157,11 +157,11 @@ FileEntry parse_entry(const Field& field) {
   if (digits.size() != kSha256Digits || !std::all_of(digits.begin(), digits.end(), is_digit)) {
     throw digest.error("should be 64 hexadecimal digits");
   }
-  return {field.at("size_bytes").whole(0), digits};
+  return {field.at("size_bytes").integer(0), digits};
 }
 
 TextModel parse_text_model(const Field& field) {
-  const auto size = [&](const char* name) { return field.at(name).whole(1); };
+  const auto size = [&](const char* name) { return field.at(name).integer(1); };
   return {size("layers"),   size("hidden_size"), size("intermediate_size"), size("attention_heads"),
           size("kv_heads"), size("head_dim"),    size("vocab_size")};
 }
@@ -180,7 +180,7 @@ void parse_names(const Field& root, Manifest& manifest) {
   manifest.model_type = root.at("model_type").text();
   manifest.target = root.at("target").text();
   if (manifest.target != "executorch") {
-    throw bad_request("unknown target for this runner '" + cut(manifest.target) + "'; choose one of: executorch");
+    throw bad_request("unknown target for this runner '" + shorten(manifest.target) + "'; choose one of: executorch");
   }
   manifest.quantisation = root.at("quantisation").text();
   manifest.method = root.at("pruner").at("method").text();
@@ -192,12 +192,12 @@ void parse_names(const Field& root, Manifest& manifest) {
 
 void parse_files(const Document& document, Manifest& manifest) {
   for (const auto& [name, entry] : document.root().at("files").entries()) {
-    if (!is_plain(name)) throw document.error("'" + cut(name) + "' is not a plain file name", "files");
+    if (!is_plain(name)) throw document.error("'" + shorten(name) + "' is not a plain file name", "files");
     manifest.files.emplace(name, parse_entry(entry));
   }
   for (const auto& [name, stage] : manifest.stages) {
     for (const Graph& graph : stage.graphs) {
-      if (!manifest.files.count(graph.file)) throw document.error("no size and hash for " + cut(graph.file));
+      if (!manifest.files.count(graph.file)) throw document.error("no size and hash for " + shorten(graph.file));
     }
   }
 }
@@ -206,16 +206,16 @@ void check_version(const Document& document) {
   const std::string older = "was exported by an older vlmprune: export it again";
   if (document.root().find("schema_version")) throw document.error(older, "schema_version");
   const Field major = document.root().at("schema").at("major");
-  if (major.whole(0) < kMajor) throw major.error(older);
-  if (major.whole(0) > kMajor) {
-    throw major.error("was exported by a newer vlmprune (got version " + shown(major.raw()) + ", this runtime reads " +
-                      std::to_string(kMajor) + "): update it");
+  if (major.integer(0) < kMajor) throw major.error(older);
+  if (major.integer(0) > kMajor) {
+    throw major.error("was exported by a newer vlmprune (got version " + short_repr(major.raw()) +
+                      ", this runtime reads " + std::to_string(kMajor) + "): update it");
   }
 }
 
 }  // namespace
 
-bool Source::is_given() const { return stage == "image" || stage == "prompt" || stage == "sequence"; }
+bool Source::is_external() const { return stage == "image" || stage == "prompt" || stage == "sequence"; }
 
 std::string name_of(Dtype dtype) {
   for (const auto& [name, one] : kDtypes) {
@@ -243,10 +243,10 @@ Manifest parse_manifest(const Document& document) {
   Manifest manifest;
   parse_names(root, manifest);
   parse_pipeline(root, manifest);
-  manifest.image_token_id = root.at("prompt").at("image_token_id").whole(0);
+  manifest.image_token_id = root.at("prompt").at("image_token_id").integer(0);
   manifest.generation = parse_generation(root.at("generation"));
   manifest.text_model = parse_text_model(root.at("text_model"));
-  manifest.context_tokens = root.at("context_tokens").whole(1);
+  manifest.context_tokens = root.at("context_tokens").integer(1);
   parse_files(document, manifest);
   check_pipeline(document, manifest);
   return manifest;

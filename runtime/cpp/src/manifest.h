@@ -30,7 +30,7 @@ struct Source {
   Part part;
 
   // Whether no stage makes it: `stage` is `image`, `prompt` or `sequence`.
-  bool is_given() const;
+  bool is_external() const;
 };
 
 // One input or output of a stage; a dimension that depends on the prompt is `kAnyLength`. Outputs have no source.

@@ -33,7 +33,8 @@ void check_among(const std::string& stage, const char* kind, const std::vector<s
   for (const std::string& name : wanted) {
     if (!registered.count(name)) absent.push_back(name);
   }
-  if (!absent.empty()) throw engine_error(stage, std::string("this runner lacks the ") + kind + " " + listed(absent));
+  if (!absent.empty())
+    throw engine_error(stage, std::string("this runner lacks the ") + kind + " " + comma_list(absent));
 }
 
 ScalarType type_of(Dtype dtype) {
@@ -41,10 +42,10 @@ ScalarType type_of(Dtype dtype) {
   return dtype == Dtype::int64 ? ScalarType::Long : ScalarType::Int;
 }
 
-std::string shown(const std::vector<int64_t>& shape) {
+std::string shape_text(const std::vector<int64_t>& shape) {
   std::vector<std::string> sizes;
   for (const int64_t size : shape) sizes.push_back(std::to_string(size));
-  std::string text = cut(listed(sizes), 120);
+  std::string text = shorten(comma_list(sizes), 120);
   return text.insert(0, 1, '(') += ')';
 }
 
@@ -76,7 +77,7 @@ void check_side(const Graph& graph, const Side& side, int64_t context_tokens) {
   }
   for (size_t nth = 0; nth < side.count; ++nth) {
     const TensorSpec& spec = side.declared[nth];
-    const std::string field = side.field + "." + cut(spec.name);
+    const std::string field = side.field + "." + shorten(spec.name);
     const auto info = side.meta(nth);
     if (!info.ok()) fail("is not a tensor", field);
     const std::vector<int64_t> sizes(info->sizes().begin(), info->sizes().end());
@@ -84,8 +85,8 @@ void check_side(const Graph& graph, const Side& side, int64_t context_tokens) {
     // The manifest gives the shapes of the first grid.
     const bool fits = graph.grid.value_or(0) ? sizes.size() == wanted.size() : sizes == wanted;
     if (info->scalar_type() == type_of(spec.dtype) && fits) continue;
-    const std::string said = name_of(spec.dtype) + " " + shown(wanted);
-    fail("method has another dtype or shape " + shown(sizes) + ", manifest says " + said, field);
+    const std::string said = name_of(spec.dtype) + " " + shape_text(wanted);
+    fail("method has another dtype or shape " + shape_text(sizes) + ", manifest says " + said, field);
   }
 }
 
@@ -99,7 +100,7 @@ void check_registered(const std::string& name, const Stage& stage) {
 void check_method(const Manifest& manifest, const std::string& name, const Graph& graph,
                   const runtime::MethodMeta& method) {
   const Stage& stage = manifest.stage(name);
-  const std::string field = "stages." + cut(name);
+  const std::string field = "stages." + shorten(name);
   const Side inputs{field + ".inputs", stage.inputs, method.num_inputs(),
                     [&](size_t nth) { return method.input_tensor_meta(nth); }};
   const Side outputs{field + ".outputs", stage.outputs, method.num_outputs(),

@@ -9,10 +9,10 @@ namespace {
 using Names = std::vector<std::string>;
 
 // Outputs that a runner itself reads, by the role of the stage.
-const std::map<Role, Names> kReadOutputs = {
+const std::map<Role, Names> kRequiredOutputs = {
     {Role::vision, {"features"}}, {Role::embed, {"embeddings"}}, {Role::prune, {"kept", "fused", "rank"}}};
-const std::set<std::string> kWholeOutputs = {"kept", "rank", "count"};
-const std::set<std::string> kWholeSources = {"token_ids", "positions", "past_tokens", "last_row"};
+const std::set<std::string> kIntegerOutputs = {"kept", "rank", "count"};
+const std::set<std::string> kIntegerSources = {"token_ids", "positions", "past_tokens", "last_row"};
 
 void check_kind(const Document& document, const std::string& field, const TensorSpec& spec, bool whole) {
   if (whole == (spec.dtype != Dtype::float32)) return;
@@ -21,9 +21,9 @@ void check_kind(const Document& document, const std::string& field, const Tensor
 }
 
 void check_stage(const Document& document, const std::string& name, const Stage& stage) {
-  const std::string field = "stages." + cut(name);
+  const std::string field = "stages." + shorten(name);
   if (stage.graphs.empty()) throw document.error("has no graph", field);
-  if (const auto read = kReadOutputs.find(stage.role); read != kReadOutputs.end()) {
+  if (const auto read = kRequiredOutputs.find(stage.role); read != kRequiredOutputs.end()) {
     for (const std::string& output : read->second) {
       if (!stage.output(output)) throw document.error("needs the output '" + output + "'", field);
     }
@@ -32,11 +32,11 @@ void check_stage(const Document& document, const std::string& name, const Stage&
     throw document.error("a decoder has a cache, any other stage has none", field);
   }
   for (const TensorSpec& input : stage.inputs) {
-    const auto& known = input.source.is_given() ? kWholeSources : kWholeOutputs;
+    const auto& known = input.source.is_external() ? kIntegerSources : kIntegerOutputs;
     check_kind(document, field + ".inputs", input, known.count(input.source.tensor) > 0);
   }
   for (const TensorSpec& output : stage.outputs) {
-    check_kind(document, field + ".outputs", output, kWholeOutputs.count(output.name) > 0);
+    check_kind(document, field + ".outputs", output, kIntegerOutputs.count(output.name) > 0);
   }
 }
 
@@ -54,7 +54,7 @@ void check_order(const Document& document, const Manifest& manifest) {
     const Role role = manifest.stage(name).role;
     if (role == Role::embed || role == Role::decoder) running.push_back(name);
   }
-  if (manifest.decode != running) throw document.error("decode is not " + listed(running));
+  if (manifest.decode != running) throw document.error("decode is not " + comma_list(running));
   const Stage& last = manifest.stage(manifest.prefill.back());
   if (last.role != Role::decoder || !last.output("logits")) {
     throw document.error("the last stage of prefill is no decoder that gives logits");
@@ -67,7 +67,7 @@ void check_rows_of(const Document& document, const Manifest& manifest, const std
   if (!shape.empty() && shape[0] == expected) return;
   const std::string got = shape.empty() ? "none" : std::to_string(shape[0]);
   throw document.error("got " + got + " rows, expected " + std::to_string(expected),
-                       "stages." + cut(name) + ".outputs." + output + ".shape");
+                       "stages." + shorten(name) + ".outputs." + output + ".shape");
 }
 
 // With one grid, the outputs have a row for every visual token, and for every one that a cut keeps.
@@ -110,9 +110,9 @@ void check_sources(const Document& document, const Manifest& manifest) {
     const Stage& stage = manifest.stage(name);
     for (const TensorSpec& input : stage.inputs) {
       const Source& source = input.source;
-      if (!source.is_given() && !made.count({source.stage, source.tensor})) {
-        throw document.error(cut(name) + "." + cut(input.name) + " comes from " + cut(source.stage) + "." +
-                             cut(source.tensor) + ", which no stage has made by then");
+      if (!source.is_external() && !made.count({source.stage, source.tensor})) {
+        throw document.error(shorten(name) + "." + shorten(input.name) + " comes from " + shorten(source.stage) + "." +
+                             shorten(source.tensor) + ", which no stage has made by then");
       }
     }
     for (const TensorSpec& output : stage.outputs) made.emplace(name, output.name);

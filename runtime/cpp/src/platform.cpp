@@ -30,7 +30,7 @@ void exit_instead_of_abort() {
 
 }  // namespace
 
-void adopt_platform() {
+void install_platform() {
   executorch::runtime::runtime_init();
   auto implementation = executorch::runtime::PalImpl::create(keep_log, __FILE__);
   implementation.abort = exit_instead_of_abort;

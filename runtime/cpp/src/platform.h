@@ -8,7 +8,7 @@ namespace vlmprune {
 constexpr const char* kName = "vlmprune-runner";
 
 // Keeps errors that the runtime logs instead of printing them, and turns its abort into exit code 1.
-void adopt_platform();
+void install_platform();
 
 // The first error logged since the last call, or `otherwise`.
 std::string take_logged_error(const std::string& otherwise);

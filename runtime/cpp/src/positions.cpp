@@ -6,10 +6,10 @@
 namespace vlmprune {
 namespace {
 
-Integers selected(const Integers& values, const std::vector<bool>& stays) {
+Integers selected(const Integers& values, const std::vector<bool>& remaining) {
   Integers found;
   for (size_t nth = 0; nth < values.size(); ++nth) {
-    if (stays[nth]) found.push_back(values[nth]);
+    if (remaining[nth]) found.push_back(values[nth]);
   }
   return found;
 }
@@ -59,9 +59,9 @@ std::vector<size_t> Tokens::places(int64_t of_view) const {
   return found;
 }
 
-Tokens Tokens::select(const std::vector<bool>& stays) const {
-  Tokens left{token_ids, {}, selected(view, stays), selected(cell, stays), next_position};
-  for (const Integers& axis : positions) left.positions.push_back(selected(axis, stays));
+Tokens Tokens::select(const std::vector<bool>& remaining) const {
+  Tokens left{token_ids, {}, selected(view, remaining), selected(cell, remaining), next_position};
+  for (const Integers& axis : positions) left.positions.push_back(selected(axis, remaining));
   return left;
 }
 

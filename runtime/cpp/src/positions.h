@@ -23,8 +23,8 @@ struct Tokens {
   int64_t count() const { return static_cast<int64_t>(view.size()); }
   // Where the tokens of a view stand.
   std::vector<size_t> places(int64_t of_view) const;
-  // The tokens where `stays` is true; what they were encoded as is kept whole.
-  Tokens select(const std::vector<bool>& stays) const;
+  // The tokens where `remaining` is true; what they were encoded as is kept whole.
+  Tokens select(const std::vector<bool>& remaining) const;
 };
 
 // Text tokens that count on from `start` on every axis.

@@ -44,13 +44,13 @@ void put_rows(const Array& from, const std::vector<size_t>& places, Array& to) {
 
 }  // namespace
 
-int64_t State::most_tokens() const {
+int64_t State::max_past_tokens() const {
   int64_t most = 0;
   for (const auto& [stage, tokens] : past_tokens) most = std::max(most, tokens);
   return most;
 }
 
-void Prefill::show(const std::vector<Array>& views, const std::vector<Span>& spans) {
+void Prefill::set_views(const std::vector<Array>& views, const std::vector<Span>& spans) {
   views_ = views;
   spans_ = spans;
   for (const Span& span : spans) grids_.push_back(static_cast<int64_t>(span.grid));
@@ -67,7 +67,7 @@ void Prefill::run(const std::string& name, Timings& timings) {
     outputs.push_back(timed(program_, {name, runs_per_view(stage) ? grids_[view] : 0}, inputs[view], timings));
   }
   outputs_[name] = std::move(outputs);
-  view_of_rows_[name] = tokens_.view;
+  stage_views_[name] = tokens_.view;
   if (stage.role == Role::embed) rows_ = outputs_[name][0].at("embeddings");
   if (stage.role == Role::embed || stage.role == Role::vision) place_features();
   if (stage.role == Role::decoder) {
@@ -100,19 +100,19 @@ void Prefill::prune(const std::string& name, size_t view) {
   check_kept(name, kept, places.size());
   Array rows_before = rows(name);
   check_size(name, "fused", pruned.at("fused"), kept.size(), rows_before.width());
-  std::vector<bool> stays(rows_before.rows(), true);
-  for (const size_t place : places) stays[place] = false;
+  std::vector<bool> remaining(rows_before.rows(), true);
+  for (const size_t place : places) remaining[place] = false;
   std::vector<size_t> kept_places;
   Selection selection{name, static_cast<int64_t>(view), {}};
   for (const int64_t nth : kept) {
     kept_places.push_back(places[static_cast<size_t>(nth)]);
-    stays[kept_places.back()] = true;
+    remaining[kept_places.back()] = true;
     selection.cells.push_back(tokens_.cell[kept_places.back()]);
   }
   put_rows(pruned.at("fused"), kept_places, rows_before);
   selections_.push_back(std::move(selection));
-  rows_ = rows_before.select(stays);
-  tokens_ = tokens_.select(stays);
+  rows_ = rows_before.select(remaining);
+  tokens_ = tokens_.select(remaining);
 }
 
 State Prefill::state() const {
@@ -125,12 +125,12 @@ Array Prefill::read(const Source& source, const std::string& stage, size_t view)
   const auto past = past_tokens_.find(stage);
   if (source.stage == "image") return views_.at(view);
   if (source.stage == "prompt") return {{static_cast<int64_t>(tokens_.token_ids.size())}, tokens_.token_ids};
-  if (source.is_given() && source.tensor == "rows") return rows(stage);
-  if (source.is_given() && source.tensor == "positions") return positions_array(tokens_);
-  if (source.is_given() && source.tensor == "past_tokens") {
+  if (source.is_external() && source.tensor == "rows") return rows(stage);
+  if (source.is_external() && source.tensor == "positions") return positions_array(tokens_);
+  if (source.is_external() && source.tensor == "past_tokens") {
     return {{1}, Integers{past == past_tokens_.end() ? 0 : past->second}};
   }
-  if (source.is_given()) return {{1}, Integers{tokens_.count() - 1}};
+  if (source.is_external()) return {{1}, Integers{tokens_.count() - 1}};
   const auto made = outputs_.find(source.stage);
   if (made == outputs_.end()) throw engine_error(stage, "it reads '" + source.stage + "', which has not run");
   if (runs_per_view(manifest_.stage(source.stage))) return made->second.at(view).at(source.tensor);
@@ -139,7 +139,7 @@ Array Prefill::read(const Source& source, const std::string& stage, size_t view)
 
 Array Prefill::part_of(const Array& made, const Source& source, const std::string& stage, size_t view) const {
   if (source.part == Part::all) return made;
-  const Integers& views = view_of_rows_.at(source.stage);
+  const Integers& views = stage_views_.at(source.stage);
   if (made.rows() != views.size()) {
     throw engine_error(stage, source.stage + "." + source.tensor + " does not have a row for every token");
   }
@@ -162,7 +162,7 @@ const Array& Prefill::rows(const std::string& stage) const {
 State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, const std::vector<Array>& views,
               bool prune, Timings& timings) {
   Prefill run(manifest, program, place_prompt(manifest, prompt), {});
-  run.show(views, prompt.spans);
+  run.set_views(views, prompt.spans);
   for (const std::string& name : manifest.prefill) {
     if (prune || manifest.stage(name).role != Role::prune) run.run(name, timings);
   }

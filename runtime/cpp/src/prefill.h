@@ -27,7 +27,7 @@ struct State {
   int64_t next_position;
   std::vector<Selection> selections;
 
-  int64_t most_tokens() const;
+  int64_t max_past_tokens() const;
 };
 
 // Tokens on their way through the stages.
@@ -37,7 +37,7 @@ class Prefill {
       : manifest_(manifest), program_(program), tokens_(std::move(tokens)), past_tokens_(std::move(past_tokens)) {}
 
   // Pixels of each view and the grid it lies on.
-  void show(const std::vector<Array>& views, const std::vector<Span>& spans);
+  void set_views(const std::vector<Array>& views, const std::vector<Span>& spans);
   void run(const std::string& name, Timings& timings);
   // After the last stage.
   State state() const;
@@ -58,7 +58,7 @@ class Prefill {
   std::vector<int64_t> grids_;                          // of each view
   std::optional<Array> rows_;                           // (S, D) of the tokens that are left
   std::map<std::string, std::vector<Arrays>> outputs_;  // of each stage, once for each view or once
-  std::map<std::string, Integers> view_of_rows_;        // of the sequence that a stage ran on
+  std::map<std::string, Integers> stage_views_;         // of the sequence that a stage ran on
   std::vector<Selection> selections_;
 };
 

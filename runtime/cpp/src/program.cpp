@@ -71,7 +71,7 @@ void check_lengths(const std::string& name, const Stage& stage, const Arrays& in
   for (const TensorSpec& spec : stage.inputs) {
     const auto& shape = inputs.at(spec.name).shape;
     if (shape.size() != spec.shape.size())
-      throw engine_error(name, cut(spec.name) + " has another number of dimensions");
+      throw engine_error(name, shorten(spec.name) + " has another number of dimensions");
     for (size_t axis = 0; axis < shape.size(); ++axis) {
       if (spec.shape[axis] == kAnyLength) lengths.insert(shape[axis]);
     }
@@ -133,7 +133,7 @@ void Program::load_method(const std::string& stage, const Graph& graph) {
   const auto names = module.method_names();
   check(names.error(), stage, "the methods");
   if (!names->count(graph.entry)) {
-    throw bundle_error(graph.file, "has no method '" + cut(graph.entry) + "'", "stages." + cut(stage));
+    throw bundle_error(graph.file, "has no method '" + shorten(graph.entry) + "'", "stages." + shorten(stage));
   }
   const auto method = module.method_meta(graph.entry);
   check(method.error(), stage, "the method");

@@ -2,8 +2,8 @@
 
 #include <ctime>
 
+#include "mode_stats.h"
 #include "platform.h"
-#include "ways.h"
 
 namespace vlmprune {
 namespace {
@@ -15,13 +15,13 @@ std::string now() {
   return text;
 }
 
-Json settings_of(const Circumstances& known) {
-  const Picture& picture = known.task.prompt.picture;
-  return {{"repetitions", known.repetitions},
-          {"warmups", known.warmups},
-          {"tokens", known.task.max_tokens},
+Json settings_of(const RunMetadata& metadata) {
+  const ImageInfo& picture = metadata.task.prompt.picture;
+  return {{"repetitions", metadata.repetitions},
+          {"warmups", metadata.warmups},
+          {"tokens", metadata.task.max_tokens},
           {"threads", nullptr},
-          {"prompt", known.task.prompt.text},
+          {"prompt", metadata.task.prompt.text},
           {"image",
            {{"name", picture.name},
             {"sha256", or_null(picture.sha256)},
@@ -48,27 +48,27 @@ Json measured_bundle(const Bundle& bundle) {
           {"versions", manifest.versions}};
 }
 
-Json memory_of(const Circumstances& known) {
-  const Manifest& manifest = known.bundle.manifest;
+Json memory_of(const RunMetadata& metadata) {
+  const Manifest& manifest = metadata.bundle.manifest;
   std::map<std::string, int64_t> room;
   for (const std::string& name : manifest.of_role(Role::decoder)) room[name] = manifest.context_tokens;
   return {{"measure", "rss"},
-          {"before_load_bytes", or_null(known.memory.before_load)},
-          {"after_load_bytes", or_null(known.memory.after_load)},
-          {"pruned_peak_bytes", or_null(known.memory.pruned_peak)},
-          {"unpruned_peak_bytes", or_null(known.memory.unpruned_peak)},
+          {"before_load_bytes", or_null(metadata.memory.before_load)},
+          {"after_load_bytes", or_null(metadata.memory.after_load)},
+          {"pruned_peak_bytes", or_null(metadata.memory.pruned_peak)},
+          {"unpruned_peak_bytes", or_null(metadata.memory.unpruned_peak)},
           {"kv_cache_allocated_bytes", cache_bytes(manifest, room)}};
 }
 
 Json runs_of(const Measurement& measurement) {
   Json runs = Json::array();
-  for (const Lap& lap : measurement.laps) {
-    const Timings& timings = lap.answer.timings;
+  for (const TimedRun& run : measurement.runs) {
+    const Timings& timings = run.answer.timings;
     Json stages = Json::object(), decode = Json::array();
     for (const auto& [stage, ms] : timings.stages_ms) stages[stage] = rounded(ms);
     for (const double ms : timings.decode_ms) decode.push_back(rounded(ms));
-    runs.push_back({{"round", lap.round},
-                    {"pruned", lap.prune},
+    runs.push_back({{"round", run.round},
+                    {"pruned", run.prune},
                     {"stages_ms", stages},
                     {"ttft_ms", rounded(timings.ttft_ms)},
                     {"decode_ms", decode}});
@@ -76,31 +76,31 @@ Json runs_of(const Measurement& measurement) {
   return runs;
 }
 
-Json result_of(const Circumstances& known, const Measurement& measurement) {
-  const Ways ways = ways_of(known.bundle.manifest, known.task.prompt, measurement.laps);
-  return {{"bundle", measured_bundle(known.bundle)},
+Json result_of(const RunMetadata& metadata, const Measurement& measurement) {
+  const ModeComparison modes = compare_modes(metadata.bundle.manifest, metadata.task.prompt, measurement.runs);
+  return {{"bundle", measured_bundle(metadata.bundle)},
           {"engine", {{"name", "executorch"}, {"version", EXECUTORCH_VERSION}, {"unit", "cpu"}}},
-          {"images", known.task.prompt.spans.size()},
-          {"prompt_tokens", known.task.prompt.token_ids.size()},
-          {"load_ms", rounded(known.load_ms)},
-          {"unpruned", ways.unpruned},
-          {"pruned", ways.pruned},
-          {"ratios", ways.ratios},
-          {"ceilings", ways.ceilings},
-          {"memory", memory_of(known)},
+          {"images", metadata.task.prompt.spans.size()},
+          {"prompt_tokens", metadata.task.prompt.token_ids.size()},
+          {"load_ms", rounded(metadata.load_ms)},
+          {"unpruned", modes.unpruned},
+          {"pruned", modes.pruned},
+          {"ratios", modes.ratios},
+          {"ceilings", modes.ceilings},
+          {"memory", memory_of(metadata)},
           {"runs", runs_of(measurement)}};
 }
 
 }  // namespace
 
-Json record_of(const Circumstances& known, const Measurement& measurement) {
+Json record_of(const RunMetadata& metadata, const Measurement& measurement) {
   return {{"kind", "benchmark"},
           {"record_version", 1},
           {"created", now()},
           {"tool", {{"name", kName}, {"version", VLMPRUNE_VERSION}}},
           {"device", describe_device(measurement.before, measurement.after)},
-          {"settings", settings_of(known)},
-          {"results", Json::array({result_of(known, measurement)})}};
+          {"settings", settings_of(metadata)},
+          {"results", Json::array({result_of(metadata, measurement)})}};
 }
 
 }  // namespace vlmprune

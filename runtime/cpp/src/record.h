@@ -7,7 +7,7 @@
 namespace vlmprune {
 
 // All that a record tells besides the measurement.
-struct Circumstances {
+struct RunMetadata {
   const Bundle& bundle;
   const Task& task;
   int64_t repetitions, warmups;
@@ -16,6 +16,6 @@ struct Circumstances {
 };
 
 // There is no `preprocess` among its stages: pixels came ready, and times to the first token begin there.
-Json record_of(const Circumstances& circumstances, const Measurement& measurement);
+Json record_of(const RunMetadata& metadata, const Measurement& measurement);
 
 }  // namespace vlmprune

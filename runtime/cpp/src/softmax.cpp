@@ -10,12 +10,12 @@ namespace {
 constexpr float kRounder = 12582912.0f;
 constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-constexpr float kLeast = -87.0f;  // below it the power of two would not be a normal number
+constexpr float kMinExponent = -87.0f;  // below it the power of two would not be a normal number
 constexpr int64_t kLanes = 16;
 
 // e to the x for x <= 0: a power of two times the Taylor series on +-ln(2)/2, within 3e-7 of itself.
 inline float exponential(float x) {
-  x = std::max(x, kLeast);
+  x = std::max(x, kMinExponent);
   const float whole = (x * kLog2E + kRounder) - kRounder;
   const float rest = (x - whole * kLn2High) - whole * kLn2Low;
   float series = 1.0f / 720;

@@ -15,7 +15,7 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.coreml_functions import check_functions, graph_for, pad_inputs, row_of, unpad_outputs
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
-from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, cut, listed
+from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, comma_list, shorten
 from vlmprune_runtime.mil_reference import ReferencePackage
 from vlmprune_runtime.mil_reference.program import computes_half
 
@@ -61,7 +61,7 @@ class CoreMLEngine:
         manifest = self._manifest.stage(stage)
         declared = {tensor.name for tensor in manifest.inputs}
         if inputs.keys() != declared:
-            raise EngineError(stage, f"got inputs {listed(inputs)}; it has: {listed(sorted(declared))}")
+            raise EngineError(stage, f"got inputs {comma_list(inputs)}; it has: {comma_list(sorted(declared))}")
         rows, past = rows_and_past(manifest, inputs)
         if manifest.cache is not None:
             self._check_capacity(stage, past, rows)
@@ -127,5 +127,5 @@ class CoreMLEngine:
             size, found = sizes.get(tensor.source), inputs[tensor.name]
             if size is not None and found.size and not (found.min() >= 0 and found.max() < size):
                 raise EngineError(
-                    stage, f"{cut(tensor.name)}: got {found.min()} to {found.max()}, allowed: 0 to {size - 1}"
+                    stage, f"{shorten(tensor.name)}: got {found.min()} to {found.max()}, allowed: 0 to {size - 1}"
                 )

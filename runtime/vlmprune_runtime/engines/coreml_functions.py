@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines.signature import rows_and_past
-from vlmprune_runtime.errors import BadRequest, BundleError, cut, listed
+from vlmprune_runtime.errors import BadRequest, BundleError, comma_list, shorten
 from vlmprune_runtime.mil_reference.package import arguments_of, read_model
 from vlmprune_runtime.mil_reference.program import Type
 from vlmprune_runtime.schema import MANIFEST, Graph, Input, Stage
@@ -38,10 +38,10 @@ def _check_function(stage: Stage, graph: Graph, block: Any, field: str) -> dict[
     takes, gives = arguments_of(block), {tensor.name for tensor in stage.outputs}
     declared = {tensor.name for tensor in inputs_of(stage, graph)}
     if takes.keys() != declared or not gives <= set(block.outputs):
-        reason = f"{graph.entry} takes {listed(takes)} and gives {listed(block.outputs)}"
+        reason = f"{graph.entry} takes {comma_list(takes)} and gives {comma_list(block.outputs)}"
         raise BundleError(graph.file, reason, field)
     if dynamic := [name for name, kind in takes.items() if kind.shape is None]:
-        raise BundleError(graph.file, f"{graph.entry} has no fixed shape for {listed(dynamic)}", field)
+        raise BundleError(graph.file, f"{graph.entry} has no fixed shape for {comma_list(dynamic)}", field)
     return takes
 
 
@@ -63,7 +63,7 @@ def graph_for(name: str, stage: Stage, inputs: Mapping[str, Array], grid: int) -
     long_enough = [graph for graph in fitting if (graph.tokens or rows) >= rows]
     if not long_enough:
         lengths = sorted(graph.tokens or rows for graph in fitting)
-        raise BadRequest(f"{name}: {rows} tokens fit no function; it has room for: {listed(lengths)}")
+        raise BadRequest(f"{name}: {rows} tokens fit no function; it has room for: {comma_list(lengths)}")
     return min(long_enough, key=lambda graph: graph.tokens or rows), rows
 
 
@@ -106,7 +106,7 @@ def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
             how: Any = {"mode": "edge"} if tensor.pad == "last" else {}
             array = np.pad(array, [(0, missing if nth == axis else 0) for nth in range(array.ndim)], **how)
     if array.shape != wanted:
-        raise ValueError(f"{cut(tensor.name)}: got shape {given}, allowed: {wanted}")
+        raise ValueError(f"{shorten(tensor.name)}: got shape {given}, allowed: {wanted}")
     return array.reshape(shape).astype(kind.dtype)
 
 

@@ -17,7 +17,7 @@ from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.executorch_packages import Packages, load_packages
 from vlmprune_runtime.engines.executorch_program import check_file, check_method, check_runtime
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
-from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName, cut, listed, shown
+from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName, comma_list, short_repr, shorten
 from vlmprune_runtime.schema import Graph, Stage, Tensor
 
 
@@ -96,7 +96,7 @@ def ordered_inputs(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict
     """The inputs in the method's order, contiguous, in its dtypes; `ValueError` for any that do not fit."""
     declared = {tensor.name: tensor for tensor in stage.inputs}
     if inputs.keys() != declared.keys():
-        raise ValueError(f"got inputs {listed(inputs)}; it has: {listed(declared)}")
+        raise ValueError(f"got inputs {comma_list(inputs)}; it has: {comma_list(declared)}")
     arrays = {name: np.ascontiguousarray(inputs[name], dtype=tensor.dtype) for name, tensor in declared.items()}
     lengths = {
         arrays[name].shape[tensor.shape.index("tokens")]
@@ -115,7 +115,9 @@ def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
         isinstance(wanted, str) or wanted == size for wanted, size in zip(tensor.shape, shape, strict=False)
     )
     if not fits:
-        raise ValueError(f"{cut(tensor.name)}: got shape {shown(shape, 120)}, allowed: {shown(tensor.shape, 120)}")
+        raise ValueError(
+            f"{shorten(tensor.name)}: got shape {short_repr(shape, 120)}, allowed: {short_repr(tensor.shape, 120)}"
+        )
 
 
 def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from vlmprune_runtime.errors import BundleError, EngineError, listed
+from vlmprune_runtime.errors import BundleError, EngineError, comma_list
 from vlmprune_runtime.schema import Bundle, Stage, Tensor
 
 IDENTIFIER = b"ET12"  # of the flatbuffer schema that executorch 1.x reads
@@ -36,9 +36,9 @@ def check_runtime(bundle: Bundle, runtime: Any) -> None:
         if stage.lowering is None:
             continue
         if absent := sorted(set(stage.lowering.operators) - operators):
-            raise EngineError(name, f"this ExecuTorch runtime lacks the operators {listed(absent)}")
+            raise EngineError(name, f"this ExecuTorch runtime lacks the operators {comma_list(absent)}")
         if absent := sorted(set(stage.lowering.delegates) - delegates):
-            raise EngineError(name, f"this ExecuTorch runtime lacks the delegates {listed(absent)}")
+            raise EngineError(name, f"this ExecuTorch runtime lacks the delegates {comma_list(absent)}")
 
 
 def check_method(file: str, name: str, stage: Stage, method: Any, context_tokens: int) -> None:

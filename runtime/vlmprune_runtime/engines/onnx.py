@@ -12,7 +12,7 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.onnx_graph import check_graph
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
-from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, listed, shown
+from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, comma_list, short_repr
 from vlmprune_runtime.schema import Cache, Graph, Stage
 
 ONLY_FATAL = 4
@@ -128,7 +128,7 @@ def _bind_tensors(loaded: LoadedStage, binding: Any, inputs: Mapping[str, npt.ND
     declared = {tensor.name: tensor.dtype for tensor in stage.inputs}
     for name, array in inputs.items():
         if name not in declared:
-            raise ValueError(f"no input {shown(name)}; it has: {listed(declared)}")
+            raise ValueError(f"no input {short_repr(name)}; it has: {comma_list(declared)}")
         binding.bind_cpu_input(name, np.ascontiguousarray(array, dtype=declared[name]))
     for tensor in stage.outputs:
         binding.bind_output(tensor.name)

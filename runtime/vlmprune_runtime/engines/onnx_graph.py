@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from vlmprune_runtime.errors import BundleError, listed, shown
+from vlmprune_runtime.errors import BundleError, comma_list, short_repr
 from vlmprune_runtime.schema import Cache, Stage, Tensor
 
 ONNX_DTYPES = {
@@ -50,7 +50,7 @@ def _check_side(file: str, field: str, declared: tuple[Declared, ...], nodes: li
     graph = {node.name: node for node in nodes}
     wanted = {tensor.name: tensor for tensor in declared}
     if graph.keys() != wanted.keys():
-        reason = f"graph has {listed(sorted(graph))}; manifest says {listed(sorted(wanted))}"
+        reason = f"graph has {comma_list(sorted(graph))}; manifest says {comma_list(sorted(wanted))}"
         raise BundleError(file, reason, field)
     for name, tensor in wanted.items():
         _check_tensor(file, f"{field}.{name}", tensor, graph[name])
@@ -62,7 +62,9 @@ def _check_tensor(file: str, field: str, tensor: Declared, node: Any) -> None:
         raise BundleError(file, f"graph has {dtype}, manifest says {tensor.dtype}", field)
     shape = tuple(node.shape)
     if len(shape) != len(tensor.shape) or not all(map(_agree, tensor.shape, shape)):
-        raise BundleError(file, f"graph has {shown(shape, 120)}, manifest says {shown(tensor.shape, 120)}", field)
+        raise BundleError(
+            file, f"graph has {short_repr(shape, 120)}, manifest says {short_repr(tensor.shape, 120)}", field
+        )
 
 
 def _agree(declared: int | str, graph: int | str | None) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from vlmprune_runtime.errors import BundleError, cut, listed, printable, shown
+from vlmprune_runtime.errors import BundleError, comma_list, printable, short_repr, shorten
 from vlmprune_runtime.schema import MANIFEST, Bundle, Grid, Stage, Tensor
 
 Shape = tuple[int | str, ...]
@@ -85,7 +85,7 @@ def _check_shape(field: str, tensor: Tensor, wanted: Shape | None, known: dict[s
     sizes = tuple(known.get(size, size) if isinstance(size, str) else size for size in wanted)
     fits = len(sizes) == len(tensor.shape) and all(map(_fits, sizes, tensor.shape))
     if not fits:
-        raise BundleError(MANIFEST, f"got {_shown(tensor.shape)}, expected {_shown(sizes)}", f"{field}.shape")
+        raise BundleError(MANIFEST, f"got {_shape_text(tensor.shape)}, expected {_shape_text(sizes)}", f"{field}.shape")
 
 
 def _check_graph_shapes(name: str, stage: Stage) -> None:
@@ -93,7 +93,7 @@ def _check_graph_shapes(name: str, stage: Stage) -> None:
     for tensor in (*stage.inputs, *stage.outputs):
         more = len(tensor.in_graph) - len(tensor.shape)
         if more < 0 or tensor.in_graph != (1,) * more + tensor.shape:
-            reason = f"got {_shown(tensor.in_graph)}, expected {_shown(tensor.shape)} behind ones"
+            reason = f"got {_shape_text(tensor.in_graph)}, expected {_shape_text(tensor.shape)} behind ones"
             raise BundleError(MANIFEST, reason, f"stages.{name}.{tensor.name}.graph_shape")
 
 
@@ -103,7 +103,6 @@ def _fits(wanted: int | str, declared: int | str) -> bool:
     return isinstance(wanted, str) or wanted == declared
 
 
-def _shown(sizes: Shape) -> str:
-    return (
-        f"({listed((shown(size, 20) if isinstance(size, int) else cut(printable(size), 20) for size in sizes), 120)})"
-    )
+def _shape_text(sizes: Shape) -> str:
+    parts = (short_repr(size, 20) if isinstance(size, int) else shorten(printable(size), 20) for size in sizes)
+    return f"({comma_list(parts, 120)})"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_runtime.errors import BundleError, EngineError, UnknownName, listed
+from vlmprune_runtime.errors import BundleError, EngineError, UnknownName, comma_list
 from vlmprune_runtime.mil_reference.constants import Constants, widened
 from vlmprune_runtime.mil_reference.interpreter import Frame, OperationFailed, States, rounded, run_block
 from vlmprune_runtime.mil_reference.prepared import PreparedBlock, prepare, unknown_operations
@@ -117,7 +117,7 @@ def arguments_of(block: Block) -> dict[str, Type]:
 def _rounded_inputs(block: Block, inputs: Mapping[str, Array]) -> dict[str, Array]:
     declared = arguments_of(block)
     if inputs.keys() != declared.keys():
-        raise ValueError(f"got inputs {listed(sorted(inputs))}; it has: {listed(sorted(declared))}")
+        raise ValueError(f"got inputs {comma_list(sorted(inputs))}; it has: {comma_list(sorted(declared))}")
     found = {}
     for name, kind in declared.items():
         array = np.asarray(inputs[name])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from vlmprune_runtime.errors import shown
+from vlmprune_runtime.errors import short_repr
 
 MAJOR, MINOR = 2, 0
 """The version of the manifest that this package writes; it reads every minor version of this major one."""
@@ -34,7 +34,7 @@ def plain_name(name: str) -> str:
     ValueError: '../secret' is not a plain file name
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or ".." in name:
-        raise ValueError(f"{shown(name)} is not a plain file name")
+        raise ValueError(f"{short_repr(name)} is not a plain file name")
     return name
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from vlmprune_runtime.errors import listed
+from vlmprune_runtime.errors import comma_list
 from vlmprune_runtime.schema.base import MINOR, FileName, ListedName, Positive, Quantisation, Record, Sha256
 from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import ImageSpec
@@ -105,5 +105,5 @@ class Bundle(Pipeline):
             wanted |= set(stage.files)
         missing = sorted(wanted - set(self.files))
         if missing:
-            raise ValueError(f"no size and hash for {listed(missing)}")
+            raise ValueError(f"no size and hash for {comma_list(missing)}")
         return self

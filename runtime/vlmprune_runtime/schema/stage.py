@@ -4,7 +4,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from vlmprune_runtime.errors import shown
+from vlmprune_runtime.errors import short_repr
 from vlmprune_runtime.schema.base import (
     ComputeUnits,
     Dtype,
@@ -212,7 +212,7 @@ class Stage(Record):
         for graph in self.graphs:
             for name in graph.inputs or ():
                 if name not in known:
-                    raise ValueError(f"a graph takes {shown(name)}, which is no input of the stage")
+                    raise ValueError(f"a graph takes {short_repr(name)}, which is no input of the stage")
         return self
 
     @model_validator(mode="after")
@@ -220,7 +220,7 @@ class Stage(Record):
         wanted = {"vision": ("features",), "embed": ("embeddings",), "prune": ("kept", "fused", "rank"), "decoder": ()}
         for name in wanted[self.role]:
             if self.output(name) is None:
-                raise ValueError(f"role {self.role} needs the output {shown(name)}")
+                raise ValueError(f"role {self.role} needs the output {short_repr(name)}")
         if self.role == "decoder" and not (self.output("hidden") or self.output("logits")):
             raise ValueError("role decoder needs the output 'hidden' or 'logits'")
         if (self.role == "decoder") != (self.cache is not None):

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vlmprune_runtime.errors import BadRequest, listed
+from vlmprune_runtime.errors import BadRequest, comma_list
 from vlmprune_tools.evaluation.dataset import Item
 from vlmprune_tools.evaluation.metrics import VQA_ANSWERS
 
@@ -29,9 +29,9 @@ def check_columns(names: list[str], path: Path) -> None:
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         got = ", ".join(names) or "nothing"
-        raise BadRequest(f"{path.name}:1: no column {listed(missing)}; got {got}; allowed: {listed(ALLOWED)}")
+        raise BadRequest(f"{path.name}:1: no column {comma_list(missing)}; got {got}; allowed: {comma_list(ALLOWED)}")
     if len(set(names)) < len(names):
-        raise BadRequest(f"{path.name}:1: a column is there twice: {listed(names)}")
+        raise BadRequest(f"{path.name}:1: a column is there twice: {comma_list(names)}")
 
 
 def item_of(record: Mapping[str | None, object], task: str, location: str) -> Item:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmprune_runtime.atomic import OutputFile, check_output_png, save_png
-from vlmprune_runtime.errors import BadRequest, shown
+from vlmprune_runtime.errors import BadRequest, short_repr
 from vlmprune_tools.extra import tools_package
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -20,7 +20,7 @@ Rows = Sequence[Mapping[str, Any]]
 def check_plot(out: Path) -> OutputFile:
     """Returns the plot's place; raises before the evaluation if the plot could not be saved after it."""
     if out.suffix.lower() != ".png":
-        raise BadRequest(f"{shown(out)}: the plot is a picture; give a name that ends in .png")
+        raise BadRequest(f"{short_repr(out)}: the plot is a picture; give a name that ends in .png")
     tools_package("matplotlib")
     return check_output_png(out)
 

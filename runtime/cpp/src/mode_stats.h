@@ -1,4 +1,4 @@
-// Laps summed up: both ways, the ratios between them, and what the FLOPs allow.
+// Sums timed runs up: both modes, the ratios between them, and what the FLOPs allow.
 #pragma once
 
 #include <vector>
@@ -9,11 +9,11 @@
 namespace vlmprune {
 
 // Parts of a record's result of these names.
-struct Ways {
+struct ModeComparison {
   Json unpruned, pruned, ratios, ceilings;
 };
 
-Ways ways_of(const Manifest& manifest, const Prompt& prompt, const std::vector<Lap>& laps);
+ModeComparison compare_modes(const Manifest& manifest, const Prompt& prompt, const std::vector<TimedRun>& runs);
 
 // Keys and values of so many tokens in the cache of each decoder stage.
 int64_t cache_bytes(const Manifest& manifest, const std::map<std::string, int64_t>& tokens);

@@ -1,4 +1,4 @@
-#include "ways.h"
+#include "mode_stats.h"
 
 #include <functional>
 
@@ -9,29 +9,29 @@ namespace vlmprune {
 namespace {
 
 using Reading = std::function<double(const Timings&)>;
-using Laps = std::vector<const Lap*>;
+using TimedRuns = std::vector<const TimedRun*>;
 
 // What FLOPs follow from.
 struct Sizes {
   const Manifest& manifest;
   int64_t tokens, images;
 
-  Way way(bool prune) const { return {tokens, images, prune}; }
-  StageFlops prefill(bool prune) const { return prefill_flops(manifest, way(prune)); }
+  PrefillSize size_of(bool prune) const { return {tokens, images, prune}; }
+  StageFlops prefill(bool prune) const { return prefill_flops(manifest, size_of(prune)); }
 };
 
 // In the order of rounds, for rounds were run in order.
-Laps laps_of(const std::vector<Lap>& laps, bool prune) {
-  Laps found;
-  for (const Lap& lap : laps) {
-    if (lap.prune == prune) found.push_back(&lap);
+TimedRuns runs_of_mode(const std::vector<TimedRun>& runs, bool prune) {
+  TimedRuns found;
+  for (const TimedRun& run : runs) {
+    if (run.prune == prune) found.push_back(&run);
   }
   return found;
 }
 
-Times read(const Laps& laps, const Reading& reading) {
+Times read(const TimedRuns& runs, const Reading& reading) {
   Times times;
-  for (const Lap* lap : laps) times.push_back(reading(lap->answer.timings));
+  for (const TimedRun* run : runs) times.push_back(reading(run->answer.timings));
   return times;
 }
 
@@ -43,35 +43,35 @@ Reading llm_reading(const Manifest& manifest) {
   return [&manifest](const Timings& timings) { return timings.llm_prefill_ms(manifest); };
 }
 
-bool decoded(const Laps& laps) { return !laps.front()->answer.timings.decode_ms.empty(); }
+bool decoded(const TimedRuns& runs) { return !runs.front()->answer.timings.decode_ms.empty(); }
 
 Json flops_of(const Sizes& sizes, bool prune) {
   const StageFlops flops = sizes.prefill(prune);
-  const StageFlops then = decode_flops(sizes.manifest, rows_of_decoders(sizes.manifest, sizes.way(prune)));
+  const StageFlops then = decode_flops(sizes.manifest, rows_of_decoders(sizes.manifest, sizes.size_of(prune)));
   return {{"vision", or_null(flops.vision)}, {"head", flops.head}, {"tail", flops.tail}, {"decode", then.llm()}};
 }
 
-Json way_of(const Sizes& sizes, const Laps& laps, bool prune) {
+Json mode_stats(const Sizes& sizes, const TimedRuns& runs, bool prune) {
   Json stages = Json::object(), per_token, speed;
   for (const std::string& stage : sizes.manifest.prefill) {
-    if (laps.front()->answer.timings.stages_ms.count(stage)) stages[stage] = spread(read(laps, stage_reading(stage)));
+    if (runs.front()->answer.timings.stages_ms.count(stage)) stages[stage] = spread(read(runs, stage_reading(stage)));
   }
-  if (decoded(laps)) {
-    const Times times = read(laps, &Timings::decode_ms_per_token);
+  if (decoded(runs)) {
+    const Times times = read(runs, &Timings::decode_ms_per_token);
     per_token = spread(times);
     speed = rounded(1000 / percentile(times, 50));
   }
-  const Answer& last = laps.back()->answer;
+  const Answer& last = runs.back()->answer;
   return {{"stages_ms", stages},
-          {"llm_prefill_ms", spread(read(laps, llm_reading(sizes.manifest)))},
-          {"ttft_ms", spread(read(laps, &Timings::ttft_ms))},
+          {"llm_prefill_ms", spread(read(runs, llm_reading(sizes.manifest)))},
+          {"ttft_ms", spread(read(runs, &Timings::ttft_ms))},
           {"decode_ms_per_token", per_token},
           {"decode_tokens_per_s", speed},
           {"flops", flops_of(sizes, prune)},
           {"kv_cache_filled_bytes", cache_bytes(sizes.manifest, last.past_tokens)}};
 }
 
-Json ratios_of(const Manifest& manifest, const Laps& unpruned, const Laps& pruned) {
+Json ratios_of(const Manifest& manifest, const TimedRuns& unpruned, const TimedRuns& pruned) {
   const auto ratio = [&](const Reading& reading) {
     return paired_ratio(read(unpruned, reading), read(pruned, reading));
   };
@@ -82,7 +82,7 @@ Json ratios_of(const Manifest& manifest, const Laps& unpruned, const Laps& prune
 }
 
 // By FLOPs, and by the unpruned times with only the tail shrunk as its FLOPs do; each with the share that was reached.
-Json ceilings_of(const Sizes& sizes, const Laps& unpruned, const Json& ratios) {
+Json ceilings_of(const Sizes& sizes, const TimedRuns& unpruned, const Json& ratios) {
   const StageFlops slow = sizes.prefill(false), fast = sizes.prefill(true);
   const auto over = [](int64_t upper, int64_t lower) {
     return static_cast<double>(upper) / static_cast<double>(lower);
@@ -109,11 +109,12 @@ Json ceilings_of(const Sizes& sizes, const Laps& unpruned, const Json& ratios) {
 
 }  // namespace
 
-Ways ways_of(const Manifest& manifest, const Prompt& prompt, const std::vector<Lap>& laps) {
+ModeComparison compare_modes(const Manifest& manifest, const Prompt& prompt, const std::vector<TimedRun>& runs) {
   const Sizes sizes{manifest, static_cast<int64_t>(prompt.token_ids.size()), static_cast<int64_t>(prompt.spans.size())};
-  const Laps unpruned = laps_of(laps, false), pruned = laps_of(laps, true);
+  const TimedRuns unpruned = runs_of_mode(runs, false), pruned = runs_of_mode(runs, true);
   const Json ratios = ratios_of(manifest, unpruned, pruned);
-  return {way_of(sizes, unpruned, false), way_of(sizes, pruned, true), ratios, ceilings_of(sizes, unpruned, ratios)};
+  return {mode_stats(sizes, unpruned, false), mode_stats(sizes, pruned, true), ratios,
+          ceilings_of(sizes, unpruned, ratios)};
 }
 
 int64_t cache_bytes(const Manifest& manifest, const std::map<std::string, int64_t>& tokens) {
