@@ -43,7 +43,7 @@ def _check_features(staged: StagedModel) -> None:
     grid = staged.family.grids[0]
     with torch.inference_mode():
         try:
-            features = staged.stages["vision"].module(torch.zeros(1, 3, grid.height_px, grid.width_px))
+            features, *_ = staged.stages["vision"].module(torch.zeros(1, 3, grid.height_px, grid.width_px))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as cause:
             raise BadRequest(f"the vision tower cannot be run on one picture: {first_line(cause)}") from cause
     expected = (grid.view_tokens, staged.family.text_model.hidden_size)

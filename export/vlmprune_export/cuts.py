@@ -1,12 +1,12 @@
 """Where visual tokens are dropped: the options of a user, planned for a family's grids and layers."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vlmprune_export.families import Family
-from vlmprune_export.pruners import Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
-from vlmprune_export.pruners.needs import At
+from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
+from vlmprune_export.pruners.needs import TOWER, At, What
 from vlmprune_export.pruners.settings import read_settings
 from vlmprune_runtime.errors import BadRequest
 
@@ -17,11 +17,11 @@ DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
 class PruneOptions:
     """Which pruner, before which decoder layer, how many visual tokens stay, and the method's own settings.
 
-    Layer 0 is the language model's input.
+    Layer 0 is the language model's input; None stands for the method's own choice.
     """
 
     method: str = "vlm-pruner"
-    layer: int = 2
+    layer: int | None = None
     keep: int | None = None
     rate: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -62,9 +62,11 @@ class PlannedCut:
 
 def plan_cuts(family: Family, options: PruneOptions) -> tuple[PlannedCut, ...]:
     """Returns the cuts of a method on a family. Raises `BadRequest` for a place that the method cannot stand at."""
-    _check_layer(family, options.layer)
     kind = pruner_kind(options.method)
-    places = kind.places(read_settings(kind.settings, options.method, options.settings), options.layer)
+    layer = kind.layer(len(family.layers)) if options.layer is None else options.layer
+    _check_layer(family, layer)
+    options = replace(options, layer=layer)
+    places = kind.places(read_settings(kind.settings, options.method, options.settings), layer)
     tokens = tuple(grid.tokens for grid in family.grids)
     cuts = []
     for nth, place in enumerate(places):
@@ -81,26 +83,48 @@ def pruner_settings(cuts: tuple[PlannedCut, ...]) -> dict[str, Any]:
 
 
 def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[int, ...], stage: str) -> PlannedCut:
-    keep = tuple(_keep(options, place, count) for count in tokens)
+    whole = tuple(grid.tokens for grid in family.grids)
+    keep = tuple(_keep(options, place, *counts) for counts in zip(whole, tokens, strict=True))
     modules = []
     for grid, count, kept in zip(family.grids, tokens, keep, strict=True):
         # Behind another cut the tokens lie on no grid any more.
         shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
-        modules.append(build_pruner(options.method, grid=shape, keep=kept, settings=options.settings))
+        modules.append(
+            build_pruner(
+                options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=_parts(family)
+            )
+        )  # fmt: skip
+    _check_needs(family, options, place, {need.what for need in modules[0].needs})
+    layer = options.layer if place.at == "layer" else 0
+    assert layer is not None
+    return PlannedCut(stage, place.at, layer, tuple(modules), tokens, keep)
+
+
+def _parts(family: Family) -> ModelParts:
+    text = family.text_model
+    return ModelParts(text.attention_heads, text.kv_heads, text.head_dim, family.projector, family.norm)
+
+
+def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set[What]) -> None:
+    """Raises `BadRequest` if the pruner reads what is not there where it stands."""
+    name, last = pruner_name(options.method), len(family.layers) - 1
     if place.at != "layer" and family.grids[0].prefix_tokens:
         raise BadRequest("the tower has tokens that belong to no place in the picture; allowed: a cut before a layer")
-    if place.at != "layer" and any(need.what in ("keys", "query") for need in modules[0].needs):
-        name, last = pruner_name(options.method), len(family.layers) - 1
+    if place.at != "layer" and needs & {"keys", "query"}:
         raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")
-    return PlannedCut(stage, place.at, options.layer if place.at == "layer" else 0, tuple(modules), tokens, keep)
+    if place.at != "vision" and needs & set(TOWER):
+        raise BadRequest(f"{name} reads the vision tower; allowed: a cut after the vision stage")
 
 
-def _keep(options: PruneOptions, place: Place, tokens: int) -> int:
-    if place.keep is None:
-        return options.keep_of(tokens)
-    if place.keep > tokens:
-        raise BadRequest(f"keep: got {place.keep}; allowed: 1 to {tokens} (the image's visual tokens)")
-    return place.keep
+def _keep(options: PruneOptions, place: Place, whole: int, tokens: int) -> int:
+    """Returns how many of `tokens` stay, of a grid that had `whole` tokens before any cut."""
+    keep = place.keep
+    if not isinstance(keep, int):
+        requested = options.keep_of(whole)
+        keep = requested if keep is None else keep(whole, requested)
+    if not 1 <= keep <= tokens:
+        raise BadRequest(f"keep: got {keep}; allowed: 1 to {tokens} (the image's visual tokens)")
+    return keep
 
 
 def _check_layer(family: Family, layer: int) -> None:

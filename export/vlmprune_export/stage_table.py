@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vlmprune_export.cuts import PlannedCut
 from vlmprune_export.families import Family, PictureGrid
 from vlmprune_export.pruners import Need
-from vlmprune_export.pruners.needs import At
+from vlmprune_export.pruners.needs import TOWER, At
 from vlmprune_export.stages import DecoderStage, EmbedStage, VisionStage
 from vlmprune_runtime import schema
 from vlmprune_runtime.schema import Cache, CacheLayer, Input, Stage
@@ -68,7 +68,7 @@ def example(tensor: Input, tokens: int) -> Tensor:
 def stage_table(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, StageEntry]:
     """Returns the stages by name, in the order in which a prompt runs through them."""
     decoders = _decoders(family, cuts)
-    before = [_embed(family), _vision(family)]
+    before = [_embed(family), _vision(family, _tower_reads(cuts))]
     rows = [*before, *(_prune(family, cut) for cut in cuts if cut.at != "layer")]
     for name, (first, last) in decoders.items():
         rows.append(_decoder(family, name, first, last, _reads(cuts, last)))
@@ -89,12 +89,19 @@ def _reads(cuts: Sequence[PlannedCut], last: int) -> tuple[str, ...]:
     return tuple(name for name in ("keys", "query") if name in needs)
 
 
-def _vision(family: Family) -> StageEntry:
+def _tower_reads(cuts: Sequence[PlannedCut]) -> tuple[str, ...]:
+    """What pruners read of the vision tower beside the visual embeddings."""
+    needs = {need.what for cut in cuts for need in cut.needs}
+    return tuple(name for name in TOWER if name in needs)
+
+
+def _vision(family: Family, reads: tuple[str, ...]) -> StageEntry:
     """One view; with several grids the shapes are those of each, and declared is the first."""
     grid = family.grids[0]
     inputs = (_floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels"),)
-    outputs = (_output("features", (grid.view_tokens, family.text_model.hidden_size)),)
-    modules = tuple(VisionStage(family, nth) for nth in range(len(family.grids)))
+    shown = [_output(read, (grid.view_tokens, *family.tower_shapes[read])) for read in reads]
+    outputs = (_output("features", (grid.view_tokens, family.text_model.hidden_size)), *shown)
+    modules = tuple(VisionStage(family, nth, reads) for nth in range(len(family.grids)))
     return _entry("vision", "vision", inputs, outputs, modules)
 
 
@@ -137,6 +144,8 @@ def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Inp
     text = family.text_model
     rows: dict[str, int | str] = {"visual": cut.tokens[0], "text": "text_tokens", "last": 1, "all": "tokens"}
     widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
+    if need.what in TOWER:
+        return _floats(need.name, (rows["visual"], *family.tower_shapes[need.what]), f"vision.{need.what}")
     shape = (rows[need.of], widths.get(need.what, text.hidden_size))
     return _floats(need.name, shape, source_of(cut.at, need))
 

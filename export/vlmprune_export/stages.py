@@ -18,15 +18,17 @@ READABLE = ("keys", "query")
 class VisionStage(nn.Module):
     """Pixels of one view to visual embeddings: tower and projector."""
 
-    def __init__(self, family: Family, grid: int = 0) -> None:
-        """`grid` is the index of the family's grid that the pictures have."""
+    def __init__(self, family: Family, grid: int = 0, reads: Sequence[str] = ()) -> None:
+        """`grid` is the index of the family's grid that the pictures have; `reads` are what is shown of the tower."""
         super().__init__()
-        self.family, self.grid = family, grid
+        self.family, self.grid, self.reads = family, grid, tuple(reads)
         self.parts = nn.ModuleList(family.vision_modules)  # registers the weights of this stage, and no others
 
-    def forward(self, pixels: Tensor) -> Tensor:  # (1, 3, height, width) -> (N, D)
-        """Returns the visual embeddings, row-major over the grid."""
-        return self.family.features(pixels, self.grid)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:  # (1, 3, height, width) -> (N, D), what is read (N, ...)
+        """Returns the visual embeddings, row-major over the grid, and what is read of the tower."""
+        if not self.reads:
+            return (self.family.features(pixels, self.grid),)
+        return self.family.read_tower(pixels, self.grid, self.reads)
 
 
 class EmbedStage(nn.Module):

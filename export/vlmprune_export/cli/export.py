@@ -84,9 +84,9 @@ def _add_pruning(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layer",
         type=int,
-        default=2,
         metavar="L",
-        help="first decoder layer that sees the kept tokens only, default 2; 0 cuts at the language model's input",
+        help="first decoder layer that sees the kept tokens only, default: the method's own choice, for vlm-pruner 2; "
+        "0 cuts at the language model's input",
     )
     group.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",

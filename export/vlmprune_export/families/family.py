@@ -1,5 +1,6 @@
 """What a model family tells the stages: where its parts are, and how its pictures and positions run."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -38,8 +39,9 @@ class Family(Protocol):
     """What the stages need of a model; Hugging Face's modules are called, not rewritten.
 
     `layer_kinds` says of every decoder layer what it attends to. `vision_modules` are the modules that `features`
-    calls, `embed_modules` those that `embed` calls: their weights, and no others, belong to those stages. A
-    `logit_cap` of c makes the logits c * tanh(logits / c).
+    calls, `embed_modules` those that `embed` calls: their weights, and no others, belong to those stages. `projector`
+    is the last of the vision modules, which takes rows one by one, and `tower_shapes` names the tensors of the tower
+    that pruners may read, with the shape of a row of each. A `logit_cap` of c makes the logits c * tanh(logits / c).
     """
 
     model: nn.Module
@@ -48,6 +50,8 @@ class Family(Protocol):
     norm: nn.Module
     lm_head: nn.Linear
     vision_modules: tuple[nn.Module, ...]
+    projector: nn.Module
+    tower_shapes: Mapping[str, tuple[int, ...]]
     embed_modules: tuple[nn.Module, ...]
     grids: tuple[PictureGrid, ...]
     positions: Positions
@@ -57,6 +61,10 @@ class Family(Protocol):
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
         """Returns the projected features of one view on a grid, (1, 3, height, width) -> (view_tokens, D)."""
+        ...
+
+    def read_tower(self, pixels: Tensor, grid: int, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Returns `features` and the tensors of the tower of those names, each with a row for every visual token."""
         ...
 
     def embed(self, token_ids: Tensor) -> Tensor:

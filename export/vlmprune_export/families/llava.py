@@ -1,5 +1,6 @@
 """LLaVA-1.5-style models: a vision tower, an MLP projector, a decoder of the Llama kind."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -7,6 +8,7 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.attention import ATTENTION
 from vlmprune_export.families.family import LayerKind, PictureGrid
+from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import Positions, TextModel
 
@@ -35,6 +37,13 @@ class LlavaFamily:
         self.grids: tuple[PictureGrid, ...] = (
             PictureGrid(*_grid(model.config), *_pair(vision.image_size), _prefix(model.config)),
         )
+        self.projector: nn.Module = model.model.multi_modal_projector
+        self.tower = Tower(
+            model.model.vision_tower, self.projector, _layers_of_features(model.config)[-1], has_cls=_has_cls(vision)
+        )  # fmt: skip
+        self.tower_shapes: Mapping[str, tuple[int, ...]] = self.tower.widths(
+            len(_layers_of_features(model.config)) * vision.hidden_size
+        )
         self.positions = Positions()
         self.logit_cap: float | None = None
         self.text_model = _dimensions(text)
@@ -44,6 +53,10 @@ class LlavaFamily:
         """Returns what tower, feature layers and projector give as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
         features: Tensor = self._llava.model.get_image_features(pixels, return_dict=True).pooler_output[0]
         return features
+
+    def read_tower(self, pixels: Tensor, grid: int, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Returns `features` and the tensors of the tower of those names, each with a row for every visual token."""
+        return self.tower.read(lambda: self.features(pixels, grid), names)
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Returns the embeddings of text, (S,) -> (S, D)."""
@@ -83,9 +96,17 @@ def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
 def _prefix(config: Any) -> int:
     """Rows of features before the patches: the CLS row where the strategy keeps it, and register tokens."""
     vision = config.vision_config
-    has_cls = vision.model_type != "siglip_vision_model"
-    kept_cls = int(has_cls and config.vision_feature_select_strategy == "full")
+    kept_cls = int(_has_cls(vision) and config.vision_feature_select_strategy == "full")
     return kept_cls + int(getattr(vision, "num_register_tokens", 0) or 0)
+
+
+def _has_cls(vision: Any) -> bool:
+    return bool(vision.model_type != "siglip_vision_model")
+
+
+def _layers_of_features(config: Any) -> tuple[int, ...]:
+    layers = config.vision_feature_layer
+    return (layers,) if isinstance(layers, int) else tuple(layers)
 
 
 def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.loops import LOOP_FORMS, LoopForm
-from vlmprune_export.pruners.needs import Need, Place, place_of_layer
+from vlmprune_export.pruners.needs import At, Need, Place, place_of_layer
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.random_draw import RandomSettings, random_pruner
 from vlmprune_export.pruners.settings import check_integer, read_settings
+from vlmprune_export.pruners.site import ModelParts, Site
 from vlmprune_export.pruners.uniform import UniformSettings, uniform_places, uniform_pruner
 from vlmprune_export.pruners.vlm_pruner import VlmPruner, VlmPrunerSettings
 from vlmprune_runtime.errors import BadRequest, UnknownName
@@ -20,10 +21,12 @@ __all__ = [
     "LOOP_FORMS",
     "PRUNERS",
     "LoopForm",
+    "ModelParts",
     "Need",
     "Place",
     "Pruner",
     "PrunerKind",
+    "Site",
     "VlmPrunerSettings",
     "build_pruner",
     "pruner_kind",
@@ -31,15 +34,22 @@ __all__ = [
 ]
 
 
-class PrunerKind(NamedTuple):
-    """A pruning method: its settings, the module of a cut built from grid, keep and settings, and its places.
+def second_layer(layers: int) -> int:
+    """Returns layer 2, the choice of VLM-Pruner's paper, or the last layer of a smaller model."""
+    return min(2, layers - 1)
 
-    `places` takes the settings and the requested decoder layer, and returns where the method cuts.
+
+class PrunerKind(NamedTuple):
+    """A pruning method: its settings, the module of a cut, built from site and settings, and where it cuts.
+
+    `places` takes the settings and the decoder layer, and returns the places of the cuts. `layer` takes the number of
+    decoder layers, and returns the layer before which the method cuts unless another is requested.
     """
 
     settings: type[Any]
-    module: Callable[[tuple[int, int], int, Any], Pruner]
+    module: Callable[[Site, Any], Pruner]
     places: Callable[[Any, int], tuple[Place, ...]] = place_of_layer
+    layer: Callable[[int], int] = second_layer
 
 
 PRUNERS = {
@@ -58,8 +68,12 @@ def build_pruner(
     keep: int,
     settings: Mapping[str, Any] | None = None,
     loop: LoopForm = "while",
+    at: At = "layer",
+    parts: ModelParts | None = None,
 ) -> Pruner:
     """Returns the pruner of that name for a grid of (height, width) tokens of which `keep` stay.
+
+    `at` tells the cuts of a method with several apart, and `parts` are those of the model around it.
 
     Raises `UnknownName` for a method or a loop form, `BadRequest` for a grid, a number or a setting out of range.
     """
@@ -68,7 +82,8 @@ def build_pruner(
         raise UnknownName("loop form", loop, LOOP_FORMS)
     check_grid(grid)
     check_integer("keep", keep, 1, LARGEST_SIDE**2)
-    pruner = kind.module(grid, keep, read_settings(kind.settings, method, settings or {}))
+    site = Site((grid[0], grid[1]), keep, at, parts or ModelParts())
+    pruner = kind.module(site, read_settings(kind.settings, method, settings or {}))
     pruner.loop = loop
     return pruner
 

@@ -1,9 +1,11 @@
 """The closed vocabulary in which a pruner declares the tensors that it reads and the places where it cuts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-What = Literal["hidden", "keys", "query", "embeddings"]
+TowerWhat = Literal["tower_hidden", "tower_keys", "tower_attention", "tower_late"]
+What = Literal["hidden", "keys", "query", "embeddings"] | TowerWhat
 Of = Literal["visual", "text", "last", "all"]
 At = Literal["vision", "input", "layer"]
 
@@ -15,6 +17,12 @@ class Need:
     `hidden`: the rows of the residual stream where the cut stands; at the vision stage and at the language model's
     input these are the visual embeddings. `keys` and `query`: those of the decoder layer before the cut, after RoPE,
     all heads side by side. `embeddings`: the embeddings of text.
+
+    Of the vision tower, for a cut after the vision stage: `tower_hidden` (N, Dt), the rows that the projector takes;
+    of the last layer that these rows come from, `tower_keys` (N, dh), the raw keys as the mean over heads, and
+    `tower_attention` (N,), the attention that the CLS token pays to each token, or, in a tower without it, the mean
+    attention that each token receives, as the mean over heads; `tower_late` (N, Dh), the mean of the hidden states of
+    the last third of the layers, and of the state before them.
     """
 
     what: What
@@ -30,12 +38,19 @@ class Need:
         return self.what if self.of == "visual" else f"{self.what}_{self.of}"
 
 
+TOWER: tuple[TowerWhat, ...] = get_args(TowerWhat)
+"""The tensors of the vision tower."""
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a method cuts, and how many tokens it leaves there; `keep` None stands for the requested number."""
+    """Where a method cuts, and how many tokens it leaves there.
+
+    `keep` None stands for the requested number K; a function takes N, the tokens of the grid, and K.
+    """
 
     at: At
-    keep: int | None = None
+    keep: int | Callable[[int, int], int] | None = None
 
 
 HIDDEN, KEYS = Need("hidden"), Need("keys")

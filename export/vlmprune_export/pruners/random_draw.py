@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vlmprune_export.pruners.fixed import FixedPruner
 from vlmprune_export.pruners.settings import check_integer
+from vlmprune_export.pruners.site import Site
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,11 @@ class RandomSettings:
         check_integer("seed", self.seed, 0, 2**31 - 1)
 
 
-def random_pruner(grid: tuple[int, int], keep: int, settings: RandomSettings) -> FixedPruner:
-    """Keeps `keep` random tokens of a grid (height, width); a smaller `keep` gives a part of the tokens of a larger."""
-    tokens = grid[0] * grid[1]
-    if keep >= tokens:
-        return FixedPruner(range(tokens), settings)
-    return FixedPruner(shuffled(grid, settings.seed)[:keep], settings)
+def random_pruner(site: Site, settings: RandomSettings) -> FixedPruner:
+    """Keeps random tokens; a smaller number of kept tokens gives a part of those of a larger number."""
+    if site.keep >= site.tokens:
+        return FixedPruner(range(site.tokens), settings)
+    return FixedPruner(shuffled(site.grid, settings.seed)[: site.keep], settings)
 
 
 def shuffled(grid: tuple[int, int], seed: int) -> list[int]:  # -> (N,)

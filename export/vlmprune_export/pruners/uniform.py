@@ -7,6 +7,7 @@ from vlmprune_export.pruners.fixed import FixedPruner
 from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.needs import Place, place_of_layer
 from vlmprune_export.pruners.settings import check_integer
+from vlmprune_export.pruners.site import Site
 from vlmprune_runtime.errors import BadRequest
 
 
@@ -38,9 +39,9 @@ def uniform_places(settings: UniformSettings, layer: int) -> tuple[Place, ...]:
     return (Place("vision", settings.vision_keep), Place("layer"))
 
 
-def uniform_pruner(grid: tuple[int, int], keep: int, settings: UniformSettings) -> FixedPruner:
-    """Returns a pruner that keeps `keep` tokens of a grid (height, width), or all of a smaller grid."""
-    return FixedPruner(spread_tokens(grid, min(keep, grid[0] * grid[1])), settings)
+def uniform_pruner(site: Site, settings: UniformSettings) -> FixedPruner:
+    """Returns a pruner that keeps the requested number of tokens, or all of a smaller grid."""
+    return FixedPruner(spread_tokens(site.grid, min(site.keep, site.tokens)), settings)
 
 
 def spread_tokens(grid: tuple[int, int], keep: int) -> list[int]:  # -> (K,)

@@ -34,9 +34,9 @@ class Batched(nn.Module):
         self.stage, self.inputs = stage, inputs
 
     def forward(self, values: Tensor) -> Tensor:  # (1, ...) -> (1, ...)
-        """The stage's output."""
-        output: Tensor = self.stage(values[0] if self.inputs else values)
-        return output[None]
+        """Returns the stage's first output."""
+        outputs: Tensor | tuple[Tensor, ...] = self.stage(values[0] if self.inputs else values)
+        return (outputs if isinstance(outputs, Tensor) else outputs[0])[None]
 
 
 class StockDecoder(nn.Module):

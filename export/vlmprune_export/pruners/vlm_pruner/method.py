@@ -7,6 +7,7 @@ from vlmprune_export.pruners.features import all_similarities, unit_features
 from vlmprune_export.pruners.grid import Grid
 from vlmprune_export.pruners.ordering import ascending
 from vlmprune_export.pruners.pruner import Pruner
+from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.vlm_pruner.aggregation import aggregate, similarities
 from vlmprune_export.pruners.vlm_pruner.pivots import pick_pivots
 from vlmprune_export.pruners.vlm_pruner.selection import Selection
@@ -19,11 +20,10 @@ class VlmPruner(Pruner):
     Non-finite input still gives distinct indices, but rows of `fused` may then be non-finite as well.
     """
 
-    def __init__(self, grid: tuple[int, int], keep: int, settings: VlmPrunerSettings) -> None:
-        """Builds the pruner for a grid (height, width)."""
+    def __init__(self, site: Site, settings: VlmPrunerSettings) -> None:
         super().__init__()
-        self.grid = Grid(*grid)
-        self.keep = keep
+        self.grid = Grid(*site.grid)
+        self.keep = site.keep
         self.settings = settings
 
     def forward(

@@ -1,0 +1,105 @@
+"""What a pruner may read of a vision tower, caught while Hugging Face's own modules run.
+
+Attention is computed again for the rows that are asked for, from the input of the layer's projections: the tower's own
+attention stays fused, and no matrix of all pairs and heads ever exists.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmprune_runtime.errors import BadRequest
+
+
+class Tower:
+    """A stack of layers whose attention has `q_proj` and `k_proj`, such as CLIP, SigLIP and DINOv2.
+
+    `feature_layer` counts hidden states like Hugging Face: 0 is the embedding of patches, -1 the last layer's output.
+    """
+
+    def __init__(self, tower: nn.Module, projector: nn.Module, feature_layer: int, *, has_cls: bool) -> None:
+        config: Any = tower.config
+        encoder: Any = tower.encoder
+        self.layers: nn.ModuleList = encoder.layers if hasattr(encoder, "layers") else encoder.layer
+        self.heads, self.width = int(config.num_attention_heads), int(config.hidden_size)
+        self.projector, self.has_cls = projector, has_cls
+        self.feature_layer = feature_layer
+
+    def widths(self, features: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of a row of each tensor; `features` is the width of the rows that the projector takes."""
+        return {
+            "tower_hidden": (features,),
+            "tower_keys": (self.width // self.heads,),
+            "tower_attention": (),
+            "tower_late": (self.width,),
+        }
+
+    def read(self, run: Callable[[], Tensor], names: Sequence[str]) -> tuple[Tensor, ...]:  # -> (N, D), (N, ...)
+        """Returns the visual embeddings that `run` gives, and the tensors of those names, a row for each of them.
+
+        Raises `BadRequest` for a tower whose features are those of the patches before any layer.
+        """
+        with self._catching() as caught:
+            features = run()
+        tokens = features.shape[0]
+        functions = {
+            "tower_hidden": lambda: caught["features"][0],
+            "tower_keys": lambda: self._keys(caught).mean(0)[-tokens:],
+            "tower_attention": lambda: self._attention(caught)[-tokens:],
+            "tower_late": lambda: torch.stack(caught["states"]).mean(0)[0, -tokens:],
+        }
+        return features, *(functions[name]() for name in names)
+
+    @contextmanager
+    def _catching(self) -> Iterator[dict[str, Any]]:
+        """Within, what the layers and the projector take and give is noted."""
+        caught: dict[str, Any] = {"states": []}
+        hooks = [
+            self._projections().q_proj.register_forward_pre_hook(lambda _, given: caught.update(input=given[0])),
+            self.projector.register_forward_pre_hook(lambda _, given: caught.update(features=given[0])),
+        ]
+        first = len(self.layers) - len(self.layers) // 3
+        for layer in self.layers[max(first - 1, 0) :]:
+            hooks.append(layer.register_forward_hook(lambda _, given, made: caught["states"].append(_first(made))))
+        try:
+            yield caught
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _projections(self) -> Any:
+        """Returns the attention of the layer that the features come from."""
+        place = self.feature_layer - 1 if self.feature_layer > 0 else len(self.layers) + self.feature_layer
+        if self.feature_layer == 0 or not 0 <= place < len(self.layers):
+            raise BadRequest(
+                f"vision_feature_layer is {self.feature_layer}; a pruner that reads the tower's attention needs the "
+                "output of one of its layers"
+            )
+        return next(module for module in self.layers[place].modules() if hasattr(module, "q_proj"))
+
+    def _keys(self, caught: dict[str, Any]) -> Tensor:  # -> (H, R, dh)
+        return self._split(self._projections().k_proj(caught["input"]))
+
+    def _attention(self, caught: dict[str, Any]) -> Tensor:  # -> (R,)
+        """Returns the attention that every row is paid, by the CLS token or on average over all rows.
+
+        The average needs all pairs, one head at a time.
+        """
+        keys, rows = self._keys(caught), caught["input"][:, :1] if self.has_cls else caught["input"]
+        queries = self._split(self._projections().q_proj(rows)) * (self.width // self.heads) ** -0.5
+        paid = [
+            torch.bmm(queries[head : head + 1], keys[head : head + 1].mT).softmax(-1).mean((0, 1))
+            for head in range(self.heads)
+        ]
+        return torch.stack(paid).mean(0)
+
+    def _split(self, rows: Tensor) -> Tensor:  # (1, R, H * dh) -> (H, R, dh)
+        return rows.view(rows.shape[1], self.heads, -1).transpose(0, 1)
+
+
+def _first(made: Any) -> Tensor:
+    hidden: Tensor = made[0] if isinstance(made, tuple) else made
+    return hidden

@@ -1,0 +1,45 @@
+"""What a pruner is told when it is built: the tokens of its cut, and the parts of the model that it may use."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from vlmprune_export.pruners.needs import At
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """The numbers and modules of a model that methods use; the defaults suit a model of one attention head.
+
+    `heads`, `kv_heads` and `head_dim` are those of the decoder. `projector` takes a row of the vision tower, as the
+    need `tower_hidden` gives it, to a visual embedding; `norm` is the decoder's last norm. A pruner has no weights of
+    its own, but one that merges rows of the tower needs the projector behind it.
+    """
+
+    heads: int = 1
+    kv_heads: int = 1
+    head_dim: int | None = None
+    projector: nn.Module = field(default_factory=nn.Identity)
+    norm: nn.Module = field(default_factory=nn.Identity)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The cut that a pruner stands at: `keep` of the tokens of a grid (height, width) stay.
+
+    Behind another cut the tokens lie on no grid any more, and `grid` is (1, tokens).
+    """
+
+    grid: tuple[int, int]
+    keep: int
+    at: At = "layer"
+    parts: ModelParts = field(default_factory=ModelParts)
+
+    @property
+    def tokens(self) -> int:
+        """N, the tokens of one view before the cut.
+
+        >>> Site((3, 4), 5).tokens
+        12
+        """
+        return self.grid[0] * self.grid[1]
