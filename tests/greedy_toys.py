@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.pruners.loops import LoopForm, State, repeat
+from vlmprune_export.pruners.loops import ControlFlow, State, repeat
 
 
 class FarthestPoints(nn.Module):
     """Chooses the point that is farthest from all chosen ones, `keep` times or until all are within `radius`."""
 
-    def __init__(self, keep: int, radius: float | None, form: LoopForm) -> None:
+    def __init__(self, keep: int, radius: float | None, control_flow: ControlFlow) -> None:
         super().__init__()
-        self.keep, self.radius, self.form = keep, radius, form
+        self.keep, self.radius, self.control_flow = keep, radius, control_flow
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:  # (N, D) -> (K,), (1,)
         """The chosen points in the order chosen, zeros behind them, and how many they are."""
@@ -33,7 +33,7 @@ class FarthestPoints(nn.Module):
             torch.zeros((), dtype=torch.int64),
         )
         unfinished = None if self.radius is None else uncovered
-        _, chosen, count = repeat(step, start, steps=self.keep, form=self.form, unfinished=unfinished)
+        _, chosen, count = repeat(step, start, steps=self.keep, control_flow=self.control_flow, unfinished=unfinished)
         return chosen, count.view(1)
 
 

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from vlmprune_export.staged import StagedModel, TorchEngine
+from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.preprocess import preprocess

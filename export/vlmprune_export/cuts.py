@@ -6,7 +6,7 @@ from typing import Any
 
 from vlmprune_export.families import Family
 from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
-from vlmprune_export.pruners.needs import TOWER, At, What
+from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace, TensorName
 from vlmprune_export.pruners.settings import read_settings
 from vlmprune_runtime.errors import BadRequest
 
@@ -48,7 +48,7 @@ class PlannedCut:
     """A cut: the name of its stage, where it stands, and per grid its pruner, the tokens before it and behind it."""
 
     stage: str
-    at: At
+    at: CutPlace
     layer: int
     modules: tuple[Pruner, ...]
     tokens: tuple[int, ...]
@@ -94,7 +94,7 @@ def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[
                 options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=_parts(family)
             )
         )  # fmt: skip
-    _check_needs(family, options, place, {need.what for need in modules[0].needs})
+    _check_needs(family, options, place, {need.tensor for need in modules[0].needs})
     layer = options.layer if place.at == "layer" else 0
     assert layer is not None
     return PlannedCut(stage, place.at, layer, tuple(modules), tokens, keep)
@@ -105,14 +105,14 @@ def _parts(family: Family) -> ModelParts:
     return ModelParts(text.attention_heads, text.kv_heads, text.head_dim, family.projector, family.norm)
 
 
-def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set[What]) -> None:
+def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set[TensorName]) -> None:
     """Raises `BadRequest` if the pruner reads what is not there where it stands."""
     name, last = pruner_name(options.method), len(family.layers) - 1
     if place.at != "layer" and family.grids[0].prefix_tokens:
         raise BadRequest("the tower has tokens that belong to no place in the picture; allowed: a cut before a layer")
     if place.at != "layer" and needs & {"keys", "query"}:
         raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")
-    if place.at != "vision" and needs & set(TOWER):
+    if place.at != "vision" and needs & set(TOWER_TENSORS):
         raise BadRequest(f"{name} reads the vision tower; allowed: a cut after the vision stage")
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from vlmprune_export.agreement import check_parts, check_prompt
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
 from vlmprune_export.checkpoint.room import LOWERED, QUANTISED
+from vlmprune_export.consistency import check_parts, check_prompt
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.fitting import FITS, fit_tail, round_tail
@@ -20,7 +21,7 @@ from vlmprune_export.memory import estimate
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.publishing import publishing
 from vlmprune_export.stage_table import pipeline_of
-from vlmprune_export.staged import PruneOptions, StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName

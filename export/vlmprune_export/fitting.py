@@ -7,12 +7,12 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.attention import TorchCache
 from vlmprune_export.calibration import Calibration, Rows
+from vlmprune_export.decoder_attention import TorchCache
 from vlmprune_export.gptq import add_moments, gptq_quantize, round_to_grid
 from vlmprune_export.grids import QuantisationGrid
-from vlmprune_export.staged import StagedModel
-from vlmprune_export.stages import DecoderStage
+from vlmprune_export.stage_modules import DecoderStage
+from vlmprune_export.staged_model import StagedModel
 
 FITS = ("gptq", "none")
 WORTH_A_NOTE_S = 20

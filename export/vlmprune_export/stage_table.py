@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vlmprune_export.cuts import PlannedCut
 from vlmprune_export.families import Family, PictureGrid
 from vlmprune_export.pruners import Need
-from vlmprune_export.pruners.needs import TOWER, At
-from vlmprune_export.stages import DecoderStage, EmbedStage, VisionStage
+from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace
+from vlmprune_export.stage_modules import DecoderStage, EmbedStage, VisionStage
 from vlmprune_runtime import schema
 from vlmprune_runtime.schema import Cache, CacheLayer, Input, Stage
 
@@ -85,14 +85,14 @@ def _decoders(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, tuple[int
 
 def _reads(cuts: Sequence[PlannedCut], last: int) -> tuple[str, ...]:
     """What the pruner behind layer `last` - 1 reads of that layer beside the hidden states."""
-    needs = {need.what for cut in cuts if cut.at == "layer" and cut.layer == last for need in cut.needs}
+    needs = {need.tensor for cut in cuts if cut.at == "layer" and cut.layer == last for need in cut.needs}
     return tuple(name for name in ("keys", "query") if name in needs)
 
 
 def _tower_reads(cuts: Sequence[PlannedCut]) -> tuple[str, ...]:
     """What pruners read of the vision tower beside the visual embeddings."""
-    needs = {need.what for cut in cuts for need in cut.needs}
-    return tuple(name for name in TOWER if name in needs)
+    needs = {need.tensor for cut in cuts for need in cut.needs}
+    return tuple(name for name in TOWER_TENSORS if name in needs)
 
 
 def _vision(family: Family, reads: tuple[str, ...]) -> StageEntry:
@@ -144,20 +144,20 @@ def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Inp
     text = family.text_model
     rows: dict[str, int | str] = {"visual": cut.tokens[0], "text": "text_tokens", "last": 1, "all": "tokens"}
     widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
-    if need.what in TOWER:
-        return _floats(need.name, (rows["visual"], *family.tower_shapes[need.what]), f"vision.{need.what}")
-    shape = (rows[need.of], widths.get(need.what, text.hidden_size))
+    if need.tensor in TOWER_TENSORS:
+        return _floats(need.name, (rows["visual"], *family.tower_shapes[need.tensor]), f"vision.{need.tensor}")
+    shape = (rows[need.tokens], widths.get(need.tensor, text.hidden_size))
     return _floats(need.name, shape, source_of(cut.at, need))
 
 
-def source_of(at: At, need: Need) -> str:
+def source_of(at: CutPlace, need: Need) -> str:
     """Where a need's tensor comes from, by the place of the cut."""
-    part = "" if need.of == "all" else f"[{need.of}]"
-    if need.what == "embeddings":
+    part = "" if need.tokens == "all" else f"[{need.tokens}]"
+    if need.tensor == "embeddings":
         return f"embed.embeddings{part}"
     if at != "layer":
-        return "vision.features" if need.of == "visual" else f"embed.embeddings{part}"
-    return f"head.{need.what}{part}"
+        return "vision.features" if need.tokens == "visual" else f"embed.embeddings{part}"
+    return f"head.{need.tensor}{part}"
 
 
 def _cache(family: Family, first: int, last: int) -> Cache:

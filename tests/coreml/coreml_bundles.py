@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckReport, CheckRequest, check_bundle
-from vlmprune_export.staged import PruneOptions
 
 CONTEXT_TOKENS = 96
 PROMPT = "what is in the picture ?"

@@ -122,7 +122,7 @@ def test_the_pruner_is_as_before_after_capture() -> None:
     before = pruner(*random_features(0))[0].tolist()
     captured = capture_pruner(pruner, examples(pruner, GRID, WIDTHS), unrolled=False)
     assert "higher_order.while_loop" in str(captured.program.graph)
-    assert pruner.loop == "while" and pruner(*random_features(0))[0].tolist() == before
+    assert pruner.control_flow == "while" and pruner(*random_features(0))[0].tolist() == before
 
 
 def test_ties_go_to_the_lower_index() -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckReport, CheckRequest, check_bundle
-from vlmprune_export.staged import PruneOptions
 
 WHY = "executorch is not installed: pip install 'vlmprune[executorch]'; its target and engine are NOT tested"
 CONTEXT_TOKENS = 96

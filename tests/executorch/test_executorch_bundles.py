@@ -106,8 +106,9 @@ def test_an_answer_is_the_same_pruned_twice(bundle: Path) -> None:
 
 def test_the_checkpoint_is_put_back_after_quantising(tmp_path: Path) -> None:
     from vlmprune_export.backends.executorch.quantise import quantised
+    from vlmprune_export.cuts import PruneOptions
     from vlmprune_export.families import build_family
-    from vlmprune_export.staged import PruneOptions, StagedModel
+    from vlmprune_export.staged_model import StagedModel
 
     model = tiny.tiny_llava(tied=True)
     before = {name: id(module) for name, module in model.named_modules()}

@@ -102,7 +102,7 @@ def remembers(checkpoint: Path, path: Path) -> bool:
     from vlmprune_export.backends.executorch.capture import capture
     from vlmprune_export.backends.executorch.lower import lower_programs
     from vlmprune_export.families import build_family
-    from vlmprune_export.staged import StagedModel
+    from vlmprune_export.staged_model import StagedModel
     from vlmprune_runtime.engines.executorch_packages import load_packages
 
     staged = StagedModel(build_family(LlavaForConditionalGeneration.from_pretrained(checkpoint)), QUICK)

@@ -71,7 +71,7 @@ def test_the_authors_choice_is_kept(tmp_path: Path) -> None:
     cases, arrays = json.loads((GOLDEN / "selection.json").read_text()), np.load(GOLDEN / "selection.npz")
     [case] = (case for case in cases if case["name"] == "case09")
     grid, settings = (case["grid_height"], case["grid_width"]), {name: case[name] for name in CHANGES}
-    pruner = build_pruner("vlm-pruner", grid=grid, keep=case["keep"], settings=settings, loop="scan").eval()
+    pruner = build_pruner("vlm-pruner", grid=grid, keep=case["keep"], settings=settings, control_flow="scan").eval()
     inputs = [torch.tensor(arrays[f"case09_{part}"]).float() for part in ("hidden", "keys")]
     program = torch.export.export(pruner, tuple(inputs), strict=False)
     lower_programs({"prune": program}, {"prune": []}, {}, "portable", tmp_path / "prune.pte")

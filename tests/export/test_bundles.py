@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from tiny import TEXTS, TOWERS, write_checkpoint
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.parity import LIMITS, CheckReport, CheckRequest, check_bundle
-from vlmprune_export.staged import PruneOptions
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BadRequest, LoweringError, ParityError, UnknownName

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tiny import write_checkpoint
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckRequest, check_bundle
-from vlmprune_export.staged import PruneOptions
 from vlmprune_runtime.bundle import open_bundle
 
 PLACES: dict[str, tuple[PruneOptions, list[tuple[str, str, int]]]] = {

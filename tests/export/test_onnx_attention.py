@@ -14,8 +14,9 @@ from tiny import TOWERS, tiny_llava
 from vlmprune_export.backends.onnx.attention import expose_products
 from vlmprune_export.backends.onnx.capture import capture
 from vlmprune_export.backends.onnx.lower import _translate, _write
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
-from vlmprune_export.staged import PruneOptions, StagedModel
+from vlmprune_export.staged_model import StagedModel
 
 WIDTH, HEADS, TOKENS = 32, 4, 9
 

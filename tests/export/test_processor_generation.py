@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from tiny import IMAGE_TOKEN_ID, tiny_llava
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.processor import generation_settings
-from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
+from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.penalties import AnswerProgress, apply_penalties
 from vlmprune_runtime.prefill import decode, prefill

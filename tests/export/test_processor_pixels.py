@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from transformers import models
+from vlmprune_export.processor.geometric_steps import grid_steps, single_view_steps, tile_steps
 
 from photos import odd_pictures, photos
 from vlmprune_export.processor.image import steps_of
-from vlmprune_export.processor.moves import moves_of_one_view, moves_to_a_grid, moves_to_tiles
 from vlmprune_runtime import resampling
 from vlmprune_runtime.image_loading import to_rgb
 from vlmprune_runtime.preprocess import ImageView, preprocess_views
@@ -59,11 +59,11 @@ def processor_of(family: str, backend: str) -> Any:
 def spec_of(processor: Any) -> ImageSpec:
     """What the exporter writes for it."""
     if hasattr(processor, "do_image_splitting"):
-        moves = tuple(moves_to_tiles(processor))
+        moves = tuple(tile_steps(processor))
     elif hasattr(processor, "merge_size"):
-        moves = tuple(moves_to_a_grid(processor))
+        moves = tuple(grid_steps(processor))
     else:
-        moves = tuple(moves_of_one_view(processor, pad=True))
+        moves = tuple(single_view_steps(processor, pad=True))
     return ImageSpec(steps=steps_of(processor, moves), grid_height=1, grid_width=1)
 
 

@@ -9,10 +9,12 @@ from oracle import masked_logits
 from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
-from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
+from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.prompt import EncodedPrompt, Span

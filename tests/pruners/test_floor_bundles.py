@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tiny import write_checkpoint
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.pruners import build_pruner
-from vlmprune_export.staged import PruneOptions
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import load_engine
 

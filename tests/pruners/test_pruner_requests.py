@@ -72,4 +72,4 @@ def test_unknown_names_list_the_choices():
     with pytest.raises(UnknownName, match="vlm-pruner"):
         build_pruner("vlmpruner", grid=(3, 4), keep=5)
     with pytest.raises(UnknownName, match="scan"):
-        build_pruner("vlm-pruner", grid=(3, 4), keep=5, loop="for")
+        build_pruner("vlm-pruner", grid=(3, 4), keep=5, control_flow="for")

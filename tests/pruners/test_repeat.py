@@ -1,4 +1,4 @@
-"""The shared repetition on another greedy method than VLM-Pruner's: every form chooses what plain numpy chooses."""
+"""`repeat` on another greedy method than VLM-Pruner: every control flow selects what plain numpy selects."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from greedy_toys import FarthestPoints, farthest_points, lattice
 from sessions import session_of
-from vlmprune_export.pruners import LOOP_FORMS
+from vlmprune_export.pruners import CONTROL_FLOWS
 
 KEEP = 9
 RADII = (None, 3.2)
@@ -30,9 +30,9 @@ def test_the_radius_ends_it_early():
 
 
 @pytest.mark.parametrize("radius", RADII)
-@pytest.mark.parametrize("form", LOOP_FORMS)
-def test_captured_and_in_onnx_runtime(form, radius):
-    module = FarthestPoints(KEEP, radius, form).eval()
+@pytest.mark.parametrize("control_flow", CONTROL_FLOWS)
+def test_captured_and_in_onnx_runtime(control_flow, radius):
+    module = FarthestPoints(KEEP, radius, control_flow).eval()
     program = torch.export.export(module, (lattice(0),))
     onnx = torch.onnx.export(program, dynamo=True, opset_version=21, verbose=False, input_names=["points"])
     session = session_of(onnx.model_proto.SerializeToString())
@@ -42,9 +42,9 @@ def test_captured_and_in_onnx_runtime(form, radius):
 
 
 @pytest.mark.parametrize(
-    ("form", "operator"), [("while", "while_loop"), ("while-cond", "while_loop"), ("scan", "scan")]
+    ("control_flow", "operator"), [("while", "while_loop"), ("while-cond", "while_loop"), ("scan", "scan")]
 )
 @pytest.mark.parametrize("radius", RADII)
-def test_the_loop_is_one_operator(form, operator, radius):
-    graph = str(torch.export.export(FarthestPoints(KEEP, radius, form).eval(), (lattice(0),)).graph)
+def test_the_loop_is_one_operator(control_flow, operator, radius):
+    graph = str(torch.export.export(FarthestPoints(KEEP, radius, control_flow).eval(), (lattice(0),)).graph)
     assert graph.count(f"higher_order.{operator}]") == 1

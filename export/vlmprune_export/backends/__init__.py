@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import MissingExtra, UnknownName
 from vlmprune_runtime.schema import Stage
 

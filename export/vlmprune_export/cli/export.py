@@ -99,8 +99,8 @@ def run(args: argparse.Namespace) -> None:
     settings = dict(parse_setting(text) for text in args.settings)
     try:
         from vlmprune_export.cli.progress import progress_bar
+        from vlmprune_export.cuts import PruneOptions
         from vlmprune_export.exporting import ExportRequest, export_bundle
-        from vlmprune_export.staged import PruneOptions
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
     prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
-from vlmprune_export.attention import ATTENTION
+from vlmprune_export.decoder_attention import ATTENTION
 from vlmprune_export.families.family import LayerKind, PictureGrid
 from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest, UnknownName

@@ -9,14 +9,16 @@ import numpy.typing as npt
 
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.checkpoint.origin import given_as
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
-from vlmprune_export.parity.engines import candidates, check_units
-from vlmprune_export.parity.generation import Agreement, compare_generation
+from vlmprune_export.parity.candidates import candidates, check_units
 from vlmprune_export.parity.limits import Limits, limits_for
 from vlmprune_export.parity.overlap import compare_kept, pictures_in
 from vlmprune_export.parity.report import CheckReport
-from vlmprune_export.parity.stages import Difference, compare_stages
-from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
+from vlmprune_export.parity.stage_differences import Difference, compare_stages
+from vlmprune_export.parity.token_agreement import Agreement, compare_generation
+from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest

@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vlmprune_export.parity.engines import ENGINE
-from vlmprune_export.parity.generation import Agreement
+from vlmprune_export.parity.candidates import ENGINE
 from vlmprune_export.parity.limits import Limits
 from vlmprune_export.parity.overlap import Overlap
-from vlmprune_export.parity.stages import Difference
+from vlmprune_export.parity.stage_differences import Difference
+from vlmprune_export.parity.token_agreement import Agreement
 from vlmprune_runtime.errors import ParityError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vlmprune_export.families import Family
-from vlmprune_export.processor.moves import given, moves_of_one_view, triple
+from vlmprune_export.processor.geometric_steps import given, single_view_steps, triple
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import ImageSpec, Size, image_steps
 from vlmprune_runtime.schema.image import GeometricStep, Split, Step
@@ -20,7 +20,7 @@ def image_spec(image_processor: Any, family: Family, notice: Notice = lambda lin
     `notice` is told where the config asks for padding that the image processor leaves out.
     """
     grid = family.grids[0]
-    moves = moves_of_one_view(image_processor, pad=_pads_to_square(image_processor, family, notice))
+    moves = single_view_steps(image_processor, pad=_pads_to_square(image_processor, family, notice))
     spec = ImageSpec(steps=steps_of(image_processor, tuple(moves)), grid_height=grid.height, grid_width=grid.width)
     _check_size(spec, family)
     return spec

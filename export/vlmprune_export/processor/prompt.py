@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from vlmprune_export.processor.edits import MARK, find_edits
-from vlmprune_export.processor.layout import Layout, date_formats, layout, text_layout
-from vlmprune_export.processor.template import ChatTemplate, Turn, chat_template, first_that_renders
+from vlmprune_export.processor.chat_template import ChatTemplate, Turn, chat_template, first_that_renders
+from vlmprune_export.processor.prompt_layout import Layout, date_formats, layout, text_layout
+from vlmprune_export.processor.text_edits import MARK, find_edits
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prompt import render
 from vlmprune_runtime.schema import FollowUp, PromptSpec, Segments, UserTextSegment

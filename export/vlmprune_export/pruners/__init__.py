@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from vlmprune_export.pruners.grid import LARGEST_SIDE
-from vlmprune_export.pruners.loops import LOOP_FORMS, LoopForm
-from vlmprune_export.pruners.needs import At, Need, Place, place_of_layer
+from vlmprune_export.pruners.loops import CONTROL_FLOWS, ControlFlow
+from vlmprune_export.pruners.needs import CutPlace, Need, Place, place_of_layer
 from vlmprune_export.pruners.pruner import Pruner
-from vlmprune_export.pruners.random_draw import RandomSettings, random_pruner
+from vlmprune_export.pruners.random_pruner import RandomSettings, random_pruner
 from vlmprune_export.pruners.settings import check_integer, read_settings
 from vlmprune_export.pruners.site import ModelParts, Site
 from vlmprune_export.pruners.uniform import UniformSettings, uniform_places, uniform_pruner
@@ -18,9 +18,9 @@ from vlmprune_export.pruners.vlm_pruner import VlmPruner, VlmPrunerSettings
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 __all__ = [
-    "LOOP_FORMS",
+    "CONTROL_FLOWS",
     "PRUNERS",
-    "LoopForm",
+    "ControlFlow",
     "ModelParts",
     "Need",
     "Place",
@@ -67,24 +67,24 @@ def build_pruner(
     grid: tuple[int, int],
     keep: int,
     settings: Mapping[str, Any] | None = None,
-    loop: LoopForm = "while",
-    at: At = "layer",
+    control_flow: ControlFlow = "while",
+    at: CutPlace = "layer",
     parts: ModelParts | None = None,
 ) -> Pruner:
     """Returns the pruner of that name for a grid of (height, width) tokens of which `keep` stay.
 
     `at` tells the cuts of a method with several apart, and `parts` are those of the model around it.
 
-    Raises `UnknownName` for a method or a loop form, `BadRequest` for a grid, a number or a setting out of range.
+    Raises `UnknownName` for a method or a control flow, `BadRequest` for a grid, a number or a setting out of range.
     """
     kind = pruner_kind(method)
-    if loop not in LOOP_FORMS:
-        raise UnknownName("loop form", loop, LOOP_FORMS)
+    if control_flow not in CONTROL_FLOWS:
+        raise UnknownName("control flow", control_flow, CONTROL_FLOWS)
     check_grid(grid)
     check_integer("keep", keep, 1, LARGEST_SIDE**2)
     site = Site((grid[0], grid[1]), keep, at, parts or ModelParts())
     pruner = kind.module(site, read_settings(kind.settings, method, settings or {}))
-    pruner.loop = loop
+    pruner.control_flow = control_flow
     return pruner
 
 

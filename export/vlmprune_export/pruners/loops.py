@@ -1,6 +1,6 @@
-"""Repeats a step, with the same tensors and the same arithmetic in every form of control flow.
+"""Repeats a step, with the same tensors and the same arithmetic in every control flow.
 
-In eager mode Python repeats the step until nothing is left to do. While exporting the forms are:
+In eager mode Python repeats the step until nothing is left to do. While exporting the control flows are:
 
 - "while": `torch.while_loop`, which the ONNX exporter turns into a Loop that stops early (ONNX Runtime).
 - "while-cond": the same, with branches inside the step (Core ML).
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch._higher_order_ops import scan, while_loop
 
 State = tuple[Tensor, ...]
-LoopForm = Literal["while", "while-cond", "scan", "unrolled"]
-LOOP_FORMS: tuple[str, ...] = get_args(LoopForm)
+ControlFlow = Literal["while", "while-cond", "scan", "unrolled"]
+CONTROL_FLOWS: tuple[str, ...] = get_args(ControlFlow)
 
 _while_loop: Callable[..., State] = while_loop
 
@@ -28,22 +28,22 @@ def repeat(
     state: State,
     *,
     steps: int,
-    form: LoopForm,
+    control_flow: ControlFlow,
     unfinished: Callable[[State], Tensor] | None = None,
 ) -> State:
     """Returns the state after `steps` steps, or as soon as it is no longer `unfinished`.
 
     `step` is a plain function of tensors that keeps their number, shapes and dtypes and returns new tensors (a clone
     of a tensor that does not change); it may read other tensors around it. `unfinished` gives () bool and ends the loop
-    early where the form can; `steps` must be a number that always suffices for it.
+    early where the control flow can; `steps` must be a number that always suffices for it.
     """
     if unfinished is None:
-        return _repeat_exactly(step, state, steps, form)
+        return _repeat_exactly(step, state, steps, control_flow)
     if not torch.compiler.is_exporting():
         return _repeat_eagerly(step, unfinished, state, steps)
-    if form in ("while", "while-cond"):
+    if control_flow in ("while", "while-cond"):
         return _while_loop(lambda *s: unfinished(s), lambda *s: step(s), state)
-    if form == "scan":
+    if control_flow == "scan":
         return _repeat_scan(step, unfinished, state, steps)
     for _ in range(steps):
         after = step(state)
@@ -52,24 +52,24 @@ def repeat(
 
 
 def value_or(
-    condition: Tensor, value: Tensor, other: Callable[[Tensor], Tensor], argument: Tensor, form: LoopForm
+    condition: Tensor, value: Tensor, other: Callable[[Tensor], Tensor], argument: Tensor, control_flow: ControlFlow
 ) -> Tensor:
     """Returns `value` if the condition holds, else `other(argument)`, which is computed only then where possible."""
     if not torch.compiler.is_exporting():
         return value if bool(condition) else other(argument)
     # The ONNX exporter of torch 2.13 cannot nest a branch in a while_loop: it gives the domain of its
     # sub-graphs two versions ("Opset mismatch when inlining function"). In a scan it can.
-    if form in ("scan", "while-cond"):
+    if control_flow in ("scan", "while-cond"):
         (chosen,) = torch.cond(condition, lambda v, a: (v.clone(),), lambda v, a: (other(a),), (value, argument))
         return cast(Tensor, chosen)
     return torch.where(condition, value, other(argument))
 
 
-def _repeat_exactly(step: Callable[[State], State], state: State, steps: int, form: LoopForm) -> State:
-    if torch.compiler.is_exporting() and form in ("while", "while-cond"):
+def _repeat_exactly(step: Callable[[State], State], state: State, steps: int, control_flow: ControlFlow) -> State:
+    if torch.compiler.is_exporting() and control_flow in ("while", "while-cond"):
         counted = (*state, torch.zeros((), dtype=torch.int64))
         return _while_loop(lambda *s: s[-1] < steps, lambda *s: (*step(s[:-1]), s[-1] + 1), counted)[:-1]
-    if torch.compiler.is_exporting() and form == "scan":
+    if torch.compiler.is_exporting() and control_flow == "scan":
         carried, _ = scan(lambda c, tick: (list(step(tuple(c))), tick.clone()), list(state), torch.zeros(steps, 1))
         return tuple(carried)
     for _ in range(steps):

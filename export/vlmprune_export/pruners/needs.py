@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-TowerWhat = Literal["tower_hidden", "tower_keys", "tower_attention", "tower_late"]
-What = Literal["hidden", "keys", "query", "embeddings"] | TowerWhat
-Of = Literal["visual", "text", "last", "all"]
-At = Literal["vision", "input", "layer"]
+TowerTensorName = Literal["tower_hidden", "tower_keys", "tower_attention", "tower_late"]
+TensorName = Literal["hidden", "keys", "query", "embeddings"] | TowerTensorName
+TokenGroup = Literal["visual", "text", "last", "all"]
+CutPlace = Literal["vision", "input", "layer"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Need:
     the last third of the layers, and of the state before them.
     """
 
-    what: What
-    of: Of = "visual"
+    tensor: TensorName
+    tokens: TokenGroup = "visual"
 
     @property
     def name(self) -> str:
@@ -35,10 +35,10 @@ class Need:
         >>> Need("keys").name, Need("query", "last").name
         ('keys', 'query_last')
         """
-        return self.what if self.of == "visual" else f"{self.what}_{self.of}"
+        return self.tensor if self.tokens == "visual" else f"{self.tensor}_{self.tokens}"
 
 
-TOWER: tuple[TowerWhat, ...] = get_args(TowerWhat)
+TOWER_TENSORS: tuple[TowerTensorName, ...] = get_args(TowerTensorName)
 """The tensors of the vision tower."""
 
 
@@ -49,7 +49,7 @@ class Place:
     `keep` None stands for the requested number K; a function takes N, the tokens of the grid, and K.
     """
 
-    at: At
+    at: CutPlace
     keep: int | Callable[[int, int], int] | None = None
 
 

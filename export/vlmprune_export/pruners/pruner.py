@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from vlmprune_export.pruners.loops import LoopForm
+from vlmprune_export.pruners.loops import ControlFlow
 from vlmprune_export.pruners.needs import HIDDEN, KEYS, Need
 
 
@@ -13,10 +13,10 @@ class Pruner(nn.Module):
 
     `needs` says what `forward` takes, in order. `forward` returns three tensors: the kept indices (K,), int64 and
     ascending; their rows (K, D) of `hidden`, perhaps fused with others; and for each of them the rank (K,) at which
-    it was chosen, from 0. `loop` is the control flow by which a repeated step is exported; a pruner
+    it was chosen, from 0. `control_flow` is the control flow by which a repeated step is exported; a pruner
     that repeats no step ignores it.
     """
 
     needs: tuple[Need, ...] = (HIDDEN, KEYS)
-    loop: LoopForm = "while"
+    control_flow: ControlFlow = "while"
     settings: Any

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from vlmprune_export.pruners.needs import At
+from vlmprune_export.pruners.needs import CutPlace
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Site:
 
     grid: tuple[int, int]
     keep: int
-    at: At = "layer"
+    at: CutPlace = "layer"
     parts: ModelParts = field(default_factory=ModelParts)
 
     @property

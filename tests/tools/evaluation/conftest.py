@@ -8,8 +8,8 @@ from asked import QUESTIONS
 from PIL import Image
 
 from tiny import write_checkpoint
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.exporting import ExportRequest, export_bundle
-from vlmprune_export.staged import PruneOptions
 from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
 
 

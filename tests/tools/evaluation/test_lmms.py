@@ -17,7 +17,7 @@ import torch
 from asked import QUESTIONS
 from PIL import Image
 
-from vlmprune_export.staged import TorchEngine
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.device import on_device

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from vlmprune_export.staged import TorchEngine
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest, first_line
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 

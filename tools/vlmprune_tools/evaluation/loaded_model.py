@@ -11,9 +11,11 @@ import torch
 from tokenizers import Tokenizer
 
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
-from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
+from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime import __version__
 from vlmprune_runtime.benchmark.result import ENGINE_PACKAGES
 from vlmprune_runtime.bundle import open_bundle

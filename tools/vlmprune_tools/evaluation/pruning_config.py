@@ -89,8 +89,10 @@ class TorchPruner:
             run.prune(cut.stage, view, {"kept": kept, "fused": fused, "rank": rank})
 
     def _read(self, run: Prefill, cut: Cut, need: Need, view: int) -> Array:
-        if cut.at != "layer" and need.what in ("keys", "query"):
-            raise BadRequest(f"{self.label}: reads {need.what}, which there are none of before the first decoder layer")
+        if cut.at != "layer" and need.tensor in ("keys", "query"):
+            raise BadRequest(
+                f"{self.label}: reads {need.tensor}, which there are none of before the first decoder layer"
+            )
         source = source_of(cut.at, need)
         try:
             return run.read(source, cut.stage, view)

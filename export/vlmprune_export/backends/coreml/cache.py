@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from vlmprune_export.stages import DecoderStage
+from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_runtime.schema import TextModel
 
 STEP_TOKENS = 32

@@ -13,8 +13,8 @@ from vlmprune_export.backends.coreml.lengths import Function
 from vlmprune_export.backends.coreml.rotary import from_table
 from vlmprune_export.pruners import Pruner
 from vlmprune_export.pruners.fixed import FixedPruner
+from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.errors import CaptureError
 from vlmprune_runtime.schema import Input
 
@@ -103,11 +103,11 @@ def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: 
     tokens = next(iter(examples.values())).shape[0]
     if tokens <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
         pruner, examples = FixedPruner(range(tokens), pruner.settings), {"hidden": examples["hidden"]}
-    before, pruner.loop = pruner.loop, "unrolled" if unrolled else "while-cond"
+    before, pruner.control_flow = pruner.control_flow, "unrolled" if unrolled else "while-cond"
     try:
         return _program(pruner, examples, ("kept", "fused", "rank"))
     finally:
-        pruner.loop = before
+        pruner.control_flow = before
 
 
 def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: Layout) -> Captured:

@@ -20,7 +20,7 @@ from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
 from vlmprune_export.quieting import quiet
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import LoweringError, VlmPruneError
 from vlmprune_runtime.schema import Stage
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from vlmprune_export.backends.coreml.convert import ct
 from vlmprune_export.backends.coreml.package import SPEC
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.schema import Graph, Stage
 
 STAGES = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmprune_export.families import Family, LayerKind
-from vlmprune_export.stages import DecoderStage
+from vlmprune_export.stage_modules import DecoderStage
 
 
 class RotaryTable:

@@ -13,7 +13,7 @@ import executorch.extension.llm.custom_ops.custom_ops  # noqa: F401 - registers 
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.stages import DecoderStage
+from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_runtime.schema import TextModel
 
 Buffers = Mapping[int, tuple[Tensor, Tensor]]

@@ -11,9 +11,9 @@ from torch.export import Dim, ExportedProgram
 from vlmprune_export.backends.executorch.cache import CachedStage
 from vlmprune_export.backends.executorch.tower import tower_attention
 from vlmprune_export.pruners import Pruner
+from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.staged import StagedModel
-from vlmprune_export.stages import DecoderStage
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import CaptureError
 
 
@@ -46,8 +46,8 @@ def _scanning(module: nn.Module) -> Iterator[None]:
     if not isinstance(module, Pruner):
         yield
         return
-    before, module.loop = module.loop, "scan"
+    before, module.control_flow = module.control_flow, "scan"
     try:
         yield
     finally:
-        module.loop = before
+        module.control_flow = before

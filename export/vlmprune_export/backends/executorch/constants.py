@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 
 
 def constant_methods(staged: StagedModel, context_tokens: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
 from vlmprune_export.backends.executorch.stock import capture_stock
 from vlmprune_export.quieting import quiet
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import LoweringError
 from vlmprune_runtime.schema import Cache, Graph, Lowering, Stage
 

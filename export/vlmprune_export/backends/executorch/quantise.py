@@ -19,7 +19,7 @@ from torchao.utils import unwrap_tensor_subclass
 
 from vlmprune_export.grids import BlockGrid, QuantisationGrid
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 
 GROUP = 32  # XNNPACK's block must be a multiple of it; 64 and 128 do not divide a width of 576 or 960
 

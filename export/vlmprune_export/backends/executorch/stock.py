@@ -16,8 +16,8 @@ from torch.export import Dim, ExportedProgram
 from vlmprune_export.backends.executorch.cache import CachedStage
 from vlmprune_export.backends.executorch.quantise import quantised
 from vlmprune_export.backends.executorch.tower import tower_attention
-from vlmprune_export.staged import StagedModel
-from vlmprune_export.stages import DecoderStage
+from vlmprune_export.stage_modules import DecoderStage
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import CaptureError
 
 FILE = "stock.pte"

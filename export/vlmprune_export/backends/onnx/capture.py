@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from vlmprune_export.backends.onnx.cache import GroupQueryCache
+from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.stages import DecoderStage
 from vlmprune_runtime.errors import CaptureError
 from vlmprune_runtime.schema import Cache
 

@@ -28,7 +28,7 @@ from vlmprune_export.backends.onnx.vocabulary import (
 )
 from vlmprune_export.quieting import quiet
 from vlmprune_export.stage_table import StageEntry
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import LoweringError
 from vlmprune_runtime.schema import Stage
 

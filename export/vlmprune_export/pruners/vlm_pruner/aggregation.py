@@ -9,18 +9,18 @@ def aggregate(hidden: Tensor, similar: Tensor, kept: Tensor, beta: float) -> Ten
 
     A kept row stays unchanged if no discarded token belongs to it or their similarities do not sum to more than 0.
     """
-    weights = shares(similar, kept)
+    weights = mixing_weights(similar, kept)
     total = weights.sum(1)
     weights = weights / total.clamp(min=1e-8)[:, None]
     # A product replaces a scatter-add: ONNX Runtime 1.31 adds rows from several threads without a lock.
     gathered = torch.bmm(weights.view(1, *weights.shape), hidden.view(1, *hidden.shape)).view(-1, hidden.shape[1])
     own, rows = hidden.index_select(0, kept), torch.arange(kept.shape[0])
-    # Whole rows are selected for the reason given in `unit_features`.
+    # Whole rows are selected for the reason given in `unit_vectors`.
     places = torch.where(total > 0, rows, rows + kept.shape[0])
     return torch.cat([beta * own + (1 - beta) * gathered, own]).index_select(0, places)
 
 
-def shares(similar: Tensor, kept: Tensor) -> Tensor:  # (K, N), (K,) -> (K, N)
+def mixing_weights(similar: Tensor, kept: Tensor) -> Tensor:  # (K, N), (K,) -> (K, N)
     """Returns each discarded token's similarity to its most similar kept token (the first of equals), else zero."""
     left = torch.ones(similar.shape[1], dtype=torch.bool).index_fill(0, kept, False)
     nearest, largest = similar.argmax(0, keepdim=True), similar.amax(0, keepdim=True)

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from vlmprune_export.pruners.features import all_similarities, unit_features
 from vlmprune_export.pruners.grid import Grid
-from vlmprune_export.pruners.ordering import ascending
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.site import Site
+from vlmprune_export.pruners.stable_sort import stable_argsort
+from vlmprune_export.pruners.unit_vectors import all_similarities, unit_vectors
 from vlmprune_export.pruners.vlm_pruner.aggregation import aggregate, similarities
 from vlmprune_export.pruners.vlm_pruner.pivots import pick_pivots
 from vlmprune_export.pruners.vlm_pruner.selection import Selection
@@ -33,11 +33,11 @@ class VlmPruner(Pruner):
         if self.grid.tokens <= self.keep:
             everything = torch.arange(self.grid.tokens)
             return everything, hidden.clone(), everything.clone()
-        unit = unit_features(hidden, self.settings.channels, self.loop)
-        pairs = all_similarities(unit, self.loop)
-        pivots = pick_pivots(keys, min(self.settings.pivots, self.keep), self.loop)
-        selected = Selection(self.grid, self.keep, self.settings, self.loop)(unit, pivots, pairs)
-        rank = ascending(selected, self.loop)
+        unit = unit_vectors(hidden, self.settings.channels, self.control_flow)
+        pairs = all_similarities(unit, self.control_flow)
+        pivots = pick_pivots(keys, min(self.settings.pivots, self.keep), self.control_flow)
+        selected = Selection(self.grid, self.keep, self.settings, self.control_flow)(unit, pivots, pairs)
+        rank = stable_argsort(selected, self.control_flow)
         kept = selected.index_select(0, rank)
         if not self.settings.aggregate:
             return kept, hidden.index_select(0, kept), rank

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from vlmprune_export.pruners.grid import Grid
 from vlmprune_export.pruners.lookup import Tables, look_up, look_up_first, look_up_tables
-from vlmprune_export.pruners.loops import LoopForm, State, repeat, value_or
-from vlmprune_export.pruners.ordering import ascending, sort_ascending
+from vlmprune_export.pruners.loops import ControlFlow, State, repeat, value_or
+from vlmprune_export.pruners.stable_sort import stable_argsort, stable_sort
 from vlmprune_export.pruners.vlm_pruner.settings import VlmPrunerSettings
 
 SELECTED = 1e9
 """The similarity and the score of a selected token, above every threshold."""
 
 
-class Progress(NamedTuple):
+class SelectionState(NamedTuple):
     """The state that a step hands to the next; the first two fields hold all that is known of the selected tokens."""
 
     max_similarity: Tensor  # (N,) largest similarity to a selected token; SELECTED for a selected token
@@ -42,10 +42,10 @@ class Selection(nn.Module):
     starts: Tensor
     lanes: Tensor
 
-    def __init__(self, grid: Grid, keep: int, settings: VlmPrunerSettings, form: LoopForm) -> None:
-        """Builds the selection on that grid; `form` is the control flow that repeats its step while exporting."""
+    def __init__(self, grid: Grid, keep: int, settings: VlmPrunerSettings, control_flow: ControlFlow) -> None:
+        """Builds the selection on that grid; `control_flow` is how its step while exporting."""
         super().__init__()
-        self.grid, self.keep, self.settings, self.form = grid, keep, settings, form
+        self.grid, self.keep, self.settings, self.control_flow = grid, keep, settings, control_flow
         self.batch = min(settings.batch, grid.tokens)
         # Where the batches of a ranking start, and the places within a batch.
         self.register_buffer("starts", torch.arange(0, grid.tokens, self.batch), persistent=False)
@@ -59,8 +59,8 @@ class Selection(nn.Module):
         tables = look_up_tables(self.grid, unit, pairs)
         step = partial(self.step, tables, pivots[:1])
         start = self.start(tables, pivots)
-        last = repeat(step, start, steps=steps, form=self.form, unfinished=self.unfinished)
-        return Progress(*last).selected[: self.keep]
+        last = repeat(step, start, steps=steps, control_flow=self.control_flow, unfinished=self.unfinished)
+        return SelectionState(*last).selected[: self.keep]
 
     def start(self, tables: Tables, pivots: Tensor) -> State:  # (P,)
         """Returns the state in which the pivots are selected and the first round is open."""
@@ -68,10 +68,10 @@ class Selection(nn.Module):
         similarity, penalty = self.select(look_up(self.grid, tables, pivots), -blank, blank, pivots)
         # The last batch may run beyond K, its highest scores last; a scan that goes on may do so once more.
         rest = torch.zeros(self.keep + 2 * self.batch - pivots.shape[0], dtype=torch.int64)
-        return Progress(
+        return SelectionState(
             similarity,
             penalty,
-            ranking=ascending(similarity * penalty, self.form),
+            ranking=stable_argsort(similarity * penalty, self.control_flow),
             cursor=torch.zeros((), dtype=torch.int64),
             threshold=torch.full((), self.settings.threshold),
             selected=torch.cat([pivots, rest]),
@@ -80,14 +80,14 @@ class Selection(nn.Module):
 
     def unfinished(self, state: State) -> Tensor:  # -> ()
         """Returns whether fewer than K tokens are selected."""
-        return Progress(*state).remaining > 0
+        return SelectionState(*state).remaining > 0
 
     def step(self, tables: Tables, anchor: Tensor, state: State) -> State:  # (1,)
         """Selects tokens of the first batch that has any below the threshold, or opens the next round if none has.
 
         Lanes without a token select the anchor, a pivot, once more, which changes nothing.
         """
-        now = Progress(*state)
+        now = SelectionState(*state)
         scores = now.max_similarity * now.distance_penalty
         start, tokens, fits = self.first_batch(now, scores)
         count, chosen = fits.sum(), torch.where(fits, tokens, anchor)
@@ -95,9 +95,11 @@ class Selection(nn.Module):
         similarity, penalty = self.select(looked_up, now.max_similarity, now.distance_penalty, chosen)
         ranking, cursor, threshold = self.advance(now, scores, start + self.batch, count > 0)
         selected = now.selected.scatter(0, self.lanes + self.keep - now.remaining, tokens)
-        return Progress(similarity, penalty, ranking, cursor, threshold, selected, now.remaining - count)
+        return SelectionState(similarity, penalty, ranking, cursor, threshold, selected, now.remaining - count)
 
-    def first_batch(self, now: Progress, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (N,) -> (), (B,), (B,)
+    def first_batch(
+        self, now: SelectionState, scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (N,) -> (), (B,), (B,)
         """Returns where the first batch with a token to select starts, its tokens by score, and which are selected."""
         ranked = scores.gather(0, now.ranking)
         lowest = self.whole_batches(ranked).view(-1, self.batch).amin(1)
@@ -109,7 +111,7 @@ class Selection(nn.Module):
         eligible = torch.logical_and(batch < now.threshold, start >= now.cursor)
         if self.ragged:
             eligible = torch.logical_and(eligible, places < self.grid.tokens)
-        batch, lanes = sort_ascending(torch.where(eligible, batch, SELECTED), self.form)
+        batch, lanes = stable_sort(torch.where(eligible, batch, SELECTED), self.control_flow)
         return start, now.ranking.gather(0, inside).gather(0, lanes), batch < SELECTED
 
     def whole_batches(self, ranked: Tensor) -> Tensor:  # (N,) -> (batches * B,)
@@ -118,11 +120,11 @@ class Selection(nn.Module):
         return torch.cat([ranked, torch.full((missing,), SELECTED)]) if missing else ranked
 
     def advance(
-        self, now: Progress, scores: Tensor, after: Tensor, any_selected: Tensor
+        self, now: SelectionState, scores: Tensor, after: Tensor, any_selected: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:  # (N,), (), () -> (N,), (), ()
         """Returns ranking, cursor and threshold after a batch, or those of a new round if no token was selected."""
-        rank = partial(ascending, form=self.form)
-        ranking = value_or(any_selected, now.ranking, rank, scores, self.form)
+        rank = partial(stable_argsort, control_flow=self.control_flow)
+        ranking = value_or(any_selected, now.ranking, rank, scores, self.control_flow)
         raised = now.threshold + self.settings.threshold_step
         return ranking, torch.where(any_selected, after, 0), torch.where(any_selected, now.threshold, raised)
 

@@ -8,8 +8,10 @@ from torch import Tensor
 from transformers import Dinov2WithRegistersConfig, LlavaForConditionalGeneration
 
 from tiny import IMAGE_TOKEN_ID, TEXTS, TOWERS, tiny_llava
+from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
-from vlmprune_export.staged import PruneOptions, StagedModel, TorchEngine
+from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.prefill import State, decode, extend_steps, finished, prefill
 from vlmprune_runtime.prompt import EncodedPrompt, spread

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from vlmprune_export.processor.template import DATE_BEGIN, DATE_END
+from vlmprune_export.processor.chat_template import DATE_BEGIN, DATE_END
 from vlmprune_runtime.schema import DateSegment, ImagesSegment, Segment, Segments, TextSegment, UserTextSegment
 
 

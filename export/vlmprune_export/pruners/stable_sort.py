@@ -3,26 +3,26 @@
 import torch
 from torch import Tensor
 
-from vlmprune_export.pruners.loops import LoopForm
+from vlmprune_export.pruners.loops import ControlFlow
 
 
-def ascending(values: Tensor, form: LoopForm) -> Tensor:  # (N,) -> (N,)
+def stable_argsort(values: Tensor, control_flow: ControlFlow) -> Tensor:  # (N,) -> (N,)
     """Returns the indices of the values, lowest first. The values must not hold a NaN.
 
     PyTorch's stable sort has no translation to ONNX or ExecuTorch, and `topk` promises nothing about equal values.
-    ONNX's TopK and the translation for Core ML take the lower index; ExecuTorch's form puts equal values in order.
+    ONNX's TopK and the translation for Core ML take the lower index; for ExecuTorch a second sort puts ties in order.
     """
     if not torch.compiler.is_exporting():
         return torch.sort(values, stable=True).indices
-    return _sort_in_runs(values)[1] if form == "scan" else _lowest(values).indices
+    return _sort_in_runs(values)[1] if control_flow == "scan" else _lowest(values).indices
 
 
-def sort_ascending(values: Tensor, form: LoopForm) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
-    """Returns the values, lowest first, and their indices; see `ascending`."""
+def stable_sort(values: Tensor, control_flow: ControlFlow) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,)
+    """Returns the values, lowest first, and their indices; see `stable_argsort`."""
     if not torch.compiler.is_exporting():
         lowest, order = torch.sort(values, stable=True)
         return lowest, order
-    return _sort_in_runs(values) if form == "scan" else _lowest(values)
+    return _sort_in_runs(values) if control_flow == "scan" else _lowest(values)
 
 
 def _lowest(values: Tensor) -> torch.return_types.topk:

@@ -1,4 +1,4 @@
-"""The staged model in eager PyTorch, the reference for every exported bundle."""
+"""Runs the stages in eager PyTorch, the reference for every exported bundle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,41 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlmprune_export.attention import TorchCache
-from vlmprune_export.cuts import PruneOptions, plan_cuts, pruner_settings
-from vlmprune_export.families import Family
-from vlmprune_export.pruners import pruner_name
-from vlmprune_export.stage_table import PAST_TOKENS, StageEntry, pipeline_of, stage_table
+from vlmprune_export.decoder_attention import TorchCache
+from vlmprune_export.stage_table import PAST_TOKENS, StageEntry
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import UnknownName
-
-__all__ = ["PruneOptions", "StagedModel", "TorchEngine"]
-
-
-class StagedModel:
-    """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected."""
-
-    def __init__(self, family: Family, options: PruneOptions) -> None:
-        """Cuts the model. Raises `BadRequest` for options that do not fit the model."""
-        self.family, self.options = family, options
-        self.method = pruner_name(options.method)
-        self.cuts = plan_cuts(family, options)
-        self.stages: dict[str, StageEntry] = stage_table(family, self.cuts)
-        self.pipeline = pipeline_of(family, self.cuts, {name: row.declared for name, row in self.stages.items()})
-
-    def settings(self) -> dict[str, Any]:
-        """Returns every setting of the pruner, defaults included."""
-        return pruner_settings(self.cuts)
-
-    def modules(self) -> dict[str, nn.Module]:
-        """Returns the stages' modules by name, of the first grid."""
-        return {name: row.module for name, row in self.stages.items()}
-
-    @property
-    def tail(self) -> StageEntry:
-        """Returns the last stage."""
-        return self.stages[self.pipeline.prefill[-1]]
 
 
 class TorchEngine:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.attention import StageCache
+from vlmprune_export.decoder_attention import StageCache
 from vlmprune_export.families import Family
 
 READABLE = ("keys", "query")

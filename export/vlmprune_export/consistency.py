@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from vlmprune_export.checkpoint import Checkpoint
-from vlmprune_export.staged import StagedModel
+from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import BadRequest, first_line
 from vlmprune_runtime.prompt import encode_prompt
 from vlmprune_runtime.schema import PromptSpec

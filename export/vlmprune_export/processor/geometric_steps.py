@@ -25,7 +25,7 @@ _BILINEAR = 2  # what Hugging Face takes where a processor names no filter
 _IDEFICS3_LIMIT_PX = 4096  # MAX_IMAGE_SIZE, a constant of its code and no setting
 
 
-def moves_of_one_view(image_processor: Any, *, pad: bool) -> Iterator[GeometricStep]:
+def single_view_steps(image_processor: Any, *, pad: bool) -> Iterator[GeometricStep]:
     """Padding to a square on the mean colour, resize and centre crop, as CLIP, SigLIP and LLaVA have them."""
     if pad:
         red, green, blue = (int(value * 255) for value in triple(image_processor.image_mean or 0.0, "image_mean"))
@@ -37,7 +37,7 @@ def moves_of_one_view(image_processor: Any, *, pad: bool) -> Iterator[GeometricS
         yield Crop(height_px=height, width_px=width)
 
 
-def moves_to_a_grid(image_processor: Any, grids: Sequence[tuple[int, int]] = ()) -> Iterator[GeometricStep]:
+def grid_steps(image_processor: Any, grids: Sequence[tuple[int, int]] = ()) -> Iterator[GeometricStep]:
     """Qwen2-VL's smart resize; with `grids`, in merged visual tokens (high, wide), onto the nearest of them."""
     multiple, size = image_processor.patch_size * image_processor.merge_size, given(image_processor.size)
     to: Target = (
@@ -48,7 +48,7 @@ def moves_to_a_grid(image_processor: Any, grids: Sequence[tuple[int, int]] = ())
     yield Resize(to=to, kernel=_kernel(image_processor))
 
 
-def moves_to_tiles(image_processor: Any) -> Iterator[GeometricStep | Split]:
+def tile_steps(image_processor: Any) -> Iterator[GeometricStep | Split]:
     """Tiles and then the whole picture, as Idefics3 and SmolVLM have them; the whole alone where they do not split."""
     kernel, tile = _kernel(image_processor), image_processor.max_image_size["longest_edge"]
     if image_processor.do_resize:

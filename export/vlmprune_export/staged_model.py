@@ -1,0 +1,35 @@
+"""A model cut into its stages."""
+
+from typing import Any
+
+from torch import nn
+
+from vlmprune_export.cuts import PruneOptions, plan_cuts, pruner_settings
+from vlmprune_export.families import Family
+from vlmprune_export.pruners import pruner_name
+from vlmprune_export.stage_table import StageEntry, pipeline_of, stage_table
+
+
+class StagedModel:
+    """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected."""
+
+    def __init__(self, family: Family, options: PruneOptions) -> None:
+        """Cuts the model. Raises `BadRequest` for options that do not fit the model."""
+        self.family, self.options = family, options
+        self.method = pruner_name(options.method)
+        self.cuts = plan_cuts(family, options)
+        self.stages: dict[str, StageEntry] = stage_table(family, self.cuts)
+        self.pipeline = pipeline_of(family, self.cuts, {name: row.declared for name, row in self.stages.items()})
+
+    def settings(self) -> dict[str, Any]:
+        """Returns every setting of the pruner, defaults included."""
+        return pruner_settings(self.cuts)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Returns the stages' modules by name, of the first grid."""
+        return {name: row.module for name, row in self.stages.items()}
+
+    @property
+    def tail(self) -> StageEntry:
+        """Returns the last stage."""
+        return self.stages[self.pipeline.prefill[-1]]
