@@ -13,7 +13,7 @@ from vlmprune_export.families import build_family
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.prefill import State, decode, extend_steps, finished, prefill
+from vlmprune_runtime.prefill import State, decode, extend_steps, final_state, prefill
 from vlmprune_runtime.prompt import EncodedPrompt, spread
 
 FAMILIES = [(text, tower) for text in TEXTS for tower in TOWERS]
@@ -95,7 +95,7 @@ def test_more_text_behind_an_answer_is_the_longer_prompt() -> None:
     engine = engine_of(model, settings={"aggregate": False})
     more = np.array([11, 12, 13])
     expected = run(engine, EncodedPrompt(np.append(prompt.token_ids, more), prompt.spans), pixels)
-    state = finished(extend_steps(engine.staged.pipeline, engine, more, run(engine, prompt, pixels)))
+    state = final_state(extend_steps(engine.staged.pipeline, engine, more, run(engine, prompt, pixels)))
     np.testing.assert_allclose(state.logits, expected.logits, atol=1e-5)
     assert state.next_position == expected.next_position
 
