@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from vlmprune_export.checkpoint.files import read_json
+from vlmprune_export.checkpoint.image_text_processor import load_processor
 from vlmprune_export.checkpoint.kind import check_kind
 from vlmprune_export.checkpoint.lora import merge_adapter
 from vlmprune_export.checkpoint.origin import Origin, origin_of
@@ -63,16 +64,13 @@ def _pocket(progress: Callable[[str], None]) -> Origin:
 
 
 def _load(name: str, parts: Parts, bytes_per_weight: float) -> tuple[nn.Module, Any]:
-    from transformers import AutoProcessor
-
     config = read_json(parts.base / "config.json")
     check_kind(name, config)
     check_room(name, parts.base, config, bytes_per_weight)
     model = _model(name, parts, config, format_of(name, config))
     if parts.adapter:
         merge_adapter(model, parts.adapter)
-    processor: Any = AutoProcessor.from_pretrained(parts.processor, trust_remote_code=False)
-    return model.eval(), processor
+    return model.eval(), load_processor(parts.processor, model.config)
 
 
 def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | None) -> nn.Module:

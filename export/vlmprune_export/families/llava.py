@@ -8,13 +8,12 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.decoder_attention import ATTENTION
 from vlmprune_export.families.family import LayerKind, PictureGrid
+from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
-from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.schema import Positions, TextModel
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.schema import Positions
 
-TEXT_MODELS = ("llama", "mistral", "qwen2")
 NATIVE_SIZES = ("pixtral",)  # towers whose features follow each picture's own size
-STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 
 class LlavaFamily:
@@ -23,7 +22,7 @@ class LlavaFamily:
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
         text: Any = model.config.text_config
         vision: Any = model.config.vision_config
-        _check_text_model(text)
+        check_text_model(text, "llava")
         self.model: nn.Module = model
         self._llava = model
         model.set_attn_implementation({"text_config": ATTENTION})
@@ -46,8 +45,8 @@ class LlavaFamily:
         )
         self.positions = Positions()
         self.logit_cap: float | None = None
-        self.text_model = _dimensions(text)
-        self.max_positions = min(text.max_position_embeddings, _window(text))
+        self.text_model = dimensions_of(text)
+        self.max_positions = max_positions_of(text)
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
         """Returns what tower, feature layers and projector give as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
@@ -67,14 +66,6 @@ class LlavaFamily:
         """Returns the decoder's own rotary embedding, (1, S, D), (1, S) -> 2 x (1, S, dh)."""
         cos_sin: tuple[Tensor, Tensor] = self._llava.model.language_model.rotary_emb(hidden, positions)
         return cos_sin
-
-
-def _check_text_model(text: Any) -> None:
-    if text.model_type not in TEXT_MODELS:
-        raise UnknownName("text model of a llava checkpoint", text.model_type, TEXT_MODELS)
-    rope = (getattr(text, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope not in STATIC_ROPE:
-        raise UnknownName("rope type (it must not depend on the length)", rope, STATIC_ROPE)
 
 
 def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
@@ -111,21 +102,3 @@ def _layers_of_features(config: Any) -> tuple[int, ...]:
 
 def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _window(text: Any) -> int:
-    uses_window = getattr(text, "use_sliding_window", True)
-    window = getattr(text, "sliding_window", None) if uses_window else None
-    return int(window or text.max_position_embeddings)
-
-
-def _dimensions(text: Any) -> TextModel:
-    return TextModel(
-        layers=text.num_hidden_layers,
-        hidden_size=text.hidden_size,
-        intermediate_size=text.intermediate_size,
-        attention_heads=text.num_attention_heads,
-        kv_heads=text.num_key_value_heads,
-        head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
-        vocab_size=text.vocab_size,
-    )
