@@ -7,16 +7,11 @@ from torch import nn
 
 from vlmprune_export.families.family import Family, LayerKind, PictureGrid
 from vlmprune_export.families.llava import LlavaFamily
-from vlmprune_export.families.smolvlm import SmolVlmFamily
 from vlmprune_runtime.errors import UnknownName
 
 __all__ = ["FAMILIES", "Family", "LayerKind", "PictureGrid", "build_family"]
 
-FAMILIES: Mapping[str, Callable[[Any], Family]] = {
-    "idefics3": SmolVlmFamily,
-    "llava": LlavaFamily,
-    "smolvlm": SmolVlmFamily,
-}
+FAMILIES: Mapping[str, Callable[[Any], Family]] = {"llava": LlavaFamily}
 
 
 def build_family(model: nn.Module) -> Family:

@@ -73,18 +73,16 @@ def _grid(config: Any) -> PictureGrid:
 
 
 @torch.no_grad()
-def _places(embeddings: nn.Module, grid: PictureGrid) -> Tensor:  # -> (1, patches)
+def _places(embeddings: Any, grid: PictureGrid) -> Tensor:  # -> (1, patches)
     """Returns the rows of the table of positions that the tower takes for a view without padding.
 
     They are the same for every view, and the operators that find them (bucketize) are not on every target.
     """
     found = list[Tensor]()
-    table: Any = embeddings.position_embedding
-    hook = table.register_forward_pre_hook(lambda _, args: found.append(args[0]))
-    weight: Tensor = embeddings.patch_embedding.weight  # type: ignore[union-attr, assignment]
-    pixels = torch.zeros(1, 3, grid.height_px, grid.width_px, dtype=weight.dtype, device=weight.device)
+    hook = embeddings.position_embedding.register_forward_pre_hook(lambda _, args: found.append(args[0]))
+    pixels = torch.zeros(1, 3, grid.height_px, grid.width_px).to(embeddings.patch_embedding.weight)
     size = embeddings.patch_size
-    mask = torch.ones(1, grid.height_px // size, grid.width_px // size, dtype=torch.bool, device=weight.device)  # type: ignore[operator]
-    embeddings(pixels, mask)
+    patches = torch.ones(1, grid.height_px // size, grid.width_px // size, dtype=torch.bool, device=pixels.device)
+    embeddings(pixels, patches)
     hook.remove()
     return found[0]

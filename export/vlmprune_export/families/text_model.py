@@ -22,7 +22,7 @@ def max_positions_of(text: Any) -> int:
     """Returns how many positions every layer attends to: those of the config, or a shorter sliding window."""
     uses_window = getattr(text, "use_sliding_window", True)
     window = getattr(text, "sliding_window", None) if uses_window else None
-    return min(text.max_position_embeddings, int(window or text.max_position_embeddings))
+    return min(int(text.max_position_embeddings), int(window or text.max_position_embeddings))
 
 
 def dimensions_of(text: Any) -> TextModel:

@@ -48,11 +48,14 @@ def grid_steps(image_processor: Any, grids: Sequence[tuple[int, int]] = ()) -> I
     yield Resize(to=to, kernel=_kernel(image_processor))
 
 
-def tile_steps(image_processor: Any) -> Iterator[GeometricStep | Split]:
-    """Tiles and then the whole picture, as Idefics3 and SmolVLM have them; the whole alone where they do not split."""
+def tile_steps(image_processor: Any, most_tiles: int | None = None) -> Iterator[GeometricStep | Split]:
+    """Tiles and then the whole picture, as Idefics3 and SmolVLM have them; the whole alone where they do not split.
+
+    `most_tiles` sets how many tiles the longer side becomes, in place of the processor's size.
+    """
     kernel, tile = _kernel(image_processor), image_processor.max_image_size["longest_edge"]
     if image_processor.do_resize:
-        edge = given(image_processor.size)["longest_edge"]
+        edge = tile * most_tiles if most_tiles else given(image_processor.size)["longest_edge"]
         yield Resize(to=LongestEdge(edge_px=edge, limit_px=_IDEFICS3_LIMIT_PX), kernel=kernel)
     if not image_processor.do_image_splitting:
         yield Resize(to=Exact(height_px=tile, width_px=tile), kernel=kernel)

@@ -1,10 +1,10 @@
 """What an image processor does to a picture, said as steps that a runner follows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vlmprune_export.families import Family
-from vlmprune_export.processor.geometric_steps import given, single_view_steps, triple
+from vlmprune_export.processor.geometric_steps import given, single_view_steps, tile_steps, triple
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema import ImageSpec, Size, image_steps
 from vlmprune_runtime.schema.image import GeometricStep, Split, Step
@@ -14,16 +14,30 @@ Notice = Callable[[str], None]
 _SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to a picture that is no square
 
 
-def image_spec(image_processor: Any, family: Family, notice: Notice = lambda line: None) -> ImageSpec:
-    """Padding, resize, crop, scale and normalisation of an image processor; `BadRequest` for what is not covered.
+def image_spec(
+    image_processor: Any, family: Family, notice: Notice = lambda line: None, *, tiles: int | None = None
+) -> ImageSpec:
+    """Padding, resize, crop, tiles, scale and normalisation of an image processor.
 
-    `notice` is told where the config asks for padding that the image processor leaves out.
+    `notice` is told where the config asks for padding that the image processor leaves out. `tiles` sets how many tiles
+    a picture's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
     """
     grid = family.grids[0]
-    moves = single_view_steps(image_processor, pad=_pads_to_square(image_processor, family, notice))
-    spec = ImageSpec(steps=steps_of(image_processor, tuple(moves)), grid_height=grid.height, grid_width=grid.width)
+    moves = tuple(_moves(image_processor, family, notice, tiles))
+    spec = ImageSpec(steps=steps_of(image_processor, moves), grid_height=grid.height, grid_width=grid.width)
     _check_size(spec, family)
     return spec
+
+
+def _moves(image_processor: Any, family: Family, notice: Notice, tiles: int | None) -> Iterable[GeometricStep | Split]:
+    splits = bool(getattr(image_processor, "do_image_splitting", False))
+    if tiles is not None and not (splits and image_processor.do_resize):
+        raise BadRequest(f"tiles: got {tiles}; this checkpoint's image processor does not split pictures into tiles")
+    if tiles is not None and tiles < 1:
+        raise BadRequest(f"tiles: got {tiles}; allowed: 1 or more")
+    if hasattr(image_processor, "do_image_splitting"):
+        return tile_steps(image_processor, tiles)
+    return single_view_steps(image_processor, pad=_pads_to_square(image_processor, family, notice))
 
 
 def steps_of(image_processor: Any, moves: tuple[GeometricStep | Split, ...]) -> tuple[Step, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from vlmprune_export.processor.chat_template import ChatTemplate, Turn, chat_template, first_that_renders
 from vlmprune_export.processor.prompt_layout import Layout, date_formats, layout, text_layout
 from vlmprune_export.processor.text_edits import MARK, find_edits
+from vlmprune_export.processor.tiles import tiles_text
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prompt import render
 from vlmprune_runtime.schema import FollowUp, PromptSpec, Segments, UserTextSegment
@@ -33,6 +34,7 @@ def prompt_spec(processor: Any, model: Any, notice: Notice = lambda line: None) 
     spec = PromptSpec(
         segments=_first_turn(dated, notice),
         follow_up=_follow_up(dated),
+        tiles=tiles_text(processor),
         image_token=processor.image_token,
         image_token_id=model.config.image_token_id,
         add_special_tokens=not begins,

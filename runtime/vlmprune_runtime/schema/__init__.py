@@ -34,6 +34,7 @@ from vlmprune_runtime.schema.prompt import (
     Segments,
     Strip,
     TextSegment,
+    TilesText,
     UserTextSegment,
 )
 from vlmprune_runtime.schema.resize import (
@@ -103,6 +104,7 @@ __all__ = [
     "Tensor",
     "TextModel",
     "TextSegment",
+    "TilesText",
     "UserTextSegment",
     "WholeTiles",
     "image_steps",

@@ -103,18 +103,35 @@ class FollowUp(Record):
         return self
 
 
+class TilesText(Record):
+    """The text of a picture that is seen as tiles and the whole, in which each view has an image token of its own.
+
+    For every tile, row by row, stands `tile`, in which the numbers of its row and column, from 1, replace `{row}` and
+    `{column}`, then the image token; behind the last tile of a row stands `row_end`. Then follow `whole`, the image
+    token of the whole picture, and `end`. A picture that is seen as one view is `only`, the image token, `end`.
+    """
+
+    tile: str
+    row_end: str
+    whole: str
+    only: str
+    end: str
+
+
 class PromptSpec(Record):
     """How a question becomes token ids.
 
     The texts of all `segments` are joined, and the whole text is tokenized at once, with the tokenizer's own special
     tokens where `add_special_tokens` says so; a text tokenized piece by piece would have other tokens at the joints.
-    Every `image_token_id` is then repeated once per visual token of its picture. A user's text that contains
-    `image_token` after its edits is refused.
+    A segment of images has one image token per view of each picture; where there are `tiles`, the text that they
+    describe stands in its place. Every `image_token_id` is then repeated once per visual token of its view. A user's
+    text that contains `image_token` after its edits is refused.
     `follow_up` is null where the chat template knows no further turn.
     """
 
     segments: Segments
     follow_up: FollowUp | None = None
+    tiles: TilesText | None = None
     image_token: Annotated[str, Field(min_length=1)]
     image_token_id: Annotated[int, Field(ge=0)]
     add_special_tokens: bool
@@ -136,6 +153,7 @@ class PromptSpec(Record):
     def _images_are_segments(self) -> "PromptSpec":
         further = self.follow_up.segments if self.follow_up else ()
         texts = [segment.text for segment in (*self.segments, *further) if segment.kind == "text"]
+        texts += self.tiles.model_dump().values() if self.tiles else ()
         if any(self.image_token in text for text in texts):
             raise ValueError("the image token stands in a text; its place is a segment of images")
         return self
