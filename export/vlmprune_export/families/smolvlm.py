@@ -1,5 +1,6 @@
 """SmolVLM and Idefics3: a tower over square tiles, a projector that joins patches, a decoder of the Llama kind."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from transformers import Idefics3ForConditionalGeneration, SmolVLMForConditional
 from vlmprune_export.attention import ATTENTION
 from vlmprune_export.families.family import LayerKind, PictureGrid
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
+from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import Positions
 
@@ -22,6 +24,7 @@ class SmolVlmFamily:
 
     def __init__(self, model: SmolVLMForConditionalGeneration | Idefics3ForConditionalGeneration) -> None:
         text: Any = model.config.text_config
+        vision: Any = model.config.vision_config
         check_text_model(text, model.config.model_type)
         self.model: nn.Module = model
         self._tower, self._connector = model.model.vision_model, model.model.connector
@@ -32,6 +35,11 @@ class SmolVlmFamily:
         self.norm: nn.Module = self._decoder.norm
         self.lm_head: nn.Linear = model.lm_head
         self.vision_modules: tuple[nn.Module, ...] = (self._tower, self._connector)
+        self.projector: nn.Module = self._connector.modality_projection
+        self.tower = Tower(self._tower, self.projector, -1, has_cls=False, join=self._join)
+        self.tower_shapes: Mapping[str, tuple[int, ...]] = self.tower.widths(
+            vision.hidden_size * model.config.scale_factor**2
+        )
         self.embed_modules: tuple[nn.Module, ...] = (self._decoder.embed_tokens,)
         self.grids: tuple[PictureGrid, ...] = (_grid(model.config),)
         self.positions = Positions()
@@ -49,6 +57,10 @@ class SmolVlmFamily:
         features: Tensor = self._connector(self._tower.post_layernorm(states))
         return features[0]
 
+    def read_tower(self, pixels: Tensor, grid: int, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Returns `features` and the tensors of the tower of those names, each with a row for every visual token."""
+        return self.tower.read(lambda: self.features(pixels, grid), names)
+
     def embed(self, token_ids: Tensor) -> Tensor:
         """Returns the embeddings of text, (S,) -> (S, D)."""
         embeddings: Tensor = self._decoder.embed_tokens(token_ids)
@@ -58,6 +70,13 @@ class SmolVlmFamily:
         """Returns the decoder's own rotary embedding, (1, S, D), (1, S) -> 2 x (1, S, dh)."""
         cos_sin: tuple[Tensor, Tensor] = self._decoder.rotary_emb(hidden, positions)
         return cos_sin
+
+    def _join(self, rows: Tensor) -> Tensor:  # (patches, c) -> (N, c)
+        """Returns the mean over the patches of each visual token."""
+        factor = self._connector.scale_factor
+        shuffled: Tensor = self._connector.pixel_shuffle(rows[None], factor)[0]
+        joined: Tensor = shuffled.view(shuffled.shape[0], factor**2, -1).mean(1)
+        return joined
 
 
 def _grid(config: Any) -> PictureGrid:

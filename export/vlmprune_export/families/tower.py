@@ -18,15 +18,24 @@ class Tower:
     """A stack of layers whose attention has `q_proj` and `k_proj`, such as CLIP, SigLIP and DINOv2.
 
     `feature_layer` counts hidden states like Hugging Face: 0 is the embedding of patches, -1 the last layer's output.
+    `join` makes a row for every visual token of a row for every patch, where the projector joins patches.
     """
 
-    def __init__(self, tower: nn.Module, projector: nn.Module, feature_layer: int, *, has_cls: bool) -> None:
+    def __init__(
+        self,
+        tower: nn.Module,
+        projector: nn.Module,
+        feature_layer: int,
+        *,
+        has_cls: bool,
+        join: Callable[[Tensor], Tensor] = lambda rows: rows,
+    ) -> None:
         config: Any = tower.config
         encoder: Any = tower.encoder
         self.layers: nn.ModuleList = encoder.layers if hasattr(encoder, "layers") else encoder.layer
         self.heads, self.width = int(config.num_attention_heads), int(config.hidden_size)
         self.projector, self.has_cls = projector, has_cls
-        self.feature_layer = feature_layer
+        self.feature_layer, self.join = feature_layer, join
 
     def widths(self, features: int) -> dict[str, tuple[int, ...]]:
         """Returns the shape of a row of each tensor; `features` is the width of the rows that the projector takes."""
@@ -47,9 +56,9 @@ class Tower:
         tokens = features.shape[0]
         functions = {
             "tower_hidden": lambda: caught["features"][0],
-            "tower_keys": lambda: self._keys(caught).mean(0)[-tokens:],
-            "tower_attention": lambda: self._attention(caught)[-tokens:],
-            "tower_late": lambda: torch.stack(caught["states"]).mean(0)[0, -tokens:],
+            "tower_keys": lambda: self.join(self._keys(caught).mean(0))[-tokens:],
+            "tower_attention": lambda: self.join(self._attention(caught)[:, None])[-tokens:, 0],
+            "tower_late": lambda: self.join(torch.stack(caught["states"]).mean(0)[0])[-tokens:],
         }
         return features, *(functions[name]() for name in names)
 
