@@ -54,7 +54,7 @@ class Tower:
         with self._catching() as caught:
             features = run()
         tokens = features.shape[0]
-        functions = {
+        functions: dict[str, Callable[[], Tensor]] = {
             "tower_hidden": lambda: caught["features"][0],
             "tower_keys": lambda: self.join(self._keys(caught).mean(0))[-tokens:],
             "tower_attention": lambda: self.join(self._attention(caught)[:, None])[-tokens:, 0],
