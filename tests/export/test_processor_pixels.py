@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from transformers import models
-from vlmprune_export.processor.geometric_steps import grid_steps, single_view_steps, tile_steps
 
 from photos import odd_pictures, photos
+from vlmprune_export.processor.geometric_steps import grid_steps, single_view_steps, tile_steps
 from vlmprune_export.processor.image import steps_of
 from vlmprune_runtime import resampling
 from vlmprune_runtime.image_loading import to_rgb

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration, SmolVLMForConditionalGeneration
 
-from vlmprune_export.attention import ATTENTION
+from vlmprune_export.decoder_attention import ATTENTION
 from vlmprune_export.families.family import LayerKind, PictureGrid
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower

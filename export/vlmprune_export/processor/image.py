@@ -23,13 +23,13 @@ def image_spec(
     a picture's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
     """
     grid = family.grids[0]
-    moves = tuple(_moves(image_processor, family, notice, tiles))
+    moves = tuple(_steps(image_processor, family, notice, tiles))
     spec = ImageSpec(steps=steps_of(image_processor, moves), grid_height=grid.height, grid_width=grid.width)
     _check_size(spec, family)
     return spec
 
 
-def _moves(image_processor: Any, family: Family, notice: Notice, tiles: int | None) -> Iterable[GeometricStep | Split]:
+def _steps(image_processor: Any, family: Family, notice: Notice, tiles: int | None) -> Iterable[GeometricStep | Split]:
     splits = bool(getattr(image_processor, "do_image_splitting", False))
     if tiles is not None and not (splits and image_processor.do_resize):
         raise BadRequest(f"tiles: got {tiles}; this checkpoint's image processor does not split pictures into tiles")
