@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from test_staged import question
+from test_staged_model import question
 from torch import Tensor, nn
 
 from tiny import tiny_llava

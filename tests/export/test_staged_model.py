@@ -14,13 +14,13 @@ from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.prefill import State, decode, extend_steps, final_state, prefill
-from vlmprune_runtime.prompt import EncodedPrompt, spread
+from vlmprune_runtime.prompt import EncodedPrompt, expand_image_tokens
 
 FAMILIES = [(text, tower) for text in TEXTS for tower in TOWERS]
 
 
 def question() -> EncodedPrompt:
-    return spread(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49)
+    return expand_image_tokens(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49)
 
 
 def engine_of(model: LlavaForConditionalGeneration, **options: object) -> TorchEngine:
@@ -181,7 +181,9 @@ def with_prefix(prefix: str) -> LlavaForConditionalGeneration:
 def test_rows_before_the_patches_are_never_pruned(prefix: str, rows: int) -> None:
     """Register tokens, or the CLS row where the strategy keeps it: Hugging Face's logits, and the masked oracle's."""
     model, pixels = with_prefix(prefix), torch.randn(1, 3, 56, 56)
-    prompt = spread(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49 + rows)
+    prompt = expand_image_tokens(
+        np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49 + rows
+    )
     engine, ids = engine_of(model), torch.from_numpy(prompt.token_ids)
     with torch.no_grad():
         expected = model(input_ids=ids[None], pixel_values=pixels).logits[0, -1].numpy()

@@ -7,7 +7,7 @@ from transformers import LlavaForConditionalGeneration
 from tiny import TOWERS, tiny_llava
 from vlmprune_export.families import build_family
 from vlmprune_export.families.llava import LlavaFamily
-from vlmprune_export.pruners.needs import TOWER
+from vlmprune_export.pruners.needs import TOWER_TENSORS
 from vlmprune_runtime.errors import BadRequest
 
 TOKENS, HEADS, PIXELS = 49, 4, torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(1))
@@ -25,8 +25,8 @@ def shown_by_hugging_face(model: LlavaForConditionalGeneration) -> tuple[list[to
 def test_the_tower_shows_what_hugging_face_computes(tower: str) -> None:
     model = tiny_llava("llama", tower)
     family = build_family(model)
-    features, *read = family.read_tower(PIXELS, 0, TOWER)
-    shown = dict(zip(TOWER, read, strict=True))
+    features, *read = family.read_tower(PIXELS, 0, TOWER_TENSORS)
+    shown = dict(zip(TOWER_TENSORS, read, strict=True))
     assert {name: rows.shape[1:] for name, rows in shown.items()} == family.tower_shapes
     assert torch.equal(features, family.features(PIXELS, 0))
     torch.testing.assert_close(family.projector(shown["tower_hidden"]), features)
