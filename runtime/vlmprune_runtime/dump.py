@@ -62,7 +62,7 @@ def _image(source: ImageSource, picture: Image.Image) -> dict[str, Any]:
 
 def _answer(runner: Runner, request: Request) -> dict[str, Any]:
     result = runner.answer(request)
-    limit = runner.chooser(request, runner.encode(request.prompt, len(request.images))).limit
+    limit = runner.chooser(request, runner.encode(request.prompt, len(request.images)).token_ids).limit
     return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
 
 

@@ -72,13 +72,15 @@ class Timings:
 class RunResult:
     """Holds the whole answer; `token_ids` leave out the stop token that ends an answer with the reason "stop".
 
-    `text` has no leading white space, and neither have the text pieces together.
+    `text` has no leading white space, and neither have the text pieces together. `prompt_tokens` count all tokens
+    before the answer, and `prefilled_tokens` those that were run for this answer: of a further question, the new ones.
     """
 
     text: str
     token_ids: tuple[int, ...]
     reason: Reason
     prompt_tokens: int
+    prefilled_tokens: int
     pruned: tuple[Pruned, ...]
     timings: Timings
 

@@ -1,7 +1,7 @@
 """Answers a question about an image as a stream of events."""
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from time import perf_counter
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
+from vlmprune_runtime.conversation import Conversation, Turn
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.engines import Engine, check_context, load_engine
 from vlmprune_runtime.errors import BadRequest
@@ -24,9 +25,9 @@ from vlmprune_runtime.events import (
     Timings,
 )
 from vlmprune_runtime.image_loading import ImageSource, load_image
-from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
+from vlmprune_runtime.prefill import State, decode, ms_since, start_prefill
 from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
+from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, expand_ids, load_tokenizer, render, tokenize
 from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
 from vlmprune_runtime.schema import Pipeline
 
@@ -82,72 +83,109 @@ class Runner:
         """Put the parts together; `open_runner` does it from a folder."""
         self.bundle, self.engine, self.tokenizer = bundle, engine, tokenizer
         self.context_tokens = check_context(bundle, context_tokens)
-        self._turn: _Record | None = None
+        self._current: _Record | None = None
+        self._request: Request | None = None
+        self._conversation: Conversation | None = None
 
     def stream(self, request: Request) -> Iterator[RunEvent]:
         """Yields the events of an answer: stages as they have run, the kept tokens, text, and `Finished` at the end."""
-        record = self._turn = _Record()
-        encoded, pixels = self._prepare(request)
-        record.stages.append(StageTimed("preprocess", ms_since(record.start)))
-        yield record.stages[0]
-        steps = prefill_steps(self.bundle.manifest, self.engine, encoded, pixels, prune=request.prune)
-        state = yield from _record_steps(steps, record)
-        pruned = pruned_images(self.bundle.manifest, state)
-        yield from pruned
-        writer = TextStream(self.tokenizer)
-        chooser = self.chooser(request, encoded)
-        reason = yield from self._decode(chooser, state, writer, record)
-        tokens, prompt_tokens = tuple(writer.token_ids), len(encoded.token_ids)
-        result = RunResult(writer.text, tokens, reason, prompt_tokens, pruned, record.timings())
-        yield Finished(result)
+        record = self._current = _Record()
+        self._request, self._conversation = request, None
+        manifest, images = self.bundle.manifest, len(request.images)
+        text = render(manifest.prompt, request.prompt, images=images)
+        ids = tokenize(self.tokenizer, manifest.prompt, text)
+        prompt = expand_ids(ids, manifest.prompt, images, manifest.view_tokens)
+        yield from self._reply(request, Turn(text, ids, prompt, prompt.token_ids[:0], images), record)
+
+    def follow_up(self, prompt: str, images: Sequence[ImageSource] = ()) -> Iterator[RunEvent]:
+        """Yields the events of the answer to a further question, which goes on behind what was said last.
+
+        It has the settings of the request that began the conversation. New images are pruned as the first ones were;
+        of those before, the same tokens stay kept. An answer that was given up half-way counts as far as it went.
+        Raises `BadRequest` if nothing was asked yet, or if the bundle or the context has no room for the question.
+        """
+        if self._conversation is None or self._request is None:
+            raise BadRequest("there is no conversation to go on with; ask a first question before a follow-up")
+        record = self._current = _Record()
+        manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
+        question = self._conversation.go_on(
+            self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, len(request.images)
+        )
+        yield from self._reply(request, question, record)
 
     def answer(self, request: Request) -> RunResult:
         """Returns the result of an answer, without the events before it."""
-        *_, last = self.stream(request)
-        assert isinstance(last, Finished)
-        return last.result
+        return last_result(self.stream(request))
 
     def encode(self, prompt: str, images: int = 1) -> EncodedPrompt:
         """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
         encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, images=images)
-        tokens, room = len(encoded.token_ids), self.context_tokens
+        self._check_room(len(encoded.token_ids), images)
+        return encoded
+
+    def chooser(self, request: Request, token_ids: npt.NDArray[np.int64]) -> TokenChooser:  # (S,)
+        """Returns the chooser of the tokens behind a prompt, which knows the limit of their number."""
+        settings = request.sampling.applied(self.bundle.manifest.generation)
+        limit = request.max_tokens or settings.limit(len(token_ids), otherwise=MAX_TOKENS)
+        return TokenChooser(settings, token_ids, limit, request.sampling.seed)
+
+    def _reply(self, request: Request, question: Turn, record: _Record) -> Iterator[RunEvent]:
+        """Yields the events of the answer to a question."""
+        manifest, token_ids = self.bundle.manifest, question.token_ids
+        self._check_room(len(token_ids), len(request.images), further=question.behind is not None)
+        views = [preprocess(load_image(image), manifest.image) for image in request.images]
+        record.stages.append(StageTimed("preprocess", ms_since(record.start)))
+        yield record.stages[0]
+        run = start_prefill(manifest, self.engine, question.prompt, views, question.behind)
+        state = yield from _record_steps(run.run_all(prune=request.prune), record)
+        conversation = self._conversation = question.asked(state, TextStream(self.tokenizer))
+        pruned = pruned_images(manifest, state, first=run.earlier_views)
+        yield from pruned
+        reason = yield from self._decode(self.chooser(request, token_ids), conversation, record)
+        answer, prefilled = conversation.answer, len(question.prompt.token_ids)
+        result = RunResult(
+            answer.text, tuple(answer.token_ids), reason, len(token_ids), prefilled, pruned, record.timings()
+        )
+        yield Finished(result)
+
+    def _check_room(self, tokens: int, images: int, *, further: bool = False) -> None:
+        room = self.context_tokens
+        if further and tokens > room:
+            raise BadRequest(f"the conversation takes {tokens} tokens by now, the context has {room}; start it anew")
         if tokens > room:
             pictures = "image" if images == 1 else f"{images} images"
             raise BadRequest(f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}")
-        return encoded
-
-    def chooser(self, request: Request, encoded: EncodedPrompt) -> TokenChooser:
-        """Returns the chooser of an answer's tokens, which knows the limit of their number."""
-        settings = request.sampling.applied(self.bundle.manifest.generation)
-        limit = request.max_tokens or settings.limit(len(encoded.token_ids), otherwise=MAX_TOKENS)
-        return TokenChooser(settings, encoded.token_ids, limit, request.sampling.seed)
-
-    def _prepare(self, request: Request) -> tuple[EncodedPrompt, list[npt.NDArray[np.float32]]]:
-        encoded = self.encode(request.prompt, len(request.images))
-        return encoded, [preprocess(load_image(image), self.bundle.manifest.image) for image in request.images]
 
     def _decode(
-        self, chooser: TokenChooser, state: State, writer: TextStream, record: _Record
+        self, chooser: TokenChooser, conversation: Conversation, record: _Record
     ) -> Generator[RunEvent, None, Reason]:
-        token = chooser.choose(state.logits)
+        writer = conversation.answer
+        token = chooser.choose(conversation.state.logits)
         record.ttft_ms = ms_since(record.start)
         while token not in chooser.settings.stop_token_ids:
             yield from _text_events(writer.push(token))
-            if len(writer.token_ids) >= chooser.limit or state.max_past_tokens >= self.context_tokens:
+            if len(writer.token_ids) >= chooser.limit or conversation.state.fills(self.context_tokens):
                 yield from _text_events(writer.finish())
                 return "length"
-            self._check_turn(record)
+            self._check_current(record)
             start = perf_counter()
-            state = decode(self.bundle.manifest, self.engine, token, state)
-            token = chooser.choose(state.logits)
+            conversation.add(token, decode(self.bundle.manifest, self.engine, token, conversation.state))
+            token = chooser.choose(conversation.state.logits)
             record.decode_ms.append(ms_since(start))
         yield from _text_events(writer.finish())
         return "stop"
 
-    def _check_turn(self, record: _Record) -> None:
-        if self._turn is not record:
+    def _check_current(self, record: _Record) -> None:
+        if self._current is not record:
             raise BadRequest("another answer was started on this runner, which ended this one")
+
+
+def last_result(events: Iterator[RunEvent]) -> RunResult:
+    """Returns the result at the end of a stream of events."""
+    *_, last = events
+    assert isinstance(last, Finished)
+    return last.result
 
 
 def open_runner(
@@ -164,12 +202,12 @@ def open_runner(
     return Runner(bundle, engine, tokenizer, context_tokens)
 
 
-def pruned_images(pipeline: Pipeline, state: State) -> tuple[Pruned, ...]:
-    """Returns what the last cut kept of each image, as plain numbers."""
+def pruned_images(pipeline: Pipeline, state: State, first: int = 0) -> tuple[Pruned, ...]:
+    """Returns what the last cut kept of each image from the `first` on, as plain numbers."""
     return tuple(
         Pruned(tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist()), pipeline.visual_tokens, chosen.view)
         for chosen in state.selections
-        if chosen.cut == pipeline.cuts[-1].stage
+        if chosen.cut == pipeline.cuts[-1].stage and chosen.view >= first
     )
 
 

@@ -47,9 +47,9 @@ def place_text(pipeline: Pipeline, token_ids: Indices, start: int) -> Tokens:
     return Tokens(token_ids.astype(np.int64), positions, text, text, start + count)
 
 
-def place_prompt(pipeline: Pipeline, prompt: EncodedPrompt) -> Tokens:
-    """Returns the tokens of a prompt; the visual ones of each span lie on the span's grid."""
-    token_ids, parts, at, start = prompt.token_ids.copy(), [], 0, 0
+def place_prompt(pipeline: Pipeline, prompt: EncodedPrompt, start: int = 0) -> Tokens:
+    """Returns the tokens of a prompt from position `start` on; the visual ones of each span lie on the span's grid."""
+    token_ids, parts, at = prompt.token_ids.copy(), list[Tokens](), 0
     grids = grids_of(pipeline, prompt)
     for nth, span in enumerate(prompt.spans):
         text, grid = place_text(pipeline, token_ids[at : span.start], start), pipeline.grids[grids[nth]]

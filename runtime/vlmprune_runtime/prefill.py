@@ -43,19 +43,27 @@ class Selection:
 class State:
     """Where generation stands after a prompt or a token.
 
-    `logits` (V,) are those of the next token, `past_tokens` how many tokens each decoder stage has cached, and
-    `next_position` is the position of the next token.
+    `logits` (V,) are those of the next token, `past_tokens` how many tokens each decoder stage has cached,
+    `next_position` is the position of the next token, and `views` how many views the sequence has.
     """
 
     logits: Array
     past_tokens: dict[str, int]
     next_position: int
     selections: tuple[Selection, ...] = ()
+    views: int = 0
 
-    @property
-    def max_past_tokens(self) -> int:
-        """Tokens in the fullest cache."""
-        return max(self.past_tokens.values())
+    def fills(self, context_tokens: int) -> bool:
+        """Whether a context has no room for one more token: no row in the fullest cache, or no position."""
+        return max(self.next_position, *self.past_tokens.values()) >= context_tokens
+
+    def rewound(self, tokens: int) -> "State":
+        """Returns the state before the last so many tokens of text, whose cached rows the next tokens overwrite.
+
+        The logits stay those behind the dropped tokens.
+        """
+        past_tokens = {stage: past - tokens for stage, past in self.past_tokens.items()}
+        return replace(self, past_tokens=past_tokens, next_position=self.next_position - tokens)
 
 
 @dataclass
@@ -73,6 +81,7 @@ class Prefill:
     stage_tokens: dict[str, Tokens] = field(default_factory=dict)  # the sequence that a stage ran on
     features_placed: bool = False
     selections: tuple[Selection, ...] = ()
+    earlier_views: int = 0  # of the sequence that the caches hold already
 
     def fork(self) -> "Prefill":
         """Returns a copy that goes on from here on its own; the engine's caches are shared."""
@@ -114,14 +123,23 @@ class Prefill:
         rows = self.rows.copy()
         rows[places[kept]] = pruned["fused"]
         cells = self.tokens.cell[places[kept]]
-        chosen = Selection(kept, pruned["fused"], pruned["rank"].astype(np.int64), cells, view, name)
+        rank = pruned["rank"].astype(np.int64)
+        chosen = Selection(kept, pruned["fused"], rank, cells, self.earlier_views + view, name)
         self.selections = (*self.selections, chosen)
         self.rows, self.tokens = rows[remaining], self.tokens.select(remaining)
 
     def state(self) -> State:
         """Returns the state after the last stage."""
         logits = self.outputs[self.pipeline.prefill[-1]]["logits"]
-        return State(logits, dict(self.past_tokens), self.tokens.next_position, self.selections)
+        views = self.earlier_views + len(self.views)
+        return State(logits, dict(self.past_tokens), self.tokens.next_position, self.selections, views)
+
+    def run_all(self, *, prune: bool = True) -> Generator[StageTimed, None, State]:
+        """Runs all stages, yields each one's time as it has run, and returns the state after the last."""
+        for name in self.pipeline.prefill:
+            if prune or self.pipeline.stage(name).role != "prune":
+                yield from self.run(name)
+        return self.state()
 
     def _run_views(self, name: str) -> Steps:
         """A stage that runs once per view; the inputs of all views are taken before any view is pruned."""
@@ -182,22 +200,28 @@ class Prefill:
         return np.flatnonzero(self.tokens.view == view)
 
 
-def start_prefill(pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]) -> Prefill:
-    """Returns a prompt before the first stage. Raises `BadRequest` if it has another number of places for views."""
+def start_prefill(
+    pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array], behind: State | None = None
+) -> Prefill:
+    """Returns a prompt before the first stage, or a part of one that goes on `behind` what the caches hold.
+
+    Raises `BadRequest` if it has another number of places for views.
+    """
     if len(views) != len(prompt.spans):
         raise BadRequest(f"got {len(views)} images, the prompt has places for {len(prompt.spans)}")
-    return Prefill(pipeline, engine, place_prompt(pipeline, prompt), views, prompt.spans)
+    if behind is None:
+        return Prefill(pipeline, engine, place_prompt(pipeline, prompt), views, prompt.spans)
+    tokens = place_prompt(pipeline, prompt, behind.next_position)
+    run = Prefill(pipeline, engine, tokens, views, prompt.spans, dict(behind.past_tokens))
+    run.selections, run.earlier_views = behind.selections, behind.views
+    return run
 
 
 def prefill_steps(
     pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array], *, prune: bool = True
 ) -> Generator[StageTimed, None, State]:
     """Runs a whole prompt, yields each stage's time as it has run, and returns the state; one view per span."""
-    run = start_prefill(pipeline, engine, prompt, views)
-    for name in pipeline.prefill:
-        if prune or pipeline.stage(name).role != "prune":
-            yield from run.run(name)
-    return run.state()
+    return start_prefill(pipeline, engine, prompt, views).run_all(prune=prune)
 
 
 def prefill(
@@ -230,7 +254,7 @@ def extend_steps(
     run = Prefill(pipeline, engine, tokens, past_tokens=dict(state.past_tokens))
     for name in pipeline.decode:
         yield from run.run(name)
-    return replace(run.state(), selections=state.selections)
+    return replace(run.state(), selections=state.selections, views=state.views)
 
 
 def decode(pipeline: Pipeline, engine: Engine, token_id: int, state: State) -> State:

@@ -1,6 +1,5 @@
 """A question as token ids with room for the visual tokens."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -34,52 +33,34 @@ def encode_prompt(
     tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, *, images: int = 1
 ) -> EncodedPrompt:
     """The first question about so many pictures, tokenized whole, image tokens repeated `visual_tokens` times."""
-    text = render(spec, prompt, images=images)
-    ids = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
-    return _expanded(ids, spec, images, visual_tokens)
+    ids = tokenize(tokenizer, spec, render(spec, prompt, images=images))
+    return expand_ids(ids, spec, images, visual_tokens)
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """A question that was answered."""
+def encode_follow_up(tokenizer: Tokenizer, spec: PromptSpec, prompt: str) -> npt.NDArray[np.int64]:  # -> (S,)
+    """The tokens of a further question without pictures, and of what ends the answer before it, taken by themselves.
 
-    prompt: str
-    answer: str
-    images: int = 0
-
-
-def encode_conversation(
-    tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, past: Sequence[Exchange], prompt: str
-) -> EncodedPrompt:
-    """A further question without pictures, with all that was said before it, tokenized whole."""
-    first, *further = past
-    text, answer = render(spec, first.prompt, images=first.images), first.answer
-    for exchange in further:
-        text += _answered(spec, answer) + render_follow_up(spec, exchange.prompt, images=exchange.images)
-        answer = exchange.answer
-    text += _answered(spec, answer) + render_follow_up(spec, prompt)
-    ids = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
-    return _expanded(ids, spec, sum(exchange.images for exchange in past), visual_tokens)
+    They are those of the whole conversation where the bundle says `standalone`; `Conversation` has them in any case.
+    """
+    text = render_follow_up(spec, prompt)
+    return np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 
-def encode_follow_up(
-    tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, *, images: int = 0
-) -> EncodedPrompt:
-    """What comes behind the tokens of the last answer: its end, and the next question."""
-    text = render_follow_up(spec, prompt, images=images)
-    if spec.follow_up is None or not spec.follow_up.standalone:
-        raise BadRequest("a further question of this bundle is tokenized with all that was said before it")
-    return _expanded(tokenizer.encode(text, add_special_tokens=False).ids, spec, images, visual_tokens)
+def tokenize(tokenizer: Tokenizer, spec: PromptSpec, text: str) -> list[int]:
+    """The ids of a whole text, each image token once."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
+    return ids
 
 
 def render_follow_up(spec: PromptSpec, prompt: str, *, images: int = 0) -> str:
-    """The text between the last answer and the next."""
+    """The text between the last answer and the next. Raises `BadRequest` where the bundle has none."""
     if spec.follow_up is None:
         raise BadRequest("this bundle's chat template has no further question in a conversation")
     return render_segments(spec.follow_up.segments, spec.image_token, prompt, images=images)
 
 
-def _answered(spec: PromptSpec, answer: str) -> str:
+def render_answer(spec: PromptSpec, answer: str) -> str:
+    """The text of an answer as it stands in a conversation."""
     return (spec.follow_up.before_answer if spec.follow_up else "") + answer.strip()
 
 
@@ -156,7 +137,8 @@ def _images(segment: ImagesSegment, count: int, image_token: str) -> str:
     return segment.between.join([segment.before + image_token + segment.after] * count)
 
 
-def _expanded(ids: list[int], spec: PromptSpec, images: int, visual_tokens: int) -> EncodedPrompt:
+def expand_ids(ids: list[int], spec: PromptSpec, images: int, visual_tokens: int) -> EncodedPrompt:
+    """The ids with each image token repeated. Raises `BundleError` if they have another number of image tokens."""
     if ids.count(spec.image_token_id) != images:
         reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
         raise BundleError(MANIFEST, reason, "prompt.image_token_id")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prompt_cases import (
     QUESTIONS,
@@ -21,8 +22,11 @@ from transformers import AutoProcessor
 
 from tiny import TEMPLATE, tiny_llava, tiny_processor, write_checkpoint
 from vlmprune_export.processor import prompt_spec
+from vlmprune_runtime.conversation import Conversation, Turn
+from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prompt import Exchange, encode_conversation, encode_follow_up, encode_prompt, render
+from vlmprune_runtime.prefill import State
+from vlmprune_runtime.prompt import encode_follow_up, encode_prompt, expand_ids, render, tokenize
 from vlmprune_runtime.schema import DateSegment, PromptSpec, Replace, Strip, UserTextSegment
 
 PARTS = {name: template for name, template in TEMPLATES.items() if template is not None}
@@ -104,15 +108,40 @@ def messages(template: str, *texts: str) -> list[dict[str, Any]]:
 def test_a_conversation_has_the_ids_of_apply_chat_template(tokenizer: str, template: str) -> None:
     processor = processor_with(tokenizer, (TEMPLATES | TEXT_TEMPLATES)[template])
     spec, backend = prompt_spec(processor, model_of(processor), silent), processor.tokenizer.backend_tokenizer
-    past = [Exchange("first?", "An answer.", 1), Exchange("and then", "no")]
     assert spec.follow_up is not None
     for question in filter(str.strip, QUESTIONS):
         said = messages(template, "first?", "An answer.", "and then", "no", question)
         expected = ids_of_text(processor, processor.apply_chat_template(said, add_generation_prompt=True))
-        assert encode_conversation(backend, spec, VISUAL_TOKENS, past, question).token_ids.tolist() == expected
+        conversation = told(backend, spec, [("first?", "An answer."), ("and then", " no\n")])
+        gone_on = conversation.go_on(backend, spec, VISUAL_TOKENS, question)
+        assert gone_on.token_ids.tolist() == expected
         if spec.follow_up.standalone:
-            alone = encode_follow_up(backend, spec, VISUAL_TOKENS, question).token_ids.tolist()
+            alone = encode_follow_up(backend, spec, question).tolist()
             assert expected[-len(alone) :] == alone
+
+
+def told(tokenizer: Any, spec: PromptSpec, turns: list[tuple[str, str]]) -> Conversation:
+    """A conversation about one picture, whose answers the model has written as the tokenizer does after a space."""
+    (first, answer), *further = turns
+    text = render(spec, first)
+    ids = tokenize(tokenizer, spec, text)
+    prompt = expand_ids(ids, spec, 1, VISUAL_TOKENS)
+    conversation = answered(Turn(text, ids, prompt, prompt.token_ids[:0], 1), tokenizer, answer)
+    for question, answer in further:
+        conversation = answered(conversation.go_on(tokenizer, spec, VISUAL_TOKENS, question), tokenizer, answer)
+    return conversation
+
+
+def answered(question: Turn, tokenizer: Any, answer: str) -> Conversation:
+    """The conversation after an answer, all of whose tokens but the last have been run."""
+    tokens = len(question.token_ids)
+    conversation = question.asked(State(np.zeros(1), {"tail": tokens}, tokens, (), 1), TextStream(tokenizer))
+    for token in tokenizer.encode(f" {answer}", add_special_tokens=False).ids:
+        conversation.answer.push(token)
+        tokens += 1
+        conversation.add(token, State(np.zeros(1), {"tail": tokens}, tokens, (), 1))
+    conversation.drop(1)
+    return conversation
 
 
 def test_where_a_further_turn_can_be_tokenized_by_itself() -> None:

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import two_picture_model
 from two_picture_graphs import K, N
-from write_golden import ONE_PICTURE, TWO_PICTURES, Golden
+from write_golden import ONE_PICTURE, TWO_PICTURES, Golden, turn_fields
 
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest, BundleError
-from vlmprune_runtime.generate import Request, Runner, open_runner
+from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
 from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.preprocess import preprocess, view_image
+from vlmprune_runtime.prompt import expand_image_tokens, render, render_follow_up, tokenize
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 BUNDLES = (ONE_PICTURE, TWO_PICTURES)
@@ -108,8 +109,43 @@ def test_answers_about_two_pictures_are_those_of_numpy(case: dict[str, Any]) -> 
     expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"])
     stops = [place for place, token in enumerate(expected) if token in runner.bundle.manifest.generation.stop_token_ids]
     assert case["token_ids"] == expected[: stops[0] if stops else None]
-    kept = two_picture_model.kept_of(token_ids, pictures) if case["prune"] else []
+    kept = two_picture_model.kept_of(token_ids, [(0, len(token_ids))], pictures) if case["prune"] else []
     assert case["pruned"] == [{"kept": list(places), "rank": list(rank)} for places, rank in kept]
+
+
+CONVERSATIONS = cases(TWO_PICTURES.folder / "conversations.json")
+
+
+@pytest.mark.parametrize("case", CONVERSATIONS, ids=lambda case: " ".join(turn["prompt"] for turn in case["turns"]))
+def test_conversations(case: dict[str, Any]) -> None:
+    """Only new tokens are run, but the answers are those of numpy, which computes the whole conversation each time."""
+    runner, pictures = runner_of(TWO_PICTURES), list[np.ndarray]()
+    spec, calls, text = runner.bundle.manifest.prompt, list[tuple[int, int]](), ""
+    for nth, turn in enumerate(case["turns"]):
+        images = [TWO_PICTURES.folder / name for name in turn["images"]]
+        first = Request(images, turn["prompt"], case["prune"], case["max_tokens"])
+        result = last_result(runner.follow_up(turn["prompt"], images) if nth else runner.stream(first))
+        assert turn == turn_fields(turn["prompt"], turn["images"], result)
+        text += (render_follow_up if nth else render)(spec, turn["prompt"], images=len(images))
+        whole = tokenize(runner.tokenizer, spec, text)
+        pictures += [preprocess(load_image(image), runner.bundle.manifest.image) for image in images]
+        token_ids = expand_image_tokens(np.array(whole), spec.image_token_id, N).token_ids.tolist()
+        calls.append((len(token_ids) - turn["prefilled_tokens"], len(token_ids)))
+        assert turn["prompt_tokens"] == len(token_ids)
+        expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"], calls)
+        stops = runner.bundle.manifest.generation.stop_token_ids
+        ends = [place for place, token in enumerate(expected) if token in stops]
+        assert turn["token_ids"] == expected[: ends[0] if ends else None]
+        text += " " + turn["text"].strip()
+
+
+def test_conversations_tell_right_from_wrong() -> None:
+    """Pruned and unpruned ones differ, and so do turns with new pictures; most rows are not run again."""
+    pruned, unpruned = CONVERSATIONS[::2], CONVERSATIONS[1::2]
+    assert all(a["turns"][-1] != b["turns"][-1] for a, b in zip(pruned, unpruned, strict=True))
+    assert any(turn["images"] and turn["pruned"] for case in pruned for turn in case["turns"][1:])
+    further = [turn for case in CONVERSATIONS for turn in case["turns"][1:] if not turn["images"]]
+    assert all(turn["prefilled_tokens"] < turn["prompt_tokens"] / 2 for turn in further)
 
 
 @pytest.mark.parametrize("prune", [True, False])
@@ -119,9 +155,9 @@ def test_logits_about_pictures_on_three_axes(images: int, prune: bool) -> None:
     runner, pictures = two_pictures()
     pipeline, encoded = runner.bundle.manifest, runner.encode("why?", images)
     state = prefill(pipeline, runner.engine, encoded, pictures[:images], prune=prune)
-    token_ids, prompt_tokens = encoded.token_ids.tolist(), len(encoded.token_ids)
+    token_ids, calls = encoded.token_ids.tolist(), [(0, len(encoded.token_ids))]
     for token in (5, pipeline.prompt.image_token_id, 17):  # an answer may hold the image token: it is text there
-        expected = two_picture_model.next_logits(token_ids, prompt_tokens, pictures[:images], prune)
+        expected = two_picture_model.next_logits(token_ids, calls, pictures[:images], prune)
         assert state.logits == pytest.approx(expected, abs=1e-4)
         assert state.past_tokens == {"tail": len(token_ids) - (images * (N - K) if prune else 0)}
         state = decode(pipeline, runner.engine, token, state)

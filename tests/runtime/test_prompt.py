@@ -13,14 +13,14 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Runner
 from vlmprune_runtime.prompt import (
-    Exchange,
     Span,
     apply_edits,
-    encode_conversation,
     encode_follow_up,
     encode_prompt,
     load_tokenizer,
     render,
+    render_answer,
+    render_follow_up,
 )
 from vlmprune_runtime.schema import (
     DateSegment,
@@ -96,25 +96,13 @@ def test_a_text_that_is_the_image_token_only_before_its_edits() -> None:
 def test_a_further_question() -> None:
     segments = (TextSegment(text="<end>b "), UserTextSegment())
     made = spec(follow_up=FollowUp(before_answer=" ", segments=segments, standalone=True))
-    encoded = encode_follow_up(TOKENIZER, made, N, "why?")
-    assert TOKENIZER.decode(encoded.token_ids, skip_special_tokens=False) == "<end>b why?"
+    token_ids = encode_follow_up(TOKENIZER, made, "why?")
+    assert TOKENIZER.decode(token_ids, skip_special_tokens=False) == "<end>b why?"
+    assert render_answer(made, "\n an answer ") == " an answer"
     with pytest.raises(BadRequest, match="got 1 images; allowed: none in this turn"):
-        encode_follow_up(TOKENIZER, made, N, "why?", images=1)
+        render_follow_up(made, "why?", images=1)
     with pytest.raises(BadRequest, match="no further question"):
-        encode_follow_up(TOKENIZER, spec(), N, "why?")
-    joined = made.model_copy(update={"follow_up": FollowUp(segments=segments, standalone=False)})
-    with pytest.raises(BadRequest, match="tokenized with all that was said before"):
-        encode_follow_up(TOKENIZER, joined, N, "why?")
-
-
-def test_a_conversation_is_tokenized_whole() -> None:
-    segments = (TextSegment(text="<end>"), UserTextSegment())
-    made = spec(follow_up=FollowUp(before_answer=" ", segments=segments, standalone=True))
-    past = [Exchange("one?", " an answer\n", 1), Exchange("two?", "another")]
-    encoded = encode_conversation(TOKENIZER, made, N, past, "three?")
-    rest = [*encoded.token_ids[:1], *encoded.token_ids[1 + N :]]
-    expected = "ab one? an answer<end>two? another<end>three?"
-    assert TOKENIZER.decode(rest, skip_special_tokens=False) == expected
+        encode_follow_up(TOKENIZER, spec(), "why?")
 
 
 def test_special_tokens_only_when_asked_for() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import two_picture_graphs as graphs
 from handmade_bundle import cache, manifest, save_manifest, stage, tensor
+from handmade_graphs import STOP
 from two_picture_graphs import AXES, CACHE, HEIGHT, HEIGHT_PX, LAYERS, WIDTH, WIDTH_PX, D, K, N
 
 CONTEXT = 128
@@ -33,7 +34,7 @@ def two_picture_manifest(folder: Path) -> dict[str, Any]:
         "prefill": ["embed", "vision", "prune", "tail"],
         "decode": ["embed", "tail"],
         "image": image(fields["image"]["steps"]),
-        "prompt": fields["prompt"] | {"segments": segments()},
+        "prompt": fields["prompt"] | {"segments": segments(), "follow_up": follow_up()},
         "generation": {"stop_token_ids": [*fields["generation"]["stop_token_ids"], graphs.OTHER_STOP_ID]},
         "pruner": {"method": "like-the-text", "positions": "original", "settings": {}},
         "text_model": fields["text_model"] | {"layers": LAYERS, "vocab_size": vocab},
@@ -51,6 +52,19 @@ def segments() -> list[dict[str, Any]]:
         {"kind": "user_text", "edits": [{"kind": "strip", "side": "both", "characters": " \n"}]},
         {"kind": "text", "text": " A:"},
     ]
+
+
+def follow_up() -> dict[str, Any]:
+    """A further question, which may be about more pictures."""
+    pictures = {"before": graphs.BEFORE, "after": graphs.AFTER, "between": " and ", "fewest": 0, "most": None}
+    segments = [
+        {"kind": "text", "text": f"{STOP} "},
+        {"kind": "images", **pictures},
+        {"kind": "text", "text": " Q: "},
+        {"kind": "user_text", "edits": [{"kind": "strip", "side": "both", "characters": " \n"}]},
+        {"kind": "text", "text": " A:"},
+    ]
+    return {"before_answer": " ", "segments": segments, "standalone": True}
 
 
 def image(first: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import numpy as np
 from handmade_graphs import IMAGE, PATCH
 from two_picture_graphs import HEIGHT, LAYERS, WIDTH, K, N, tokenizer, weights
 
+Calls = Sequence[tuple[int, int]]
+"""Which tokens were run together: from the first number to the one before the second."""
+
 IMAGE_ID = tokenizer().token_to_id(IMAGE)
 
 
@@ -44,17 +47,24 @@ def most_like(features: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.sort(chosen), np.argsort(chosen)
 
 
-def kept_of(prompt_ids: Sequence[int], pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What stays of each picture, and the rank of each."""
-    text = embedded([token for token in prompt_ids if token != IMAGE_ID])
-    return [most_like(see(pixels), text) for pixels in pictures]
+def kept_of(token_ids: Sequence[int], calls: Calls, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+    """What stays of each picture, and the rank of each; a prune stage sees the text of its own call."""
+    kept, left = [], list(pictures)
+    for start, stop in calls:
+        ids = list(token_ids[start:stop])
+        text = embedded([token for token in ids if token != IMAGE_ID])
+        kept += [most_like(see(left.pop(0)), text) for _ in range(ids.count(IMAGE_ID) // N)]
+    return kept
 
 
-def next_logits(token_ids: list[int], prompt_tokens: int, pictures: Sequence[np.ndarray], prune: bool) -> np.ndarray:
-    """Logits after all of `token_ids`, of which the pruner sees the first `prompt_tokens` only."""
-    visual = (np.array(token_ids) == IMAGE_ID) & (np.arange(len(token_ids)) < prompt_tokens)
+def next_logits(token_ids: list[int], calls: Calls, pictures: Sequence[np.ndarray], prune: bool) -> np.ndarray:
+    """Logits after all of `token_ids`, of which the `calls` are those that pictures may be in."""
+    prompts = np.zeros(len(token_ids), dtype=bool)
+    for start, stop in calls:
+        prompts[start:stop] = True
+    visual = (np.array(token_ids) == IMAGE_ID) & prompts
     rows, stays, places = embedded(token_ids), np.ones(len(token_ids), dtype=bool), np.flatnonzero(visual)
-    chosen = kept_of(token_ids[:prompt_tokens], pictures)
+    chosen = kept_of(token_ids, calls, pictures)
     for at, pixels, (kept, _) in zip(places.reshape(-1, N), pictures, chosen, strict=True):
         rows[at] = features = see(pixels)
         if prune:
@@ -66,11 +76,13 @@ def next_logits(token_ids: list[int], prompt_tokens: int, pictures: Sequence[np.
     return rows[-1] @ weights()["out"]
 
 
-def greedy(token_ids: Sequence[int], pictures: Sequence[np.ndarray], prune: bool, steps: int) -> list[int]:
-    """The first `steps` greedy tokens."""
-    ids = list(token_ids)
+def greedy(
+    token_ids: Sequence[int], pictures: Sequence[np.ndarray], prune: bool, steps: int, calls: Calls | None = None
+) -> list[int]:
+    """The first `steps` greedy tokens; without `calls` all of the prompt is one."""
+    ids, calls = list(token_ids), calls or [(0, len(token_ids))]
     for _ in range(steps):
-        ids.append(int(np.argmax(next_logits(ids, len(token_ids), pictures, prune))))
+        ids.append(int(np.argmax(next_logits(ids, calls, pictures, prune))))
     return ids[len(token_ids) :]
 
 

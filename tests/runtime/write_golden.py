@@ -5,7 +5,7 @@ Only after a change that is meant to change them; the Kotlin and Swift twins rea
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from handmade_bundle import write_bundle
 from PIL import Image
 from two_picture_bundle import write_two_picture_bundle
 
-from vlmprune_runtime.generate import Request, Runner, open_runner
+from vlmprune_runtime.events import RunResult
+from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
 from vlmprune_runtime.preprocess import preprocess, view_image
@@ -29,6 +30,14 @@ PROMPTS = (
     "na\u00efve \N{GRINNING FACE} \u6f22\u5b57",
     " two  spaces\n",
 )
+
+
+CONVERSATIONS: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = (
+    (("why?", ("first.png", "second.png")), ("And then?", ()), (" more \n", ())),
+    (("", ("second.png",)), ("What differs?", ("first.png",)), ("why?", ())),
+    (("What is in the picture?", ("first.png",)), ("and here?", ("second.png", "first.png"))),
+)
+"""The questions of each conversation, with the pictures that are new in each turn."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,9 @@ def write(golden: Golden) -> None:
     save(golden, "prompts.json", [prompt_fields(golden, runner, prompt) for prompt in PROMPTS])
     cases = [(prompt, prune) for prompt in PROMPTS[:3] for prune in (True, False)]
     save(golden, "answers.json", [answer_fields(golden, runner, *case) for case in cases])
+    if runner.bundle.manifest.prompt.follow_up:
+        told = [(turns, prune) for turns in CONVERSATIONS for prune in (True, False)]
+        save(golden, "conversations.json", [conversation_fields(golden, runner, *case) for case in told])
 
 
 def picture() -> Image.Image:
@@ -112,6 +124,28 @@ def answer_fields(golden: Golden, runner: Runner, prompt: str, prune: bool) -> d
     fields = {"images": list(golden.pictures)} if len(golden.pictures) > 1 else {}
     fields |= {"prompt": prompt, "prune": prune, "max_tokens": 12, "text": result.text}
     return fields | {"token_ids": list(result.token_ids), "reason": result.reason, "pruned": kept}
+
+
+def conversation_fields(golden: Golden, runner: Runner, turns: Any, prune: bool) -> dict[str, Any]:
+    """A conversation: each question with the names of its new pictures, its greedy answer and what was kept for it."""
+    (prompt, names), *further = turns
+    results = [runner.answer(Request(files(golden, names), prompt, prune, max_tokens=8))]
+    results += [last_result(runner.follow_up(prompt, files(golden, names))) for prompt, names in further]
+    told = [turn_fields(*turn, result) for turn, result in zip(turns, results, strict=True)]
+    return {"prune": prune, "max_tokens": 8, "turns": told}
+
+
+def files(golden: Golden, names: Sequence[str]) -> list[Path]:
+    """Pictures by name."""
+    return [golden.folder / name for name in names]
+
+
+def turn_fields(prompt: str, names: Sequence[str], result: RunResult) -> dict[str, Any]:
+    """One turn of a conversation."""
+    kept = [{"image": image.image, "kept": list(image.kept), "rank": list(image.rank)} for image in result.pruned]
+    counts = {"prompt_tokens": result.prompt_tokens, "prefilled_tokens": result.prefilled_tokens}
+    fields = {"prompt": prompt, "images": list(names), "text": result.text, "token_ids": list(result.token_ids)}
+    return fields | {"reason": result.reason, **counts, "pruned": kept}
 
 
 def save(golden: Golden, name: str, value: Any) -> None:

@@ -12,6 +12,7 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "token_ids": list(result.token_ids),
         "reason": result.reason,
         "prompt_tokens": result.prompt_tokens,
+        "prefilled_tokens": result.prefilled_tokens,
         "pruned": [pruned_fields(image) for image in result.pruned],
         "timings": timing_fields(result.timings),
     }

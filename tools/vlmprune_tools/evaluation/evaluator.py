@@ -83,7 +83,7 @@ class Evaluator:
         token = chooser.choose(state.logits)
         while token not in model.generation.stop_token_ids:
             token_ids.append(token)
-            if len(token_ids) >= self.max_tokens or state.max_past_tokens >= model.context_tokens:
+            if len(token_ids) >= self.max_tokens or state.fills(model.context_tokens):
                 break
             state = decode(model.pipeline, model.engine, token, state)
             token = chooser.choose(state.logits)
