@@ -97,13 +97,15 @@ class Placement:
 
 @dataclass(frozen=True)
 class View:
-    """One picture that the model sees: left, top, right, bottom of it, with padding, in the picture that was given.
+    """One view of an image: `box` is its left, top, right and bottom edge in the given image, padding included.
 
-    Rows and columns of tiles are counted from 0.
+    `height_px` and `width_px` are its size after preprocessing. Rows and columns of tiles are counted from 0.
     """
 
     role: Literal["only", "tile", "whole"]
     box: Box
+    height_px: int
+    width_px: int
     row: int | None = None
     column: int | None = None
 
@@ -124,7 +126,7 @@ def views_of(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
 
     >>> from vlmprune_runtime.schema import ShortestEdge, image_steps
     >>> moves = (Resize(to=ShortestEdge(edge_px=4), kernel=Kernel.of("bicubic")), Crop(height_px=4, width_px=4))
-    >>> spec = ImageSpec(steps=image_steps(moves), grid_height=2, grid_width=2)
+    >>> spec = ImageSpec(steps=image_steps(moves))
     >>> views_of(8, 16, spec)[0].box
     (4.0, 0.0, 12.0, 8.0)
     """
@@ -136,9 +138,11 @@ def views_of(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
         return across.at(left), down.at(top), across.at(right), down.at(bottom)
 
     tiles = tile_boxes(height, width, spec.split)
-    columns = width // spec.split.tile_px if spec.split else 1
-    parts = [View("tile", box(*tile), *divmod(nth, columns)) for nth, tile in enumerate(tiles)]
-    return [*parts, View("whole" if parts else "only", box(0, 0, width, height))]
+    if not spec.split or not tiles:
+        return [View("only", box(0, 0, width, height), height, width)]
+    side = spec.split.tile_px
+    parts = [View("tile", box(*tile), side, side, *divmod(nth, width // side)) for nth, tile in enumerate(tiles)]
+    return [*parts, View("whole", box(0, 0, width, height), side, side)]
 
 
 def only_view(height_px: int, width_px: int, spec: ImageSpec) -> View:

@@ -1,6 +1,7 @@
 """A picture of what the pruner kept: bright and numbered in the order of choosing, the rest dimmed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from os import PathLike
 
@@ -10,7 +11,7 @@ from vlmprune_runtime.atomic import OutputFile, save_png
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.geometry import Box, only_view
 from vlmprune_runtime.legend import colour_of, font, with_legend
-from vlmprune_runtime.schema import ImageSpec
+from vlmprune_runtime.schema import Bundle
 
 SEEN_PX, MOST_PX = 1008, 2400
 MARGIN_FRACTION = 0.35
@@ -18,33 +19,54 @@ DROPPED_LIGHT, UNSEEN_LIGHT, COLOUR_LEFT = 0.42, 0.14, 0.35
 SMALLEST_NUMBER_PX = 18
 
 
+@dataclass(frozen=True)
+class GridArea:
+    """Says where a grid of `height` x `width` visual tokens lies in an image."""
+
+    box: Box
+    height: int
+    width: int
+
+    @property
+    def visual_tokens(self) -> int:
+        """The number of places in the grid."""
+        return self.height * self.width
+
+
+def grid_area(image: Image.Image, bundle: Bundle) -> GridArea:
+    """Returns where the visual tokens of an image lie. Raises `BadRequest` for an image of several views."""
+    view = only_view(image.height, image.width, bundle.image)
+    grid = bundle.grids[bundle.grid_index(view.height_px, view.width_px)]
+    return GridArea(view.box, grid.height, grid.width)
+
+
 def draw_overlay(
     image: Image.Image,
     kept: Sequence[int],
     rank: Sequence[int],
-    spec: ImageSpec,
+    area: GridArea,
     out: str | PathLike[str] | OutputFile,
 ) -> None:
     """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
-    save_png(overlay(image, kept, rank, spec), out)
+    save_png(overlay(image, kept, rank, area), out)
 
 
-def overlay(image: Image.Image, kept: Sequence[int], rank: Sequence[int], spec: ImageSpec) -> Image.Image:
+def overlay(image: Image.Image, kept: Sequence[int], rank: Sequence[int], area: GridArea) -> Image.Image:
     """The given picture around what the model saw, at a readable size, with a legend below.
 
     `kept` are places in the grid, row by row; `rank[i]` says as which `kept[i]` was chosen, from 0.
     """
-    check_selection(kept, rank, spec)
-    canvas, seen = crop_around(image, only_view(image.height, image.width, spec).box)
-    patches = [patch_box(place, seen, spec) for place in kept]
-    lit = dim_dropped(canvas, seen, patches)
+    check_selection(kept, rank, area)
+    canvas, box = crop_around(image, area.box)
+    patches = [patch_box(place, replace(area, box=box)) for place in kept]
+    lit = dim_dropped(canvas, box, patches)
     draw_ranks(lit, patches, rank)
-    return with_legend(lit, len(kept), spec.grid_height * spec.grid_width)
+    return with_legend(lit, len(kept), area.visual_tokens)
 
 
-def check_selection(kept: Sequence[int], rank: Sequence[int], spec: ImageSpec) -> None:
-    """`BadRequest` for a selection that is not one of this grid."""
-    places = spec.grid_height * spec.grid_width
+def check_selection(kept: Sequence[int], rank: Sequence[int], area: GridArea) -> None:
+    """Raises `BadRequest` for a selection that does not fit the grid."""
+    places = area.visual_tokens
     if not kept or len(set(kept)) < len(kept) or not all(0 <= place < places for place in kept):
         raise BadRequest(f"kept: allowed are different places from 0 to {places - 1}")
     if sorted(rank) != list(range(len(kept))):
@@ -69,18 +91,17 @@ def crop_around(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     return canvas, ((left - x) * across, (top - y) * down, (right - x) * across, (bottom - y) * down)
 
 
-def patch_box(place: int, seen: Box, spec: ImageSpec) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of one place of the grid, in whole pixels.
+def patch_box(place: int, area: GridArea) -> tuple[int, int, int, int]:
+    """Returns left, top, right and bottom of the patch of one visual token, in whole pixels.
 
-    >>> from types import SimpleNamespace
-    >>> patch_box(5, (10.0, 0.0, 50.0, 40.0), SimpleNamespace(grid_height=4, grid_width=4))
+    >>> patch_box(5, GridArea((10.0, 0.0, 50.0, 40.0), height=4, width=4))
     (20, 10, 30, 20)
     """
-    row, column = divmod(place, spec.grid_width)
-    across = (seen[2] - seen[0]) / spec.grid_width
-    down = (seen[3] - seen[1]) / spec.grid_height
-    left, top = seen[0] + column * across, seen[1] + row * down
-    return round(left), round(top), round(left + across), round(top + down)
+    row, column = divmod(place, area.width)
+    left, top, right, bottom = area.box
+    width, height = (right - left) / area.width, (bottom - top) / area.height
+    left, top = left + column * width, top + row * height
+    return round(left), round(top), round(left + width), round(top + height)
 
 
 def dim_dropped(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, int]]) -> Image.Image:

@@ -19,10 +19,9 @@ Pixels = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ImageView:
-    """One view of a picture: its pixels (3, H, W), its visual tokens high and wide, and where it lies."""
+    """One view of an image: its pixels (3, H, W), and where it lies in the image."""
 
     pixels: Pixels
-    grid: tuple[int, int]
     view: View
 
 
@@ -35,10 +34,7 @@ def preprocess_views(image: Image.Image, spec: ImageSpec) -> tuple[ImageView, ..
     """Every view of a picture in the order of the prompt: tiles row by row, the whole picture last."""
     views = views_of(image.height, image.width, spec)
     pictures = view_images(image, spec)
-    return tuple(
-        ImageView(_values(seen, spec), spec.grid_of(seen.height, seen.width), view)
-        for view, seen in zip(views, pictures, strict=True)
-    )
+    return tuple(ImageView(_values(seen, spec), view) for view, seen in zip(views, pictures, strict=True))
 
 
 def view_image(image: Image.Image, spec: ImageSpec) -> Image.Image:

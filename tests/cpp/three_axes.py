@@ -102,7 +102,6 @@ def _manifest(pattern: Path) -> dict[str, Any]:
         stage["lowering"] = None
     grid = {"height": HEIGHT, "width": COLUMNS, "height_px": PX, "width_px": PX, "keep": [KEEP]}
     manifest["grids"] = [manifest["grids"][0] | grid]
-    manifest["image"] |= {"grid_height": HEIGHT, "grid_width": COLUMNS}
     manifest["positions"] = {"axes": 3, "image": "grid"}
     manifest["prompt"]["image_token_id"] = IMAGE_TOKEN_ID
     manifest["text_model"] |= {"hidden_size": WIDTH, "vocab_size": VOCABULARY}

@@ -64,7 +64,7 @@ def spec_of(processor: Any) -> ImageSpec:
         moves = tuple(grid_steps(processor))
     else:
         moves = tuple(single_view_steps(processor, pad=True))
-    return ImageSpec(steps=steps_of(processor, moves), grid_height=1, grid_width=1)
+    return ImageSpec(steps=steps_of(processor, moves))
 
 
 def views_of(processor: Any, image: Image.Image) -> list[Array]:
@@ -139,8 +139,9 @@ def test_rows_and_columns_are_the_processors(family: str) -> None:
 def test_the_grid_is_the_processors() -> None:
     processor = processor_of("Qwen2-VL", "pillow")
     for image in PICTURES.values():
-        high, wide = processor(image)["image_grid_thw"][0][1:]
-        assert preprocess_views(image, spec_of(processor))[0].grid == (high // 2, wide // 2)
+        patches = processor(image)["image_grid_thw"][0][1:]
+        view = preprocess_views(image, spec_of(processor))[0].view
+        assert [view.height_px, view.width_px] == [count * processor.patch_size for count in patches]
 
 
 @pytest.mark.parametrize("family", ["LLaVA, padded", "LLaVA, padded and cropped", "SmolVLM"])

@@ -108,7 +108,7 @@ def image() -> dict[str, Any]:
         {"step": "normalise", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.25, 0.5]},
         {"step": "layout", "order": "chw", "dtype": "float32"},
     ]
-    return {"steps": steps, "grid_height": 4, "grid_width": 4}
+    return {"steps": steps}
 
 
 def entry(path: Path) -> dict[str, Any]:

@@ -139,7 +139,7 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "no graph": (lambda m: m["stages"]["tail"]["graphs"].clear(), None),
     "graph of no grid": (lambda m: m["stages"]["tail"]["graphs"][0].update(grid=1), None),
     "three axes in sequence": (lambda m: m["positions"].update(axes=3), "positions"),
-    "grid": (lambda m: m["image"].update(grid_width=5), None),
+    "grid of an image": (lambda m: m["image"].update(grid_width=5), "image.grid_width"),
     "no place for a question": (lambda m: m["prompt"]["segments"].pop(2), "prompt"),
     "no place for an image": (lambda m: m["prompt"]["segments"].pop(0), "prompt"),
     "image token in a text": (lambda m: m["prompt"]["segments"][1].update(text="<image>"), "prompt"),

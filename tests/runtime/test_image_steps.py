@@ -29,7 +29,7 @@ from vlmprune_runtime.schema import (
 
 def spec_of(*moves: object) -> ImageSpec:
     """These steps, nothing scaled."""
-    return ImageSpec(steps=image_steps(moves, factor=1.0), grid_height=2, grid_width=2)
+    return ImageSpec(steps=image_steps(moves, factor=1.0))
 
 
 def weight(kernel: Kernel, x: float) -> float:
@@ -98,7 +98,8 @@ def test_the_nearest_grid_in_shape(size: tuple[int, int], grid: tuple[int, int])
     to = NearestGrid(multiple_px=28, grids=((16, 16), (16, 24), (24, 16), (32, 32)))
     assert resized_size(*size, to) == (grid[0] * 28, grid[1] * 28)
     view = preprocess_views(Image.new("RGB", size[::-1]), spec_of(Resize(to=to, kernel=Kernel.of("bicubic"))))[0]
-    assert (view.grid, view.view.role) == (grid, "only")
+    assert view.pixels.shape == (3, grid[0] * 28, grid[1] * 28)
+    assert (view.view.height_px, view.view.width_px, view.view.role) == (*view.pixels.shape[1:], "only")
 
 
 def test_stripes_are_refused() -> None:

@@ -51,8 +51,6 @@ def spec_of(processor: object) -> ImageSpec:
             mean=tuple(processor.image_mean),
             std=tuple(processor.image_std),
         ),
-        grid_height=1,
-        grid_width=1,
     )
 
 
@@ -129,7 +127,7 @@ def test_near_torchvision_itself(name: str) -> None:
 @pytest.mark.parametrize(("size", "crop", "before"), [(4, 7, (1, 2)), (4, 8, (2, 2)), (6, 7, (0, 1))])
 def test_odd_padding_goes_after(size: int, crop: int, before: tuple[int, int]) -> None:
     steps = image_steps([Crop(height_px=crop, width_px=crop)], factor=1.0)
-    spec = ImageSpec(steps=steps, grid_height=1, grid_width=1)
+    spec = ImageSpec(steps=steps)
     pixels = preprocess(Image.new("RGB", (size, size), (9, 9, 9)), spec)[0, 0]
     filled = np.flatnonzero(pixels.any(axis=0))
     assert (filled[0], crop - 1 - filled[-1]) == before

@@ -75,7 +75,7 @@ def image(first: list[dict[str, Any]]) -> dict[str, Any]:
     resize = {"step": "resize", "to": to, "kernel": kernel}
     names = ("orient", "colour", "resize", "rescale", "normalise", "layout")
     steps = [(by_name | {"resize": resize})[name] for name in names]
-    return {"steps": steps, "grid_height": HEIGHT, "grid_width": WIDTH}
+    return {"steps": steps}
 
 
 def stages(vocab: int) -> dict[str, Any]:

@@ -22,9 +22,8 @@ def image_spec(
     `notice` is told where the config asks for padding that the image processor leaves out. `tiles` sets how many tiles
     a picture's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
     """
-    grid = family.grids[0]
     moves = tuple(_steps(image_processor, family, notice, tiles))
-    spec = ImageSpec(steps=steps_of(image_processor, moves), grid_height=grid.height, grid_width=grid.width)
+    spec = ImageSpec(steps=steps_of(image_processor, moves))
     _check_size(spec, family)
     return spec
 

@@ -155,9 +155,9 @@ def cache_line(stage: Stage) -> str:
 
 
 def image_line(spec: ImageSpec) -> str:
-    """Returns the steps that move pixels, and the grid."""
-    moves = [*spec.geometric_steps, *([spec.split] if spec.split else [])]
-    return ", ".join([*map(step_line, moves), f"grid {spec.grid_height} x {spec.grid_width}"])
+    """Returns the steps that move pixels."""
+    steps = [*spec.geometric_steps, *([spec.split] if spec.split else [])]
+    return ", ".join(map(step_line, steps)) or "used at its own size"
 
 
 def step_line(step: GeometricStep | Split) -> str:

@@ -19,7 +19,7 @@ from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import TIMED_STAGES, Finished, RunResult, TextPiece
 from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.overlay import draw_overlay
+from vlmprune_runtime.overlay import draw_overlay, grid_area
 from vlmprune_runtime.sampling import Sampling
 
 EXAMPLES = """\
@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
         status.print(f"note: {note}")
     pruned = (compare if args.compare else answer)(runner, request, args.json, status)
     for place, image, selection in zip(args.overlay_places, request.images, pruned.pruned, strict=False):
-        draw_overlay(load_image(image), selection.kept, selection.rank, runner.bundle.manifest.image, place)
+        loaded = load_image(image)
+        draw_overlay(loaded, selection.kept, selection.rank, grid_area(loaded, runner.bundle.manifest), place)
         status.print(f"overlay: {place.path}")
     if args.dump:
         dump(runner, request, args.dump)

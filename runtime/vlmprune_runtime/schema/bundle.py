@@ -92,8 +92,6 @@ class Bundle(Pipeline):
         seen, grid = self.image.view_size, self.grids[0]
         if len(self.grids) == 1 and seen and (seen.height_px, seen.width_px) != (grid.height_px, grid.width_px):
             raise ValueError(f"pictures become {seen.height_px} x {seen.width_px} px, the grid is of another size")
-        if len(self.grids) == 1 and (self.image.grid_height, self.image.grid_width) != (grid.height, grid.width):
-            raise ValueError("the grid of the image differs from that of grids")
         return self
 
     @model_validator(mode="after")

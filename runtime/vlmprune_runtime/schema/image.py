@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from vlmprune_runtime.schema.base import Finite, Positive, Record, Std
-from vlmprune_runtime.schema.resize import Exact, Kernel, NearestGrid, ShortestEdge, SmartMultiple, Target
+from vlmprune_runtime.schema.resize import Exact, Kernel, NearestGrid, ShortestEdge, Target
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Rgb = tuple[Byte, Byte, Byte]
@@ -115,11 +115,9 @@ class Size(Record):
 
 
 class ImageSpec(Record):
-    """The steps, and the grid of visual tokens of a view whose size is always the same."""
+    """The steps that turn a picture into the pixels of its views; the size of a view selects its grid in `grids`."""
 
     steps: tuple[Step, ...]
-    grid_height: Positive
-    grid_width: Positive
 
     @property
     def geometric_steps(self) -> tuple[GeometricStep, ...]:
@@ -151,13 +149,6 @@ class ImageSpec(Record):
             size = _size_after(step, size, square)
             square = isinstance(step, Pad) or (size is not None and size.height_px == size.width_px)
         return size
-
-    def grid_of(self, height_px: int, width_px: int) -> tuple[int, int]:
-        """Visual tokens high and wide of a view of that size."""
-        for step in self.geometric_steps:
-            if isinstance(step, Resize) and isinstance(step.to, SmartMultiple | NearestGrid):
-                return height_px // step.to.multiple_px, width_px // step.to.multiple_px
-        return self.grid_height, self.grid_width
 
     @model_validator(mode="after")
     def _steps_are_in_order(self) -> "ImageSpec":

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vlmprune_runtime.errors import UnknownName
+from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema.base import Name, Positive, Record
 from vlmprune_runtime.schema.stage import Stage, parse_source
 
@@ -98,6 +98,14 @@ class Pipeline(Record):
     def of_role(self, role: str) -> tuple[str, ...]:
         """Names of the stages of a role, in the order in which a prompt runs through them."""
         return tuple(name for name in self.prefill if self.stages[name].role == role)
+
+    def grid_index(self, height_px: int, width_px: int) -> int:
+        """Returns the index of the grid of a view of that size. Raises `BadRequest` if no grid has it."""
+        sizes = [(grid.height_px, grid.width_px) for grid in self.grids]
+        if (height_px, width_px) not in sizes:
+            allowed = ", ".join(f"{height} x {width}" for height, width in sizes)
+            raise BadRequest(f"the image becomes {height_px} x {width_px} px; allowed: {allowed}")
+        return sizes.index((height_px, width_px))
 
     @property
     def visual_tokens(self) -> int:
