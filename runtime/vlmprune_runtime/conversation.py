@@ -16,58 +16,63 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Held:
+    """What the caches hold: the tokens whose rows are there, each image token once, and the state behind them.
+
+    In `token_ids` (S,) each image token stands once per visual token. The last token of an answer is not among them,
+    for it is never run.
+    """
+
+    ids: list[int]
+    token_ids: Indices
+    state: State
+
+    def with_token(self, token_id: int, state: State) -> "Held":
+        """Returns what the caches hold after one more token."""
+        return Held([*self.ids, token_id], np.append(self.token_ids, token_id), state)
+
+    def without_last(self, tokens: int) -> "Held":
+        """Returns what is left without so many tokens at the end, whose rows will be overwritten."""
+        ids, token_ids = self.ids[: len(self.ids) - tokens], self.token_ids[: len(self.token_ids) - tokens]
+        return Held(ids, token_ids, self.state.rewound(tokens))
+
+
+@dataclass(frozen=True)
 class Turn:
     """A first question, or a further one with what it goes on behind.
 
-    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once. `prompt` is the
-    part of it that is not in the caches yet, and `before` (S,) are the tokens in the caches, in which each image token
-    stands once per visual token; `behind` is the state that the part goes on from, None for a first question. `images`
-    counts those of the whole conversation.
+    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `images`
+    counts its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before it.
     """
 
     text: str
     ids: list[int]
-    prompt: EncodedPrompt
-    before: Indices
     images: int
-    behind: State | None = None
+    prompt: EncodedPrompt
+    behind: Held | None = None
 
     @property
     def token_ids(self) -> Indices:
         """All tokens (S,) up to where the answer begins."""
-        return np.concatenate([self.before, self.prompt.token_ids])
+        before = [self.behind.token_ids] if self.behind else []
+        return np.concatenate([*before, self.prompt.token_ids])
 
     def asked(self, state: State, answer: TextStream) -> "Conversation":
         """Returns the conversation after the prefill that gave the state; the answer is still to come."""
-        return Conversation(self.text, list(self.ids), self.token_ids, self.images, state, answer)
+        return Conversation(self.text, self.images, Held(self.ids, self.token_ids, state), answer)
 
 
 @dataclass
 class Conversation:
-    """What was said up to where the last answer begins (`text`), that answer as far as it goes, and the caches' state.
+    """What was said up to where the last answer begins, that answer as far as it goes, and what the caches hold.
 
-    `ids` are the tokens whose rows the caches hold, each image token once, and `token_ids` (S,) the same with each
-    image token once per visual token. The last token of an answer is not among them, for it is never run.
+    `held` is replaced as a whole, so that a conversation which is interrupted anywhere can go on.
     """
 
     text: str
-    ids: list[int]
-    token_ids: Indices
     images: int
-    state: State
+    held: Held
     answer: TextStream
-
-    def add(self, token_id: int, state: State) -> None:
-        """Takes the state after one more token of the answer."""
-        self.ids.append(token_id)
-        self.token_ids = np.append(self.token_ids, token_id)
-        self.state = state
-
-    def drop(self, tokens: int) -> None:
-        """Forgets so many tokens at the end, whose rows in the caches will be overwritten."""
-        self.state = self.state.rewound(tokens)
-        self.ids = self.ids[: len(self.ids) - tokens]
-        self.token_ids = self.token_ids[: len(self.token_ids) - tokens]
 
     def go_on(self, tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, images: int = 0) -> Turn:
         """Returns a further question about so many new pictures.
@@ -79,12 +84,12 @@ class Conversation:
         text = self.text + render_answer(spec, self.answer.text)
         text += render_follow_up(spec, prompt, images=images)
         ids = tokenize(tokenizer, spec, text)
-        same = common_prefix(ids[:-1], self.ids)  # the last token is run in any case, for its logits
+        same = common_prefix(ids[:-1], self.held.ids)  # the last token is run in any case, for its logits
         if ids[:same].count(spec.image_token_id) < self.images or spec.image_token in self.answer.text:
             raise BadRequest("the pictures have other places in the conversation by now; start it anew")
         added = expand_ids(ids[same:], spec, images, visual_tokens)
-        self.drop(len(self.ids) - same)
-        return Turn(text, ids, added, self.token_ids, self.images + images, self.state)
+        self.held = self.held.without_last(len(self.held.ids) - same)
+        return Turn(text, ids, self.images + images, added, self.held)
 
 
 def common_prefix(one: list[int], other: list[int]) -> int:

@@ -75,7 +75,10 @@ class _Record:
 
 
 class Runner:
-    """A bundle with its engine and tokenizer; one answer at a time, for the caches are the engine's."""
+    """A bundle with its engine and tokenizer; one answer at a time, for the caches are the engine's.
+
+    `conversation` is what was asked and answered since the last first question, None before its prompt has run.
+    """
 
     def __init__(
         self, bundle: OpenBundle, engine: Engine, tokenizer: Tokenizer, context_tokens: int | None = None
@@ -85,17 +88,17 @@ class Runner:
         self.context_tokens = check_context(bundle, context_tokens)
         self._current: _Record | None = None
         self._request: Request | None = None
-        self._conversation: Conversation | None = None
+        self.conversation: Conversation | None = None
 
     def stream(self, request: Request) -> Iterator[RunEvent]:
         """Yields the events of an answer: stages as they have run, the kept tokens, text, and `Finished` at the end."""
         record = self._current = _Record()
-        self._request, self._conversation = request, None
+        self._request, self.conversation = request, None
         manifest, images = self.bundle.manifest, len(request.images)
         text = render(manifest.prompt, request.prompt, images=images)
         ids = tokenize(self.tokenizer, manifest.prompt, text)
         prompt = expand_ids(ids, manifest.prompt, images, manifest.view_tokens)
-        yield from self._reply(request, Turn(text, ids, prompt, prompt.token_ids[:0], images), record)
+        yield from self._reply(request, Turn(text, ids, images, prompt), record)
 
     def follow_up(self, prompt: str, images: Sequence[ImageSource] = ()) -> Iterator[RunEvent]:
         """Yields the events of the answer to a further question, which goes on behind what was said last.
@@ -104,14 +107,13 @@ class Runner:
         of those before, the same tokens stay kept. An answer that was given up half-way counts as far as it went.
         Raises `BadRequest` if nothing was asked yet, or if the bundle or the context has no room for the question.
         """
-        if self._conversation is None or self._request is None:
+        if self.conversation is None or self._request is None:
             raise BadRequest("there is no conversation to go on with; ask a first question before a follow-up")
         record = self._current = _Record()
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
-        question = self._conversation.go_on(
-            self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, len(request.images)
-        )
-        yield from self._reply(request, question, record)
+        spec, count = manifest.prompt, len(request.images)
+        turn = self.conversation.go_on(self.tokenizer, spec, manifest.view_tokens, prompt, count)
+        yield from self._reply(request, turn, record)
 
     def answer(self, request: Request) -> RunResult:
         """Returns the result of an answer, without the events before it."""
@@ -130,20 +132,20 @@ class Runner:
         limit = request.max_tokens or settings.limit(len(token_ids), otherwise=MAX_TOKENS)
         return TokenChooser(settings, token_ids, limit, request.sampling.seed)
 
-    def _reply(self, request: Request, question: Turn, record: _Record) -> Iterator[RunEvent]:
-        """Yields the events of the answer to a question."""
-        manifest, token_ids = self.bundle.manifest, question.token_ids
-        self._check_room(len(token_ids), len(request.images), further=question.behind is not None)
+    def _reply(self, request: Request, turn: Turn, record: _Record) -> Iterator[RunEvent]:
+        """Yields the events of the answer to a turn's question."""
+        manifest, token_ids = self.bundle.manifest, turn.token_ids
+        self._check_room(len(token_ids), len(request.images), further=turn.behind is not None)
         views = [preprocess(load_image(image), manifest.image) for image in request.images]
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
-        run = start_prefill(manifest, self.engine, question.prompt, views, question.behind)
+        run = start_prefill(manifest, self.engine, turn.prompt, views, turn.behind.state if turn.behind else None)
         state = yield from _record_steps(run.run_all(prune=request.prune), record)
-        conversation = self._conversation = question.asked(state, TextStream(self.tokenizer))
+        conversation = self.conversation = turn.asked(state, TextStream(self.tokenizer))
         pruned = pruned_images(manifest, state, first=run.earlier_views)
         yield from pruned
         reason = yield from self._decode(self.chooser(request, token_ids), conversation, record)
-        answer, prefilled = conversation.answer, len(question.prompt.token_ids)
+        answer, prefilled = conversation.answer, len(turn.prompt.token_ids)
         result = RunResult(
             answer.text, tuple(answer.token_ids), reason, len(token_ids), prefilled, pruned, record.timings()
         )
@@ -160,18 +162,19 @@ class Runner:
     def _decode(
         self, chooser: TokenChooser, conversation: Conversation, record: _Record
     ) -> Generator[RunEvent, None, Reason]:
-        writer = conversation.answer
-        token = chooser.choose(conversation.state.logits)
+        writer, state = conversation.answer, conversation.held.state
+        token = chooser.choose(state.logits)
         record.ttft_ms = ms_since(record.start)
         while token not in chooser.settings.stop_token_ids:
             yield from _text_events(writer.push(token))
-            if len(writer.token_ids) >= chooser.limit or conversation.state.fills(self.context_tokens):
+            if len(writer.token_ids) >= chooser.limit or state.fills(self.context_tokens):
                 yield from _text_events(writer.finish())
                 return "length"
             self._check_current(record)
             start = perf_counter()
-            conversation.add(token, decode(self.bundle.manifest, self.engine, token, conversation.state))
-            token = chooser.choose(conversation.state.logits)
+            state = decode(self.bundle.manifest, self.engine, token, state)
+            conversation.held = conversation.held.with_token(token, state)
+            token = chooser.choose(state.logits)
             record.decode_ms.append(ms_since(start))
         yield from _text_events(writer.finish())
         return "stop"

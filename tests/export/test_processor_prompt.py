@@ -126,7 +126,7 @@ def told(tokenizer: Any, spec: PromptSpec, turns: list[tuple[str, str]]) -> Conv
     text = render(spec, first)
     ids = tokenize(tokenizer, spec, text)
     prompt = expand_ids(ids, spec, 1, VISUAL_TOKENS)
-    conversation = answered(Turn(text, ids, prompt, prompt.token_ids[:0], 1), tokenizer, answer)
+    conversation = answered(Turn(text, ids, 1, prompt), tokenizer, answer)
     for question, answer in further:
         conversation = answered(conversation.go_on(tokenizer, spec, VISUAL_TOKENS, question), tokenizer, answer)
     return conversation
@@ -139,8 +139,9 @@ def answered(question: Turn, tokenizer: Any, answer: str) -> Conversation:
     for token in tokenizer.encode(f" {answer}", add_special_tokens=False).ids:
         conversation.answer.push(token)
         tokens += 1
-        conversation.add(token, State(np.zeros(1), {"tail": tokens}, tokens, (), 1))
-    conversation.drop(1)
+        state = State(np.zeros(1), {"tail": tokens}, tokens, (), 1)
+        conversation.held = conversation.held.with_token(token, state)
+    conversation.held = conversation.held.without_last(1)
     return conversation
 
 

@@ -33,8 +33,8 @@ def with_follow_up(runner: Runner, follow_up: FollowUp) -> Runner:
 
 
 def told(runner: Runner) -> Conversation:
-    assert runner._conversation is not None
-    return runner._conversation
+    assert runner.conversation is not None
+    return runner.conversation
 
 
 def whole_ids(runner: Runner, text: str) -> list[int]:
@@ -78,8 +78,8 @@ def test_logits_and_caches(talking: Runner, picture: Image.Image, prune: bool) -
         whole_ids(talking, f"{IMAGE} Q: why? A: {first.text}<end>x:"),
         preprocess(picture, image_spec(talking)),
     )
-    state = told(talking).state
-    assert told(talking).token_ids.tolist() == ids
+    state = told(talking).held.state
+    assert told(talking).held.token_ids.tolist() == ids
     assert state.logits == pytest.approx(next_logits(np.array(ids), 0, pixels, prune), abs=1e-4)
     dropped = N - K if prune else 0
     assert (state.next_position, state.past_tokens) == (len(ids), {"head": len(ids), "tail": len(ids) - dropped})
@@ -103,9 +103,9 @@ def test_a_new_picture_is_pruned_and_the_old_one_stays_as_it_was(talking: Runner
     [new] = last_result(talking.follow_up("c", [picture.rotate(90)])).pruned
     assert (old.image, new.image) == (0, 1)
     assert old.kept != new.kept
-    kept = [selection.cells.tolist() for selection in told(talking).state.selections]
+    kept = [selection.cells.tolist() for selection in told(talking).held.state.selections]
     assert kept == [list(old.kept), list(new.kept)]
-    state = told(talking).state
+    state = told(talking).held.state
     assert state.past_tokens["head"] - state.past_tokens["tail"] == 2 * (N - K)
 
 
@@ -122,7 +122,7 @@ def test_an_answer_that_was_given_up_counts_as_far_as_it_went(talking: Runner, p
 
 
 def told_or_none(runner: Runner) -> Conversation | None:
-    return runner._conversation
+    return runner.conversation
 
 
 def test_a_follow_up_that_breaks_off_can_be_asked_again(talking: Runner, picture: Image.Image) -> None:
