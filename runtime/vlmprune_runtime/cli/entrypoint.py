@@ -18,6 +18,7 @@ from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
 INTERRUPTED, PIPE_CLOSED, TERMINATED, FAILED = 130, 141, 143, 1
 TRACEBACK_VARIABLE = "VLMPRUNE_TRACEBACK"
 
+STANDARD_INPUT = "standard-input"  # the name of the file that keeps a picture from there
 Body = Callable[[argparse.Namespace], None]
 
 
@@ -72,7 +73,7 @@ def picture_file(name: str) -> Path:
         )
     folder = tempfile.TemporaryDirectory(prefix="vlmprune-")
     atexit.register(folder.cleanup)
-    path = Path(folder.name) / "standard-input"
+    path = Path(folder.name) / STANDARD_INPUT
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path

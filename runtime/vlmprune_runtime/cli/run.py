@@ -1,23 +1,21 @@
 """`vlmprune-run` answers a question about an image and streams the answer."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from vlmprune_runtime.atomic import OutputFile, check_output_png
-from vlmprune_runtime.cli.compare import comparison_fields, comparison_table
-from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
-from vlmprune_runtime.cli.fields import result_fields
+from vlmprune_runtime.cli.chat import chat
+from vlmprune_runtime.cli.compare import compare
+from vlmprune_runtime.cli.entrypoint import STANDARD_INPUT, command_parser, picture_file, run_command
+from vlmprune_runtime.cli.turns import Questions, answer
 from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.events import TIMED_STAGES, Finished, RunResult, TextPiece
-from vlmprune_runtime.generate import MAX_TOKENS, Request, Runner, open_runner
+from vlmprune_runtime.generate import MAX_TOKENS, Request, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.overlay import draw_overlay, grid_area
 from vlmprune_runtime.sampling import Sampling
@@ -27,8 +25,11 @@ EXAMPLES = """\
   vlmprune-run BUNDLE --image cat.jpg --prompt "What colour is it?" --compare
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --overlay kept.png --json
   vlmprune-run BUNDLE --image before.jpg --image after.jpg --prompt "What differs?"
+  vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --follow-up "What colour is it?" --compare
+  vlmprune-run BUNDLE --image cat.jpg --chat
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --dump question
 """
+ALONE = ("compare", "follow_up", "overlay", "dump", "json")  # what does not go with --chat
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +43,11 @@ def parser() -> argparse.ArgumentParser:
     arguments = command_parser("vlmprune-run", description, EXAMPLES)
     arguments.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
     images = "picture to ask about; -: standard input; repeated for several, in the order of their places in the prompt"
-    arguments.add_argument("--image", required=True, action="append", type=picture_file, metavar="FILE", help=images)
-    arguments.add_argument("--prompt", required=True, metavar="TEXT", help="question")
+    arguments.add_argument("--image", action="append", type=picture_file, metavar="FILE", help=images)
+    arguments.add_argument("--prompt", metavar="TEXT", help="question")
+    further = "a further question in the same conversation, which goes on behind the answer; repeated for several"
+    arguments.add_argument("--follow-up", action="append", metavar="TEXT", help=further)
+    arguments.add_argument("--chat", action="store_true", help="a conversation: a question a line, /help for more")
     mode = arguments.add_mutually_exclusive_group()
     mode.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
     mode.add_argument("--compare", action="store_true", help="answer pruned and unpruned, and compare the times")
@@ -78,8 +82,12 @@ def run(args: argparse.Namespace) -> None:
         runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads)
     if note := reference_note(runner.bundle):
         status.print(f"note: {note}")
-    pruned = (compare if args.compare else answer)(runner, request, args.json, status)
-    for place, image, selection in zip(args.overlay_places, request.images, pruned.pruned, strict=False):
+    if args.chat:
+        chat(runner, request, status)
+        return
+    questions = Questions(request, tuple(args.follow_up or ()))
+    first, *_ = (compare if args.compare else answer)(runner, questions, args.json, status)
+    for place, image, selection in zip(args.overlay_places, request.images, first.pruned, strict=False):
         loaded = load_image(image)
         draw_overlay(loaded, selection.kept, selection.rank, grid_area(loaded, runner.bundle.manifest), place)
         status.print(f"overlay: {place.path}")
@@ -91,13 +99,28 @@ def run(args: argparse.Namespace) -> None:
 def request_of(args: argparse.Namespace) -> Request:
     """Returns the request. Raises `BadRequest` for arguments that contradict each other, before anything is loaded."""
     sampling = Sampling(args.temperature, args.top_p, args.seed, args.top_k, args.min_p, args.repetition_penalty)
-    args.overlay_places = overlay_places(args.overlay, len(args.image)) if args.overlay else []
-    if args.overlay and args.no_prune:
-        raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
-    request = Request(args.image, args.prompt, not args.no_prune, args.max_tokens, sampling)
+    check_combination(args)
+    images = args.image or []
+    args.overlay_places = overlay_places(args.overlay, len(images)) if args.overlay else []
+    request = Request(images, args.prompt or "", not args.no_prune, args.max_tokens, sampling)
     if args.dump:
         check_dump(request, args.dump)
     return request
+
+
+def check_combination(args: argparse.Namespace) -> None:
+    """Raises `BadRequest` for options that do not go together, or if a question or its picture is missing."""
+    if args.chat:
+        for name in ALONE:
+            if getattr(args, name):
+                raise BadRequest(f"--chat is a conversation; it does not go with --{name.replace('_', '-')}")
+        if any(image.name == STANDARD_INPUT for image in args.image or ()):
+            raise BadRequest("--chat reads its questions from standard input; allowed for --image: the name of a file")
+        return
+    if missing := [option for option in ("image", "prompt") if getattr(args, option) is None]:
+        raise BadRequest(f"required without --chat: {', '.join(f'--{option}' for option in missing)}")
+    if args.overlay and args.no_prune:
+        raise BadRequest("--overlay shows what the pruner kept; it does not go with --no-prune")
 
 
 def overlay_places(out: str, images: int) -> list[OutputFile]:
@@ -106,58 +129,6 @@ def overlay_places(out: str, images: int) -> list[OutputFile]:
     if images == 1:
         return [check_output_png(path)]
     return [check_output_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
-
-
-def answer(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:
-    """Writes the answer to stdout and its times to stderr, or everything as JSON to stdout."""
-    result = streamed(runner, request, not as_json)
-    if as_json:
-        print(json.dumps(result_fields(result)))
-    else:
-        status.print(summary(result), style="dim")
-    return result
-
-
-def compare(runner: Runner, request: Request, as_json: bool, status: Console) -> RunResult:
-    """Writes both answers and their times; a warm-up run in both modes keeps the cost of first use out of them."""
-    modes = [replace(request, prune=False), replace(request, prune=True)]
-    with status.status("warming up, pruned and unpruned"):
-        for mode in modes:
-            runner.answer(replace(mode, max_tokens=1))
-    results = []
-    for mode in modes:
-        if not as_json:
-            print("pruned:   " if mode.prune else "unpruned: ", end="", flush=True)
-        results.append(streamed(runner, mode, not as_json))
-    unpruned, pruned = results
-    if as_json:
-        print(json.dumps(comparison_fields(unpruned, pruned)))
-    else:
-        Console(highlight=False).print(comparison_table(unpruned, pruned))
-        status.print("one run each, after one warm-up run each", style="dim")
-    return pruned
-
-
-def streamed(runner: Runner, request: Request, show_text: bool) -> RunResult:
-    """Returns the result; with `show_text` the text is printed piece by piece as it is generated."""
-    for event in runner.stream(request):
-        if show_text and isinstance(event, TextPiece):
-            print(event.text, end="", flush=True)
-        if isinstance(event, Finished):
-            result = event.result
-    if show_text:
-        print(flush=True)
-    return result
-
-
-def summary(result: RunResult) -> str:
-    """Returns one line with the kept tokens and the times of an answer."""
-    times = result.timings
-    stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in TIMED_STAGES if times.stage_ms(name))
-    kept = "".join(f"{len(image.kept)} of {image.visual_tokens} visual tokens; " for image in result.pruned)
-    speed = times.decode_tokens_per_s
-    rate = f"; then {speed:.1f} tokens/s" if speed else ""
-    return f"{kept}first token after {times.ttft_ms:.0f} ms ({stages}){rate}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""Asks a question and its follow-ups, and writes the answers while they are generated."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from vlmprune_runtime.cli.fields import result_fields
+from vlmprune_runtime.events import TIMED_STAGES, Finished, RunEvent, RunResult, TextPiece
+from vlmprune_runtime.generate import Request, Runner
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A first question and the further ones of the same conversation."""
+
+    request: Request
+    follow_ups: tuple[str, ...] = ()
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The text of every question in turn."""
+        return (self.request.prompt, *self.follow_ups)
+
+    def asked_of(self, runner: Runner) -> Iterator[Iterator[RunEvent]]:
+        """Yields the events of each turn; a turn must be run before the next one is asked."""
+        yield runner.stream(self.request)
+        for prompt in self.follow_ups:
+            yield runner.follow_up(prompt)
+
+
+def answer(runner: Runner, questions: Questions, as_json: bool, status: Console) -> list[RunResult]:
+    """Writes the answers to stdout and their times to stderr, or everything as JSON to stdout."""
+    results = []
+    for prompt, events in zip(questions.prompts, questions.asked_of(runner), strict=True):
+        if questions.follow_ups and not as_json:
+            status.print(f"? {prompt}", style="bold")
+        results.append(streamed(events, not as_json))
+        if not as_json:
+            status.print(summary(results[-1]), style="dim")
+    if as_json:
+        print(json.dumps(turn_fields(questions.prompts, [result_fields(result) for result in results])))
+    return results
+
+
+def turn_fields(prompts: Sequence[str], fields: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of a single turn as they are, and those of several as a list, each with its question."""
+    if len(fields) == 1:
+        return fields[0]
+    return {"turns": [{"prompt": prompt, **turn} for prompt, turn in zip(prompts, fields, strict=True)]}
+
+
+def streamed(events: Iterator[RunEvent], show_text: bool) -> RunResult:
+    """Returns the result; with `show_text` the text is printed piece by piece as it is generated."""
+    for event in events:
+        if show_text and isinstance(event, TextPiece):
+            print(event.text, end="", flush=True)
+        if isinstance(event, Finished):
+            result = event.result
+    if show_text:
+        print(flush=True)
+    return result
+
+
+def summary(result: RunResult) -> str:
+    """Returns one line with the kept tokens and the times of an answer."""
+    times = result.timings
+    stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in TIMED_STAGES if times.stage_ms(name))
+    kept = "".join(f"{len(image.kept)} of {image.visual_tokens} visual tokens; " for image in result.pruned)
+    new = ""
+    if result.prefilled_tokens < result.prompt_tokens:
+        new = f"{result.prefilled_tokens} of {result.prompt_tokens} tokens are new; "
+    speed = times.decode_tokens_per_s
+    rate = f"; then {speed:.1f} tokens/s" if speed else ""
+    return f"{kept}{new}first token after {times.ttft_ms:.0f} ms ({stages}){rate}"
