@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmprune_export.grids import QuantisationGrid, Rounding
+from vlmprune_export.quantisation_grids import QuantisationGrid, Rounding
 
 DAMPING = 0.01  # fraction of the mean moment that is added to the moment of every input
 _PARALLEL = 512  # least number of corrected columns for which several threads pay

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckReport, CheckRequest, check_bundle
 
 CONTEXT_TOKENS = 96

@@ -19,7 +19,7 @@ from mil_edits import INNER, WEIGHTS, operations
 import tiny
 from manifests import manifest_of
 from tiny import write_checkpoint
-from vlmprune_export.backends.coreml.lengths import text_lengths
+from vlmprune_export.backends.coreml.function_lengths import text_lengths
 from vlmprune_export.backends.coreml.lint import count_operations
 from vlmprune_export.cli import export
 from vlmprune_runtime.bundle import open_bundle

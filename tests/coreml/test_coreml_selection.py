@@ -16,8 +16,8 @@ from vlmprune_export.backends.coreml.capture import capture_pruner
 from vlmprune_export.backends.coreml.convert import convert
 from vlmprune_export.backends.coreml.decompositions import first_argmax, stable_topk
 from vlmprune_export.backends.coreml.lint import count_operations
+from vlmprune_export.backends.coreml.lookup_table import lookup_table
 from vlmprune_export.backends.coreml.package import save_function
-from vlmprune_export.backends.coreml.palette import palette
 from vlmprune_export.pruners import Pruner, build_pruner
 from vlmprune_runtime.mil_reference import ReferencePackage
 
@@ -133,12 +133,12 @@ def test_ties_go_to_the_lower_index() -> None:
     assert first_argmax(values.reshape(2, 2), 1).tolist() == [0, 0]
 
 
-def test_a_palette_is_its_weights_values_and_refuses_more_than_sixteen() -> None:
+def test_a_lookup_table_is_its_weights_values_and_refuses_more_than_sixteen() -> None:
     weights = np.random.default_rng(0).choice(np.arange(16, dtype=np.float16) / 7, (16, 576))
-    colours, places = palette(weights)
+    colours, places = lookup_table(weights)
     assert colours.tolist() == sorted(set(weights.ravel().tolist())) and places.dtype == np.uint8
     assert np.array_equal(colours[places], weights.ravel())
-    few, places = palette(np.array([[2.0, 1.0]]))
+    few, places = lookup_table(np.array([[2.0, 1.0]]))
     assert few.shape == (16,) and few[places].tolist() == [2.0, 1.0]
     with pytest.raises(ValueError, match="17 different weights"):
-        palette(np.arange(17.0))
+        lookup_table(np.arange(17.0))

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
 from tiny import TEMPLATE
-from vlmprune_export.pocket.prompt import CHAT_TEMPLATE as POCKET_TEMPLATE
+from vlmprune_export.pocket_model.prompt import CHAT_TEMPLATE as POCKET_TEMPLATE
 
 SPECIAL = ["<unk>", "<s>", "</s>", "<image>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"]
 PICTURE = Image.new("RGB", (56, 56), (200, 30, 90))

@@ -12,7 +12,7 @@ import pytest
 
 from tiny import TEXTS, TOWERS, write_checkpoint
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.parity import LIMITS, CheckReport, CheckRequest, check_bundle
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import load_engine
@@ -164,7 +164,7 @@ def test_a_failed_export_keeps_the_old_bundle(
     checkpoint: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(bundle, tmp_path / "bundle")
-    monkeypatch.setattr("vlmprune_export.exporting.estimate", lambda *_: 1 / 0)
+    monkeypatch.setattr("vlmprune_export.export_bundle.estimate", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         exported(checkpoint, tmp_path / "bundle", force=True)
     assert open_bundle(tmp_path / "bundle").manifest.keep == 8
@@ -211,7 +211,7 @@ def test_unknown_names_list_the_choices(checkpoint: Path, tmp_path: Path) -> Non
 
 def _sign(bundle: Path) -> None:
     """Bring sizes and hashes up to date, as a careless tool would."""
-    from vlmprune_export.exporting import _entry
+    from vlmprune_export.export_bundle import _entry
 
     path = bundle / "bundle.json"
     manifest = json.loads(path.read_text())

@@ -10,7 +10,7 @@ import torch
 
 from tiny import write_checkpoint
 from vlmprune_export.checkpoint import Checkpoint, load_checkpoint
-from vlmprune_export.checkpoint.room import LOADED, QUANTISED
+from vlmprune_export.checkpoint.memory_check import LOADED, QUANTISED
 from vlmprune_runtime.errors import BadRequest
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 9\n"
@@ -175,6 +175,6 @@ def test_what_does_not_fit_into_memory_is_not_loaded(
 ) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint")
     huge_weights(folder, 7_000_000_000)
-    monkeypatch.setattr("vlmprune_export.checkpoint.room.free_bytes", lambda: free)
+    monkeypatch.setattr("vlmprune_export.checkpoint.memory_check.free_bytes", lambda: free)
     with pytest.raises(BadRequest, match=message):
         load_checkpoint(str(folder), progress=lambda line: None, bytes_per_weight=room)

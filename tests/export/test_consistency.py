@@ -10,7 +10,7 @@ from transformers import Dinov2WithRegistersConfig, LlavaForConditionalGeneratio
 
 from tiny import tiny_llava, tiny_processor, write_checkpoint
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sessions import session_of
 from tiny import TOWERS, tiny_llava
-from vlmprune_export.backends.onnx.attention import expose_products
 from vlmprune_export.backends.onnx.capture import capture
+from vlmprune_export.backends.onnx.fused_attention import expose_products
 from vlmprune_export.backends.onnx.lower import _translate, _write
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family

@@ -7,7 +7,7 @@ import pytest
 
 from tiny import write_checkpoint
 from vlmprune_export.checkpoint import load_checkpoint
-from vlmprune_export.checkpoint.origin import given_as, origin_of
+from vlmprune_export.checkpoint.origin import model_argument, origin_of
 from vlmprune_runtime.errors import BadRequest
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -99,7 +99,7 @@ def test_a_bundle_of_a_cached_snapshot_is_named_and_checked_as_on_the_hub(
         found = load_checkpoint(given, progress=lambda line: None)
         assert (found.name, found.source.model, found.source.revision) == ("tiny", "me/tiny", REVISION)
         assert found.source.sha256 is not None
-        assert load_checkpoint(given_as(found.source), progress=lambda line: None).source == found.source
+        assert load_checkpoint(model_argument(found.source), progress=lambda line: None).source == found.source
 
 
 def test_a_hub_that_cannot_be_reached_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

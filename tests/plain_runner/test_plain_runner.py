@@ -12,7 +12,7 @@ import pytest
 
 from tiny import write_checkpoint
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_runtime.generate import Request, open_runner
 
 RUNNER = Path(__file__).parent / "runner.py"

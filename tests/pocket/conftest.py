@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vlmprune_export.pocket import pocket_checkpoint
+from vlmprune_export.pocket_model import pocket_checkpoint
 from vlmprune_runtime.errors import VlmPruneError
 
 

@@ -1,4 +1,4 @@
-"""The assembled checkpoint against independent readings of its ingredients."""
+"""The assembled checkpoint against independent readings of its weight_packages."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from sessions import session_of
-from vlmprune_export.pocket import language, tower
-from vlmprune_export.pocket.checkpoint import pocket_checkpoint
-from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
-from vlmprune_export.pocket.trained import trained_weights
+from vlmprune_export.pocket_model import language_model, vision_tower
+from vlmprune_export.pocket_model.assembly import pocket_checkpoint
+from vlmprune_export.pocket_model.trained_weights import trained_weights
+from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER, package_file
 
 pytestmark = pytest.mark.pocket
 QUESTION = "What color is the background?"
@@ -46,7 +46,7 @@ def test_it_answers_and_stops(pocket: tuple[Any, Any]) -> None:
     noise = np.random.default_rng(0).integers(-12, 13, (336, 336, 1))  # flat pictures were not in the training
     inputs = encoded(processor, Image.fromarray((noise + np.array([200, 40, 40])).astype(np.uint8)))
     answer = model.generate(**inputs, max_new_tokens=5)[0, inputs["input_ids"].shape[1] :]
-    assert answer.tolist()[-1] == language.END_ID
+    assert answer.tolist()[-1] == language_model.END_ID
     assert processor.decode(answer, skip_special_tokens=True).strip() == "red"
 
 
@@ -66,7 +66,7 @@ def test_pixels_are_those_of_the_training_pipeline(pocket: tuple[Any, Any]) -> N
 def test_language_model_equals_transformers_own_gguf_reading(pocket: tuple[Any, Any]) -> None:
     from transformers import AutoModelForCausalLM
 
-    path = ingredient_file(LANGUAGE, silent)
+    path = package_file(LANGUAGE_MODEL, silent)
     model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     trained, layers = trained_weights(), dict(model.model.named_parameters())
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_language_model_equals_transformers_own_gguf_reading(pocket: tuple[Any, 
             target = layers[name.removeprefix("language_model.").replace(".lora_A", "")]
             update = trained[name.replace("lora_A", "lora_B")].float() @ trained[name].float()
             target.add_(update, alpha=2.0)
-    ids = torch.tensor([[language.START_ID, *QUESTION_IDS]])
+    ids = torch.tensor([[language_model.START_ID, *QUESTION_IDS]])
     with torch.inference_mode():
         want, got = model(input_ids=ids).logits, pocket[0](input_ids=ids).logits
     assert (want - got).abs().max() < 0.05  # the checkpoint is fp16; logits go up to about 30
@@ -85,7 +85,7 @@ def test_tower_equals_the_onnx_graph(tmp_path: Path) -> None:
     import onnx
     from transformers import Dinov2Config, Dinov2Model
 
-    path = ingredient_file(TOWER, silent)
+    path = package_file(VISION_TOWER, silent)
     graph = onnx.load(str(path))
     before = "/backbone/encoder/layer.10/norm1/"
     state = next(node.input[0] for node in graph.graph.node if node.name == f"{before}ReduceMean")
@@ -93,15 +93,15 @@ def test_tower_equals_the_onnx_graph(tmp_path: Path) -> None:
     session = session_of(graph.SerializeToString())
     pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 4 - 2
     (want,) = session.run([state], {"input_image": pixels.numpy()})
-    model = Dinov2Model(Dinov2Config(**tower.CONFIG | {"image_size": 224})).eval()
-    model.load_state_dict(tower.tower_weights(path, grid=16))
+    model = Dinov2Model(Dinov2Config(**vision_tower.CONFIG | {"image_size": 224})).eval()
+    model.load_state_dict(vision_tower.tower_weights(path, grid=16))
     with torch.inference_mode():
         got = model(pixels, output_hidden_states=True).hidden_states[10]
     assert np.abs(got.numpy() - want).max() < 1e-3
 
 
 def test_the_tower_is_the_packages_with_what_was_tuned_added(pocket: tuple[Any, Any]) -> None:
-    plain, trained = tower.tower_weights(ingredient_file(TOWER, silent)), trained_weights()
+    plain, trained = vision_tower.tower_weights(package_file(VISION_TOWER, silent)), trained_weights()
     found = pocket[0].model.vision_tower.state_dict()
     tuned = {name.removeprefix("vision_tower.") for name in trained if name.startswith("vision_tower.")}
     assert len(tuned) == 72
@@ -118,14 +118,14 @@ def test_the_tower_is_the_packages_with_what_was_tuned_added(pocket: tuple[Any, 
 def test_positions_are_what_hf_would_interpolate(pocket: tuple[Any, Any]) -> None:
     from transformers import Dinov2Config, Dinov2Model
 
-    path = ingredient_file(TOWER, silent)
-    model = Dinov2Model(Dinov2Config(**tower.CONFIG | {"image_size": 518})).eval()
-    model.load_state_dict(tower.tower_weights(path, grid=37))
+    path = package_file(VISION_TOWER, silent)
+    model = Dinov2Model(Dinov2Config(**vision_tower.CONFIG | {"image_size": 518})).eval()
+    model.load_state_dict(vision_tower.tower_weights(path, grid=37))
     pixels = torch.rand(1, 3, 336, 336, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.inference_mode():
         want = model(pixels, output_hidden_states=True).hidden_states[10]
-        model = Dinov2Model(Dinov2Config(**tower.CONFIG)).eval()
-        model.load_state_dict(tower.tower_weights(path))
+        model = Dinov2Model(Dinov2Config(**vision_tower.CONFIG)).eval()
+        model.load_state_dict(vision_tower.tower_weights(path))
         got = model(pixels, output_hidden_states=True).hidden_states[10]
     assert (want - got).abs().max() < 1e-4
 

@@ -10,7 +10,7 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.staged_model import StagedModel

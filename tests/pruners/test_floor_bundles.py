@@ -7,7 +7,7 @@ import pytest
 
 from tiny import write_checkpoint
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.pruners import build_pruner
 from vlmprune_runtime.bundle import open_bundle

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlmprune_export.pocket.tower import FEATURE_LAYERS
-from vlmprune_export.pocket.trained import LORA_SCALE
+from vlmprune_export.pocket_model.trained_weights import LORA_SCALE
+from vlmprune_export.pocket_model.vision_tower import FEATURE_LAYERS
 from vlmprune_runtime.errors import BadRequest
 
 TOWER_RANK, LANGUAGE_RANK = 96, 16

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pocket_training.tokens import Tokens
-from vlmprune_export.pocket.language import END_ID, START_ID
-from vlmprune_export.pocket.tower import GRID
+from vlmprune_export.pocket_model.language_model import END_ID, START_ID
+from vlmprune_export.pocket_model.vision_tower import GRID
 from vlmprune_tools.scenes.questions import FAMILIES
 from vlmprune_tools.scenes.scene import Question
 

@@ -12,23 +12,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pocket_training.adapted_model import LANGUAGE_RANK, adapt, averaged, load_packed, packed
-from pocket_training.align import align
-from pocket_training.answer import answer
-from pocket_training.pictures import batch_sampler
+from pocket_training.align_phase import align
+from pocket_training.answer_phase import answer
 from pocket_training.recipe import NOTHING, SHIPPED, Align, Answer, Average, Phase, Recipe
 from pocket_training.targets import LABELS, make_aims
 from pocket_training.tokens import Tokens
-from vlmprune_export.pocket import pocket_checkpoint
-from vlmprune_export.pocket.checkpoint import pocket_model
-from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
-from vlmprune_export.pocket.trained import LORA_SCALE, trained_weights
+from pocket_training.training_pictures import batch_sampler
+from vlmprune_export.pocket_model import pocket_checkpoint
+from vlmprune_export.pocket_model.assembly import pocket_model
+from vlmprune_export.pocket_model.trained_weights import LORA_SCALE, trained_weights
+from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER, package_file
 from vlmprune_tools.scenes.artwork import Artwork
 from vlmprune_tools.scenes.concepts import COLOURS
 
 
 def load_model() -> Any:
     """Assembles the `LlavaModel` from its published parts, without any trained weights."""
-    gguf_file, onnx_file = (ingredient_file(part, lambda line: None) for part in (LANGUAGE, TOWER))
+    gguf_file, onnx_file = (package_file(part, lambda line: None) for part in (LANGUAGE_MODEL, VISION_TOWER))
     return pocket_model(gguf_file, onnx_file, {}).model
 
 

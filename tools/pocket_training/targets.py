@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pocket_training.pictures import touched_patches
 from pocket_training.tokens import Tokens
-from vlmprune_export.pocket.tower import GRID
+from pocket_training.training_pictures import touched_patches
+from vlmprune_export.pocket_model.vision_tower import GRID
 from vlmprune_tools.scenes.concepts import COLOURS, CONCEPTS, DIGITS, SHAPE_COLOURS, SHAPES, WORDS
 from vlmprune_tools.scenes.scene import EDGE, NO_OBJECT, PlacedObject, RenderedScene, Scene
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vlmprune_export.pocket.language import END_ID
+from vlmprune_export.pocket_model.language_model import END_ID
 
 
 class Tokens:

@@ -22,7 +22,7 @@ class Backend(Protocol):
     """What a target's module offers.
 
     It may also have `OPTIONS`, see `lower`, and `FITTED`: per quantisation, on which values the weights of the tail's
-    linear layers lie when `lower` is called (`vlmprune_export.grids.QuantisationGrid`).
+    linear layers lie when `lower` is called (`vlmprune_export.quantisation_grids.QuantisationGrid`).
     """
 
     QUANTISATIONS: tuple[str, ...]

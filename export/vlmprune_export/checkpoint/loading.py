@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlmprune_export.checkpoint.files import read_json
+from vlmprune_export.checkpoint.completeness import check_complete
+from vlmprune_export.checkpoint.dequantisation import Format, format_of
+from vlmprune_export.checkpoint.file_checks import read_json
 from vlmprune_export.checkpoint.image_text_processor import load_processor
-from vlmprune_export.checkpoint.kind import check_kind
 from vlmprune_export.checkpoint.lora import merge_adapter
+from vlmprune_export.checkpoint.memory_check import LOADED, check_memory
+from vlmprune_export.checkpoint.model_type import check_model_type
 from vlmprune_export.checkpoint.origin import Origin, origin_of
-from vlmprune_export.checkpoint.quantised import Format, format_of
-from vlmprune_export.checkpoint.room import LOADED, check_room
-from vlmprune_export.checkpoint.source import Parts, fetched, parts_of
-from vlmprune_export.checkpoint.whole import check_whole
-from vlmprune_export.pocket import pocket_checkpoint
-from vlmprune_export.quieting import hide_hub_bars, quiet
+from vlmprune_export.checkpoint.parts import Parts, fetched, parts_of
+from vlmprune_export.pocket_model import pocket_checkpoint
+from vlmprune_export.quiet_libraries import hide_hub_bars, quiet
 from vlmprune_runtime.errors import BadRequest, first_line, short_repr
 from vlmprune_runtime.schema import Source
 
@@ -65,8 +65,8 @@ def _pocket(progress: Callable[[str], None]) -> Origin:
 
 def _load(name: str, parts: Parts, bytes_per_weight: float) -> tuple[nn.Module, Any]:
     config = read_json(parts.base / "config.json")
-    check_kind(name, config)
-    check_room(name, parts.base, config, bytes_per_weight)
+    check_model_type(name, config)
+    check_memory(name, parts.base, config, bytes_per_weight)
     model = _model(name, parts, config, format_of(name, config))
     if parts.adapter:
         merge_adapter(model, parts.adapter)
@@ -85,7 +85,7 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
         ignore_mismatched_sizes=True, trust_remote_code=False, adapter_kwargs={"subfolder": "no-adapter"},
     )  # fmt: skip
     model, info = found
-    check_whole(name, info)
+    check_complete(name, info)
     return quantised.plain(model) if quantised else model
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.checkpoint.files import check_weights, read_json
+from vlmprune_export.checkpoint.file_checks import check_weights, read_json
 from vlmprune_runtime.errors import BadRequest
 
 CONFIG = "adapter_config.json"

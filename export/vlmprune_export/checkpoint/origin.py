@@ -47,10 +47,10 @@ def origin_of(model: str) -> Origin:
     return Origin(path.split("/")[1], path, revision, None)
 
 
-def given_as(source: Source) -> str:
+def model_argument(source: Source) -> str:
     """What a user would give as MODEL for the checkpoint that a bundle was made from.
 
-    >>> given_as(Source(model="llava-hf/llava-1.5-7b-hf", revision="0123"))
+    >>> model_argument(Source(model="llava-hf/llava-1.5-7b-hf", revision="0123"))
     'https://huggingface.co/llava-hf/llava-1.5-7b-hf/tree/0123'
     """
     return f"https://{HOSTS[0]}/{source.model}/tree/{source.revision}" if source.revision else source.model

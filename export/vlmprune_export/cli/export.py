@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         from vlmprune_export.cli.progress import progress_bar
         from vlmprune_export.cuts import PruneOptions
-        from vlmprune_export.exporting import ExportRequest, export_bundle
+        from vlmprune_export.export_bundle import ExportRequest, export_bundle
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
     prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from vlmprune_export.checkpoint import load_checkpoint
-from vlmprune_export.checkpoint.origin import given_as
+from vlmprune_export.checkpoint.origin import model_argument
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.parity.candidates import candidates, check_units
@@ -105,7 +105,7 @@ def _compared(
 
 def _reference(bundle: OpenBundle, model: str | None, progress: Progress) -> TorchEngine:
     manifest = bundle.manifest
-    checkpoint = load_checkpoint(model or given_as(manifest.source), progress=progress)
+    checkpoint = load_checkpoint(model or model_argument(manifest.source), progress=progress)
     if manifest.source.sha256 is not None and checkpoint.source.sha256 != manifest.source.sha256:
         raise BadRequest(
             f"{checkpoint.source.model!r} is not the checkpoint that this bundle was made from (other sha256); "

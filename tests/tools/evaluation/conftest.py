@@ -9,7 +9,7 @@ from PIL import Image
 
 from tiny import write_checkpoint
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.exporting import ExportRequest, export_bundle
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from vlmprune_tools.evaluation.accuracy_rows import Row, make_task, mean_rows, task_rows
 from vlmprune_tools.evaluation.dataset import MEAN
-from vlmprune_tools.evaluation.notes import notes_of, undecided_tasks, untested_tasks
 from vlmprune_tools.evaluation.pruning_config import PruningConfig
-from vlmprune_tools.evaluation.rows import Row, make_task, mean_rows, task_rows
+from vlmprune_tools.evaluation.table_notes import notes_of, undecided_tasks, untested_tasks
 
 CONFIGS = [
     PruningConfig("unpruned", 9),

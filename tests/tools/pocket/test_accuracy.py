@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmprune_export.pocket import pocket_checkpoint
+from vlmprune_export.pocket_model import pocket_checkpoint
 from vlmprune_runtime.errors import BadRequest, VlmPruneError
 from vlmprune_tools.pocket.__main__ import main
 from vlmprune_tools.pocket.accuracy import (

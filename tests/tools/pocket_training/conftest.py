@@ -10,8 +10,8 @@ import torch
 
 from pocket_training.adapted_model import adapt, updates
 from pocket_training.tokens import Tokens
-from vlmprune_export.pocket import language, tower
-from vlmprune_export.pocket.checkpoint import pocket_config
+from vlmprune_export.pocket_model import language_model, vision_tower
+from vlmprune_export.pocket_model.assembly import pocket_config
 
 VOCABULARY, RESERVED = 512, 17
 
@@ -36,8 +36,10 @@ def tiny_model() -> Any:
     config = pocket_config()
     narrow = {"vocab_size": VOCABULARY, "num_hidden_layers": 2, "hidden_size": 24, "intermediate_size": 24}
     narrow |= {"num_attention_heads": 3, "num_key_value_heads": 1}
-    config.text_config = LlamaConfig(**language.CONFIG | narrow)
-    config.vision_config = Dinov2Config(**tower.CONFIG | {"hidden_size": 16, "num_attention_heads": 1, "mlp_ratio": 1})
+    config.text_config = LlamaConfig(**language_model.CONFIG | narrow)
+    config.vision_config = Dinov2Config(
+        **vision_tower.CONFIG | {"hidden_size": 16, "num_attention_heads": 1, "mlp_ratio": 1}
+    )
     torch.manual_seed(0)
     return LlavaModel(config).bfloat16().float().eval()  # values that a frozen bf16 linear holds exactly
 

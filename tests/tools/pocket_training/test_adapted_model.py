@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pocket_training.adapted_model import adapt, averaged, load_packed, packed, updates
-from vlmprune_export.pocket.tower import FEATURE_LAYERS
-from vlmprune_export.pocket.trained import merged
+from vlmprune_export.pocket_model.trained_weights import merged
+from vlmprune_export.pocket_model.vision_tower import FEATURE_LAYERS
 from vlmprune_runtime.errors import BadRequest
 
 

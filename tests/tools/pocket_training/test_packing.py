@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from pocket_training.answer import hidden_states
+from pocket_training.answer_phase import hidden_states
 from pocket_training.packing import SHARED, VISUAL, pack_rows
 from pocket_training.tokens import Tokens
-from vlmprune_export.pocket.language import END_ID
+from vlmprune_export.pocket_model.language_model import END_ID
 from vlmprune_tools.scenes.artwork import Artwork
 from vlmprune_tools.scenes.rendering import render_scene
 from vlmprune_tools.scenes.scene import Question

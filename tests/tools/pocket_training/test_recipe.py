@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 
 from pocket_training.__main__ import main
 from pocket_training.adapted_model import updates
-from pocket_training.align import align, alignment_losses
-from pocket_training.answer import answer, answer_losses, ask
-from pocket_training.optimising import Course, optimise
+from pocket_training.align_phase import align, alignment_losses
+from pocket_training.answer_phase import answer, answer_losses, ask
 from pocket_training.packing import pack_rows
 from pocket_training.phases import Trainee, replay
-from pocket_training.pictures import BatchSampler, batch_sampler
 from pocket_training.recipe import RECIPE, Align, Answer, Average, Recipe, read_recipe
 from pocket_training.targets import LABELS, make_aims
 from pocket_training.tokens import Tokens
+from pocket_training.training_loop import Course, optimise
+from pocket_training.training_pictures import BatchSampler, batch_sampler
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.scenes.artwork import Artwork
 from vlmprune_tools.scenes.rendering import render_scene
@@ -71,7 +71,7 @@ def test_questions_are_learned(
 
 def test_a_stopped_run_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between two checkpoints, it repeats the steps since the last one."""
-    monkeypatch.setattr("pocket_training.optimising.SAVE_EVERY", 3)
+    monkeypatch.setattr("pocket_training.training_loop.SAVE_EVERY", 3)
     ends = []
     for name, stop in (("whole", None), ("stopped", 5)):
         for _ in range(2):

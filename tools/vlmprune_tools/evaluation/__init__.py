@@ -4,6 +4,6 @@ Letters: N visual tokens of one image, K kept of them, D hidden width, B bootstr
 (one pruner at one rate, or the unpruned model), I items (questions).
 """
 
-from vlmprune_tools.evaluation.running import EvaluationRequest, evaluate
+from vlmprune_tools.evaluation.run_evaluation import EvaluationRequest, evaluate
 
 __all__ = ["EvaluationRequest", "evaluate"]

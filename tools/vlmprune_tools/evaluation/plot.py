@@ -7,7 +7,7 @@ from typing import Any
 
 from vlmprune_runtime.atomic import OutputFile, check_output_png, save_png
 from vlmprune_runtime.errors import BadRequest, short_repr
-from vlmprune_tools.extra import tools_package
+from vlmprune_tools.optional_packages import tools_package
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "osD^vPX"

@@ -11,15 +11,15 @@ import numpy.typing as npt
 from vlmprune_runtime.attach import attach
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_tools.evaluation.accuracy_rows import Row, make_task, mean_rows, task_rows
 from vlmprune_tools.evaluation.bootstrap import RESAMPLES
 from vlmprune_tools.evaluation.dataset import MEAN, TESTED, Dataset
 from vlmprune_tools.evaluation.evaluation_loop import Predictions
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.metrics import DESCRIPTIONS
-from vlmprune_tools.evaluation.notes import notes_of, untested_tasks
 from vlmprune_tools.evaluation.pope import pope_figures
 from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig
-from vlmprune_tools.evaluation.rows import Row, make_task, mean_rows, task_rows
+from vlmprune_tools.evaluation.table_notes import notes_of, untested_tasks
 
 SCHEMA_VERSION = 1
 

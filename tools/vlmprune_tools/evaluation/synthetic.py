@@ -12,7 +12,7 @@ from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest, MissingExtra
 from vlmprune_tools.evaluation.dataset import MEAN_PICTURES, Dataset, DatasetOptions, Item, balanced
-from vlmprune_tools.extra import tools_package
+from vlmprune_tools.optional_packages import tools_package
 
 SPLIT = "test"
 SEED_STRIDE = 1_000_000  # no two seeds share a scene

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vlmprune_export.pocket.trained import TRAINED
+from vlmprune_export.pocket_model.trained_weights import TRAINED
 from vlmprune_runtime.errors import BadRequest, VlmPruneError
 from vlmprune_tools.pocket.accuracy import HuggingFaceEvaluator, QuestionSet, predict_all, score_families
 from vlmprune_tools.pocket.card import publish_figures

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from vlmprune_export.pocket.language import END_ID
+from vlmprune_export.pocket_model.language_model import END_ID
 from vlmprune_tools.json_lines import append_json_line, read_json_lines
 from vlmprune_tools.progress import track
 from vlmprune_tools.proportion import wilson_interval

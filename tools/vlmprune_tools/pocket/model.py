@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlmprune_export.pocket import pocket_checkpoint
-from vlmprune_export.pocket.checkpoint import pocket_model
-from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, ingredient_file
+from vlmprune_export.pocket_model import pocket_checkpoint
+from vlmprune_export.pocket_model.assembly import pocket_model
+from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER, package_file
 from vlmprune_runtime.errors import BadRequest, first_line
 
 
@@ -22,7 +22,7 @@ def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tup
     processor = AutoProcessor.from_pretrained(folder)
     if trained is None:
         return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
-    gguf_file, onnx_file = (ingredient_file(part, lambda line: None) for part in (LANGUAGE, TOWER))
+    gguf_file, onnx_file = (package_file(part, lambda line: None) for part in (LANGUAGE_MODEL, VISION_TOWER))
     model: Any = pocket_model(gguf_file, onnx_file, packed_tensors(trained))
     return model.half().to(dtype), processor
 

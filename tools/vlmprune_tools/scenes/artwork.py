@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vlmprune_export.pocket.ingredients import cache_folder
+from vlmprune_export.pocket_model.weight_packages import cache_folder
 from vlmprune_runtime.atomic import move_folder
 from vlmprune_runtime.errors import BadRequest, UnknownName, VlmPruneError, first_line
 from vlmprune_tools.scenes.concepts import CODE_OF

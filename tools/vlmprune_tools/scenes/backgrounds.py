@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from vlmprune_export.pocket.tower import IMAGE_PX
+from vlmprune_export.pocket_model.vision_tower import IMAGE_PX
 from vlmprune_tools.scenes.concepts import COLOURS
 from vlmprune_tools.scenes.photos import PHOTOS, photo_part
 

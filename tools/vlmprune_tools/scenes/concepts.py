@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmprune_export.pocket.trained import TRAINED
+from vlmprune_export.pocket_model.trained_weights import TRAINED
 from vlmprune_runtime.errors import BadRequest
 
 HERE = Path(__file__).parent

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlmprune_export.pocket.tower import IMAGE_PX
-from vlmprune_tools.extra import tools_package
+from vlmprune_export.pocket_model.vision_tower import IMAGE_PX
+from vlmprune_tools.optional_packages import tools_package
 from vlmprune_tools.scenes.concepts import COLOURS, SHAPE_COLOURS, SHAPES
 from vlmprune_tools.scenes.patches import patch_coverage, patch_owners
 from vlmprune_tools.scenes.scene import Question, RenderedScene, Scene

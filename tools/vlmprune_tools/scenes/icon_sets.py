@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vlmprune_tools.extra import tools_package
+from vlmprune_tools.optional_packages import tools_package
 
 ICONS, RENDERED = "icons.json", "drawn"  # the file of a set; the folder of its pictures
 SIDE_PX, DEFAULT_UNITS = 128, 16  # sides of a picture, and of an icon if the set states none

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_export.pocket.tower import GRID, IMAGE_PX, PATCH_PX
+from vlmprune_export.pocket_model.vision_tower import GRID, IMAGE_PX, PATCH_PX
 from vlmprune_tools.scenes.scene import EDGE, NO_OBJECT
 
 OWNED, TOUCHED = 0.5, 0.02  # an object owns a patch above the first share, and touches it above the second

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vlmprune_export.pocket.tower import GRID, IMAGE_PX
+from vlmprune_export.pocket_model.vision_tower import GRID, IMAGE_PX
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.extra import tools_package
+from vlmprune_tools.optional_packages import tools_package
 from vlmprune_tools.scenes.patches import patch_owners
 from vlmprune_tools.scenes.scene import Question, RenderedScene, Scene
 

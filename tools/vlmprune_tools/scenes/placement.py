@@ -2,7 +2,7 @@
 
 import random
 
-from vlmprune_export.pocket.tower import IMAGE_PX
+from vlmprune_export.pocket_model.vision_tower import IMAGE_PX
 from vlmprune_tools.scenes.styles import Style
 
 Square = tuple[int, int, int]  # left, top, side

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vlmprune_export.pocket.tower import GRID
+from vlmprune_export.pocket_model.vision_tower import GRID
 from vlmprune_tools.scenes.artwork import Artwork, load_artwork
 from vlmprune_tools.scenes.augmentation import augment
 from vlmprune_tools.scenes.backgrounds import add_clutter, make_background

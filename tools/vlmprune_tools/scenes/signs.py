@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from vlmprune_export.pocket.tower import IMAGE_PX
-from vlmprune_tools.extra import tools_package
+from vlmprune_export.pocket_model.vision_tower import IMAGE_PX
+from vlmprune_tools.optional_packages import tools_package
 from vlmprune_tools.scenes.backgrounds import make_background
 from vlmprune_tools.scenes.concepts import DIGITS, WORDS
 from vlmprune_tools.scenes.patches import patch_coverage, patch_owners

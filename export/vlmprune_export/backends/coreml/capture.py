@@ -9,8 +9,8 @@ from torch.export import ExportedProgram
 
 from vlmprune_export.backends.coreml.cache import Layout, PrefillCache
 from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
-from vlmprune_export.backends.coreml.lengths import Function
-from vlmprune_export.backends.coreml.rotary import from_table
+from vlmprune_export.backends.coreml.function_lengths import Function
+from vlmprune_export.backends.coreml.rotary_table import rotary_from_table
 from vlmprune_export.pruners import Pruner
 from vlmprune_export.pruners.fixed import FixedPruner
 from vlmprune_export.stage_modules import DecoderStage
@@ -114,7 +114,7 @@ def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Functi
     """Prefill of so many tokens, or decode of one."""
     stage = entry.decoder
     module = (DecoderDecode if function.phase == "decode" else DecoderPrefill)(stage, layout)
-    with from_table(stage, layout.capacity_tokens):
+    with rotary_from_table(stage, layout.capacity_tokens):
         return _program(module, examples, entry.output_names, layout)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed
-from vlmprune_export.backends.coreml.palette import palette
-from vlmprune_export.grids import BlockGrid, LutGrid, QuantisationGrid
-from vlmprune_export.quieting import quiet
+from vlmprune_export.backends.coreml.lookup_table import lookup_table
+from vlmprune_export.quantisation_grids import BlockGrid, LutGrid, QuantisationGrid
+from vlmprune_export.quiet_libraries import quiet
 
 BLOCK = 32  # inputs that share a scale at int4
 GROUP = 1  # output channels that share a palette at pal4; with 16 the logits were three times as far off
@@ -78,5 +78,5 @@ def _int4() -> Any:
 def _pal4() -> Any:
     """A palette of 16 values per group of output channels."""
     return ct.optimize.coreml.OpPalettizerConfig(
-        mode="custom", lut_function=palette, granularity="per_grouped_channel", group_size=GROUP
+        mode="custom", lut_function=lookup_table, granularity="per_grouped_channel", group_size=GROUP
     )

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from vlmprune_export.backends.coreml.capture import Captured
-from vlmprune_export.backends.coreml.precision import may_be_half
-from vlmprune_export.quieting import quiet
+from vlmprune_export.backends.coreml.compute_precision import may_be_half
+from vlmprune_export.quiet_libraries import quiet
 
 with quiet(logging.ERROR):  # the import warns about everything that needs macOS
     import coremltools as ct

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from vlmprune_export.backends.coreml.cache import Layout
-from vlmprune_export.backends.coreml.lengths import Function
+from vlmprune_export.backends.coreml.function_lengths import Function
 from vlmprune_export.stage_table import PAST_TOKENS, StageEntry
 from vlmprune_runtime.schema import Cache, Graph, Input, Stage, Tensor
 

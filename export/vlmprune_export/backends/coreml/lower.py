@@ -14,11 +14,11 @@ from vlmprune_export.backends.coreml.capture import capture
 from vlmprune_export.backends.coreml.compress import PLANS, compress
 from vlmprune_export.backends.coreml.convert import TARGETS, convert
 from vlmprune_export.backends.coreml.describe import declare, describe, inputs_of
-from vlmprune_export.backends.coreml.lengths import functions_of, text_lengths
+from vlmprune_export.backends.coreml.function_lengths import functions_of, text_lengths
 from vlmprune_export.backends.coreml.lint import lint
 from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
-from vlmprune_export.quieting import quiet
+from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import LoweringError, VlmPruneError

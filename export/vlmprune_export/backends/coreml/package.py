@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vlmprune_export.backends.coreml.convert import Model, ct, loops_allowed
-from vlmprune_export.quieting import quiet
+from vlmprune_export.quiet_libraries import quiet
 
 SPEC = Path("Data/com.apple.CoreML/model.mlmodel")
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's for URLs

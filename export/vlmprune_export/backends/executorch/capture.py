@@ -9,7 +9,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from vlmprune_export.backends.executorch.cache import CachedStage
-from vlmprune_export.backends.executorch.tower import tower_attention
+from vlmprune_export.backends.executorch.vision_attention import vision_attention
 from vlmprune_export.pruners import Pruner
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.stage_table import StageEntry
@@ -21,7 +21,7 @@ def capture(staged: StagedModel, entry: StageEntry, module: nn.Module, context_t
     """Returns a stage with one of its modules; a decoder serves prefill and decode. Raises `CaptureError`."""
     vision = entry.declared.role == "vision"
     try:
-        with torch.no_grad(), tower_attention(staged.family.model) if vision else nullcontext(), _scanning(module):
+        with torch.no_grad(), vision_attention(staged.family.model) if vision else nullcontext(), _scanning(module):
             return _capture(staged, entry, module, context_tokens)
     except Exception as cause:
         raise CaptureError(entry.name, cause) from cause

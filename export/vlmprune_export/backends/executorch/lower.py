@@ -22,7 +22,7 @@ from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, bac
 from vlmprune_export.backends.executorch.quantise import PLANS, quantised
 from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
 from vlmprune_export.backends.executorch.stock import capture_stock
-from vlmprune_export.quieting import quiet
+from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import LoweringError

@@ -17,7 +17,7 @@ from torchao.quantization.quant_api import Int8DynamicActivationIntxWeightConfig
 from torchao.quantization.quant_primitives import MappingType
 from torchao.utils import unwrap_tensor_subclass
 
-from vlmprune_export.grids import BlockGrid, QuantisationGrid
+from vlmprune_export.quantisation_grids import BlockGrid, QuantisationGrid
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
 

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from vlmprune_export.backends.executorch.cache import CachedStage
 from vlmprune_export.backends.executorch.quantise import quantised
-from vlmprune_export.backends.executorch.tower import tower_attention
+from vlmprune_export.backends.executorch.vision_attention import vision_attention
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import CaptureError
@@ -64,7 +64,7 @@ def capture_stock(staged: StagedModel, plan: Mapping[str, str], context_tokens: 
     embeddings = torch.zeros(1, _EXAMPLE_TOKENS, text.hidden_size)
     tokens = {1: Dim("tokens", min=1, max=context_tokens)}
     with _quantised(staged, plan), torch.no_grad():
-        with tower_attention(staged.family.model):
+        with vision_attention(staged.family.model):
             vision = _export("vision_encoder", Batched(staged.stages["vision"].module, inputs=False), (pixels,), None)
         embed = _export("token_embedding", Batched(staged.stages["embed"].module, inputs=True), (token_ids,), (tokens,))
         decoder = StockDecoder(staged, context_tokens)

@@ -13,20 +13,20 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
 from vlmprune_export.backends import Report
-from vlmprune_export.backends.onnx.attention import simplify_attention
 from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, Captured, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
+from vlmprune_export.backends.onnx.fused_attention import simplify_attention
 from vlmprune_export.backends.onnx.quantise import PLANS, quantise
-from vlmprune_export.backends.onnx.vocabulary import (
+from vlmprune_export.backends.onnx.vocabulary_matrices import (
     OPSET,
     Matrix,
     attach_language_model_head,
     embedding_weight,
     save_embed,
-    store,
+    store_matrix,
     take_table,
 )
-from vlmprune_export.quieting import quiet
+from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import LoweringError
@@ -84,7 +84,7 @@ def _lower_embed(entry: StageEntry, folder: Path, kind: str | None) -> tuple[Sha
         if weight is None or table is None:
             _write(model, path, kind)
             return None, describe(entry, [path], None, kind)
-        matrix = store(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
+        matrix = store_matrix(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
         save_embed(model, path, table, matrix)
     return SharedMatrix(weight, matrix), describe(entry, [path], None, kind)
 
@@ -99,7 +99,7 @@ def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: Shared
         _write(_translate(captured), path, kind)
         tied = table is not None and table.weight.data_ptr() == weight.data_ptr()
         matrix = table.matrix if table and tied else None
-        matrix = matrix or store(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
+        matrix = matrix or store_matrix(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
         attach_language_model_head(path, LAST_HIDDEN, matrix, stage.logit_cap)
     return describe(entry, [path], captured.cache, kind)
 

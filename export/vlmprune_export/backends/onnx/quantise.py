@@ -8,9 +8,9 @@ from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-from vlmprune_export.backends.onnx.attention import expose_products
-from vlmprune_export.backends.onnx.rows import scale_rows
-from vlmprune_export.grids import BlockGrid, QuantisationGrid
+from vlmprune_export.backends.onnx.fused_attention import expose_products
+from vlmprune_export.backends.onnx.row_scales import scale_rows
+from vlmprune_export.quantisation_grids import BlockGrid, QuantisationGrid
 
 # What each choice does to each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
 # stay at 8 bits: with 4 bits there the kept set moves.

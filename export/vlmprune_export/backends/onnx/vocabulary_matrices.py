@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import nn
 
-from vlmprune_export.backends.onnx.weights import Stored, append, per_row_int8, save_with_initializers
+from vlmprune_export.backends.onnx.external_data import (
+    TensorLocation,
+    append_array,
+    per_row_int8,
+    save_with_initializers,
+)
 
 OPSET = 21
 _FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -25,16 +30,16 @@ _FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
 class Matrix:
     """A (V, D) matrix in a data file; `scale` (V, 1) when the rows are 8-bit."""
 
-    rows: Stored
-    scale: Stored | None = None
+    rows: TensorLocation
+    scale: TensorLocation | None = None
 
 
-def store(path: Path, weight: NDArray[np.float32], *, quantised: bool) -> Matrix:
+def store_matrix(path: Path, weight: NDArray[np.float32], *, quantised: bool) -> Matrix:
     """Append a (V, D) matrix to a data file, as it is or with 8-bit rows."""
     if not quantised:
-        return Matrix(append(path, weight))
+        return Matrix(append_array(path, weight))
     rows, scale = per_row_int8(weight)
-    return Matrix(append(path, rows), append(path, scale))
+    return Matrix(append_array(path, rows), append_array(path, scale))
 
 
 def embedding_weight(stage: nn.Module) -> torch.Tensor | None:

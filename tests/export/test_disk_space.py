@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from vlmprune_export import disk
-from vlmprune_export.disk import enough_disk, needed_bytes
+from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_runtime.errors import BadRequest, LoweringError
 
 Usage = namedtuple("Usage", "total used free")

@@ -30,7 +30,7 @@ class RotaryTable:
 
 
 @contextmanager
-def from_table(decoder: DecoderStage, tokens: int) -> Iterator[None]:
+def rotary_from_table(decoder: DecoderStage, tokens: int) -> Iterator[None]:
     """Within, the decoder layers get their rotary embeddings from a table."""
     family: Any = decoder.family
     decoder.family = RotaryTable(family, tokens)  # type: ignore[assignment]

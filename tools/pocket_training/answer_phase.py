@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pocket_training.adapted_model import PROJECTOR, parameters_of
-from pocket_training.align import vision_features
-from pocket_training.optimising import Course, Losses, optimise
+from pocket_training.align_phase import vision_features
 from pocket_training.packing import NOT_ASKED, SHARED, Rows, attention_mask, pack_rows
-from pocket_training.pictures import BatchSampler
 from pocket_training.recipe import Answer
 from pocket_training.targets import LABELS, shown_labels
 from pocket_training.tokens import Tokens
+from pocket_training.training_loop import Course, Losses, optimise
+from pocket_training.training_pictures import BatchSampler
 from vlmprune_tools.scenes.concepts import CONCEPTS
 from vlmprune_tools.scenes.paraphrases import paraphrase
 from vlmprune_tools.scenes.questions import FAMILIES, questions

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx import NodeProto, TensorProto, helper
 from onnxscript.optimizer import fold_constants
 
-from vlmprune_export.backends.onnx.rows import rewrite
+from vlmprune_export.backends.onnx.row_scales import rewrite
 
 _DOMAIN = "com.microsoft"
 _WEIGHT, _MASK = 1, 5  # inputs of Attention; the mask is added to the scores

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pocket_training.adapted_model import PROJECTOR, parameters_of
-from pocket_training.optimising import Course, Losses, optimise
-from pocket_training.pictures import BatchSampler, pixel_values
 from pocket_training.recipe import Align
 from pocket_training.targets import NOWHERE, TEMPERATURE, Aims, Targets, marked_patches, patch_places, targets_of
-from vlmprune_export.pocket.tower import FEATURE_LAYERS
+from pocket_training.training_loop import Course, Losses, optimise
+from pocket_training.training_pictures import BatchSampler, pixel_values
+from vlmprune_export.pocket_model.vision_tower import FEATURE_LAYERS
 from vlmprune_tools.scenes.scene import RenderedScene
 
 DECAY, PULL, LOWEST_RATE = 0.02, 0.3, 0.02

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from vlmprune_tools.evaluation.accuracy_rows import Row
 from vlmprune_tools.evaluation.dataset import MEAN, RESERVED_TASKS, TESTED
 from vlmprune_tools.evaluation.pruning_config import BLIND, UNPRUNED
-from vlmprune_tools.evaluation.rows import Row
 from vlmprune_tools.evaluation.variants import FLOORS
 
 WHOLE_PERCENT = 99.0

@@ -9,19 +9,19 @@ from tokenizers import Tokenizer
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
-from vlmprune_export.checkpoint.room import LOWERED, QUANTISED
+from vlmprune_export.checkpoint.memory_check import LOWERED, QUANTISED
 from vlmprune_export.consistency import check_parts, check_prompt
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.disk import enough_disk, needed_bytes
+from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
-from vlmprune_export.fitting import FITS, fit_tail, round_tail
-from vlmprune_export.flops import count_vision_flops
-from vlmprune_export.grids import QuantisationGrid
-from vlmprune_export.memory import estimate
+from vlmprune_export.memory_estimate import estimate
 from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
 from vlmprune_export.publishing import publishing
+from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_table import pipeline_of
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.tail_rounding import FIT_METHODS, fit_tail, round_tail
+from vlmprune_export.vision_flops import count_vision_flops
 from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
@@ -60,8 +60,8 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     backend = backend_for(request.target)
     if request.quantisation not in backend.QUANTISATIONS:
         raise UnknownName("quantisation", request.quantisation, backend.QUANTISATIONS)
-    if request.fit not in FITS:
-        raise UnknownName("fit", request.fit, FITS)
+    if request.fit not in FIT_METHODS:
+        raise UnknownName("fit", request.fit, FIT_METHODS)
     _check_options(request, backend)
     room = LOWERED if request.quantisation == "none" else QUANTISED
     with publishing(request.out, force=request.force) as folder:

@@ -12,11 +12,11 @@ from vlmprune_export import fitting, gptq, grids
 from vlmprune_export.calibration import VISUAL_WEIGHT, Calibration
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
-from vlmprune_export.fitting import fit_tail, round_tail
 from vlmprune_export.gptq import DAMPING, add_moments, gptq_quantize, round_to_grid
-from vlmprune_export.grids import BlockGrid, LutGrid
+from vlmprune_export.quantisation_grids import BlockGrid, LutGrid
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_export.tail_rounding import fit_tail, round_tail
 
 SHIFTED = BlockGrid(16, lowest=0, highest=15, zero_point=True)
 LEVELS_OF = {"symmetric": BlockGrid(16), "full": BlockGrid(16, lowest=-8), "shifted": SHIFTED, "palettes": LutGrid(8)}

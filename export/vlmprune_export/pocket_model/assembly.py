@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmprune_export.pocket import language, tower
-from vlmprune_export.pocket.ingredients import LANGUAGE, TOWER, cache_folder, ingredient_file
-from vlmprune_export.pocket.prompt import write_processor
-from vlmprune_export.pocket.trained import merged, projector_weights, trained_weights
+from vlmprune_export.pocket_model import language_model, vision_tower
+from vlmprune_export.pocket_model.prompt import write_processor
+from vlmprune_export.pocket_model.trained_weights import merged, projector_weights, trained_weights
+from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER, cache_folder, package_file
 from vlmprune_runtime.atomic import move_folder, writing
 from vlmprune_runtime.lock import locked
 
@@ -51,7 +51,7 @@ def make(folder: Path, progress: Callable[[str], None]) -> None:
 
 def fingerprint() -> str:
     """Twelve hex digits over both weight files, what we trained, and the code that joins them."""
-    digest = hashlib.sha256(f"{LANGUAGE.sha256} {TOWER.sha256}".encode())
+    digest = hashlib.sha256(f"{LANGUAGE_MODEL.sha256} {VISION_TOWER.sha256}".encode())
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), here / "trained.safetensors"]):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -60,13 +60,13 @@ def fingerprint() -> str:
 
 def assemble(folder: Path, progress: Callable[[str], None]) -> None:
     """Write model, tokenizer and processor into the new `folder`."""
-    gguf_file, onnx_file = ingredient_file(LANGUAGE, progress), ingredient_file(TOWER, progress)
+    gguf_file, onnx_file = package_file(LANGUAGE_MODEL, progress), package_file(VISION_TOWER, progress)
     progress("assembling the pocket model")
     folder.mkdir()
     model: Any = pocket_model(gguf_file, onnx_file, trained_weights())
     progress("writing the pocket model")
     model.half().save_pretrained(folder)
-    language.write_tokenizer(gguf_file, folder)
+    language_model.write_tokenizer(gguf_file, folder)
     write_processor(folder)
 
 
@@ -75,12 +75,12 @@ def pocket_config() -> "LlavaConfig":
     from transformers import Dinov2Config, LlamaConfig, LlavaConfig
 
     return LlavaConfig(
-        text_config=LlamaConfig(**language.CONFIG),
-        vision_config=Dinov2Config(**tower.CONFIG),
-        image_token_index=language.IMAGE_TOKEN_ID,
-        image_seq_length=tower.GRID * tower.GRID,
+        text_config=LlamaConfig(**language_model.CONFIG),
+        vision_config=Dinov2Config(**vision_tower.CONFIG),
+        image_token_index=language_model.IMAGE_TOKEN_ID,
+        image_seq_length=vision_tower.GRID * vision_tower.GRID,
         projector_hidden_act="gelu",
-        vision_feature_layer=list(tower.FEATURE_LAYERS),
+        vision_feature_layer=list(vision_tower.FEATURE_LAYERS),
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
     )
@@ -91,15 +91,15 @@ def pocket_model(gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"])
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
     model = LlavaForConditionalGeneration(pocket_config())
-    model.model.vision_tower.load_state_dict(merged(tower.tower_weights(onnx_file), trained, "vision_tower"))
-    model.model.language_model.load_state_dict(merged(language.language_weights(gguf_file), trained))
+    model.model.vision_tower.load_state_dict(merged(vision_tower.tower_weights(onnx_file), trained, "vision_tower"))
+    model.model.language_model.load_state_dict(merged(language_model.language_weights(gguf_file), trained))
     projector = projector_weights(trained)
     model.model.load_state_dict(projector, strict=False)
     model.tie_weights()
     model.generation_config = GenerationConfig(
-        bos_token_id=language.START_ID,
-        eos_token_id=language.END_ID,
-        pad_token_id=language.END_ID,
+        bos_token_id=language_model.START_ID,
+        eos_token_id=language_model.END_ID,
+        pad_token_id=language_model.END_ID,
         do_sample=False,
     )
     return model

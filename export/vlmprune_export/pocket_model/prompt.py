@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vlmprune_export.pocket.language import IMAGE_TOKEN
-from vlmprune_export.pocket.tower import IMAGE_PX, PATCH_PX
+from vlmprune_export.pocket_model.language_model import IMAGE_TOKEN
+from vlmprune_export.pocket_model.vision_tower import IMAGE_PX, PATCH_PX
 
 CHAT_TEMPLATE = """\
 {{- '<|im_start|>' -}}

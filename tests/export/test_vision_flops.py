@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tiny import TEXTS, TOWERS, tiny_llava
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
-from vlmprune_export.flops import count_vision_flops
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
+from vlmprune_export.vision_flops import count_vision_flops
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.flops import decode_flops, prefill_flops
 from vlmprune_runtime.schema import Bundle

@@ -7,7 +7,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlmprune_export.pocket.ingredients import verify
+from vlmprune_export.pocket_model.weight_packages import verify
 
 LORA_SCALE = 2.0
 TRAINED = Path(__file__).with_name("trained.safetensors")

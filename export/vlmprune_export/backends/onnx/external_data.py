@@ -13,7 +13,7 @@ _PAGE_BYTES = 4096  # ONNX Runtime maps external data instead of copying it when
 
 
 @dataclass(frozen=True)
-class Stored:
+class TensorLocation:
     """Where an array lies: file, offset and length in bytes, shape and ONNX element type."""
 
     file: str
@@ -35,14 +35,14 @@ class Stored:
         return tensor
 
 
-def append(path: Path, array: NDArray[Any]) -> Stored:
+def append_array(path: Path, array: NDArray[Any]) -> TensorLocation:
     """Write an array at the next page of a data file, which is made when missing."""
     with path.open("ab") as file:
         offset = -(-file.tell() // _PAGE_BYTES) * _PAGE_BYTES
         file.write(b"\0" * (offset - file.tell()))
         file.write(np.ascontiguousarray(array).data)
     element_type = helper.np_dtype_to_tensor_dtype(array.dtype)
-    return Stored(path.name, offset, array.nbytes, array.shape, element_type)
+    return TensorLocation(path.name, offset, array.nbytes, array.shape, element_type)
 
 
 def per_row_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -56,7 +56,7 @@ def per_row_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
 
 
-def save_with_initializers(model: onnx.ModelProto, path: Path, stored: dict[str, Stored]) -> None:
+def save_with_initializers(model: onnx.ModelProto, path: Path, stored: dict[str, TensorLocation]) -> None:
     """Save a graph whose inputs named in `stored` become initializers that lie elsewhere."""
     graph = model.graph
     inputs = [value for value in graph.input if value.name not in stored]

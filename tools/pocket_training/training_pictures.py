@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmprune_export.pocket.tower import GRID, PATCH_PX
+from vlmprune_export.pocket_model.vision_tower import GRID, PATCH_PX
 from vlmprune_tools.scenes.artwork import Artwork
 from vlmprune_tools.scenes.placement import Square
 from vlmprune_tools.scenes.scene import RenderedScene

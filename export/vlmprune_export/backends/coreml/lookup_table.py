@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlmprune_export.grids import LUT_SIZE
+from vlmprune_export.quantisation_grids import LUT_SIZE
 
 Array = npt.NDArray[Any]
 
 
-def palette(weights: Array) -> tuple[Array, Array]:  # (...) -> (16,), (n,) uint8
+def lookup_table(weights: Array) -> tuple[Array, Array]:  # (...) -> (16,), (n,) uint8
     """The palette, ascending, and for each weight its place in it; `ValueError` if there are more values.
 
-    >>> colours, places = palette(np.array([[0.0, 1.0], [1.0, 5.0]], np.float32))
+    >>> colours, places = lookup_table(np.array([[0.0, 1.0], [1.0, 5.0]], np.float32))
     >>> colours[places].tolist()
     [0.0, 1.0, 1.0, 5.0]
     """

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from vlmprune_export.calibration import Calibration, Rows
 from vlmprune_export.decoder_attention import TorchCache
 from vlmprune_export.gptq import add_moments, gptq_quantize, round_to_grid
-from vlmprune_export.grids import QuantisationGrid
+from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.staged_model import StagedModel
 
-FITS = ("gptq", "none")
+FIT_METHODS = ("gptq", "none")
 WORTH_A_NOTE_S = 20
 _TRIAL = 1024  # size of the matrices whose product measures the speed of this machine
 _SEARCH_FLOPS = 6_000  # per weight: cost of the search for scales, in operations of a matrix product

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from vlmprune_export.checkpoint.files import check_files, read_json
+from vlmprune_export.checkpoint.file_checks import check_files, read_json
 from vlmprune_export.checkpoint.lora import CONFIG, adapter_weights
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest, short_repr

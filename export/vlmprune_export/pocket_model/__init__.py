@@ -3,6 +3,6 @@
 Letters: N visual tokens, D hidden size, V vocabulary, R rank of the low-rank update.
 """
 
-from vlmprune_export.pocket.checkpoint import pocket_checkpoint
+from vlmprune_export.pocket_model.assembly import pocket_checkpoint
 
 __all__ = ["pocket_checkpoint"]

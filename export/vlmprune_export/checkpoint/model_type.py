@@ -9,7 +9,7 @@ from vlmprune_runtime.errors import BadRequest, UnknownName
 _CONVERTED = "use a converted checkpoint, such as those of llava-hf on the hub, or convert it with transformers"
 
 
-def check_kind(name: str, config: Mapping[str, Any]) -> None:
+def check_model_type(name: str, config: Mapping[str, Any]) -> None:
     """Refuse a family without adapter, LLaVA's first format, and a config that needs code of the checkpoint's own."""
     if "mm_vision_tower" in config:
         architecture = str((config.get("architectures") or ["its architecture"])[0])

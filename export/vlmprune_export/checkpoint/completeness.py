@@ -17,7 +17,7 @@ _ENTRIES = {
 }
 
 
-def check_whole(name: str, info: Mapping[str, Any]) -> None:
+def check_complete(name: str, info: Mapping[str, Any]) -> None:
     """Refuse weights that are missing, of another size than the config says, or an adapter's within the base's.
 
     `info` is the loading info of transformers.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-TOWER_ATTENTION = "vlmprune_tower"
+VISION_ATTENTION = "vlmprune_tower"
 
 
 def _attention(
@@ -24,15 +24,15 @@ def _attention(
     return torch.bmm(scores, values)[None].transpose(1, 2).contiguous(), None
 
 
-AttentionInterface.register(TOWER_ATTENTION, _attention)
+AttentionInterface.register(VISION_ATTENTION, _attention)
 
 
 @contextmanager
-def tower_attention(model: nn.Module) -> Iterator[None]:
+def vision_attention(model: nn.Module) -> Iterator[None]:
     """Within, the model's vision tower attends as above."""
     config: Any = model.config
     before = config.vision_config._attn_implementation
-    model.set_attn_implementation({"vision_config": TOWER_ATTENTION})  # type: ignore[operator]
+    model.set_attn_implementation({"vision_config": VISION_ATTENTION})  # type: ignore[operator]
     try:
         yield
     finally:

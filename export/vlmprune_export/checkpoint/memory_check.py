@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from vlmprune_export.checkpoint.files import stored_shapes, weight_files
+from vlmprune_export.checkpoint.file_checks import stored_shapes, weight_files
 from vlmprune_runtime.errors import BadRequest
 
 LOADED = 4.0  # bytes a weight in fp32
@@ -18,7 +18,7 @@ _STORED_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "bfloat16": 2,
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def check_room(name: str, folder: Path, config: Mapping[str, Any], bytes_per_weight: float) -> None:
+def check_memory(name: str, folder: Path, config: Mapping[str, Any], bytes_per_weight: float) -> None:
     """Refuse a checkpoint that takes more memory than is free, swap included.
 
     Errors: `BadRequest` with what is needed, what is free, and what helps.
