@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from vlmprune_export import disk
+from vlmprune_export import disk_space
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_runtime.errors import BadRequest, LoweringError
 
@@ -16,7 +16,7 @@ Usage = namedtuple("Usage", "total used free")
 
 def free_bytes(monkeypatch: pytest.MonkeyPatch, *sizes: int) -> None:
     following: Iterator[int] = iter(sizes)
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: Usage(0, 0, next(following)))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda folder: Usage(0, 0, next(following)))
 
 
 def test_tied_weights_count_once_and_quantised_ones_need_less() -> None:

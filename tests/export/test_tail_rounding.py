@@ -78,10 +78,10 @@ def test_a_layer_is_fitted_as_if_alone(staged: StagedModel) -> None:
     """Query, key and value are fitted at once; the key on its own gives the same weights."""
     rows, stage = list(calibration().tail_rows(staged)), DecoderStage(staged.family, 2, 3)
     key = stage.layers[0].self_attn.k_proj
-    [(layers, moments)] = fitting._moments(stage, rows, [key])
+    [(layers, moments)] = tail_rounding._moments(stage, rows, [key])
     assert layers == [key]
     alone = gptq_quantize(key.weight.data, moments, BlockGrid(16))
-    fitting._fit(stage, rows, BlockGrid(16))
+    tail_rounding._fit(stage, rows, BlockGrid(16))
     assert torch.allclose(key.weight, alone, atol=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_without_fitting_weights_are_the_nearest_on_the_grid(staged: StagedModel
 
 def test_a_long_fit_is_announced(staged: StagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(fitting, "_flops_per_second", lambda: 1e5)
+    monkeypatch.setattr(tail_rounding, "_flops_per_second", lambda: 1e5)
     fit_tail(staged, BlockGrid(16), calibration(), told.append)
     assert re.fullmatch(r"note: fitting the 4-bit weights takes about \d+ min; --fit none .*", told[0])
     assert re.fullmatch(r"fitting layer 3 of 4, about \d+ min left", told[1])
