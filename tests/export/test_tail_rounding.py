@@ -8,7 +8,7 @@ from test_staged_model import question
 from torch import Tensor, nn
 
 from tiny import tiny_llava
-from vlmprune_export import fitting, gptq, grids
+from vlmprune_export import gptq, quantisation_grids, tail_rounding
 from vlmprune_export.calibration import VISUAL_WEIGHT, Calibration
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
@@ -106,7 +106,7 @@ def test_a_long_fit_is_announced(staged: StagedModel, monkeypatch: pytest.Monkey
 def test_tables_are_the_means_of_their_values() -> None:
     """Twenty rounds over running sums give what a plain k-means gives."""
     values, importance = torch.randn(3, 200), torch.rand(200)
-    found = grids._centres(values, importance)
+    found = quantisation_grids._centres(values, importance)
     nearest = (values[:, :, None] - found[:, None, :]).abs().argmin(2)
     for group, row, table in zip(values, nearest, found, strict=True):
         for place, centre in enumerate(table):
