@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from vlmprune_export.families import Family
 from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace, TensorName
@@ -91,7 +94,7 @@ def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[
         shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
         modules.append(
             build_pruner(
-                options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=_parts(family)
+                options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=model_parts(family)
             )
         )  # fmt: skip
     _check_needs(family, options, place, {need.tensor for need in modules[0].needs})
@@ -100,20 +103,30 @@ def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[
     return PlannedCut(stage, place.at, layer, tuple(modules), tokens, keep)
 
 
-def _parts(family: Family) -> ModelParts:
-    text = family.text_model
-    return ModelParts(text.attention_heads, text.kv_heads, text.head_dim, family.projector, family.norm)
+def model_parts(family: Family) -> ModelParts:
+    """Returns the parts of a model that pruning methods use."""
+
+    def rope(positions: Tensor) -> Tensor:  # (P,) -> (P, head_dim)
+        return family.rotary(torch.zeros(1, 1), positions[None], family.layer_kinds[0])[0][0].float()
+
+    text, one_axis = family.text_model, family.positions.axes == 1
+    return ModelParts(
+        text.attention_heads, text.kv_heads, text.head_dim, family.projector, family.norm, rope if one_axis else None,
+        family.max_positions,
+    )  # fmt: skip
 
 
 def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set[TensorName]) -> None:
     """Raises `BadRequest` if the pruner reads what is not there where it stands."""
     name, last = pruner_name(options.method), len(family.layers) - 1
-    if place.at != "layer" and family.grids[0].prefix_tokens:
+    if (place.at != "layer" or "embeddings" in needs) and family.grids[0].prefix_tokens:
         raise BadRequest("the tower has tokens that belong to no place in the picture; allowed: a cut before a layer")
     if place.at != "layer" and needs & {"keys", "query"}:
         raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")
-    if place.at != "vision" and needs & set(TOWER_TENSORS):
-        raise BadRequest(f"{name} reads the vision tower; allowed: a cut after the vision stage")
+    if place.at == "layer" and needs & set(TOWER_TENSORS):
+        raise BadRequest(f"{name} reads the vision tower; allowed: a cut before the first decoder layer")
+    if "joint" in needs:
+        raise BadRequest(f"{name} needs CLIP's text tower, which the checkpoint does not have; allowed: {name}-embed")
 
 
 def _keep(options: PruneOptions, place: Place, whole: int, tokens: int) -> int:

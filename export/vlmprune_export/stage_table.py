@@ -20,6 +20,7 @@ from vlmprune_runtime.schema import Cache, CacheLayer, Input, Stage
 
 EXAMPLE_TOKENS = 6  # any length but 0 and 1, which exporters take for constants
 POSITIONS, PAST_TOKENS = "positions", "past_tokens"
+FREE = {"tokens", "text_tokens"}
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Inp
     widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
     if need.tensor in TOWER_TENSORS:
         return _floats(need.name, (rows["visual"], *family.tower_shapes[need.tensor]), f"vision.{need.tensor}")
+    if need.tensor == "places":
+        return _integers(need.name, (rows[need.tokens],), source_of(cut.at, need))
     shape = (rows[need.tokens], widths.get(need.tensor, text.hidden_size))
     return _floats(need.name, shape, source_of(cut.at, need))
 
@@ -153,9 +156,9 @@ def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Inp
 def source_of(at: CutPlace, need: Need) -> str:
     """Where a need's tensor comes from, by the place of the cut."""
     part = "" if need.tokens == "all" else f"[{need.tokens}]"
-    if need.tensor == "embeddings":
-        return f"embed.embeddings{part}"
-    if at != "layer":
+    if need.tensor == "places":
+        return f"sequence.places{part}"
+    if at != "layer" or need.tensor == "embeddings":
         return "vision.features" if need.tokens == "visual" else f"embed.embeddings{part}"
     return f"head.{need.tensor}{part}"
 
@@ -178,11 +181,11 @@ def _entry(
 
 
 def _floats(name: str, shape: Any, source: str) -> Input:
-    return Input(name=name, dtype="float32", shape=shape, source=source, pad="zero" if "tokens" in shape else None)
+    return Input(name=name, dtype="float32", shape=shape, source=source, pad="zero" if FREE & set(shape) else None)
 
 
 def _integers(name: str, shape: Any, source: str, *, dtype: Any = "int64", pad: Any = "zero") -> Input:
-    return Input(name=name, dtype=dtype, shape=shape, source=source, pad=pad if "tokens" in shape else None)
+    return Input(name=name, dtype=dtype, shape=shape, source=source, pad=pad if FREE & set(shape) else None)
 
 
 def _output(name: str, shape: Any) -> schema.Tensor:

@@ -184,6 +184,9 @@ class Prefill:
                 return self.rows
             case "sequence", "positions", _:
                 return self.tokens.positions[0] if self.pipeline.positions.axes == 1 else self.tokens.positions
+            case "sequence", "places", part:
+                every = np.arange(len(self.tokens.view), dtype=np.int64)
+                return _part(every, part, self.tokens.view, view)
             case "sequence", "past_tokens", _:
                 return np.array([self.past_tokens.get(name, 0)], dtype=np.int32)
             case "sequence", _, _:

@@ -137,9 +137,9 @@ class Runner:
         known = {"image.pixels": call.views[view : view + 1], "prompt.token_ids": call.ids, "sequence.rows": call.rows}
         known |= {"sequence.positions": call.positions, "sequence.last_row": len(call.labels) - 1}
         name, output, *part = re.split(r"[.\[\]]", source)
-        if name not in call.outputs:
+        if name not in call.outputs and not part:
             return (known | {"sequence.past_tokens": self.past[stage]})[source]
-        results, labels = call.outputs[name]
+        results, labels = call.outputs.get(name, ([{"places": np.arange(len(call.labels))}], call.labels))
         value = results[view if len(results) > 1 else 0][output]
         rows = {"visual": labels == 2 * view + 1, "text": labels == -1, "last": [-1]}
         return value[rows[part[0]]] if part else value

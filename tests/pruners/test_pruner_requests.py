@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pruner_inputs import inputs_of
 from vlmprune_export import prune_tokens
 from vlmprune_export.pruners import PRUNERS, build_pruner
 from vlmprune_runtime.errors import BadRequest, UnknownName
@@ -26,8 +27,7 @@ def test_no_gradient_is_recorded():
 @pytest.mark.parametrize("method", PRUNERS)
 def test_every_pruner_keeps_k_of_n_in_image_order(method):
     pruner = build_pruner(method, grid=(3, 4), keep=5)
-    tensors = {"hidden": HIDDEN, "keys": KEYS}
-    kept, fused, order = pruner(*(tensors[need.name] for need in pruner.needs))
+    kept, fused, order = pruner(*inputs_of(pruner, HIDDEN))
     assert kept.shape == order.shape == (5,) and fused.shape == (5, 8)
     assert bool((kept.diff() > 0).all())
 

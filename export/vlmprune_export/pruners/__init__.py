@@ -6,14 +6,22 @@ A new pruner is a file, or a folder where it needs several, and one line in `PRU
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from vlmprune_export.pruners.cdpruner import CdPruner, CdPrunerEmbed, CdPrunerEmbedSettings
+from vlmprune_export.pruners.dart import Dart, DartSettings
+from vlmprune_export.pruners.divprune import DivPrune
+from vlmprune_export.pruners.fastv import FastV
 from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.loops import CONTROL_FLOWS, ControlFlow
-from vlmprune_export.pruners.needs import CutPlace, Need, Place, place_of_layer
+from vlmprune_export.pruners.mmtok import MmTok, MmTokSettings
+from vlmprune_export.pruners.needs import CutPlace, Need, Place, place_after_vision, place_at_input, place_of_layer
+from vlmprune_export.pruners.prumerge import PruMerge, PruMergeSettings
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.random_pruner import RandomSettings, random_pruner
-from vlmprune_export.pruners.settings import check_integer, read_settings
+from vlmprune_export.pruners.settings import NoSettings, check_integer, read_settings
 from vlmprune_export.pruners.site import ModelParts, Site
+from vlmprune_export.pruners.sparsevlm import SparseVlm, SparseVlmSettings
 from vlmprune_export.pruners.uniform import UniformSettings, uniform_places, uniform_pruner
+from vlmprune_export.pruners.visionzip import VisionZip, VisionZipSettings
 from vlmprune_export.pruners.vlm_pruner import VlmPruner, VlmPrunerSettings
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
@@ -54,6 +62,15 @@ class PrunerKind(NamedTuple):
 
 PRUNERS = {
     "vlm-pruner": PrunerKind(VlmPrunerSettings, VlmPruner),
+    "fastv": PrunerKind(NoSettings, FastV),
+    "divprune": PrunerKind(NoSettings, DivPrune, place_at_input),
+    "dart": PrunerKind(DartSettings, Dart),
+    "visionzip": PrunerKind(VisionZipSettings, VisionZip, place_after_vision),
+    "sparsevlm": PrunerKind(SparseVlmSettings, SparseVlm),
+    "cdpruner": PrunerKind(NoSettings, CdPruner, place_at_input),
+    "cdpruner-embed": PrunerKind(CdPrunerEmbedSettings, CdPrunerEmbed, place_at_input),
+    "mmtok": PrunerKind(MmTokSettings, MmTok, place_at_input),
+    "prumerge": PrunerKind(PruMergeSettings, PruMerge, place_after_vision),
     "random": PrunerKind(RandomSettings, random_pruner),
     "uniform": PrunerKind(UniformSettings, uniform_pruner, uniform_places),
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 TowerTensorName = Literal["tower_hidden", "tower_keys", "tower_attention", "tower_late"]
-TensorName = Literal["hidden", "keys", "query", "embeddings"] | TowerTensorName
+TensorName = Literal["hidden", "keys", "query", "embeddings", "places", "joint"] | TowerTensorName
 TokenGroup = Literal["visual", "text", "last", "all"]
 CutPlace = Literal["vision", "input", "layer"]
 
@@ -16,7 +16,10 @@ class Need:
 
     `hidden`: the rows of the residual stream where the cut stands; at the vision stage and at the language model's
     input these are the visual embeddings. `keys` and `query`: those of the decoder layer before the cut, after RoPE,
-    all heads side by side. `embeddings`: the embeddings of text.
+    all heads side by side. `embeddings`: what the language model takes, visual embeddings or those of text. `places`:
+    where the rows stand in the sequence, which says what a query can see and which text lies behind the image. On a
+    target of fixed lengths text is padded at its end with rows of zeros, whose place is 0.
+    `joint`: embeddings in CLIP's joint space of pictures and text.
 
     Of the vision tower, for a cut after the vision stage: `tower_hidden` (N, Dt), the rows that the projector takes;
     of the last layer that these rows come from, `tower_keys` (N, dh), the raw keys as the mean over heads, and
@@ -53,10 +56,23 @@ class Place:
     keep: int | Callable[[int, int], int] | None = None
 
 
-HIDDEN, KEYS = Need("hidden"), Need("keys")
-"""The hidden states and the keys of the visual tokens."""
+HIDDEN, KEYS, PLACES = Need("hidden"), Need("keys"), Need("places")
+"""The hidden states, keys and places of the visual tokens."""
+
+TEXT_PLACES, LAST_PLACE, ALL_KEYS = Need("places", "text"), Need("places", "last"), Need("keys", "all")
+"""The places of the text tokens and of the last token, and the keys of the whole sequence."""
 
 
 def place_of_layer(settings: object, layer: int) -> tuple[Place, ...]:
     """Returns the place of a method that cuts once: before the layer, which for layer 0 is the model's input."""
     return (Place("layer" if layer else "input"),)
+
+
+def place_at_input(settings: object, layer: int) -> tuple[Place, ...]:
+    """Returns the place of a method that prunes what enters the language model, whatever layer is requested."""
+    return (Place("input"),)
+
+
+def place_after_vision(settings: object, layer: int) -> tuple[Place, ...]:
+    """Returns the place of a method that prunes what the vision stage gives, whatever layer is requested."""
+    return (Place("vision"),)

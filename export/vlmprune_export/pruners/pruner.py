@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vlmprune_export.pruners.loops import ControlFlow
 from vlmprune_export.pruners.needs import HIDDEN, KEYS, Need
@@ -20,3 +21,13 @@ class Pruner(nn.Module):
     needs: tuple[Need, ...] = (HIDDEN, KEYS)
     control_flow: ControlFlow = "while"
     settings: Any
+
+
+Pruned = tuple[Tensor, Tensor, Tensor]
+"""What a pruner returns: `kept` (K,), `fused` (K, D), `rank` (K,)."""
+
+
+def keep_all(hidden: Tensor) -> Pruned:  # (N, D) -> (N,), (N, D), (N,)
+    """Returns what a pruner returns that has nothing to drop."""
+    everything = torch.arange(hidden.shape[0])
+    return everything, hidden.clone(), everything.clone()

@@ -1,7 +1,7 @@
 """Reads the settings of a pruner and checks their values."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from vlmprune_runtime.errors import BadRequest
@@ -29,3 +29,14 @@ def check_number(name: str, got: object, least: float, most: float) -> None:
     """Raises `BadRequest` unless the value is a number from `least` to `most`; NaN never is."""
     if isinstance(got, bool) or not isinstance(got, int | float) or not least <= got <= most:
         raise BadRequest(f"{name} is {got!r}; allowed: a number from {least} to {most}")
+
+
+def check_boolean(name: str, got: object) -> None:
+    """Raises `BadRequest` unless the value is true or false."""
+    if not isinstance(got, bool):
+        raise BadRequest(f"{name} is {got!r}; allowed: true or false")
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """The settings of a method that has none."""

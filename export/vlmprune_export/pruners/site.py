@@ -1,8 +1,9 @@
 """What a pruner is told when it is built: the tokens of its cut, and the parts of the model that it may use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from vlmprune_export.pruners.needs import CutPlace
 
@@ -13,7 +14,9 @@ class ModelParts:
 
     `heads`, `kv_heads` and `head_dim` are those of the decoder. `projector` takes a row of the vision tower, as the
     need `tower_hidden` gives it, to a visual embedding; `norm` is the decoder's last norm. A pruner has no weights of
-    its own, but one that merges rows of the tower needs the projector behind it.
+    its own, but one that merges rows of the tower needs the projector behind it. `rope` takes positions (P,) to the
+    cosines (P, head_dim) of the decoder's rotary embedding, and is None where positions have several axes; a sequence
+    may have as many as `positions`.
     """
 
     heads: int = 1
@@ -21,6 +24,8 @@ class ModelParts:
     head_dim: int | None = None
     projector: nn.Module = field(default_factory=nn.Identity)
     norm: nn.Module = field(default_factory=nn.Identity)
+    rope: Callable[[Tensor], Tensor] | None = None
+    positions: int = 2048
 
 
 @dataclass(frozen=True)

@@ -36,3 +36,23 @@ def _sort_in_runs(values: Tensor) -> tuple[Tensor, Tensor]:  # (N,) -> (N,), (N,
     rises = (lowest[1:] != lowest[:-1]).to(torch.int64)
     run = torch.cat([torch.zeros(1, dtype=torch.int64), rises]).cumsum(0) * count
     return lowest, _lowest(run + order).values - run
+
+
+def largest(scores: Tensor, count: int, control_flow: ControlFlow) -> Tensor:  # (N,) -> (count,)
+    """Returns the indices of the largest scores, largest first; a NaN counts as less than any number.
+
+    >>> largest(torch.tensor([1.0, 3.0, float("nan"), 3.0]), 3, "while").tolist()
+    [1, 3, 0]
+    """
+    known = torch.where(scores == scores, scores, -3e38)  # a NaN differs from itself
+    return stable_argsort(-known, control_flow)[:count]
+
+
+def in_image_order(chosen: Tensor, control_flow: ControlFlow) -> tuple[Tensor, Tensor]:  # (K,) -> (K,), (K,)
+    """Returns tokens that are given in the order of their choice as `kept` and `rank` of a pruner.
+
+    >>> [part.tolist() for part in in_image_order(torch.tensor([7, 2, 5]), "while")]
+    [[2, 5, 7], [1, 2, 0]]
+    """
+    rank = stable_argsort(chosen, control_flow)
+    return chosen.index_select(0, rank), rank

@@ -20,8 +20,10 @@ const std::map<std::string, Part> kParts = {
     {"", Part::all}, {"[visual]", Part::visual}, {"[text]", Part::text}, {"[last]", Part::last}};
 const std::map<std::string, bool> kImagePositions = {{"sequence", false}, {"grid", true}};
 // What no stage makes.
-const std::set<std::string> kExternalSources = {"image.pixels",       "prompt.token_ids",     "sequence.rows",
-                                                "sequence.positions", "sequence.past_tokens", "sequence.last_row"};
+const std::set<std::string> kExternalSources = {
+    "image.pixels",         "prompt.token_ids",  "sequence.rows",           "sequence.positions",
+    "sequence.past_tokens", "sequence.last_row", "sequence.places[visual]", "sequence.places[text]",
+    "sequence.places[last]"};
 
 bool is_plain(const std::string& name) {
   const auto allowed = [](unsigned char one) { return std::isalnum(one) || one == '_' || one == '.' || one == '-'; };

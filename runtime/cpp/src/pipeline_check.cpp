@@ -12,7 +12,7 @@ using Names = std::vector<std::string>;
 const std::map<Role, Names> kRequiredOutputs = {
     {Role::vision, {"features"}}, {Role::embed, {"embeddings"}}, {Role::prune, {"kept", "fused", "rank"}}};
 const std::set<std::string> kIntegerOutputs = {"kept", "rank", "count"};
-const std::set<std::string> kIntegerSources = {"token_ids", "positions", "past_tokens", "last_row"};
+const std::set<std::string> kIntegerSources = {"token_ids", "positions", "places", "past_tokens", "last_row"};
 
 void check_kind(const Document& document, const std::string& field, const TensorSpec& spec, bool whole) {
   if (whole == (spec.dtype != Dtype::float32)) return;

@@ -18,6 +18,17 @@ Array positions_array(const Tokens& tokens) {
   return {{static_cast<int64_t>(tokens.positions.size()), tokens.count()}, all};
 }
 
+// Which of the rows, each of a view or of text, a source names for a view.
+std::vector<bool> rows_of(Part part, const Integers& views, size_t view) {
+  std::vector<bool> named(views.size());
+  for (size_t row = 0; row < views.size(); ++row) {
+    named[row] = part == Part::visual ? views[row] == static_cast<int64_t>(view)
+                 : part == Part::text ? views[row] == kText
+                                      : row + 1 == views.size();
+  }
+  return named;
+}
+
 void check_size(const std::string& stage, const std::string& output, const Array& array, size_t rows, size_t width) {
   if (array.rows() == rows && array.width() == width) return;
   throw engine_error(stage, output + ": got " + std::to_string(array.rows()) + " rows of " +
@@ -127,6 +138,11 @@ Array Prefill::read(const Source& source, const std::string& stage, size_t view)
   if (source.stage == "prompt") return {{static_cast<int64_t>(tokens_.token_ids.size())}, tokens_.token_ids};
   if (source.is_external() && source.tensor == "rows") return rows(stage);
   if (source.is_external() && source.tensor == "positions") return positions_array(tokens_);
+  if (source.is_external() && source.tensor == "places") {
+    Integers every(tokens_.view.size());
+    std::iota(every.begin(), every.end(), 0);
+    return Array{{tokens_.count()}, every}.select(rows_of(source.part, tokens_.view, view));
+  }
   if (source.is_external() && source.tensor == "past_tokens") {
     return {{1}, Integers{past == past_tokens_.end() ? 0 : past->second}};
   }
@@ -143,13 +159,7 @@ Array Prefill::part_of(const Array& made, const Source& source, const std::strin
   if (made.rows() != views.size()) {
     throw engine_error(stage, source.stage + "." + source.tensor + " does not have a row for every token");
   }
-  std::vector<bool> named(views.size());
-  for (size_t row = 0; row < views.size(); ++row) {
-    named[row] = source.part == Part::visual ? views[row] == static_cast<int64_t>(view)
-                 : source.part == Part::text ? views[row] == kText
-                                             : row + 1 == views.size();
-  }
-  return made.select(named);
+  return made.select(rows_of(source.part, views, view));
 }
 
 const Array& Prefill::rows(const std::string& stage) const {

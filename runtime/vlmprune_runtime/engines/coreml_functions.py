@@ -56,15 +56,24 @@ def graph_for(name: str, stage: Stage, inputs: Mapping[str, Array], grid: int) -
     Tokens behind others take the decode function; a stage with a cache starts with a prefill.
     """
     rows, past = rows_and_past(stage, inputs)
+    text = text_rows(stage, inputs)
     graphs = [graph for graph in stage.graphs if graph.grid in (None, grid)]
     if past:
         return next(graph for graph in graphs if graph.phase == "decode"), rows
     fitting = [graph for graph in graphs if stage.cache is None or graph.phase != "decode"]
-    long_enough = [graph for graph in fitting if (graph.tokens or rows) >= rows]
+    room = [(graph.tokens or rows, graph.text_tokens or text, graph) for graph in fitting]
+    long_enough = [(tokens, texts, graph) for tokens, texts, graph in room if tokens >= rows and texts >= text]
     if not long_enough:
-        lengths = sorted(graph.tokens or rows for graph in fitting)
-        raise BadRequest(f"{name}: {rows} tokens fit no function; it has room for: {comma_list(lengths)}")
-    return min(long_enough, key=lambda graph: graph.tokens or rows), rows
+        lengths = sorted(graph.tokens or graph.text_tokens or rows for graph in fitting)
+        given = f"{rows} tokens" if any(graph.tokens for graph in fitting) else f"{text} text tokens"
+        raise BadRequest(f"{name}: {given} fit no function; it has room for: {comma_list(lengths)}")
+    return min(long_enough, key=lambda one: one[:2])[2], rows
+
+
+def text_rows(stage: Stage, inputs: Mapping[str, Array]) -> int:
+    """Returns how many text tokens a call brings to a stage that reads their rows, otherwise 0."""
+    named = (tensor for tensor in stage.inputs if "text_tokens" in tensor.shape and tensor.name in inputs)
+    return max((inputs[tensor.name].shape[tensor.shape.index("text_tokens")] for tensor in named), default=0)
 
 
 def row_of(stage: Stage, inputs: Mapping[str, Array], nth: int, past: int) -> dict[str, Array]:
@@ -99,12 +108,11 @@ def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
     shape = kind.shape or ()
     wanted = shape[len(shape) - len(tensor.shape) :]
     given = array.shape
-    if "tokens" in tensor.shape and array.ndim == len(wanted):
-        axis = tensor.shape.index("tokens")
-        missing = wanted[axis] - array.shape[axis]
-        if missing > 0:
-            how: Any = {"mode": "edge"} if tensor.pad == "last" else {}
-            array = np.pad(array, [(0, missing if nth == axis else 0) for nth in range(array.ndim)], **how)
+    axis = next((axis for axis, size in enumerate(tensor.shape) if isinstance(size, str)), None)
+    if axis is not None and array.ndim == len(wanted) and wanted[axis] > array.shape[axis]:
+        padding = [(0, wanted[axis] - array.shape[axis] if nth == axis else 0) for nth in range(array.ndim)]
+        how: Any = {"mode": "edge"} if tensor.pad == "last" else {}
+        array = np.pad(array, padding, **how)
     if array.shape != wanted:
         raise ValueError(f"{shorten(tensor.name)}: got shape {given}, allowed: {wanted}")
     return array.reshape(shape).astype(kind.dtype)

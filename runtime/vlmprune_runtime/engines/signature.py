@@ -19,7 +19,7 @@ _FIXED: dict[str, Shape] = {
     "sequence.past_tokens": (1,),
     "sequence.last_row": (1,),
 }
-_INTEGERS = ("prompt.token_ids", "sequence.positions", "sequence.past_tokens", "sequence.last_row")
+_INTEGERS = ("prompt.token_ids", "sequence.positions", "sequence.places", "sequence.past_tokens", "sequence.last_row")
 _OUTPUTS: dict[str, dict[str, Shape]] = {
     "vision": {"features": ("M", "D")},
     "embed": {"embeddings": ("S", "D")},
@@ -36,7 +36,7 @@ def check_signatures(bundle: Bundle) -> None:
         sizes = known_sizes(bundle, name)
         for tensor in stage.inputs:
             field = f"stages.{name}.inputs.{tensor.name}"
-            _check_dtype(field, tensor, whole=tensor.source in _INTEGERS)
+            _check_dtype(field, tensor, whole=tensor.source.split("[")[0] in _INTEGERS)
             _check_shape(field, tensor, _input_shape(bundle, tensor.source), sizes)
         for output in stage.outputs:
             field = f"stages.{name}.outputs.{output.name}"

@@ -25,14 +25,15 @@ Dimension = Literal["tokens", "text_tokens"]
 """A free dimension: the tokens of this call, or the text tokens among those of the prompt."""
 
 _STAGE_OUTPUT = r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\[(visual|text|last)\])?"
-_SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row)"
+_SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row|places\[(visual|text|last)\])"
 SourceText = Annotated[str, Field(pattern=rf"^(image\.pixels|prompt\.token_ids|{_SEQUENCE}|{_STAGE_OUTPUT})$")]
 """Where an input comes from.
 
 `image.pixels`: one view of a picture. `prompt.token_ids`: the tokens of this call, 0 where a visual token stands.
 `sequence.rows`: the embeddings or hidden states of this call's tokens. `sequence.positions`: their positions.
 `sequence.past_tokens`: how many tokens the stage's cache holds already. `sequence.last_row`: the index of the last
-real token where rows are padded. `STAGE.OUTPUT`: an output of a stage that ran before; of a stage that runs on the
+real token where rows are padded. `sequence.places[PART]`: the indices of a part's rows in the sequence as it is now,
+parts as below. `STAGE.OUTPUT`: an output of a stage that ran before; of a stage that runs on the
 sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the rows of text and `[last]` the last row.
 """
 
@@ -151,14 +152,16 @@ class Graph(Record):
     """One graph of a stage: a file, and in it the method (.pte) or function (.mlpackage) `entry`, None for ONNX.
 
     `phase` prefill takes a sequence from its start, decode one token behind others, any both. `tokens` is the fixed
-    length of the dimension `tokens`, None where it is free or there is none. `grid` is the index of the only grid
-    that the graph serves, None for all. `inputs` are the inputs that it takes, in order, None for all of the stage's.
+    length of the dimension `tokens`, None where it is free or there is none, and `text_tokens` that of the dimension of
+    that name. `grid` is the index of the only grid that the graph serves, None for all. `inputs` are the inputs that it
+    takes, in order, None for all of the stage's.
     """
 
     file: FileName
     entry: Name | None = None
     phase: Phase = "any"
     tokens: Positive | None = None
+    text_tokens: Positive | None = None
     grid: Annotated[int, Field(ge=0)] | None = None
     inputs: tuple[Name, ...] | None = None
 

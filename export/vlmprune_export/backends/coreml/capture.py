@@ -85,7 +85,7 @@ def capture(
 
     `layout` is that of the caches, if the stage has any.
     """
-    examples = {tensor.name: _example(tensor, function.tokens) for tensor in inputs}
+    examples = {tensor.name: _example(tensor, function) for tensor in inputs}
     try:
         with torch.no_grad():
             if layout is not None:
@@ -118,9 +118,10 @@ def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Functi
         return _program(module, examples, entry.output_names, layout)
 
 
-def _example(tensor: Input, tokens: int | None) -> Tensor:
+def _example(tensor: Input, function: Function) -> Tensor:
     """An example in the graph's shape: distinct features for a pruner, zeros for what is only captured."""
-    shape = [size if isinstance(size, int) else tokens or 1 for size in tensor.in_graph]
+    free = {"tokens": function.tokens or 1, "text_tokens": function.text_tokens or 1}
+    shape = [size if isinstance(size, int) else free[size] for size in tensor.in_graph]
     if tensor.dtype == "int32":
         return torch.zeros(shape, dtype=torch.int32)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -29,6 +29,9 @@ PLACEMENTS = {
 
 def declare(entry: StageEntry) -> Stage:
     """Returns the stage with the tensors that its functions take: int32 indices, leading ones, the last row's index."""
+    if entry.declared.role == "prune":
+        made = {side: tuple(map(_int32, getattr(entry.declared, side))) for side in ("inputs", "outputs")}
+        return entry.declared.model_copy(update=made)
     inputs = [_batched(_int32(tensor)) for tensor in entry.declared.inputs]
     if entry.declared.output("logits"):
         inputs.append(Input(name=LAST_ROW, dtype="int32", shape=(1,), source="sequence.last_row"))
@@ -61,7 +64,8 @@ def describe(
 def _graph(stage: Stage, package: Path, function: Function) -> Graph:
     names = tuple(tensor.name for tensor in inputs_of(stage, function))
     return Graph(
-        file=package.name, entry=function.name, phase=function.phase, tokens=function.tokens, inputs=names
+        file=package.name, entry=function.name, phase=function.phase, tokens=function.tokens,
+        text_tokens=function.text_tokens, inputs=names,
     )  # fmt: skip
 
 

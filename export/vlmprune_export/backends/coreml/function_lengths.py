@@ -1,6 +1,6 @@
 """Which lengths the functions of a package have: Core ML must know them beforehand."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from vlmprune_runtime.errors import BadRequest
@@ -12,11 +12,12 @@ DEFAULT_TEXT_TOKENS = (64, 256)
 
 
 class Function(NamedTuple):
-    """One function of a package: its name, what it is for, and its fixed number of tokens, None where it has none."""
+    """One function of a package: its name, what it is for, and its fixed numbers of tokens, None where it has none."""
 
     name: str
     phase: Phase
     tokens: int | None = None
+    text_tokens: int | None = None
 
 
 DECODE = Function("decode", "decode", 1)
@@ -44,14 +45,33 @@ def prefill_functions(prefix: str, rows: int, texts: Sequence[int]) -> tuple[Fun
     return tuple(Function(name, "prefill", rows + text) for name, text in zip(names, texts, strict=True))
 
 
+def prune_functions(free: Set[str], rows: int, texts: Sequence[int]) -> tuple[Function, ...]:
+    """Returns a function per text length of a pruner that reads text or the whole sequence.
+
+    >>> prune_functions({"text_tokens"}, 576, (64,))
+    (Function(name='main', phase='prefill', tokens=None, text_tokens=64),)
+    """
+    names = ["main", *(f"main_{text}" for text in texts[1:])]
+    return tuple(
+        Function(
+            name,
+            "prefill",
+            rows + text if "tokens" in free else None,
+            text if "text_tokens" in free else None,
+        )
+        for name, text in zip(names, texts, strict=True)
+    )
+
+
 def functions_of(pipeline: Pipeline, name: str, texts: Sequence[int]) -> tuple[Function, ...]:
     """Returns the functions of a stage; the first is the package's default.
 
     A stage behind a cut has prefills for the pruned sequence and for the full one.
     """
+    grid, inputs = pipeline.grids[0], pipeline.stage(name).inputs
     if pipeline.stage(name).role in ("vision", "prune"):
-        return (MAIN,)
-    grid = pipeline.grids[0]
+        free = {size for tensor in inputs for size in tensor.shape if isinstance(size, str)}
+        return prune_functions(free, grid.view_tokens, texts) if free else (MAIN,)
     before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
     if pipeline.stage(name).role == "embed" or not before:
         return (*prefill_functions("prefill", grid.view_tokens, texts), DECODE)

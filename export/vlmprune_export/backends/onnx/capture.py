@@ -37,12 +37,13 @@ class CachedStage(nn.Module):
 
 @dataclass(frozen=True)
 class Captured:
-    """A captured stage, the names of its tensors in order, and its cache."""
+    """A captured stage, the names of its tensors in order, and its cache; `of_text` are the inputs by text token."""
 
     program: ExportedProgram
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     cache: Cache | None = None
+    of_text: tuple[str, ...] = ()
 
 
 def capture(entry: StageEntry, module: nn.Module) -> Captured:
@@ -52,7 +53,8 @@ def capture(entry: StageEntry, module: nn.Module) -> Captured:
     examples = entry.examples()
     dynamic = tuple(_dynamic(tensor.shape) for tensor in entry.declared.inputs)
     program = _capture(entry.name, module, tuple(examples.values()), dynamic)
-    return Captured(program, tuple(examples), entry.output_names)
+    of_text = tuple(tensor.name for tensor in entry.declared.inputs if "text_tokens" in tensor.shape)
+    return Captured(program, tuple(examples), entry.output_names, of_text=of_text)
 
 
 def capture_without_head(entry: StageEntry) -> Captured:

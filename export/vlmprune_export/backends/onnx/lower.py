@@ -124,9 +124,10 @@ def _translate(captured: Captured) -> ir.Model:
 
 def _name_dimensions(model: ir.Model, captured: Captured) -> None:
     """Call the dynamic dimensions by what they count."""
-    caches = set() if captured.cache is None else {*captured.cache.inputs, *captured.cache.outputs}
+    caches = () if captured.cache is None else (*captured.cache.inputs, *captured.cache.outputs)
+    names = dict.fromkeys(caches, "capacity") | dict.fromkeys(captured.of_text, "text_tokens")
     for value in [*model.graph.inputs, *model.graph.outputs]:
-        name = "capacity" if value.name in caches else "tokens"
+        name = names.get(str(value.name), "tokens")
         assert value.shape is not None
         value.shape = ir.Shape([dim if isinstance(dim, int) else name for dim in value.shape])
 

@@ -1,10 +1,9 @@
 """The module of VLM-Pruner, which runs the three stages of the method on the tokens of one image."""
 
-import torch
 from torch import Tensor
 
 from vlmprune_export.pruners.grid import Grid
-from vlmprune_export.pruners.pruner import Pruner
+from vlmprune_export.pruners.pruner import Pruner, keep_all
 from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import stable_argsort
 from vlmprune_export.pruners.unit_vectors import all_similarities, unit_vectors
@@ -31,8 +30,7 @@ class VlmPruner(Pruner):
     ) -> tuple[Tensor, Tensor, Tensor]:  # (N, D), (N, Dk) -> (K,), (K, D), (K,)
         """Returns the kept indices in ascending order, their aggregated rows of `hidden`, and the rank of each."""
         if self.grid.tokens <= self.keep:
-            everything = torch.arange(self.grid.tokens)
-            return everything, hidden.clone(), everything.clone()
+            return keep_all(hidden)
         unit = unit_vectors(hidden, self.settings.channels, self.control_flow)
         pairs = all_similarities(unit, self.control_flow)
         pivots = pick_pivots(keys, min(self.settings.pivots, self.keep), self.control_flow)

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from vlmprune_export.pruners.settings import check_integer, check_number
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_export.pruners.settings import check_boolean, check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -32,5 +31,4 @@ class VlmPrunerSettings:
         check_number("threshold", self.threshold, -1, 100)
         check_number("threshold_step", self.threshold_step, 0.01, 100)
         check_number("beta", self.beta, 0, 1)
-        if not isinstance(self.aggregate, bool):
-            raise BadRequest(f"aggregate is {self.aggregate!r}; allowed: true or false")
+        check_boolean("aggregate", self.aggregate)

@@ -1,0 +1,89 @@
+"""MMTok (arXiv 2508.18264) keeps the tokens that best cover both the question and the picture.
+
+The released code reads keywords, which a host filters from the question. Here every text token behind the image counts.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmprune_export.pruners.attention_rows import behind
+from vlmprune_export.pruners.loops import State, repeat
+from vlmprune_export.pruners.needs import HIDDEN, PLACES, TEXT_PLACES, Need
+from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
+from vlmprune_export.pruners.row_sums import row_sums
+from vlmprune_export.pruners.settings import check_number
+from vlmprune_export.pruners.similarity import products, unit_rows
+from vlmprune_export.pruners.site import Site
+from vlmprune_export.pruners.stable_sort import in_image_order
+
+
+@dataclass(frozen=True)
+class MmTokSettings:
+    """`alpha` weighs the picture against the question; the temperatures are those of similarities to either."""
+
+    alpha: float = 0.5
+    text_temperature: float = 0.02
+    visual_temperature: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Raises `BadRequest` for a value out of range."""
+        check_number("alpha", self.alpha, 0, 100)
+        check_number("text_temperature", self.text_temperature, 1e-3, 100)
+        check_number("visual_temperature", self.visual_temperature, 1e-3, 100)
+
+
+class MmTok(Pruner):
+    """Maximises coverage greedily: each row of similarities is covered as well as its best kept token covers it."""
+
+    needs = (HIDDEN, PLACES, Need("tower_hidden"), Need("embeddings", "text"), TEXT_PLACES)
+
+    def __init__(self, site: Site, settings: MmTokSettings) -> None:
+        """Builds the pruner for a site."""
+        super().__init__()
+        self.tokens, self.keep, self.settings = site.tokens, site.keep, settings
+
+    def forward(  # (N, D), (N,), (N, Dt), (T, D), (T,) -> (K,), (K, D), (K,)
+        self, hidden: Tensor, places: Tensor, tower: Tensor, text: Tensor, text_places: Tensor
+    ) -> Pruned:
+        """Returns the kept indices in ascending order, their rows of `hidden`, and the rank of each."""
+        if self.tokens <= self.keep:
+            return keep_all(hidden)
+        covers = torch.cat([self.of_text(hidden, text, behind(text_places, places)), self.of_picture(tower)], 1)
+        kept, rank = in_image_order(self.choose(covers), self.control_flow)
+        return kept, hidden.index_select(0, kept), rank
+
+    def of_text(self, hidden: Tensor, text: Tensor, after: Tensor) -> Tensor:  # (N, D), (T, D), (T,) -> (N, T)
+        """Returns how much each visual token covers each text token behind the image; other text counts nothing."""
+        similar = products(unit_rows(text, self.control_flow), unit_rows(hidden, self.control_flow))
+        shares = torch.softmax(similar / self.settings.text_temperature, dim=-1)
+        weights = after.float() / after.sum(0).clamp(min=1)
+        covers: Tensor = (shares * weights[:, None]).mT.contiguous()
+        return covers
+
+    def of_picture(self, tower: Tensor) -> Tensor:  # (N, Dt) -> (N, N)
+        """Returns how much each visual token, by row, covers every visual token."""
+        unit = unit_rows(tower, self.control_flow)
+        shares = torch.softmax(products(unit, unit) / self.settings.visual_temperature, dim=-1)
+        covers: Tensor = (shares * (self.settings.alpha / self.tokens)).mT.contiguous()
+        return covers
+
+    def choose(self, covers: Tensor) -> Tensor:  # (N, R) -> (K,)
+        """Returns the chosen tokens in order, each the one that adds most to the coverage of all rows."""
+
+        def step(state: State) -> State:
+            covered, free, chosen, count = state
+            gains = row_sums((covers - covered).clamp(min=0.0), self.control_flow)
+            token = torch.where(free > 0, gains, -1.0).argmax(0, keepdim=True)
+            covered = torch.maximum(covered, covers.index_select(0, token))
+            free = free.scatter(0, token, torch.zeros(1))
+            return covered, free, chosen.scatter(0, count, token), count + 1
+
+        start = (
+            torch.zeros_like(covers[:1]),
+            torch.ones(self.tokens),
+            torch.zeros(self.keep, dtype=torch.int64),
+            torch.zeros(1, dtype=torch.int64),
+        )
+        return repeat(step, start, steps=self.keep, control_flow=self.control_flow)[2]

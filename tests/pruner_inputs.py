@@ -1,0 +1,36 @@
+"""Inputs of any pruner, by what it declares that it needs: a sequence of two system tokens, an image and a text."""
+
+import torch
+from torch import Tensor
+
+from vlmprune_export.pruners import Need, Pruner
+
+SYSTEM_TOKENS, TEXT_TOKENS, WIDTH = 2, 5, 8
+
+
+def inputs_of(pruner: Pruner, hidden: Tensor, seed: int = 0) -> list[Tensor]:  # (N, D)
+    """Returns the inputs of a pruner of one attention head; all but `hidden` are random, and finite."""
+    noise = torch.Generator().manual_seed(seed)
+    return [hidden if need.name == "hidden" else _input(need, hidden, noise) for need in pruner.needs]
+
+
+def places_of(of: str, tokens: int) -> Tensor:
+    """Where the rows of a part of the sequence stand."""
+    behind = SYSTEM_TOKENS + tokens + torch.arange(TEXT_TOKENS)
+    parts = {
+        "visual": SYSTEM_TOKENS + torch.arange(tokens),
+        "text": torch.cat([torch.arange(SYSTEM_TOKENS), behind]),
+        "last": behind[-1:],
+        "all": torch.arange(SYSTEM_TOKENS + tokens + TEXT_TOKENS),
+    }
+    return parts[of]
+
+
+def _input(need: Need, hidden: Tensor, noise: torch.Generator) -> Tensor:
+    places = places_of(need.tokens, hidden.shape[0])
+    if need.tensor == "places":
+        return places
+    if need.tensor == "tower_attention":
+        return torch.rand(len(places), generator=noise)
+    width = hidden.shape[1] if need.tensor in ("hidden", "embeddings") else WIDTH
+    return torch.randn(len(places), width, generator=noise)
