@@ -17,9 +17,9 @@ from torch import Tensor
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.prefill import prefill
-from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
+from vlmprune_runtime.positions import TEXT
+from vlmprune_runtime.prefill import start_prefill
+from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 from vlmprune_runtime.schema import ImageSpec, Pipeline, PromptSpec
 
@@ -30,34 +30,36 @@ class Rows(NamedTuple):
     """Input rows of a layer, with their positions and weights."""
 
     hidden: Tensor  # (S, D)
-    positions: Tensor  # (S,)
+    positions: Tensor  # (S,), or (axes, S)
     weights: Tensor  # (S,)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Encoded questions, each with its pixels (1, 3, H, W)."""
+    """Questions with their pictures."""
 
-    questions: tuple[tuple[EncodedPrompt, NDArray[np.float32]], ...]
+    questions: tuple[Question, ...]
 
     def tail_rows(self, staged: StagedModel) -> Iterator[Rows]:
         """Yields the input rows of the tail for each question, pruned and unpruned."""
-        for prompt, pixels in self.questions:
+        for question in self.questions:
             for prune in (True, False):
                 engine = _TailRecorder(staged)
-                prefill(staged.pipeline, engine, prompt, [pixels], prune=prune)
-                weights = torch.ones(len(engine.positions))
-                for start, stop in prompt.spans:
-                    weights[(engine.positions >= start) & (engine.positions < stop)] = VISUAL_WEIGHT
-                yield Rows(engine.hidden, engine.positions, weights)
+                run = start_prefill(staged.pipeline, engine, question.prompt, question.pixels)
+                for name in staged.pipeline.prefill:
+                    if prune or staged.pipeline.stage(name).role != "prune":
+                        for _ in run.run(name):
+                            pass
+                weights = np.where(run.tokens.view == TEXT, 1.0, VISUAL_WEIGHT).astype(np.float32)
+                yield Rows(engine.hidden, engine.positions, torch.from_numpy(weights))
 
 
 def sample_calibration(pipeline: Pipeline, tokenizer: Tokenizer, prompt: PromptSpec, image: ImageSpec) -> Calibration:
     """Returns four questions about four views of the sample picture."""
     return Calibration(
         tuple(
-            (encode_prompt(tokenizer, prompt, pipeline.view_tokens, question), preprocess(view, image))
-            for question, view in zip(_QUESTIONS, _views(load_image(SAMPLE_IMAGE)), strict=True)
+            ask(pipeline, image, (tokenizer, prompt), text, [view])
+            for text, view in zip(_QUESTIONS, _views(load_image(SAMPLE_IMAGE)), strict=True)
         )
     )
 

@@ -32,8 +32,7 @@ def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedMode
 
 def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
     """Refuse a prompt that has not one place for the picture, or has ids outside the embedding table."""
-    grid = staged.family.grids[0]
-    encoded = encode_prompt(tokenizer, prompt, grid.view_tokens, _QUESTION)
+    encoded = encode_prompt(tokenizer, prompt, staged.pipeline.view_tokens, _QUESTION)
     if len(encoded.spans) != 1:
         raise BadRequest(f"the prompt has {len(encoded.spans)} places for one picture; allowed: 1")
     _check_ids("the prompt", encoded.token_ids.tolist(), staged)

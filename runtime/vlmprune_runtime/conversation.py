@@ -1,5 +1,6 @@
 """What was said so far, what the caches hold of it, and what a further question adds to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from tokenizers import Tokenizer
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import State
-from vlmprune_runtime.prompt import EncodedPrompt, expand_ids, render_answer, render_follow_up, tokenize
+from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, expand_ids, render_answer, render_follow_up, tokenize
 from vlmprune_runtime.schema import PromptSpec
 
 Indices = npt.NDArray[np.int64]
@@ -41,13 +42,14 @@ class Held:
 class Turn:
     """A first question, or a further one with what it goes on behind.
 
-    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `images`
-    counts its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before it.
+    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `views`
+    counts the views of its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before
+    it.
     """
 
     text: str
     ids: list[int]
-    images: int
+    views: int
     prompt: EncodedPrompt
     behind: Held | None = None
 
@@ -59,7 +61,7 @@ class Turn:
 
     def asked(self, state: State, answer: TextStream) -> "Conversation":
         """Returns the conversation after the prefill that gave the state; the answer is still to come."""
-        return Conversation(self.text, self.images, Held(self.ids, self.token_ids, state), answer)
+        return Conversation(self.text, self.views, Held(self.ids, self.token_ids, state), answer)
 
 
 @dataclass
@@ -70,26 +72,33 @@ class Conversation:
     """
 
     text: str
-    images: int
+    views: int
     held: Held
     answer: TextStream
 
-    def go_on(self, tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, images: int = 0) -> Turn:
-        """Returns a further question about so many new pictures.
+    def go_on(
+        self,
+        tokenizer: Tokenizer,
+        spec: PromptSpec,
+        view_tokens: Sequence[int],
+        prompt: str,
+        pictures: Sequence[PicturePlace] = (),
+    ) -> Turn:
+        """Returns a further question about new pictures.
 
         The whole conversation is tokenized anew. Its tokens are those of the caches as far as both agree; what is
         behind, such as an answer that the tokenizer writes in another way than the model did, is run again.
         Raises `BadRequest` for a question that has no place in the conversation.
         """
         text = self.text + render_answer(spec, self.answer.text)
-        text += render_follow_up(spec, prompt, images=images)
+        text += render_follow_up(spec, prompt, images=len(pictures))
         ids = tokenize(tokenizer, spec, text)
         same = common_prefix(ids[:-1], self.held.ids)  # the last token is run in any case, for its logits
-        if ids[:same].count(spec.image_token_id) < self.images or spec.image_token in self.answer.text:
+        if ids[:same].count(spec.image_token_id) < self.views or spec.image_token in self.answer.text:
             raise BadRequest("the pictures have other places in the conversation by now; start it anew")
-        added = expand_ids(ids[same:], spec, images, visual_tokens)
+        added = expand_ids(ids[same:], spec, view_tokens, pictures)
         self.held = self.held.without_last(len(self.held.ids) - same)
-        return Turn(text, ids, self.images + images, added, self.held)
+        return Turn(text, ids, self.views + len(added.spans), added, self.held)
 
 
 def common_prefix(one: list[int], other: list[int]) -> int:

@@ -1,9 +1,9 @@
 """Writes a question for runners that have neither image preprocessing nor a tokenizer, such as `runtime/cpp`.
 
 The folder holds three files. `pixels.f32` is raw float32, little endian. `prompt_ids.json` holds the whole prompt's
-token ids, image tokens included, the shape of the pixels, and the pictures that they come from (`images`; `image`
-repeats the first). `expected.json` holds this engine's greedy answers, pruned and unpruned, by the bundle's generation
-settings and without the stop token.
+token ids, image tokens included, the shape of each view's pixels and the index of its grid, and the pictures that
+they come from (`images`; `image` repeats the first). `expected.json` holds this engine's greedy answers, pruned and
+unpruned, by the bundle's generation settings and without the stop token.
 """
 
 import json
@@ -20,7 +20,7 @@ from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, Runner
 from vlmprune_runtime.image_loading import ImageSource, load_image
-from vlmprune_runtime.preprocess import preprocess
+from vlmprune_runtime.question import Question
 
 PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
 
@@ -37,18 +37,20 @@ def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
     check_dump(request, out)
     request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     pictures = [load_image(image) for image in request.images]
-    views = [preprocess(picture, runner.bundle.manifest.image) for picture in pictures]  # each (1, 3, H, W)
-    pixels = np.concatenate(views)
+    question = runner.ask(request.prompt, pictures)
+    pixels = np.concatenate([view.ravel() for view in question.pixels])
     images = [_image(source, picture) for source, picture in zip(request.images, pictures, strict=True)]
     prompt_ids = {
         "prompt": request.prompt,
         "image": images[0],
         "images": images,
-        "pixels": {"file": PIXELS, "dtype": "float32", "shape": list(pixels.shape)},
-        "token_ids": runner.encode(request.prompt, len(images)).token_ids.tolist(),
+        "pixels": {"file": PIXELS, "dtype": "float32", "shapes": [list(view.shape) for view in question.pixels]},
+        "token_ids": question.prompt.token_ids.tolist(),
+        "grids": list(question.prompt.grids),
     }
     expected = {
-        name: _answer(runner, replace(request, prune=prune)) for name, prune in (("pruned", True), ("unpruned", False))
+        name: _answer(runner, replace(request, prune=prune), question)
+        for name, prune in (("pruned", True), ("unpruned", False))
     }
     files = {PIXELS: pixels.astype("<f4").tobytes(), PROMPT_IDS: _json(prompt_ids), EXPECTED: _json(expected)}
     save_folder(files, out)
@@ -60,9 +62,9 @@ def _image(source: ImageSource, picture: Image.Image) -> dict[str, Any]:
     return {"name": path.name, "sha256": file_sha256(path), **size}
 
 
-def _answer(runner: Runner, request: Request) -> dict[str, Any]:
+def _answer(runner: Runner, request: Request, question: Question) -> dict[str, Any]:
     result = runner.answer(request)
-    limit = runner.chooser(request, runner.encode(request.prompt, len(request.images)).token_ids).limit
+    limit = runner.chooser(request, question.prompt.token_ids).limit
     return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
 
 

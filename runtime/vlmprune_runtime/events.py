@@ -32,6 +32,17 @@ class Pruned:
 
 
 @dataclass(frozen=True)
+class SeenView:
+    """Says as what a view of an image was seen: visual tokens high and wide, and pixels."""
+
+    image: int
+    height: int
+    width: int
+    height_px: int
+    width_px: int
+
+
+@dataclass(frozen=True)
 class TextPiece:
     """Carries the next whole characters of the answer."""
 
@@ -83,6 +94,7 @@ class RunResult:
     prefilled_tokens: int
     pruned: tuple[Pruned, ...]
     timings: Timings
+    seen: tuple[SeenView, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ counted at export, matrix products and convolutions. Left out: `embed` (a look-u
 percent) and `prune`, whose work depends on the data; what it costs is in the measured times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlmprune_runtime.schema import Bundle, TextModel
@@ -68,11 +68,11 @@ def logits_flops(text: TextModel) -> int:
     return 2 * text.hidden_size * text.vocab_size
 
 
-def prefill_flops(bundle: Bundle, prompt_tokens: int, images: int, *, prune: bool) -> StageFlops:
-    """Returns the FLOPs of the prefill of a prompt of `prompt_tokens`, visual tokens included."""
-    tokens = rows_of_decoders(bundle, prompt_tokens, images, prune=prune)
-    counted = bundle.grids[0].vision_flops
-    vision = None if counted is None else images * counted
+def prefill_flops(bundle: Bundle, prompt_tokens: int, grids: Sequence[int], *, prune: bool) -> StageFlops:
+    """Returns the FLOPs of the prefill of a prompt of `prompt_tokens`, those of views on these grids included."""
+    tokens = rows_of_decoders(bundle, prompt_tokens, grids, prune=prune)
+    counted = [bundle.grids[index].vision_flops for index in grids]
+    vision = None if None in counted else sum(flops or 0 for flops in counted)
     *head, tail = (_decoder(bundle, name, rows, rows) for name, rows in tokens.items())
     return StageFlops(vision, sum(head), tail)
 
@@ -83,14 +83,15 @@ def decode_flops(bundle: Bundle, past_tokens: Mapping[str, int]) -> StageFlops:
     return StageFlops(0, sum(head), tail)
 
 
-def rows_of_decoders(bundle: Bundle, prompt_tokens: int, images: int, *, prune: bool) -> dict[str, int]:
-    """Returns how many tokens of a prompt each decoder stage sees; every image is of the first grid."""
-    rows, keep = prompt_tokens, [bundle.visual_tokens, *bundle.grids[0].keep]
+def rows_of_decoders(bundle: Bundle, prompt_tokens: int, grids: Sequence[int], *, prune: bool) -> dict[str, int]:
+    """Returns how many tokens of a prompt with views on these grids each decoder stage sees."""
+    rows, seen = prompt_tokens, [bundle.grids[index] for index in grids]
+    left = [sum(tokens) for tokens in zip(*((grid.visual_tokens, *grid.keep) for grid in seen), strict=True)]
     tokens = {}
     for name in bundle.prefill:
         role = bundle.stages[name].role
         if role == "prune" and prune:
-            rows -= images * (keep.pop(0) - keep[0])
+            rows -= left.pop(0) - left[0]
         elif role == "decoder":
             tokens[name] = rows
     return tokens

@@ -20,14 +20,25 @@ from vlmprune_runtime.events import (
     Reason,
     RunEvent,
     RunResult,
+    SeenView,
     StageTimed,
     TextPiece,
     Timings,
 )
 from vlmprune_runtime.image_loading import ImageSource, load_image
 from vlmprune_runtime.prefill import State, decode, ms_since, start_prefill
-from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, expand_ids, load_tokenizer, render, tokenize
+from vlmprune_runtime.prompt import (
+    ONE_VIEW,
+    EncodedPrompt,
+    PicturePlace,
+    encode_prompt,
+    expand_ids,
+    load_tokenizer,
+    render,
+    render_follow_up,
+    tokenize,
+)
+from vlmprune_runtime.question import Question, SeenPicture, see
 from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
 from vlmprune_runtime.schema import Pipeline
 
@@ -94,11 +105,9 @@ class Runner:
         """Yields the events of an answer: stages as they have run, the kept tokens, text, and `Finished` at the end."""
         record = self._current = _Record()
         self._request, self.conversation = request, None
-        manifest, images = self.bundle.manifest, len(request.images)
-        text = render(manifest.prompt, request.prompt, images=images)
-        ids = tokenize(self.tokenizer, manifest.prompt, text)
-        prompt = expand_ids(ids, manifest.prompt, images, manifest.view_tokens)
-        yield from self._reply(request, Turn(text, ids, images, prompt), record)
+        self.encode(request.prompt, self._smallest(len(request.images)))
+        pictures = self._see(request.images)
+        yield from self._reply(request, self._first_turn(request.prompt, pictures), pictures, record)
 
     def follow_up(self, prompt: str, images: Sequence[ImageSource] = ()) -> Iterator[RunEvent]:
         """Yields the events of the answer to a further question, which goes on behind what was said last.
@@ -111,20 +120,31 @@ class Runner:
             raise BadRequest("there is no conversation to go on with; ask a first question before a follow-up")
         record = self._current = _Record()
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
-        spec, count = manifest.prompt, len(request.images)
-        turn = self.conversation.go_on(self.tokenizer, spec, manifest.view_tokens, prompt, count)
-        yield from self._reply(request, turn, record)
+        render_follow_up(manifest.prompt, prompt, images=len(request.images))  # refused before an image is read
+        pictures = self._see(request.images)
+        places = [picture.place for picture in pictures]
+        turn = self.conversation.go_on(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, places)
+        yield from self._reply(request, turn, pictures, record)
 
     def answer(self, request: Request) -> RunResult:
         """Returns the result of an answer, without the events before it."""
         return last_result(self.stream(request))
 
-    def encode(self, prompt: str, images: int = 1) -> EncodedPrompt:
+    def encode(self, prompt: str, pictures: Sequence[PicturePlace] = ONE_VIEW) -> EncodedPrompt:
         """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
-        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, images=images)
-        self._check_room(len(encoded.token_ids), images)
+        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, pictures)
+        self._check_room(len(encoded.token_ids), len(pictures))
         return encoded
+
+    def ask(self, prompt: str, images: Sequence[ImageSource]) -> Question:
+        """Returns a first question with its pictures. Raises `BadRequest` if it or one of them has no place.
+
+        No picture is read if there is no room for all of them, each seen as one view on the smallest grid.
+        """
+        self.encode(prompt, self._smallest(len(images)))
+        pictures = self._see(images)
+        return Question(self.encode(prompt, [picture.place for picture in pictures]), pictures)
 
     def chooser(self, request: Request, token_ids: npt.NDArray[np.int64]) -> TokenChooser:  # (S,)
         """Returns the chooser of the tokens behind a prompt, which knows the limit of their number."""
@@ -132,23 +152,42 @@ class Runner:
         limit = request.max_tokens or settings.limit(len(token_ids), otherwise=MAX_TOKENS)
         return TokenChooser(settings, token_ids, limit, request.sampling.seed)
 
-    def _reply(self, request: Request, turn: Turn, record: _Record) -> Iterator[RunEvent]:
+    def _smallest(self, images: int) -> list[PicturePlace]:
+        """The places of so many images at least."""
+        tokens = self.bundle.manifest.view_tokens
+        return [PicturePlace((tokens.index(min(tokens)),))] * images
+
+    def _see(self, images: Sequence[ImageSource]) -> tuple[SeenPicture, ...]:
+        manifest = self.bundle.manifest
+        return tuple(see(manifest, manifest.image, load_image(image)) for image in images)
+
+    def _first_turn(self, prompt: str, pictures: Sequence[SeenPicture]) -> Turn:
+        manifest, places = self.bundle.manifest, [picture.place for picture in pictures]
+        text = render(manifest.prompt, prompt, images=len(pictures))
+        ids = tokenize(self.tokenizer, manifest.prompt, text)
+        encoded = expand_ids(ids, manifest.prompt, manifest.view_tokens, places)
+        return Turn(text, ids, len(encoded.spans), encoded)
+
+    def _reply(
+        self, request: Request, turn: Turn, pictures: tuple[SeenPicture, ...], record: _Record
+    ) -> Iterator[RunEvent]:
         """Yields the events of the answer to a turn's question."""
-        manifest, token_ids = self.bundle.manifest, turn.token_ids
-        self._check_room(len(token_ids), len(request.images), further=turn.behind is not None)
-        views = [preprocess(load_image(image), manifest.image) for image in request.images]
+        manifest, token_ids, question = self.bundle.manifest, turn.token_ids, Question(turn.prompt, pictures)
+        self._check_room(len(token_ids), len(pictures), further=turn.behind is not None)
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
-        run = start_prefill(manifest, self.engine, turn.prompt, views, turn.behind.state if turn.behind else None)
+        behind = turn.behind.state if turn.behind else None
+        run = start_prefill(manifest, self.engine, turn.prompt, question.pixels, behind)
         state = yield from _record_steps(run.run_all(prune=request.prune), record)
         conversation = self.conversation = turn.asked(state, TextStream(self.tokenizer))
-        pruned = pruned_images(manifest, state, first=run.earlier_views)
+        pruned = pruned_images(manifest, state, turn.prompt.grids, first=run.earlier_views)
         yield from pruned
         reason = yield from self._decode(self.chooser(request, token_ids), conversation, record)
         answer, prefilled = conversation.answer, len(turn.prompt.token_ids)
         result = RunResult(
-            answer.text, tuple(answer.token_ids), reason, len(token_ids), prefilled, pruned, record.timings()
-        )
+            answer.text, tuple(answer.token_ids), reason, len(token_ids), prefilled, pruned, record.timings(),
+            seen_views(manifest, question),
+        )  # fmt: skip
         yield Finished(result)
 
     def _check_room(self, tokens: int, images: int, *, further: bool = False) -> None:
@@ -205,13 +244,24 @@ def open_runner(
     return Runner(bundle, engine, tokenizer, context_tokens)
 
 
-def pruned_images(pipeline: Pipeline, state: State, first: int = 0) -> tuple[Pruned, ...]:
-    """Returns what the last cut kept of each image from the `first` on, as plain numbers."""
+def pruned_images(pipeline: Pipeline, state: State, grids: Sequence[int], first: int = 0) -> tuple[Pruned, ...]:
+    """Returns what the last cut kept of each image from the `first` on, as plain numbers; `grids` are theirs."""
     return tuple(
-        Pruned(tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist()), pipeline.visual_tokens, chosen.view)
+        Pruned(tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist()), tokens, chosen.view)
         for chosen in state.selections
         if chosen.cut == pipeline.cuts[-1].stage and chosen.view >= first
+        for tokens in [pipeline.grids[grids[chosen.view - first]].visual_tokens]
     )
+
+
+def seen_views(pipeline: Pipeline, question: Question) -> tuple[SeenView, ...]:
+    """Returns the grid of each view of each image."""
+    views = []
+    for image, picture in enumerate(question.pictures):
+        for index in picture.place.grids:
+            grid = pipeline.grids[index]
+            views.append(SeenView(image, grid.height, grid.width, grid.height_px, grid.width_px))
+    return tuple(views)
 
 
 def _record_steps(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:

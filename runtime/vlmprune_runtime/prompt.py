@@ -1,5 +1,6 @@
 """A question as token ids with room for the visual tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -29,12 +30,27 @@ class EncodedPrompt:
     grids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class PicturePlace:
+    """What a picture takes of a prompt: the index of the grid of each of its views, in the order of the prompt."""
+
+    grids: tuple[int, ...] = (0,)
+
+
+ONE_VIEW = (PicturePlace(),)
+"""The places of one picture that is seen as one view on the first grid."""
+
+
 def encode_prompt(
-    tokenizer: Tokenizer, spec: PromptSpec, visual_tokens: int, prompt: str, *, images: int = 1
+    tokenizer: Tokenizer,
+    spec: PromptSpec,
+    view_tokens: Sequence[int],
+    prompt: str,
+    pictures: Sequence[PicturePlace] = ONE_VIEW,
 ) -> EncodedPrompt:
-    """The first question about so many pictures, tokenized whole, image tokens repeated `visual_tokens` times."""
-    ids = tokenize(tokenizer, spec, render(spec, prompt, images=images))
-    return expand_ids(ids, spec, images, visual_tokens)
+    """The first question about pictures, tokenized whole; a view on grid g takes `view_tokens[g]` tokens."""
+    ids = tokenize(tokenizer, spec, render(spec, prompt, images=len(pictures)))
+    return expand_ids(ids, spec, view_tokens, pictures)
 
 
 def encode_follow_up(tokenizer: Tokenizer, spec: PromptSpec, prompt: str) -> npt.NDArray[np.int64]:  # -> (S,)
@@ -137,25 +153,31 @@ def _images(segment: ImagesSegment, count: int, image_token: str) -> str:
     return segment.between.join([segment.before + image_token + segment.after] * count)
 
 
-def expand_ids(ids: list[int], spec: PromptSpec, images: int, visual_tokens: int) -> EncodedPrompt:
-    """The ids with each image token repeated. Raises `BundleError` if they have another number of image tokens."""
-    if ids.count(spec.image_token_id) != images:
+def expand_ids(
+    ids: list[int], spec: PromptSpec, view_tokens: Sequence[int], pictures: Sequence[PicturePlace]
+) -> EncodedPrompt:
+    """The ids with each view's image token repeated. Raises `BundleError` if they have another number of them."""
+    grids = [grid for picture in pictures for grid in picture.grids]
+    if ids.count(spec.image_token_id) != len(grids):
         reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
         raise BundleError(MANIFEST, reason, "prompt.image_token_id")
-    return expand_image_tokens(np.array(ids, dtype=np.int64), spec.image_token_id, visual_tokens)
+    return expand_image_tokens(np.array(ids, dtype=np.int64), spec.image_token_id, view_tokens, grids)
 
 
-def expand_image_tokens(token_ids: npt.NDArray[np.int64], image_token_id: int, visual_tokens: int) -> EncodedPrompt:
-    """Each image token repeated.
+def expand_image_tokens(
+    token_ids: npt.NDArray[np.int64], image_token_id: int, view_tokens: Sequence[int], grids: Sequence[int] = (0,)
+) -> EncodedPrompt:
+    """Each image token repeated once per token of its view, where a view on grid g has `view_tokens[g]`.
 
-    >>> expand_image_tokens(np.array([5, 9, 6]), 9, 3)
-    EncodedPrompt(token_ids=array([5, 9, 9, 9, 6]), spans=(Span(start=1, stop=4),), grids=())
+    >>> expand_image_tokens(np.array([5, 9, 6, 9]), 9, [3, 2], [0, 1]).spans
+    (Span(start=1, stop=4), Span(start=5, stop=7))
     """
-    places = np.flatnonzero(token_ids == image_token_id)
-    starts = [int(place) + nth * (visual_tokens - 1) for nth, place in enumerate(places)]
-    repeats = np.where(token_ids == image_token_id, visual_tokens, 1)
-    spans = tuple(Span(start, start + visual_tokens) for start in starts)
-    return EncodedPrompt(np.repeat(token_ids, repeats), spans)
+    repeats = np.ones(len(token_ids), dtype=np.int64)
+    places = token_ids == image_token_id
+    repeats[places] = [view_tokens[grid] for grid in grids]
+    ends = np.cumsum(repeats)[places].tolist()
+    spans = tuple(Span(end - view_tokens[grid], end) for end, grid in zip(ends, grids, strict=True))
+    return EncodedPrompt(np.repeat(token_ids, repeats), spans, tuple(grids))
 
 
 def load_tokenizer(bundle: OpenBundle) -> Tokenizer:

@@ -227,8 +227,8 @@ def test_flops_are_counted_as_in_python(read: BenchmarkRecord, bundle: Path) -> 
     [result] = read.results
     manifest, tokens = open_bundle(bundle).manifest, result.prompt_tokens
     for way, prune in ((result.unpruned, False), (result.pruned, True)):
-        first = prefill_flops(manifest, tokens, 1, prune=prune)
-        then = decode_flops(manifest, rows_of_decoders(manifest, tokens, 1, prune=prune)).llm
+        first = prefill_flops(manifest, tokens, [0], prune=prune)
+        then = decode_flops(manifest, rows_of_decoders(manifest, tokens, [0], prune=prune)).llm
         assert way.flops is not None
         assert way.flops.model_dump() == {
             "vision": first.vision,
@@ -236,7 +236,7 @@ def test_flops_are_counted_as_in_python(read: BenchmarkRecord, bundle: Path) -> 
             "tail": first.tail,
             "decode": then,
         }
-    most = ceiling(*(prefill_flops(manifest, tokens, 1, prune=prune) for prune in (False, True)))
+    most = ceiling(*(prefill_flops(manifest, tokens, [0], prune=prune) for prune in (False, True)))
     assert result.ceilings is not None
     assert (result.ceilings.llm_prefill, result.ceilings.ttft) == pytest.approx((most.llm_prefill, most.ttft), abs=1e-4)
 

@@ -20,7 +20,7 @@ from vlmprune_runtime.prompt import expand_image_tokens
 from vlmprune_runtime.sampling import GREEDY, TokenChooser, sampling_candidates
 from vlmprune_runtime.schema import Generation
 
-PROMPT = expand_image_tokens(np.array([1, 22, 23, IMAGE_TOKEN_ID, 4, 5, 6, 9, 5, 6, 24]), IMAGE_TOKEN_ID, 49)
+PROMPT = expand_image_tokens(np.array([1, 22, 23, IMAGE_TOKEN_ID, 4, 5, 6, 9, 5, 6, 24]), IMAGE_TOKEN_ID, [49])
 PIXELS = torch.rand(1, 3, 56, 56, generator=torch.Generator().manual_seed(3))
 PROMPT_TOKENS = len(PROMPT.token_ids)
 # What the model says without any of them is in `test_settings_change_the_answer`.

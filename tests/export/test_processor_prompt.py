@@ -26,7 +26,7 @@ from vlmprune_runtime.conversation import Conversation, Turn
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import State
-from vlmprune_runtime.prompt import encode_follow_up, encode_prompt, expand_ids, render, tokenize
+from vlmprune_runtime.prompt import ONE_VIEW, encode_follow_up, encode_prompt, expand_ids, render, tokenize
 from vlmprune_runtime.schema import DateSegment, PromptSpec, Replace, Strip, UserTextSegment
 
 PARTS = {name: template for name, template in TEMPLATES.items() if template is not None}
@@ -38,7 +38,7 @@ def silent(line: str) -> None:
 
 def encoded(processor: Any, spec: PromptSpec, question: str, images: int = 1) -> list[int]:
     backend = processor.tokenizer.backend_tokenizer
-    return encode_prompt(backend, spec, VISUAL_TOKENS, question, images=images).token_ids.tolist()
+    return encode_prompt(backend, spec, [VISUAL_TOKENS], question, ONE_VIEW * images).token_ids.tolist()
 
 
 def user_text(spec: PromptSpec) -> UserTextSegment:
@@ -113,7 +113,7 @@ def test_a_conversation_has_the_ids_of_apply_chat_template(tokenizer: str, templ
         said = messages(template, "first?", "An answer.", "and then", "no", question)
         expected = ids_of_text(processor, processor.apply_chat_template(said, add_generation_prompt=True))
         conversation = told(backend, spec, [("first?", "An answer."), ("and then", " no\n")])
-        gone_on = conversation.go_on(backend, spec, VISUAL_TOKENS, question)
+        gone_on = conversation.go_on(backend, spec, [VISUAL_TOKENS], question)
         assert gone_on.token_ids.tolist() == expected
         if spec.follow_up.standalone:
             alone = encode_follow_up(backend, spec, question).tolist()
@@ -125,10 +125,10 @@ def told(tokenizer: Any, spec: PromptSpec, turns: list[tuple[str, str]]) -> Conv
     (first, answer), *further = turns
     text = render(spec, first)
     ids = tokenize(tokenizer, spec, text)
-    prompt = expand_ids(ids, spec, 1, VISUAL_TOKENS)
+    prompt = expand_ids(ids, spec, [VISUAL_TOKENS], ONE_VIEW)
     conversation = answered(Turn(text, ids, 1, prompt), tokenizer, answer)
     for question, answer in further:
-        conversation = answered(conversation.go_on(tokenizer, spec, VISUAL_TOKENS, question), tokenizer, answer)
+        conversation = answered(conversation.go_on(tokenizer, spec, [VISUAL_TOKENS], question), tokenizer, answer)
     return conversation
 
 

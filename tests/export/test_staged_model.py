@@ -20,7 +20,7 @@ FAMILIES = [(text, tower) for text in TEXTS for tower in TOWERS]
 
 
 def question() -> EncodedPrompt:
-    return expand_image_tokens(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49)
+    return expand_image_tokens(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, [49])
 
 
 def engine_of(model: LlavaForConditionalGeneration, **options: object) -> TorchEngine:
@@ -182,7 +182,7 @@ def test_rows_before_the_patches_are_never_pruned(prefix: str, rows: int) -> Non
     """Register tokens, or the CLS row where the strategy keeps it: Hugging Face's logits, and the masked oracle's."""
     model, pixels = with_prefix(prefix), torch.randn(1, 3, 56, 56)
     prompt = expand_image_tokens(
-        np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, 49 + rows
+        np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, [49 + rows]
     )
     engine, ids = engine_of(model), torch.from_numpy(prompt.token_ids)
     with torch.no_grad():

@@ -47,7 +47,7 @@ def manifest_of(engine: TorchEngine) -> Bundle:
 def test_head_and_tail_are_what_torch_counts(text: str) -> None:
     engine = TorchEngine(StagedModel(build_family(tiny_llava(text)), PruneOptions(keep=KEEP, layer=LAYER)))
     manifest = manifest_of(engine)
-    first = {prune: prefill_flops(manifest, PROMPT, 1, prune=prune) for prune in (True, False)}
+    first = {prune: prefill_flops(manifest, PROMPT, [0], prune=prune) for prune in (True, False)}
     left = PROMPT - VISUAL + KEEP
     assert counted(engine, "head", PROMPT, 0) == first[True].head == first[False].head
     assert counted(engine, "tail", PROMPT, 0) == first[False].tail
@@ -60,8 +60,8 @@ def test_head_and_tail_are_what_torch_counts(text: str) -> None:
 def test_images_count() -> None:
     engine = TorchEngine(StagedModel(build_family(tiny_llava()), PruneOptions(keep=KEEP, layer=LAYER)))
     manifest = manifest_of(engine)
-    two = prefill_flops(manifest, 2 * PROMPT, 2, prune=True)
-    one_row = prefill_flops(manifest, 2 * (PROMPT - VISUAL + KEEP), 1, prune=False)
+    two = prefill_flops(manifest, 2 * PROMPT, [0, 0], prune=True)
+    one_row = prefill_flops(manifest, 2 * (PROMPT - VISUAL + KEEP), [0], prune=False)
     assert two.vision == 14
     assert two.tail == one_row.tail
 

@@ -27,7 +27,7 @@ def test_the_question_is_kept_with_both_answers(
     assert run.main([*asked, *more, "--dump", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["expected.json", "pixels.f32", "prompt_ids.json"]
     kept = json.loads((out / "prompt_ids.json").read_text())
-    pixels = np.fromfile(out / "pixels.f32", dtype="<f4").reshape(kept["pixels"]["shape"])
+    pixels = np.fromfile(out / "pixels.f32", dtype="<f4").reshape(-1, *kept["pixels"]["shapes"][0][1:])
     np.testing.assert_array_equal(pixels, preprocess(picture, runner.bundle.manifest.image))
     assert kept["token_ids"] == runner.encode("why?").token_ids.tolist()
     sha256 = file_sha256(picture_file)
@@ -44,7 +44,8 @@ def test_two_pictures_are_kept_in_their_order(tmp_path: Path) -> None:
     asked = [str(TWO_PICTURES.bundle), *images, "--prompt", "why?", "--max-tokens", "12"]
     assert run.main([*asked, "--dump", str(tmp_path / "question")]) == 0
     kept = json.loads((tmp_path / "question" / "prompt_ids.json").read_text())
-    pixels = np.fromfile(tmp_path / "question" / "pixels.f32", dtype="<f4").reshape(kept["pixels"]["shape"])
+    shapes = kept["pixels"]["shapes"]
+    pixels = np.fromfile(tmp_path / "question" / "pixels.f32", dtype="<f4").reshape(len(shapes), *shapes[0][1:])
     with np.load(TWO_PICTURES.folder / "pixels.npz") as golden:
         assert pixels == pytest.approx(golden["pixels"], abs=0.02)
     assert [image["name"] for image in kept["images"]] == list(TWO_PICTURES.pictures)

@@ -14,7 +14,7 @@ from vlmprune_runtime.events import Finished, Pruned, StageTimed, TextPiece
 from vlmprune_runtime.generate import Request, Runner
 from vlmprune_runtime.prefill import decode, prefill, start_prefill
 from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import encode_prompt
+from vlmprune_runtime.prompt import ONE_VIEW, encode_prompt
 from vlmprune_runtime.sampling import Sampling
 from vlmprune_runtime.schema import ImagesSegment, UserTextSegment
 
@@ -108,7 +108,7 @@ def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:
     """The same image twice: each is pruned for itself and keeps its own places."""
     segments = (ImagesSegment(), UserTextSegment())
     spec = runner.bundle.manifest.prompt.model_copy(update={"segments": segments})
-    encoded = encode_prompt(runner.tokenizer, spec, N, "b?", images=2)
+    encoded = encode_prompt(runner.tokenizer, spec, [N], "b?", ONE_VIEW * 2)
     views = [pixels_of(runner, picture)] * 2
     state = prefill(runner.bundle.manifest, runner.engine, encoded, views)
     assert len(state.selections) == 2

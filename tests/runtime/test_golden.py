@@ -19,7 +19,7 @@ from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
 from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.preprocess import preprocess, view_image
-from vlmprune_runtime.prompt import expand_image_tokens, render, render_follow_up, tokenize
+from vlmprune_runtime.prompt import ONE_VIEW, expand_image_tokens, render, render_follow_up, tokenize
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 BUNDLES = (ONE_PICTURE, TWO_PICTURES)
@@ -63,7 +63,7 @@ def test_pixels(golden: Golden) -> None:
 @pytest.mark.parametrize(("golden", "case"), asked("prompts.json"))
 def test_prompts(golden: Golden, case: dict[str, Any]) -> None:
     runner = runner_of(golden)
-    encoded = runner.encode(case["prompt"], len(golden.images))
+    encoded = runner.encode(case["prompt"], ONE_VIEW * len(golden.images))
     assert encoded.token_ids.tolist() == case["token_ids"]
     assert [list(span) for span in encoded.spans] == case["spans"]
     if "positions" in case:
@@ -105,7 +105,7 @@ def two_pictures() -> tuple[Runner, list[np.ndarray]]:
 def test_answers_about_two_pictures_are_those_of_numpy(case: dict[str, Any]) -> None:
     """Which computes every token from the start, positions included."""
     runner, pictures = two_pictures()
-    token_ids = runner.encode(case["prompt"], 2).token_ids.tolist()
+    token_ids = runner.encode(case["prompt"], ONE_VIEW * 2).token_ids.tolist()
     expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"])
     stops = [place for place, token in enumerate(expected) if token in runner.bundle.manifest.generation.stop_token_ids]
     assert case["token_ids"] == expected[: stops[0] if stops else None]
@@ -129,7 +129,8 @@ def test_conversations(case: dict[str, Any]) -> None:
         text += (render_follow_up if nth else render)(spec, turn["prompt"], images=len(images))
         whole = tokenize(runner.tokenizer, spec, text)
         pictures += [preprocess(load_image(image), runner.bundle.manifest.image) for image in images]
-        token_ids = expand_image_tokens(np.array(whole), spec.image_token_id, N).token_ids.tolist()
+        grids = [0] * len(pictures)
+        token_ids = expand_image_tokens(np.array(whole), spec.image_token_id, [N], grids).token_ids.tolist()
         calls.append((len(token_ids) - turn["prefilled_tokens"], len(token_ids)))
         assert turn["prompt_tokens"] == len(token_ids)
         expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"], calls)
@@ -153,7 +154,7 @@ def test_conversations_tell_right_from_wrong() -> None:
 def test_logits_about_pictures_on_three_axes(images: int, prune: bool) -> None:
     """The caches hold all layers of the pruned sequence; positions go on from those of the unpruned one."""
     runner, pictures = two_pictures()
-    pipeline, encoded = runner.bundle.manifest, runner.encode("why?", images)
+    pipeline, encoded = runner.bundle.manifest, runner.encode("why?", ONE_VIEW * images)
     state = prefill(pipeline, runner.engine, encoded, pictures[:images], prune=prune)
     token_ids, calls = encoded.token_ids.tolist(), [(0, len(encoded.token_ids))]
     for token in (5, pipeline.prompt.image_token_id, 17):  # an answer may hold the image token: it is text there

@@ -13,6 +13,7 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Runner
 from vlmprune_runtime.prompt import (
+    ONE_VIEW,
     Span,
     apply_edits,
     encode_follow_up,
@@ -52,7 +53,7 @@ def spec(
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40).filter(lambda text: IMAGE not in text))
 def test_any_text_goes_in_literally(prompt: str) -> None:
-    encoded = encode_prompt(TOKENIZER, spec(), N, prompt)
+    encoded = encode_prompt(TOKENIZER, spec(), [N], prompt)
     (span,) = encoded.spans
     assert encoded.token_ids.dtype == np.int64
     assert span == Span(1, 1 + N)
@@ -62,7 +63,7 @@ def test_any_text_goes_in_literally(prompt: str) -> None:
 
 
 def test_two_images_have_two_spans() -> None:
-    encoded = encode_prompt(TOKENIZER, spec(ImagesSegment(between="x"), UserTextSegment()), 3, "y", images=2)
+    encoded = encode_prompt(TOKENIZER, spec(ImagesSegment(between="x"), UserTextSegment()), [3], "y", ONE_VIEW * 2)
     assert encoded.spans == (Span(0, 3), Span(4, 7))
     assert len(encoded.token_ids) == 8
 
@@ -108,19 +109,19 @@ def test_a_further_question() -> None:
 def test_special_tokens_only_when_asked_for() -> None:
     made = tokenizer()
     made.post_processor = processors.TemplateProcessing(single="<end> $A", special_tokens=[("<end>", 257)])
-    assert encode_prompt(made, spec(special=True), N, "q").token_ids[0] == 257
-    assert encode_prompt(made, spec(special=False), N, "q").token_ids[0] != 257
+    assert encode_prompt(made, spec(special=True), [N], "q").token_ids[0] == 257
+    assert encode_prompt(made, spec(special=False), [N], "q").token_ids[0] != 257
 
 
 @pytest.mark.parametrize("prompt", [f"what {IMAGE}", "\ud800"])
 def test_refused_prompts(prompt: str) -> None:
     with pytest.raises(BadRequest):
-        encode_prompt(TOKENIZER, spec(), N, prompt)
+        encode_prompt(TOKENIZER, spec(), [N], prompt)
 
 
 def test_image_token_of_another_tokenizer() -> None:
     with pytest.raises(BundleError, match="image_token_id"):
-        encode_prompt(TOKENIZER, spec(image_token_id=5), N, "q")
+        encode_prompt(TOKENIZER, spec(image_token_id=5), [N], "q")
 
 
 def test_padding_and_truncation_are_switched_off(runner: Runner) -> None:

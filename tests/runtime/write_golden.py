@@ -20,6 +20,7 @@ from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
 from vlmprune_runtime.preprocess import preprocess, view_image
+from vlmprune_runtime.prompt import ONE_VIEW
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PROMPTS = (
@@ -108,7 +109,7 @@ def pixels(golden: Golden, runner: Runner) -> dict[str, np.ndarray]:
 
 def prompt_fields(golden: Golden, runner: Runner, prompt: str) -> dict[str, Any]:
     """A question and its tokens; with three axes also their positions (3, S) and that of the token behind them."""
-    manifest, encoded = runner.bundle.manifest, runner.encode(prompt, len(golden.images))
+    manifest, encoded = runner.bundle.manifest, runner.encode(prompt, ONE_VIEW * len(golden.images))
     spans = [list(span) for span in encoded.spans]
     fields = {"prompt": prompt, "token_ids": encoded.token_ids.tolist(), "spans": spans}
     fields |= {"visual_tokens": manifest.visual_tokens}

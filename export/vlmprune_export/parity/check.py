@@ -1,11 +1,8 @@
 """`check_bundle`: the bundle's engine and eager PyTorch side by side, and whether the difference is within limits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.checkpoint.origin import model_argument
@@ -23,8 +20,8 @@ from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt, load_tokenizer
+from vlmprune_runtime.prompt import load_tokenizer
+from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 from vlmprune_runtime.schema import Bundle, Pipeline
 
@@ -60,17 +57,17 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
     pictures = pictures_in(request.pictures) if request.pictures else ()
-    prompt = encode_prompt(load_tokenizer(bundle), manifest.prompt, manifest.view_tokens, request.prompt)
-    _check_room(manifest, len(prompt.token_ids), request.tokens)
-    views = [preprocess(load_image(request.image), manifest.image)]
-    question = _Question(manifest, _reference(bundle, request.model, progress), prompt, views)
+    picture, parts = load_image(request.image), (load_tokenizer(bundle), manifest.prompt)
+    asked = ask(manifest, manifest.image, parts, request.prompt, [picture])
+    _check_room(manifest, len(asked.prompt.token_ids), request.tokens)
+    task = _Task(manifest, _reference(bundle, request.model, progress), asked)
     limits = {half: _limits(manifest, half, request.relative) for half in (False, True)}
     progress("loading the engine")
     reports = []
     for candidate in candidates(bundle, request.compute_units):
-        found = _compared(question, candidate.engine, request.tokens, progress)
-        both = (question.reference, candidate.engine)
-        kept = compare_kept(manifest, both, prompt, pictures, progress) if pictures else None
+        found = _compared(task, candidate.engine, request.tokens, progress)
+        both = (task.reference, candidate.engine)
+        kept = compare_kept(manifest, both, (*parts, request.prompt), pictures, progress) if pictures else None
         reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows, kept))
     return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
 
@@ -81,19 +78,18 @@ def _limits(manifest: Bundle, half: bool, relative: float | None) -> Limits:
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Task:
     """What every engine is asked, and the reference it is held against."""
 
     pipeline: Pipeline
     reference: TorchEngine
-    prompt: EncodedPrompt
-    views: Sequence[npt.NDArray[Any]]
+    question: Question
 
 
 def _compared(
-    question: _Question, engine: Engine, tokens: int, progress: Progress
+    task: _Task, engine: Engine, tokens: int, progress: Progress
 ) -> tuple[tuple[Difference, ...], tuple[Agreement, ...]]:
-    asked = (question.pipeline, question.reference, engine, question.prompt, question.views)
+    asked = (task.pipeline, task.reference, engine, task.question.prompt, task.question.pixels)
     progress("comparing stages")
     differences = compare_stages(*asked)
     agreements = []

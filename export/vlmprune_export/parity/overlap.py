@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import select
-from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import EncodedPrompt
-from vlmprune_runtime.schema import Bundle
+from vlmprune_runtime.question import ask
+from vlmprune_runtime.schema import Bundle, PromptSpec
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 
@@ -49,7 +50,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def compare_kept(
     manifest: Bundle,
     engines: tuple[Engine, Engine],
-    prompt: EncodedPrompt,
+    asked: tuple[Tokenizer, PromptSpec, str],
     pictures: Iterable[Path],
     progress: Callable[[str], None],
 ) -> Overlap:
@@ -58,11 +59,12 @@ def compare_kept(
     for nth, picture in enumerate(pictures, start=1):
         progress(f"comparing kept tokens, picture {nth}")
         try:
-            views = [preprocess(load_image(picture), manifest.image)]
+            question = ask(manifest, manifest.image, asked[:2], asked[2], [load_image(picture)])
         except BadRequest as reason:
             skipped.append(str(reason))
             continue
-        first, second = (set(select(manifest, engine, prompt, views)[-1].cells.tolist()) for engine in engines)
+        runs = (select(manifest, engine, question.prompt, question.pixels) for engine in engines)
+        first, second = (set(run[-1].cells.tolist()) for run in runs)
         keep = len(first)
         common.append(len(first & second))
     return Overlap(keep, tuple(common), tuple(skipped))

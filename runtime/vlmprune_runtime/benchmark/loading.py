@@ -55,7 +55,7 @@ def load_and_warm_up(path: str | PathLike[str], task: Task, threads: int | None,
 
 def check_context_fits(runner: Runner, task: Task) -> None:
     """Raises `BadRequest` unless prompt and answer fit the context; the last token is not written to the cache."""
-    needed = len(runner.encode(task.prompt).token_ids) + task.tokens - 1
+    needed = len(runner.ask(task.prompt, [task.image]).prompt.token_ids) + task.tokens - 1
     if needed > runner.context_tokens:
         name, capacity = runner.bundle.folder.name, runner.context_tokens
         raise BadRequest(f"{name}: prompt and answer take {needed} tokens, the context has {capacity}")

@@ -17,26 +17,26 @@ from vlmprune_runtime.benchmark.summary import (
 from vlmprune_runtime.benchmark.timed_run import Task, TimedRun
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.flops import decode_flops, prefill_flops, rows_of_decoders
-from vlmprune_runtime.schema import MANIFEST, Bundle
+from vlmprune_runtime.schema import MANIFEST, Bundle, Grid
 
 ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": "coremltools"}
 
 
 def result_of(loaded_bundle: LoadedBundle, task: Task) -> Result:
     """Returns all measurements of one bundle."""
-    manifest, encoded = loaded_bundle.runner.bundle.manifest, loaded_bundle.runner.encode(task.prompt)
-    tokens, images = len(encoded.token_ids), len(encoded.spans)
+    manifest, encoded = loaded_bundle.runner.bundle.manifest, loaded_bundle.runner.ask(task.prompt, [task.image]).prompt
+    tokens, grids = len(encoded.token_ids), encoded.grids
     unpruned, pruned = (runs_of(loaded_bundle, prune) for prune in (False, True))
     measured = ratios(unpruned, pruned)
-    slow, fast = (prefill_flops(manifest, tokens, images, prune=prune) for prune in (False, True))
+    slow, fast = (prefill_flops(manifest, tokens, grids, prune=prune) for prune in (False, True))
     return Result(
-        bundle=_bundle_info(loaded_bundle),
+        bundle=_bundle_info(loaded_bundle, manifest.grids[grids[0]]),
         engine=_engine(manifest),
-        images=images,
+        images=len(grids),
         prompt_tokens=tokens,
         load_ms=None if loaded_bundle.load_ms is None else round(loaded_bundle.load_ms, 1),
-        unpruned=_mode_stats(manifest, unpruned, _flops(manifest, tokens, images, prune=False)),
-        pruned=_mode_stats(manifest, pruned, _flops(manifest, tokens, images, prune=True)),
+        unpruned=_mode_stats(manifest, unpruned, _flops(manifest, tokens, grids, prune=False)),
+        pruned=_mode_stats(manifest, pruned, _flops(manifest, tokens, grids, prune=True)),
         ratios=measured,
         ceilings=ceilings(measured, slow, fast, unpruned),
         memory=loaded_bundle.memory,
@@ -63,9 +63,9 @@ def _mode_stats(manifest: Bundle, runs: Sequence[TimedRun], flops: Flops) -> Mod
     )
 
 
-def _flops(manifest: Bundle, tokens: int, images: int, *, prune: bool) -> Flops:
-    first = prefill_flops(manifest, tokens, images, prune=prune)
-    then = decode_flops(manifest, rows_of_decoders(manifest, tokens, images, prune=prune))
+def _flops(manifest: Bundle, tokens: int, grids: Sequence[int], *, prune: bool) -> Flops:
+    first = prefill_flops(manifest, tokens, grids, prune=prune)
+    then = decode_flops(manifest, rows_of_decoders(manifest, tokens, grids, prune=prune))
     return Flops(vision=first.vision, head=first.head, tail=first.tail, decode=then.llm)
 
 
@@ -80,7 +80,7 @@ def _run(nth: int, prune: bool, run: TimedRun) -> Run:
     )
 
 
-def _bundle_info(loaded_bundle: LoadedBundle) -> BundleInfo:
+def _bundle_info(loaded_bundle: LoadedBundle, grid: Grid) -> BundleInfo:
     bundle = loaded_bundle.runner.bundle
     manifest = bundle.manifest
     return BundleInfo(
@@ -95,8 +95,8 @@ def _bundle_info(loaded_bundle: LoadedBundle) -> BundleInfo:
         quantisation=manifest.quantisation,
         method=manifest.pruner.method,
         layer=manifest.layer,
-        visual_tokens=manifest.visual_tokens,
-        keep=manifest.keep,
+        visual_tokens=grid.visual_tokens,
+        keep=grid.kept_tokens,
         versions=manifest.versions,
     )
 

@@ -6,9 +6,8 @@ from time import perf_counter
 
 from vlmprune_runtime.events import StageTimed, Timings
 from vlmprune_runtime.generate import Runner
-from vlmprune_runtime.image_loading import ImageSource, load_image
+from vlmprune_runtime.image_loading import ImageSource
 from vlmprune_runtime.prefill import State, decode, ms_since, prefill_steps
-from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.sampling import greedy
 
 
@@ -35,10 +34,10 @@ class TimedRun:
 def run_timed(runner: Runner, task: Task, *, prune: bool) -> TimedRun:
     """Runs the task once, timed as `Runner.stream` times it."""
     start = perf_counter()
-    encoded = runner.encode(task.prompt)
-    views = [preprocess(load_image(task.image), runner.bundle.manifest.image)]
+    question = runner.ask(task.prompt, [task.image])
     stages = [StageTimed("preprocess", ms_since(start))]
-    state = _collect(prefill_steps(runner.bundle.manifest, runner.engine, encoded, views, prune=prune), stages)
+    steps = prefill_steps(runner.bundle.manifest, runner.engine, question.prompt, question.pixels, prune=prune)
+    state = _collect(steps, stages)
     token = greedy(state.logits)
     ttft_ms = ms_since(start)
     decode_ms = []

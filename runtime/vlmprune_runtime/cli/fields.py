@@ -1,5 +1,6 @@
 """Turns a run's result into plain JSON fields."""
 
+from dataclasses import asdict
 from typing import Any
 
 from vlmprune_runtime.events import TIMED_STAGES, Pruned, RunResult, Timings
@@ -13,6 +14,7 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "reason": result.reason,
         "prompt_tokens": result.prompt_tokens,
         "prefilled_tokens": result.prefilled_tokens,
+        "seen": [asdict(view) for view in result.seen],
         "pruned": [pruned_fields(image) for image in result.pruned],
         "timings": timing_fields(result.timings),
     }

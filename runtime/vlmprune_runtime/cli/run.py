@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +15,12 @@ from vlmprune_runtime.cli.turns import Questions, answer
 from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.events import RunResult
 from vlmprune_runtime.generate import MAX_TOKENS, Request, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.overlay import draw_overlay, grid_area
 from vlmprune_runtime.sampling import Sampling
+from vlmprune_runtime.schema import Pipeline
 
 EXAMPLES = """\
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is in the picture?"
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace) -> None:
         return
     questions = Questions(request, tuple(args.follow_up or ()))
     first, *_ = (compare if args.compare else answer)(runner, questions, args.json, status)
+    for note in grid_notes(runner.bundle.manifest, first):
+        status.print(f"note: {note}")
     for place, image, selection in zip(args.overlay_places, request.images, first.pruned, strict=False):
         loaded = load_image(image)
         draw_overlay(loaded, selection.kept, selection.rank, grid_area(loaded, runner.bundle.manifest), place)
@@ -129,6 +133,14 @@ def overlay_places(out: str, images: int) -> list[OutputFile]:
     if images == 1:
         return [check_output_png(path)]
     return [check_output_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
+
+
+def grid_notes(pipeline: Pipeline, result: RunResult) -> Iterator[str]:
+    """Yields for each image, where there are several grids, which of them it was resized to."""
+    if len(pipeline.grids) > 1:
+        for view in result.seen:
+            size = f"{view.height} x {view.width} visual tokens ({view.height_px} x {view.width_px} px)"
+            yield f"image {view.image + 1} is seen as {size}, the grid nearest in shape of {len(pipeline.grids)}"
 
 
 if __name__ == "__main__":

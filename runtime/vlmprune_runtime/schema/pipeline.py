@@ -113,9 +113,9 @@ class Pipeline(Record):
         return self.grids[0].visual_tokens
 
     @property
-    def view_tokens(self) -> int:
-        """All tokens that a view of the first grid has in a prompt."""
-        return self.grids[0].view_tokens
+    def view_tokens(self) -> tuple[int, ...]:
+        """All tokens that a view of each grid has in a prompt."""
+        return tuple(grid.view_tokens for grid in self.grids)
 
     @property
     def keep(self) -> int:

@@ -64,7 +64,7 @@ def lower(
     `head_bits` "16" leaves the weights of `head` as they are when the others are quantised.
     """
     plan = {name: kind for name, kind in PLANS[quantisation].items() if name != "head" or head_bits == "8"}
-    texts = text_lengths(text_tokens, staged.pipeline.view_tokens, context_tokens)
+    texts = text_lengths(text_tokens, max(staged.pipeline.view_tokens), context_tokens)
     settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan)
     stages = {}
     for name in staged.stages:

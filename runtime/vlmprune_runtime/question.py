@@ -1,0 +1,54 @@
+"""A question with its pictures as prefill takes it: token ids, and the pixels of every view."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tokenizers import Tokenizer
+
+from vlmprune_runtime.preprocess import ImageView, preprocess_views
+from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, encode_prompt
+from vlmprune_runtime.schema import ImageSpec, Pipeline, PromptSpec
+
+
+@dataclass(frozen=True)
+class SeenPicture:
+    """What the model sees of a picture: its views in the order of the prompt, and the place that they take there."""
+
+    views: tuple[ImageView, ...]
+    place: PicturePlace
+
+
+@dataclass(frozen=True)
+class Question:
+    """The token ids of a question, and its pictures."""
+
+    prompt: EncodedPrompt
+    pictures: tuple[SeenPicture, ...]
+
+    @property
+    def pixels(self) -> list[npt.NDArray[np.float32]]:
+        """The pixels (1, 3, H, W) of every view of all pictures."""
+        return [view.pixels[None] for picture in self.pictures for view in picture.views]
+
+
+def see(pipeline: Pipeline, spec: ImageSpec, image: Image.Image) -> SeenPicture:
+    """Returns a picture as the model sees it. Raises `BadRequest` if one of its views is on no grid of the bundle."""
+    views = preprocess_views(image, spec)
+    grids = tuple(pipeline.grid_index(view.view.height_px, view.view.width_px) for view in views)
+    return SeenPicture(views, PicturePlace(grids))
+
+
+def ask(
+    pipeline: Pipeline,
+    image: ImageSpec,
+    prompt: tuple[Tokenizer, PromptSpec],
+    text: str,
+    pictures: Sequence[Image.Image],
+) -> Question:
+    """Returns a first question about pictures, which are given in the order of their places in the prompt."""
+    seen = tuple(see(pipeline, image, picture) for picture in pictures)
+    encoded = encode_prompt(*prompt, pipeline.view_tokens, text, [picture.place for picture in seen])
+    return Question(encoded, seen)
