@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
-from vlmprune_export.checkpoint.memory_check import LOWERED, QUANTISED
+from vlmprune_export.checkpoint.memory_check import LOWERED_BYTES, QUANTISED_BYTES
 from vlmprune_export.consistency import check_parts, check_prompt
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
@@ -63,9 +63,9 @@ def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: N
     if request.fit not in FIT_METHODS:
         raise UnknownName("fit", request.fit, FIT_METHODS)
     _check_options(request, backend)
-    room = LOWERED if request.quantisation == "none" else QUANTISED
+    bytes_per_weight = LOWERED_BYTES if request.quantisation == "none" else QUANTISED_BYTES
     with publishing(request.out, force=request.force) as folder:
-        checkpoint = load_checkpoint(request.model, progress=progress, bytes_per_weight=room)
+        checkpoint = load_checkpoint(request.model, progress=progress, bytes_per_weight=bytes_per_weight)
         needed = needed_bytes(checkpoint.model, request.target, request.quantisation)
         with enough_disk(folder, needed, request.out):
             _write(checkpoint, request, backend, folder, progress)

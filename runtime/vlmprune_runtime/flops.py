@@ -98,7 +98,7 @@ def rows_of_decoders(bundle: Bundle, prompt_tokens: int, grids: Sequence[int], *
 
 
 def ceiling(unpruned: StageFlops, pruned: StageFlops) -> Ceiling:
-    """Returns the largest speedup that pruning allows; the vision stage and the head gain nothing.
+    """Returns the largest speedup that pruning allows: stages before the first cut cost the same either way.
 
     >>> ceiling(StageFlops(100, 100, 900), StageFlops(100, 100, 100))
     Ceiling(llm_prefill=5.0, ttft=3.6666666666666665)

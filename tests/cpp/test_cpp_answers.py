@@ -19,6 +19,7 @@ from vlmprune_runtime.benchmark.record import BenchmarkRecord, ModeStats, Run
 from vlmprune_runtime.benchmark.summary import paired_ratio, spread
 from vlmprune_runtime.bundle import OpenBundle, file_sha256, open_bundle
 from vlmprune_runtime.engines import load_engine
+from vlmprune_runtime.events import LLM_PREFILL
 from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.generate import Request, open_runner
 from vlmprune_runtime.prefill import Selection, decode, prefill
@@ -268,7 +269,7 @@ def write_question(folder: Path, token_ids: list[int], views: Sequence[npt.NDArr
 
 
 def llm_ms(run: Run) -> float:
-    return sum(run.stages_ms.get(stage, 0.0) for stage in ("head", "prune", "tail"))
+    return sum(run.stages_ms.get(stage, 0.0) for stage in LLM_PREFILL)
 
 
 def close(found: Any, wanted: Any, relative: float = 1e-3) -> None:

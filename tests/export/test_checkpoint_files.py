@@ -10,7 +10,7 @@ import torch
 
 from tiny import write_checkpoint
 from vlmprune_export.checkpoint import Checkpoint, load_checkpoint
-from vlmprune_export.checkpoint.memory_check import LOADED, QUANTISED
+from vlmprune_export.checkpoint.memory_check import LOADED_BYTES, QUANTISED_BYTES
 from vlmprune_runtime.errors import BadRequest
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 9\n"
@@ -165,9 +165,13 @@ def huge_weights(folder: Path, weights: int) -> None:
 @pytest.mark.parametrize(
     ("free", "room", "message"),
     [
-        (24e9, LOADED, "has 7.00 billion weights and takes about 28.0 GB of memory .*, but 24.0 GB are free; .* swap"),
-        (60e9, QUANTISED, r"takes about 81.2 GB .*what helps: --quant none \(about 56.0 GB\)"),
-        (24e9, QUANTISED, "what helps: more memory or swap"),
+        (
+            24e9,
+            LOADED_BYTES,
+            "has 7.00 billion weights and takes about 26.08 GiB of memory .*, but 22.35 GiB are free; .* swap",
+        ),
+        (60e9, QUANTISED_BYTES, r"takes about 75.62 GiB .*what helps: --quant none \(about 52.15 GiB\)"),
+        (24e9, QUANTISED_BYTES, "what helps: more memory or swap"),
     ],
 )
 def test_what_does_not_fit_into_memory_is_not_loaded(

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlmprune_runtime.progress import track
 from vlmprune_tools.json_lines import append_json_line
-from vlmprune_tools.progress import track
 
 WARM_UP_STEPS, SAVE_EVERY = 30, 50
 Losses = Mapping[str, Tensor]  # "loss" is optimised, the others are logged

@@ -12,7 +12,7 @@ from vlmprune_export.checkpoint.dequantisation import Format, format_of
 from vlmprune_export.checkpoint.file_checks import read_json
 from vlmprune_export.checkpoint.image_text_processor import load_processor
 from vlmprune_export.checkpoint.lora import merge_adapter
-from vlmprune_export.checkpoint.memory_check import LOADED, check_memory
+from vlmprune_export.checkpoint.memory_check import LOADED_BYTES, check_memory
 from vlmprune_export.checkpoint.model_type import check_model_type
 from vlmprune_export.checkpoint.origin import Origin, origin_of
 from vlmprune_export.checkpoint.parts import Parts, fetched, parts_of
@@ -35,7 +35,9 @@ class Checkpoint:
     source: Source
 
 
-def load_checkpoint(model: str, *, progress: Callable[[str], None], bytes_per_weight: float = LOADED) -> Checkpoint:
+def load_checkpoint(
+    model: str, *, progress: Callable[[str], None], bytes_per_weight: float = LOADED_BYTES
+) -> Checkpoint:
     """The checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
 
     `bytes_per_weight` is the memory that the caller's work with it takes; what does not fit is not loaded.

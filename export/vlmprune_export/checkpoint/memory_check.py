@@ -8,11 +8,12 @@ from typing import Any
 import psutil
 
 from vlmprune_export.checkpoint.file_checks import stored_shapes, weight_files
+from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BadRequest
 
-LOADED = 4.0  # bytes a weight in fp32
-LOWERED = 8.0  # while a stage is lowered: the model, and a copy of that stage in the target's form
-QUANTISED = 11.6  # as measured of ONNX int8, whose quantiser holds copies of its own
+LOADED_BYTES = 4.0  # bytes a weight in fp32
+LOWERED_BYTES = 8.0  # while a stage is lowered: the model, and a copy of that stage in the target's form
+QUANTISED_BYTES = 11.6  # as measured of ONNX int8, whose quantiser holds copies of its own
 
 _STORED_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 _GROUP = Path("/sys/fs/cgroup")
@@ -27,11 +28,11 @@ def check_memory(name: str, folder: Path, config: Mapping[str, Any], bytes_per_w
     needed, free = weights * bytes_per_weight, free_bytes()
     if needed <= free:
         return
-    unquantised = bytes_per_weight == QUANTISED and weights * LOWERED <= free
-    less = f"--quant none (about {_gigabytes(weights * LOWERED)}), " if unquantised else ""
+    unquantised = bytes_per_weight == QUANTISED_BYTES and weights * LOWERED_BYTES <= free
+    less = f"--quant none (about {format_bytes(weights * LOWERED_BYTES)}), " if unquantised else ""
     raise BadRequest(
-        f"{name!r} has {weights / 1e9:.2f} billion weights and takes about {_gigabytes(needed)} of memory "
-        f"({bytes_per_weight:g} bytes a weight), but {_gigabytes(free)} are free; what helps: {less}more memory or "
+        f"{name!r} has {weights / 1e9:.2f} billion weights and takes about {format_bytes(needed)} of memory "
+        f"({bytes_per_weight:g} bytes a weight), but {format_bytes(free)} are free; what helps: {less}more memory or "
         "swap, ending other programs, or exporting on a larger machine and copying the bundle"
     )
 
@@ -52,7 +53,3 @@ def _weights(path: Path, config: Mapping[str, Any]) -> int:
         return sum(math.prod(shape) for _, shape in stored_shapes(path).values())
     dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return int(path.stat().st_size / _STORED_BYTES.get(dtype, 4))
-
-
-def _gigabytes(size_bytes: float) -> str:
-    return f"{size_bytes / 1e9:.1f} GB"

@@ -12,6 +12,7 @@ from rich.table import Table
 from vlmprune_runtime.attach import attach, check_attach
 from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 from vlmprune_runtime.errors import MissingExtra
+from vlmprune_runtime.progress import step_progress
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Runs one check. Raises the first exceeded limit as `ParityError` after the table is printed."""
     try:
-        from vlmprune_export.cli.progress import progress_bar
         from vlmprune_export.parity import CheckRequest, check_bundle
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     )  # fmt: skip
     if args.attach:
         check_attach(args.bundle)
-    with progress_bar(_STEPS) as progress:
+    with step_progress(_STEPS) as progress:
         report = check_bundle(request, progress=progress)
     if args.attach:
         attach(args.bundle, "parity", report.as_json())

@@ -9,6 +9,7 @@ from vlmprune_export.setting import parse_setting
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
+from vlmprune_runtime.progress import step_progress
 from vlmprune_runtime.schema import MANIFEST
 
 EXAMPLES = """\
@@ -98,7 +99,6 @@ def run(args: argparse.Namespace) -> None:
     """Runs one export, with a progress bar on stderr."""
     settings = dict(parse_setting(text) for text in args.settings)
     try:
-        from vlmprune_export.cli.progress import progress_bar
         from vlmprune_export.cuts import PruneOptions
         from vlmprune_export.export_bundle import ExportRequest, export_bundle
     except ModuleNotFoundError as missing:
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     request = ExportRequest(
         args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit
     )
-    with progress_bar(_STEPS) as progress:
+    with step_progress(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)
     manifest = (folder / MANIFEST).read_text(encoding="utf-8")
     print(manifest if args.json else "\n".join([str(folder), *delegation_lines(parse_manifest(manifest))]))

@@ -2,12 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vlmprune_runtime.atomic import OutputFile, check_output_file, save_text
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure, steps_of
@@ -16,6 +14,7 @@ from vlmprune_runtime.benchmark.profile_table import profile_table
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.table import closing_lines, result_table, setting_line
 from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
+from vlmprune_runtime.progress import run_progress
 
 EXAMPLES = """\
   vlmprune-bench BUNDLE
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     if args.profile:
         run_profile(args, request, place)
         return
-    with progress_bar(steps_of(len(args.bundles), request)) as progress:
+    with run_progress(steps_of(len(args.bundles), request)) as progress:
         record = measure(args.bundles, request, progress=progress)
     if place:
         save_text(record.model_dump_json(indent=1) + "\n", place)
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
 
 def run_profile(args: argparse.Namespace, request: BenchmarkRequest, place: OutputFile | None) -> None:
     """Profiles every bundle; the record is written before the tables are printed."""
-    with progress_bar(len(args.bundles) * (1 + request.warmups + request.repetitions)) as progress:
+    with run_progress(len(args.bundles) * (1 + request.warmups + request.repetitions)) as progress:
         record = profile(args.bundles, request, progress=progress)
     if place:
         save_text(record.model_dump_json(indent=1) + "\n", place)
@@ -102,23 +101,6 @@ def show(record: BenchmarkRecord) -> None:
             console.print(line)
         console.print()
     console.print(setting_line(record))
-
-
-@contextmanager
-def progress_bar(steps: int) -> Iterator[Callable[[str], None]]:
-    """Yields a function to call with each step as the step begins; without a terminal it reports loading only."""
-    console = Console(stderr=True, highlight=False, markup=False)
-    if not console.is_terminal:
-        yield lambda line: console.print(line) if line.startswith("loading") else None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=steps + 1)
-
-        def begin(line: str) -> None:
-            bar.update(task, description=line, advance=1)
-
-        yield begin
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.progress import track
 from vlmprune_tools.evaluation.dataset import Dataset, Item
 from vlmprune_tools.evaluation.evaluator import Array, Evaluator
 from vlmprune_tools.evaluation.metrics import AGREEMENT, METRICS
 from vlmprune_tools.evaluation.prediction_log import PredictionLog
 from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig
-from vlmprune_tools.progress import track
 
 Predictions = Mapping[str, Mapping[str, str]]  # by item key, then by config name
 

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from vlmprune_export.pocket_model.language_model import END_ID
+from vlmprune_runtime.progress import track
 from vlmprune_tools.json_lines import append_json_line, read_json_lines
-from vlmprune_tools.progress import track
 from vlmprune_tools.proportion import wilson_interval
 from vlmprune_tools.scenes.paraphrases import paraphrase
 from vlmprune_tools.scenes.questions import questions
