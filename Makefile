@@ -8,7 +8,7 @@ BUNDLE := bundles/pocket-onnx
 TARGET_TESTS := tests/coreml tests/cpp tests/executorch tests/mil_reference
 PYTEST ?=  # more options for pytest
 
-.PHONY: demo test test-targets test-rest check format cpp-runner clean
+.PHONY: demo test test-targets test-rest test-kotlin check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
@@ -16,6 +16,7 @@ demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a pic
 
 test: $(VENV)/dev.stamp  ## all tests: those that lower to targets and the rest, side by side
 	$(MAKE) -j2 test-targets test-rest
+	$(MAKE) test-kotlin
 
 test-targets: $(VENV)/dev.stamp  ## Core ML, ExecuTorch, the C++ runner
 	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS)
@@ -23,6 +24,11 @@ test-targets: $(VENV)/dev.stamp  ## Core ML, ExecuTorch, the C++ runner
 test-rest: $(VENV)/dev.stamp  ## everything else, and the examples in docstrings
 	$(BIN)/python -m pytest $(PYTEST) --doctest-modules export runtime/vlmprune_runtime tools
 	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS:%=--ignore=%)
+
+test-kotlin:  ## the Kotlin runtime, on the JVM
+	@if command -v mvn >/dev/null && command -v javac >/dev/null; then mvn -q -B -f runtime/kotlin/pom.xml test \
+	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports; \
+	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' >&2; fi
 
 check: $(VENV)/dev.stamp  ## style, types, layering
 	$(BIN)/ruff check export runtime tools tests

@@ -20,7 +20,8 @@ def apply_placement(image: Image.Image, place: Placement) -> Image.Image:
     """The RGB picture after padding, resize and crop."""
     across, down = place.width, place.height
     if place.kernel is None:
-        shown = _padded(image, place)
+        (left, right), (top, bottom) = across.shown, down.shown
+        shown = crop_or_extend(_padded(image, place), (left, top, right, bottom), place.around)
     elif _is_small(image, place):
         shown = _whole_resized(_padded(image, place), place, place.kernel)
     else:

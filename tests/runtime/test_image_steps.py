@@ -75,6 +75,12 @@ def test_a_resize_follows_its_description(name: str, size: tuple[int, int]) -> N
     np.testing.assert_array_equal(found, expected)
 
 
+def test_a_crop_without_a_resize_takes_the_centre() -> None:
+    given = np.arange(7 * 9 * 3, dtype=np.uint8).reshape(7, 9, 3)
+    seen = np.asarray(view_image(Image.fromarray(given), spec_of(Crop(height_px=4, width_px=3))))
+    np.testing.assert_array_equal(seen, given[1:5, 3:6])
+
+
 @pytest.mark.parametrize(("size", "before"), [((5, 2), 1), ((4, 2), 1), ((3, 2), 0)])
 def test_padding_is_centred_and_coloured(size: tuple[int, int], before: int) -> None:
     seen = np.asarray(view_image(Image.new("RGB", size, (9, 9, 9)), spec_of(Pad(colour=(1, 2, 3)))))

@@ -1,9 +1,39 @@
 package org.vlmprune.runtime
 
+import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.TestFactory
+import org.vlmprune.runtime.manifest.Rgb
+import org.vlmprune.runtime.manifest.readImage
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.security.MessageDigest
 import kotlin.test.Test
 import kotlin.test.assertContentEquals
+import kotlin.test.assertEquals
 
 class PreprocessTest {
+    @TestFactory
+    fun `every kind of step gives the pixels of Python`(): List<DynamicTest> {
+        val stored = npz(GOLDEN.resolve("image_steps/picture.npz"), "picture")
+        val whole = Picture(stored.shape[1], stored.shape[0], stored.bytes())
+        return goldenRows("image_steps/cases.json").map { case ->
+            val (height, width) = ints(case["size"])
+            DynamicTest.dynamicTest("${case["name"]} of $height x $width") {
+                val spec = readImage(Field(mapOf("steps" to case["steps"]), "cases.json", emptyList(), lenient = false))
+                val views = seenPictures(whole.cropped(0, 0, width, height, Rgb(0, 0, 0)), spec)
+                val expected = (case["views"] as List<*>).map { it as Map<*, *> }
+                assertEquals(expected.map { ints(it["size"]) }, views.map { listOf(it.height, it.width) })
+                assertEquals(expected.map { it["sha256"] }, views.map { sha256(it.values(spec)) })
+            }
+        }
+    }
+
+    private fun sha256(values: FloatArray): String {
+        val bytes = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)
+        bytes.asFloatBuffer().put(values)
+        return MessageDigest.getInstance("SHA-256").digest(bytes.array()).joinToString("") { "%02x".format(it) }
+    }
+
     @Test
     fun `pixels are those of Python`() {
         val bundle = openBundle(GOLDEN.resolve("bundle"))

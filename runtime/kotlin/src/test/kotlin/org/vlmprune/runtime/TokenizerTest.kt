@@ -32,6 +32,6 @@ class TokenizerTest {
     }
 
     private fun names(): List<String> = Files.list(GOLDEN.resolve("tokenizers")).use { paths ->
-        paths.map { it.fileName.toString() }.filter { "_cases" !in it }.map { it.removeSuffix(".json") }.sorted().toList()
+        paths.map { it.fileName.toString() }.filter { "_cases" !in it && it != "texts.json" }.map { it.removeSuffix(".json") }.sorted().toList()
     }
 }

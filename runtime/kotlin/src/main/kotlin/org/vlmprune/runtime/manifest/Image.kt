@@ -43,8 +43,6 @@ data class ImageSpec(
 )
 
 internal fun readImage(field: Field): ImageSpec = field.record { record ->
-    record.optional("grid_height")
-    record.optional("grid_width")
     val steps = record["steps"].list { step -> readStep(step) }
     val names = steps.map { it.name }
     val split = steps.mapNotNull { it.value as? Split }
