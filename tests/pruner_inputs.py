@@ -32,5 +32,5 @@ def _input(need: Need, hidden: Tensor, noise: torch.Generator) -> Tensor:
         return places
     if need.tensor == "tower_attention":
         return torch.rand(len(places), generator=noise)
-    width = hidden.shape[1] if need.tensor in ("hidden", "embeddings") else WIDTH
+    width = hidden.shape[1] if need.tensor in ("hidden", "embeddings", "tower_hidden") else WIDTH
     return torch.randn(len(places), width, generator=noise)

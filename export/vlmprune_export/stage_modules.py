@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.decoder_attention import StageCache
+from vlmprune_export.decoder_attention import Projections, StageCache
 from vlmprune_export.families import Family
 
-READABLE = ("keys", "query")
-"""What a decoder stage can show of its last layer beside the hidden states: keys and queries after RoPE."""
+READABLE = ("keys", "query", "next_keys", "next_query")
+"""What a decoder stage can show beside the hidden states: keys and queries after RoPE, of its last layer or the next.
+
+Those of the next layer are what it would compute of the hidden states; the stage then has its norm and attention too.
+"""
 
 
 class VisionStage(nn.Module):
@@ -58,15 +61,23 @@ class DecoderStage(nn.Module):
         self.logit_cap = family.logit_cap
         if last == len(family.layers):
             self.norm, self.lm_head = family.norm, family.lm_head
+        self.next_parts = nn.ModuleList()
+        if any(name.startswith("next_") for name in reads):
+            following = family.layers[last]
+            self.next_parts.extend([following.input_layernorm, following.self_attn])  # type: ignore[list-item]
 
     def forward(  # (S, D), (S,) or (axes, S) -> (S, D), what is read (S, ...); or (V,)
         self, rows: Tensor, positions: Tensor, cache: StageCache
     ) -> tuple[Tensor, ...]:
         """Returns the raw output of the last layer and what is read of it, or the logits of the last token."""
         hidden = self.hidden(rows, positions, cache)
-        if self.lm_head is None:
-            return (hidden, *(_flat(getattr(cache, f"new_{name}")) for name in self.reads))
-        return (self.logits(hidden[-1:])[0],)
+        if self.lm_head is not None:
+            return (self.logits(hidden[-1:])[0],)
+        shown = {name: getattr(cache, f"new_{name}") for name in ("keys", "query")}
+        if self.next_parts:
+            following = self.next_projections(hidden, positions)
+            shown |= {"next_keys": following.new_keys, "next_query": following.new_query}
+        return (hidden, *(_flat(shown[name]) for name in self.reads))
 
     def logits(self, rows: Tensor) -> Tensor:  # (S, D) -> (S, V)
         """Returns the logits of hidden states, capped where the model caps them."""
@@ -76,8 +87,7 @@ class DecoderStage(nn.Module):
 
     def hidden(self, rows: Tensor, positions: Tensor, cache: StageCache) -> Tensor:  # (S, D), (S,) -> (S, D)
         """Returns hidden states after the last of the layers; the cache has seen their keys and values."""
-        states = rows[None]
-        position_ids = positions[None] if positions.dim() == 1 else positions[:, None]
+        states, position_ids = rows[None], _batched(positions)
         kinds = {self.family.layer_kinds[index] for index in self.layer_indices}
         rotary = {kind: self.family.rotary(states, position_ids, kind) for kind in sorted(kinds)}
         for index, layer in zip(self.layer_indices, self.layers, strict=True):
@@ -90,6 +100,22 @@ class DecoderStage(nn.Module):
                 stage_cache=cache,
             )
         return states[0]
+
+    def next_projections(self, hidden: Tensor, positions: Tensor) -> Projections:  # (S, D), (S,)
+        """Returns the keys and queries that the layer behind this stage computes of these hidden states."""
+        norm, attention = self.next_parts
+        found, index = Projections(), self.layer_indices.stop
+        states = norm(hidden[None])
+        rotary = self.family.rotary(states, _batched(positions), self.family.layer_kinds[index])
+        attention(
+            hidden_states=states, position_embeddings=rotary, attention_mask=None, past_key_values=found,
+            stage_cache=found,
+        )  # fmt: skip
+        return found
+
+
+def _batched(positions: Tensor) -> Tensor:  # (S,) or (axes, S) -> (1, S) or (axes, 1, S)
+    return positions[None] if positions.dim() == 1 else positions[:, None]
 
 
 def _flat(states: Tensor) -> Tensor:  # (1, H, S, dh) -> (S, H * dh)

@@ -14,7 +14,7 @@ from vlmprune_export.cuts import PlannedCut
 from vlmprune_export.families import Family, PictureGrid
 from vlmprune_export.pruners import Need
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace
-from vlmprune_export.stage_modules import DecoderStage, EmbedStage, VisionStage
+from vlmprune_export.stage_modules import READABLE, DecoderStage, EmbedStage, VisionStage
 from vlmprune_runtime import schema
 from vlmprune_runtime.schema import Cache, CacheLayer, Input, Stage
 
@@ -87,7 +87,7 @@ def _decoders(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, tuple[int
 def _reads(cuts: Sequence[PlannedCut], last: int) -> tuple[str, ...]:
     """What the pruner behind layer `last` - 1 reads of that layer beside the hidden states."""
     needs = {need.tensor for cut in cuts if cut.at == "layer" and cut.layer == last for need in cut.needs}
-    return tuple(name for name in ("keys", "query") if name in needs)
+    return tuple(name for name in READABLE if name in needs)
 
 
 def _tower_reads(cuts: Sequence[PlannedCut]) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _embed(family: Family) -> StageEntry:
 
 def _decoder(family: Family, name: str, first: int, last: int, reads: tuple[str, ...]) -> StageEntry:
     text, axes = family.text_model, family.positions.axes
-    widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
+    widths = _widths(text)
     inputs = (
         _floats("hidden" if first else "embeddings", ("tokens", text.hidden_size), "sequence.rows"),
         _integers(POSITIONS, ("tokens",) if axes == 1 else (axes, "tokens"), "sequence.positions", pad="last"),
@@ -144,7 +144,7 @@ def _prune(family: Family, cut: PlannedCut) -> StageEntry:
 def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Input:
     text = family.text_model
     rows: dict[str, int | str] = {"visual": cut.tokens[0], "text": "text_tokens", "last": 1, "all": "tokens"}
-    widths = {"keys": text.kv_heads * text.head_dim, "query": text.attention_heads * text.head_dim}
+    widths = _widths(text)
     if need.tensor in TOWER_TENSORS:
         return _floats(need.name, (rows["visual"], *family.tower_shapes[need.tensor]), f"vision.{need.tensor}")
     if need.tensor == "places":
@@ -161,6 +161,12 @@ def source_of(at: CutPlace, need: Need) -> str:
     if at != "layer" or need.tensor == "embeddings":
         return "vision.features" if need.tokens == "visual" else f"embed.embeddings{part}"
     return f"head.{need.tensor}{part}"
+
+
+def _widths(text: schema.TextModel) -> dict[str, int]:
+    """Returns the width of a row of keys or queries, all heads side by side."""
+    keys, query = text.kv_heads * text.head_dim, text.attention_heads * text.head_dim
+    return {"keys": keys, "query": query, "next_keys": keys, "next_query": query}
 
 
 def _cache(family: Family, first: int, last: int) -> Cache:

@@ -5,10 +5,16 @@ import torch
 
 from pruner_inputs import inputs_of
 from vlmprune_export.pruners import PRUNERS, build_pruner
+from vlmprune_export.pruners.needs import CutPlace
 from vlmprune_runtime.errors import BadRequest
 
 GRID, TOKENS = (4, 6), 24
-METHODS = [method for method in PRUNERS if method != "vlm-pruner"]  # which has tests of its own
+CUTS = [  # VLM-Pruner has tests of its own
+    (method, place.at)
+    for method, kind in PRUNERS.items()
+    for place in kind.places(kind.settings(), 2)
+    if method != "vlm-pruner"
+]
 HOSTILE = {
     "zeros": torch.zeros(TOKENS, 16),
     "constant": torch.ones(TOKENS, 16),
@@ -18,8 +24,8 @@ HOSTILE = {
 }
 
 
-def prune(method: str, hidden: torch.Tensor, keep: int, change=lambda values: values):
-    pruner = build_pruner(method, grid=GRID, keep=keep)
+def prune(cut: tuple[str, CutPlace], hidden: torch.Tensor, keep: int, change=lambda values: values):
+    pruner = build_pruner(cut[0], grid=GRID, keep=keep, at=cut[1])
     return pruner(*(change(values) if values.is_floating_point() else values for values in inputs_of(pruner, hidden)))
 
 
@@ -31,37 +37,37 @@ def assert_sound(pruned, keep: int) -> None:
     assert not bool(fused.isnan().any())
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_exactly_k_for_any_k_and_the_same_again(method: str) -> None:
+@pytest.mark.parametrize("cut", CUTS, ids="-".join)
+def test_exactly_k_for_any_k_and_the_same_again(cut: tuple[str, CutPlace]) -> None:
     hidden, refused = torch.randn(TOKENS, 16), []
     for keep in range(1, TOKENS + 3):
         try:
-            pruned = prune(method, hidden, keep)
+            pruned = prune(cut, hidden, keep)
         except BadRequest:
             refused.append(keep)
             continue
         assert_sound(pruned, min(keep, TOKENS))
-        assert all(torch.equal(one, other) for one, other in zip(pruned, prune(method, hidden, keep), strict=True))
-    assert refused == ([1] if method == "sparsevlm" else [])
+        assert all(torch.equal(one, other) for one, other in zip(pruned, prune(cut, hidden, keep), strict=True))
+    assert refused == ([1] if cut[0] == "sparsevlm" else [])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("cut", CUTS, ids="-".join)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_features_give_no_nan(method: str, kind: str) -> None:
+def test_hostile_features_give_no_nan(cut: tuple[str, CutPlace], kind: str) -> None:
     hidden = HOSTILE[kind]
-    assert_sound(prune(method, hidden, 7), 7)
+    assert_sound(prune(cut, hidden, 7), 7)
 
     def hostile(values: torch.Tensor) -> torch.Tensor:
         rows = hidden[torch.arange(values.shape[0]) % TOKENS]
         return rows[:, 0] if values.dim() == 1 else rows[:, : values.shape[1]]
 
-    assert_sound(prune(method, hidden, 7, hostile), 7)
+    assert_sound(prune(cut, hidden, 7, hostile), 7)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_half_precision_selects_in_fp32(method: str) -> None:
+@pytest.mark.parametrize("cut", CUTS, ids="-".join)
+def test_half_precision_selects_in_fp32(cut: tuple[str, CutPlace]) -> None:
     """Features that a half holds exactly give the same selection in fp16 as in fp32."""
     hidden = torch.randn(TOKENS, 16).half().float()
-    pruned = prune(method, hidden, 9, lambda values: values.half().float())
-    halved = prune(method, hidden.half(), 9, lambda values: values.half())
+    pruned = prune(cut, hidden, 9, lambda values: values.half().float())
+    halved = prune(cut, hidden.half(), 9, lambda values: values.half())
     assert halved[0].tolist() == pruned[0].tolist() and halved[1].dtype in (torch.float16, torch.float32)

@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 from vlmprune_export.pruners.cdpruner import CdPruner, CdPrunerEmbed, CdPrunerEmbedSettings
 from vlmprune_export.pruners.dart import Dart, DartSettings
 from vlmprune_export.pruners.divprune import DivPrune
+from vlmprune_export.pruners.duet_vlm import DuetSettings, duet_layer, duet_places, duet_pruner
 from vlmprune_export.pruners.fastv import FastV
 from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.loops import CONTROL_FLOWS, ControlFlow
 from vlmprune_export.pruners.mmtok import MmTok, MmTokSettings
 from vlmprune_export.pruners.needs import CutPlace, Need, Place, place_after_vision, place_at_input, place_of_layer
+from vlmprune_export.pruners.nuwa import NuwaSettings, nuwa_layer, nuwa_places, nuwa_pruner
+from vlmprune_export.pruners.occam_token import OccamSettings, occam_layer, occam_places, occam_pruner
 from vlmprune_export.pruners.prumerge import PruMerge, PruMergeSettings
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.random_pruner import RandomSettings, random_pruner
+from vlmprune_export.pruners.saint import Saint, SaintSettings, saint_layer
 from vlmprune_export.pruners.settings import NoSettings, check_integer, read_settings
 from vlmprune_export.pruners.site import ModelParts, Site
 from vlmprune_export.pruners.sparsevlm import SparseVlm, SparseVlmSettings
@@ -62,6 +66,10 @@ class PrunerKind(NamedTuple):
 
 PRUNERS = {
     "vlm-pruner": PrunerKind(VlmPrunerSettings, VlmPruner),
+    "duet-vlm": PrunerKind(DuetSettings, duet_pruner, duet_places, duet_layer),
+    "occam-token": PrunerKind(OccamSettings, occam_pruner, occam_places, occam_layer),
+    "saint": PrunerKind(SaintSettings, Saint, layer=saint_layer),
+    "nuwa": PrunerKind(NuwaSettings, nuwa_pruner, nuwa_places, nuwa_layer),
     "fastv": PrunerKind(NoSettings, FastV),
     "divprune": PrunerKind(NoSettings, DivPrune, place_at_input),
     "dart": PrunerKind(DartSettings, Dart),

@@ -31,3 +31,7 @@ class Grid(nn.Module):
     def squared_distance(self, tokens: Tensor) -> Tensor:  # (B,) -> (N,)
         """Returns the squared distance, in cells, from each token to the nearest of the given tokens."""
         return torch.bmm(self.left.index_select(1, tokens), self.right).amin((0, 1))
+
+    def squared_distances(self, tokens: Tensor) -> Tensor:  # (B,) -> (B, N)
+        """Returns the squared distance, in cells, from each of the given tokens to every token."""
+        return torch.bmm(self.left.index_select(1, tokens), self.right).view(-1, self.tokens)

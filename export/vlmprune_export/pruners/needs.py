@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 TowerTensorName = Literal["tower_hidden", "tower_keys", "tower_attention", "tower_late"]
-TensorName = Literal["hidden", "keys", "query", "embeddings", "places", "joint"] | TowerTensorName
+DecoderTensorName = Literal["hidden", "keys", "query", "next_keys", "next_query"]
+TensorName = DecoderTensorName | Literal["embeddings", "places", "joint"] | TowerTensorName
 TokenGroup = Literal["visual", "text", "last", "all"]
 CutPlace = Literal["vision", "input", "layer"]
 
@@ -16,7 +17,8 @@ class Need:
 
     `hidden`: the rows of the residual stream where the cut stands; at the vision stage and at the language model's
     input these are the visual embeddings. `keys` and `query`: those of the decoder layer before the cut, after RoPE,
-    all heads side by side. `embeddings`: what the language model takes, visual embeddings or those of text. `places`:
+    all heads side by side; `next_keys` and `next_query`: those of the layer behind the cut, had it seen every token.
+    `embeddings`: what the language model takes, visual embeddings or those of text. `places`:
     where the rows stand in the sequence, which says what a query can see and which text lies behind the image. On a
     target of fixed lengths text is padded at its end with rows of zeros, whose place is 0.
     `joint`: embeddings in CLIP's joint space of pictures and text.

@@ -1,12 +1,9 @@
 """Cases of the methods published beside VLM-Pruner: groups of cases, and arrays `NAME_ARRAY`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from vlmprune_tools.golden.case import Arrays, Fields, GoldenCase
-
-Compare = Callable[[Fields, Arrays], str | None]
-GROUPS: Mapping[str, Compare] = {}
-"""How the cases of a group are run: from a case and its own arrays to the first difference."""
+from vlmprune_tools.golden.neighbour_methods import GROUPS
 
 
 def neighbour_cases(groups: Mapping[str, Sequence[Fields]], arrays: Arrays) -> list[GoldenCase]:

@@ -98,8 +98,12 @@ def filled(values: Tensor, dim: int, index: Tensor, number: float) -> Tensor:  #
 def stable_topk(
     values: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Tensor, Tensor]:  # (n,) -> (k,), (k,)
-    """`topk` of one dimension in which the lower index of equal values comes first: values counted in pairs."""
-    assert values.dim() == 1
+    """`topk` of one dimension in which the lower index of equal values comes first: values counted in pairs.
+
+    One of several dimensions stays as it is: Core ML's own promises nothing about equal values.
+    """
+    if values.dim() != 1:
+        return NotImplemented  # type: ignore[no-any-return]
     index = torch.arange(values.shape[0])
     row, column = (values[None], values[:, None]) if not largest else (-values[None], -values[:, None])
     tie = torch.logical_and(row == column, index[None] < index[:, None])
