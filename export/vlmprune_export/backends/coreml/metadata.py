@@ -25,11 +25,31 @@ TENSORS = {
     "past_tokens": "Tokens in the cache; the new one is written behind them.",
     "hidden": "Rows of the residual stream.",
     "keys": "Keys after rotary embedding of the last layer before pruning, all heads side by side.",
+    "query": "Queries after rotary embedding of the last layer before pruning, all heads side by side.",
+    "next_keys": "Keys after rotary embedding that the first layer behind pruning would compute of all tokens.",
+    "next_query": "Queries after rotary embedding that the first layer behind pruning would compute of all tokens.",
+    "places": "Where the tokens stand in the sequence, from 0; 0 for padding.",
+    "tower_hidden": "Rows of the vision tower that the projector takes.",
+    "tower_keys": "Keys of the tower's layer that the features come from, mean over heads.",
+    "tower_attention": "Attention that each token is paid in that layer, by the CLS token where there is one.",
+    "tower_late": "Mean hidden states of the last third of the tower.",
     "kept": "Visual tokens that stay, ascending.",
     "fused": "Their rows after aggregation.",
     "rank": "For each of them, the rank at which it was chosen, from 0.",
     "logits": "Scores of the next token.",
 }
+GROUPS = {"all": "all tokens", "text": "the text tokens", "last": "the last token"}
+"""Whose rows a tensor of a pruner has, by the end of its name; without one, those of the visual tokens."""
+
+
+def describe_tensor(name: str) -> str:
+    """Returns a tensor in one sentence.
+
+    >>> describe_tensor("places_text")
+    'Of the text tokens: Where the tokens stand in the sequence, from 0; 0 for padding.'
+    """
+    base, _, group = name.rpartition("_")
+    return f"Of {GROUPS[group]}: {TENSORS[base]}" if group in GROUPS else TENSORS[name]
 
 
 def annotate(package: Path, stage: Stage, staged: StagedModel, context_tokens: int) -> None:
@@ -41,7 +61,7 @@ def annotate(package: Path, stage: Stage, staged: StagedModel, context_tokens: i
     told.metadata.shortDescription = describe_functions(stage)
     for side in (told, *told.functions):
         for tensor in (*side.input, *side.output):
-            tensor.shortDescription = TENSORS[tensor.name]
+            tensor.shortDescription = describe_tensor(tensor.name)
         for state in side.state:
             state.shortDescription = f"{'Keys' if state.name.startswith('k') else 'Values'} of all layers."
     told.metadata.userDefined.clear()
