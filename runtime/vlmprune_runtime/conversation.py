@@ -42,14 +42,13 @@ class Held:
 class Turn:
     """A first question, or a further one with what it goes on behind.
 
-    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `views`
-    counts the views of its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before
-    it.
+    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `pictures`
+    the places of all its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before it.
     """
 
     text: str
     ids: list[int]
-    views: int
+    pictures: tuple[PicturePlace, ...]
     prompt: EncodedPrompt
     behind: Held | None = None
 
@@ -59,9 +58,14 @@ class Turn:
         before = [self.behind.token_ids] if self.behind else []
         return np.concatenate([*before, self.prompt.token_ids])
 
+    @property
+    def earlier_pictures(self) -> int:
+        """The number of images that came with the questions before this one."""
+        return len(self.pictures) - len(self.prompt.pictures)
+
     def asked(self, state: State, answer: TextStream) -> "Conversation":
         """Returns the conversation after the prefill that gave the state; the answer is still to come."""
-        return Conversation(self.text, self.views, Held(self.ids, self.token_ids, state), answer)
+        return Conversation(self.text, self.pictures, Held(self.ids, self.token_ids, state), answer)
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Conversation:
     """
 
     text: str
-    views: int
+    pictures: tuple[PicturePlace, ...]
     held: Held
     answer: TextStream
 
@@ -91,14 +95,15 @@ class Conversation:
         Raises `BadRequest` for a question that has no place in the conversation.
         """
         text = self.text + render_answer(spec, self.answer.text)
-        text += render_follow_up(spec, prompt, images=len(pictures))
+        text += render_follow_up(spec, prompt, pictures)
         ids = tokenize(tokenizer, spec, text)
         same = common_prefix(ids[:-1], self.held.ids)  # the last token is run in any case, for its logits
-        if ids[:same].count(spec.image_token_id) < self.views or spec.image_token in self.answer.text:
+        views = sum(len(picture.grids) for picture in self.pictures)
+        if ids[:same].count(spec.image_token_id) < views or spec.image_token in self.answer.text:
             raise BadRequest("the pictures have other places in the conversation by now; start it anew")
         added = expand_ids(ids[same:], spec, view_tokens, pictures)
         self.held = self.held.without_last(len(self.held.ids) - same)
-        return Turn(text, ids, self.views + len(added.spans), added, self.held)
+        return Turn(text, ids, (*self.pictures, *pictures), added, self.held)
 
 
 def common_prefix(one: list[int], other: list[int]) -> int:

@@ -23,23 +23,32 @@ class StageTimed:
 
 @dataclass(frozen=True)
 class Pruned:
-    """Holds which visual tokens of an image were kept, in image order, and the rank of each choice, from 0."""
+    """Holds which visual tokens of a view were kept, in image order, and the rank of each choice, from 0.
+
+    `view` counts the views of one image, in the order of the prompt.
+    """
 
     kept: tuple[int, ...]
     rank: tuple[int, ...]
     visual_tokens: int
     image: int = 0
+    view: int = 0
 
 
 @dataclass(frozen=True)
 class SeenView:
-    """Says as what a view of an image was seen: visual tokens high and wide, and pixels."""
+    """Says as what a view of an image was seen: visual tokens high and wide, and pixels.
+
+    `row` and `column` are those of a tile, from 0, and None for a view that shows the whole image.
+    """
 
     image: int
     height: int
     width: int
     height_px: int
     width_px: int
+    row: int | None = None
+    column: int | None = None
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,9 @@ class Runner:
             raise BadRequest("there is no conversation to go on with; ask a first question before a follow-up")
         record = self._current = _Record()
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
-        render_follow_up(manifest.prompt, prompt, images=len(request.images))  # refused before an image is read
+        render_follow_up(
+            manifest.prompt, prompt, self._smallest(len(request.images))
+        )  # refused before an image is read
         pictures = self._see(request.images)
         places = [picture.place for picture in pictures]
         turn = self.conversation.go_on(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, places)
@@ -134,7 +136,7 @@ class Runner:
         """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
         encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, pictures)
-        self._check_room(len(encoded.token_ids), len(pictures))
+        self._check_room(len(encoded.token_ids), encoded)
         return encoded
 
     def ask(self, prompt: str, images: Sequence[ImageSource]) -> Question:
@@ -163,24 +165,24 @@ class Runner:
 
     def _first_turn(self, prompt: str, pictures: Sequence[SeenPicture]) -> Turn:
         manifest, places = self.bundle.manifest, [picture.place for picture in pictures]
-        text = render(manifest.prompt, prompt, images=len(pictures))
+        text = render(manifest.prompt, prompt, places)
         ids = tokenize(self.tokenizer, manifest.prompt, text)
         encoded = expand_ids(ids, manifest.prompt, manifest.view_tokens, places)
-        return Turn(text, ids, len(encoded.spans), encoded)
+        return Turn(text, ids, tuple(places), encoded)
 
     def _reply(
         self, request: Request, turn: Turn, pictures: tuple[SeenPicture, ...], record: _Record
     ) -> Iterator[RunEvent]:
         """Yields the events of the answer to a turn's question."""
         manifest, token_ids, question = self.bundle.manifest, turn.token_ids, Question(turn.prompt, pictures)
-        self._check_room(len(token_ids), len(pictures), further=turn.behind is not None)
+        self._check_room(len(token_ids), turn.prompt, further=turn.behind is not None)
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
         behind = turn.behind.state if turn.behind else None
         run = start_prefill(manifest, self.engine, turn.prompt, question.pixels, behind)
         state = yield from _record_steps(run.run_all(prune=request.prune), record)
         conversation = self.conversation = turn.asked(state, TextStream(self.tokenizer))
-        pruned = pruned_images(manifest, state, turn.prompt.grids, first=run.earlier_views)
+        pruned = pruned_views(manifest, state, turn.prompt, (turn.earlier_pictures, run.earlier_views))
         yield from pruned
         reason = yield from self._decode(self.chooser(request, token_ids), conversation, record)
         answer, prefilled = conversation.answer, len(turn.prompt.token_ids)
@@ -190,12 +192,14 @@ class Runner:
         )  # fmt: skip
         yield Finished(result)
 
-    def _check_room(self, tokens: int, images: int, *, further: bool = False) -> None:
+    def _check_room(self, tokens: int, prompt: EncodedPrompt, *, further: bool = False) -> None:
         room = self.context_tokens
         if further and tokens > room:
             raise BadRequest(f"the conversation takes {tokens} tokens by now, the context has {room}; start it anew")
         if tokens > room:
+            images, views = len(prompt.pictures), len(prompt.spans)
             pictures = "image" if images == 1 else f"{images} images"
+            pictures += f" in {views} views" if views > images else ""
             raise BadRequest(f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}")
 
     def _decode(
@@ -244,23 +248,31 @@ def open_runner(
     return Runner(bundle, engine, tokenizer, context_tokens)
 
 
-def pruned_images(pipeline: Pipeline, state: State, grids: Sequence[int], first: int = 0) -> tuple[Pruned, ...]:
-    """Returns what the last cut kept of each image from the `first` on, as plain numbers; `grids` are theirs."""
-    return tuple(
-        Pruned(tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist()), tokens, chosen.view)
-        for chosen in state.selections
-        if chosen.cut == pipeline.cuts[-1].stage and chosen.view >= first
-        for tokens in [pipeline.grids[grids[chosen.view - first]].visual_tokens]
-    )
+def pruned_views(
+    pipeline: Pipeline, state: State, prompt: EncodedPrompt, earlier: tuple[int, int] = (0, 0)
+) -> tuple[Pruned, ...]:
+    """Returns what the last cut kept of each view of a prompt, as plain numbers.
+
+    `earlier` counts the images, and their views, of the conversation before it.
+    """
+    found, (images, views) = [], earlier
+    for chosen in state.selections:
+        if chosen.cut == pipeline.cuts[-1].stage and chosen.view >= views:
+            image, view = prompt.view_places[chosen.view - views]
+            tokens = pipeline.grids[prompt.grids[chosen.view - views]].visual_tokens
+            kept, rank = tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist())
+            found.append(Pruned(kept, rank, tokens, images + image, view))
+    return tuple(found)
 
 
 def seen_views(pipeline: Pipeline, question: Question) -> tuple[SeenView, ...]:
-    """Returns the grid of each view of each image."""
+    """Returns the grid of each view of each image, and the place of each tile."""
     views = []
     for image, picture in enumerate(question.pictures):
-        for index in picture.place.grids:
+        for index, seen in zip(picture.place.grids, picture.views, strict=True):
             grid = pipeline.grids[index]
-            views.append(SeenView(image, grid.height, grid.width, grid.height_px, grid.width_px))
+            sizes = (grid.height, grid.width, grid.height_px, grid.width_px)
+            views.append(SeenView(image, *sizes, seen.view.row, seen.view.column))
     return tuple(views)
 
 

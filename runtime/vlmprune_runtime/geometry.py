@@ -153,6 +153,28 @@ def only_view(height_px: int, width_px: int, spec: ImageSpec) -> View:
     return found[0]
 
 
+def bounding_box(boxes: Iterable[Box]) -> Box:
+    """The smallest box around all boxes.
+
+    >>> bounding_box([(0, 0, 2, 2), (2, 0, 4, 3)])
+    (0, 0, 4, 3)
+    """
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def moved_box(box: Box, whole: Box, onto: Box) -> Box:
+    """Where a box within `whole` lies when `whole` is stretched onto another box.
+
+    >>> moved_box((1, 0, 2, 2), (0, 0, 2, 2), (10, 10, 14, 12))
+    (12.0, 10.0, 14.0, 12.0)
+    """
+    across, down = (onto[2] - onto[0]) / (whole[2] - whole[0]), (onto[3] - onto[1]) / (whole[3] - whole[1])
+    left, right = (onto[0] + across * (side - whole[0]) for side in (box[0], box[2]))
+    top, bottom = (onto[1] + down * (side - whole[1]) for side in (box[1], box[3]))
+    return left, top, right, bottom
+
+
 def tile_boxes(height_px: int, width_px: int, split: Split | None) -> list[tuple[int, int, int, int]]:
     """Left, top, right, bottom of each tile, row by row; none for a picture that stays whole."""
     if split is None or max(height_px, width_px) <= split.tile_px:

@@ -4,28 +4,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from os import PathLike
+from typing import Literal
 
 from PIL import Image, ImageDraw, ImageEnhance
 
 from vlmprune_runtime.atomic import OutputFile, save_png
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.geometry import Box, only_view
-from vlmprune_runtime.legend import colour_of, font, with_legend
+from vlmprune_runtime.events import Pruned
+from vlmprune_runtime.geometry import Box, bounding_box, moved_box, views_of
+from vlmprune_runtime.legend import PLATE, colour_of, font, with_legend
 from vlmprune_runtime.schema import Bundle
 
 SEEN_PX, MOST_PX = 1008, 2400
 MARGIN_FRACTION = 0.35
 DROPPED_LIGHT, UNSEEN_LIGHT, COLOUR_LEFT = 0.42, 0.14, 0.35
 SMALLEST_NUMBER_PX = 18
+TILE_EDGE = (128, 128, 128)
+NAMES = {"only": "", "tile": "in tiles: ", "whole": "whole: "}
 
 
 @dataclass(frozen=True)
 class GridArea:
-    """Says where a grid of `height` x `width` visual tokens lies in an image."""
+    """Says where a grid of `height` x `width` visual tokens lies in an image, and what its view shows."""
 
     box: Box
     height: int
     width: int
+    role: Literal["only", "tile", "whole"] = "only"
 
     @property
     def visual_tokens(self) -> int:
@@ -33,35 +38,62 @@ class GridArea:
         return self.height * self.width
 
 
-def grid_area(image: Image.Image, bundle: Bundle) -> GridArea:
-    """Returns where the visual tokens of an image lie. Raises `BadRequest` for an image of several views."""
-    view = only_view(image.height, image.width, bundle.image)
-    grid = bundle.grids[bundle.grid_index(view.height_px, view.width_px)]
-    return GridArea(view.box, grid.height, grid.width)
+def grid_areas(image: Image.Image, bundle: Bundle) -> list[GridArea]:
+    """Returns where the visual tokens of each view of an image lie. Raises `BadRequest` for a view of no grid."""
+    areas = []
+    for view in views_of(image.height, image.width, bundle.image):
+        grid = bundle.grids[bundle.grid_index(view.height_px, view.width_px)]
+        areas.append(GridArea(view.box, grid.height, grid.width, view.role))
+    return areas
 
 
 def draw_overlay(
     image: Image.Image,
-    kept: Sequence[int],
-    rank: Sequence[int],
-    area: GridArea,
+    pruned: Sequence[Pruned],
+    areas: Sequence[GridArea],
     out: str | PathLike[str] | OutputFile,
 ) -> None:
     """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
-    save_png(overlay(image, kept, rank, area), out)
+    save_png(overlay(image, pruned, areas), out)
 
 
-def overlay(image: Image.Image, kept: Sequence[int], rank: Sequence[int], area: GridArea) -> Image.Image:
+def overlay(image: Image.Image, pruned: Sequence[Pruned], areas: Sequence[GridArea]) -> Image.Image:
     """The given picture around what the model saw, at a readable size, with a legend below.
 
-    `kept` are places in the grid, row by row; `rank[i]` says as which `kept[i]` was chosen, from 0.
+    `pruned` says what was kept of views, `areas` where each view of the image lies. Tiles are shown at their places in
+    the picture; the whole picture, which the model sees beside them, is shown once more.
     """
-    check_selection(kept, rank, area)
-    canvas, box = crop_around(image, area.box)
-    patches = [patch_box(place, replace(area, box=box)) for place in kept]
-    lit = dim_dropped(canvas, box, patches)
-    draw_ranks(lit, patches, rank)
-    return with_legend(lit, len(kept), area.visual_tokens)
+    seen = [(areas[kept.view], kept) for kept in pruned]
+    parts = [[pair for pair in seen if (pair[0].role == "tile") is tiles] for tiles in (True, False)]
+    return _joined([_drawn(image, part) for part in parts if part])
+
+
+def _drawn(image: Image.Image, seen: Sequence[tuple[GridArea, Pruned]]) -> Image.Image:
+    """Views that lie side by side in the picture, with one legend."""
+    whole = bounding_box(area.box for area, _ in seen)
+    canvas, place = crop_around(image, whole)
+    patches = []
+    for area, pruned in seen:
+        check_selection(pruned.kept, pruned.rank, area)
+        shown = replace(area, box=moved_box(area.box, whole, place))
+        patches.append([patch_box(kept, shown) for kept in pruned.kept])
+    lit = dim_dropped(canvas, place, [patch for boxes in patches for patch in boxes])
+    for (area, pruned), boxes in zip(seen, patches, strict=True):
+        draw_ranks(lit, boxes, pruned.rank)
+        if area.role == "tile":
+            ImageDraw.Draw(lit).rectangle(moved_box(area.box, whole, place), outline=TILE_EDGE)
+    kept, tokens = sum(len(pruned.kept) for _, pruned in seen), sum(area.visual_tokens for area, _ in seen)
+    return with_legend(lit, kept, tokens, NAMES[seen[0][0].role])
+
+
+def _joined(parts: Sequence[Image.Image]) -> Image.Image:
+    """The parts beside each other where they are high, and below each other where they are wide."""
+    down = parts[0].width > parts[0].height
+    widths, heights = [part.width for part in parts], [part.height for part in parts]
+    sheet = Image.new("RGB", (max(widths), sum(heights)) if down else (sum(widths), max(heights)), PLATE)
+    for nth, part in enumerate(parts):
+        sheet.paste(part, (0, sum(heights[:nth])) if down else (sum(widths[:nth]), 0))
+    return sheet
 
 
 def check_selection(kept: Sequence[int], rank: Sequence[int], area: GridArea) -> None:

@@ -1,7 +1,7 @@
 """A question as token ids with room for the visual tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,30 +11,54 @@ from tokenizers import Tokenizer
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.errors import BadRequest, BundleError, first_line
-from vlmprune_runtime.schema import MANIFEST, ImagesSegment, PromptSpec, Segment, Segments, Strip, UserTextSegment
+from vlmprune_runtime.schema import (
+    MANIFEST,
+    ImagesSegment,
+    PromptSpec,
+    Segment,
+    Segments,
+    Strip,
+    TilesText,
+    UserTextSegment,
+)
 
 
 class Span(NamedTuple):
-    """Places `start` to `stop` - 1 of a prompt, which the visual tokens of one image take."""
+    """Places `start` to `stop` - 1 of a prompt, which the visual tokens of one view take."""
 
     start: int
     stop: int
 
 
 @dataclass(frozen=True)
+class PicturePlace:
+    """What a picture takes of a prompt: the index of the grid of each of its views, in the order of the prompt.
+
+    A picture in tiles has `rows` x `columns` of them, row by row, and the whole picture behind them; others have 0 x 0.
+    """
+
+    grids: tuple[int, ...] = (0,)
+    rows: int = 0
+    columns: int = 0
+
+
+@dataclass(frozen=True)
 class EncodedPrompt:
-    """Token ids (S,), one span per view, and the index of each view's grid; no `grids` means the first for all."""
+    """Token ids (S,), one span per view, and the index of each view's grid; no `grids` means the first for all.
+
+    `pictures` says which views belong to one picture; none means that every view is a picture of its own.
+    """
 
     token_ids: npt.NDArray[np.int64]
     spans: tuple[Span, ...]
     grids: tuple[int, ...] = ()
+    pictures: tuple[PicturePlace, ...] = ()
 
-
-@dataclass(frozen=True)
-class PicturePlace:
-    """What a picture takes of a prompt: the index of the grid of each of its views, in the order of the prompt."""
-
-    grids: tuple[int, ...] = (0,)
+    @property
+    def view_places(self) -> tuple[tuple[int, int], ...]:
+        """Of each view the index of its picture, and that of the view among the picture's."""
+        pictures = self.pictures or ONE_VIEW * len(self.spans)
+        return tuple((nth, view) for nth, picture in enumerate(pictures) for view in range(len(picture.grids)))
 
 
 ONE_VIEW = (PicturePlace(),)
@@ -49,7 +73,7 @@ def encode_prompt(
     pictures: Sequence[PicturePlace] = ONE_VIEW,
 ) -> EncodedPrompt:
     """The first question about pictures, tokenized whole; a view on grid g takes `view_tokens[g]` tokens."""
-    ids = tokenize(tokenizer, spec, render(spec, prompt, images=len(pictures)))
+    ids = tokenize(tokenizer, spec, render(spec, prompt, pictures))
     return expand_ids(ids, spec, view_tokens, pictures)
 
 
@@ -68,11 +92,11 @@ def tokenize(tokenizer: Tokenizer, spec: PromptSpec, text: str) -> list[int]:
     return ids
 
 
-def render_follow_up(spec: PromptSpec, prompt: str, *, images: int = 0) -> str:
+def render_follow_up(spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ()) -> str:
     """The text between the last answer and the next. Raises `BadRequest` where the bundle has none."""
     if spec.follow_up is None:
         raise BadRequest("this bundle's chat template has no further question in a conversation")
-    return render_segments(spec.follow_up.segments, spec.image_token, prompt, images=images)
+    return _rendered(spec, spec.follow_up.segments, prompt, pictures)
 
 
 def render_answer(spec: PromptSpec, answer: str) -> str:
@@ -80,28 +104,30 @@ def render_answer(spec: PromptSpec, answer: str) -> str:
     return (spec.follow_up.before_answer if spec.follow_up else "") + answer.strip()
 
 
-def render(spec: PromptSpec, prompt: str, *, images: int = 1, now: datetime | None = None) -> str:
-    """The whole text of a first question; `now` None is the time of the call.
+def render(
+    spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ONE_VIEW, *, now: datetime | None = None
+) -> str:
+    """The whole text of a first question, an image token for every view; `now` None is the time of the call.
 
     >>> segments = ({"kind": "images"}, {"kind": "text", "text": "Q: "}, {"kind": "user_text"})
     >>> spec = PromptSpec(segments=segments, image_token="<image>", image_token_id=9, add_special_tokens=False)
     >>> render(spec, "why {x}?")
     '<image>Q: why {x}?'
     """
-    return render_segments(spec.segments, spec.image_token, prompt, images=images, now=now)
+    return _rendered(spec, spec.segments, prompt, pictures, now)
 
 
-def render_segments(
-    segments: Segments, image_token: str, prompt: str, *, images: int, now: datetime | None = None
+def _rendered(
+    spec: PromptSpec, segments: Segments, prompt: str, pictures: Sequence[PicturePlace], now: datetime | None = None
 ) -> str:
     """The texts of segments joined; `BadRequest` for a prompt or a count of images that has no place in them."""
     try:
         prompt.encode()
     except UnicodeEncodeError:
         raise BadRequest("the prompt is not valid Unicode text") from None
-    if images and not any(segment.kind == "images" for segment in segments):
-        raise BadRequest(f"got {images} images; allowed: none in this turn")
-    turn = _Turn(prompt, images, image_token, now or datetime.now())
+    if pictures and not any(segment.kind == "images" for segment in segments):
+        raise BadRequest(f"got {len(pictures)} images; allowed: none in this turn")
+    turn = _Turn(spec, prompt, pictures, now or datetime.now())
     return "".join(turn.text_of(segment) for segment in segments)
 
 
@@ -109,23 +135,57 @@ def render_segments(
 class _Turn:
     """What fills the segments of one turn."""
 
+    spec: PromptSpec
     prompt: str
-    images: int
-    image_token: str
+    pictures: Sequence[PicturePlace]
     now: datetime
 
     def text_of(self, segment: Segment) -> str:
         if segment.kind == "images":
-            return _images(segment, self.images, self.image_token)
+            return self._images(segment)
         if segment.kind == "user_text":
             return self._user_text(segment)
         return self.now.strftime(segment.format) if segment.kind == "date" else segment.text
 
     def _user_text(self, segment: UserTextSegment) -> str:
         text = apply_edits(segment, self.prompt)
-        if self.image_token in text:
-            raise BadRequest(f"the prompt contains {self.image_token!r}, which stands for the image")
+        if self.spec.image_token in text:
+            raise BadRequest(f"the prompt contains {self.spec.image_token!r}, which stands for the image")
         return text
+
+    def _images(self, segment: ImagesSegment) -> str:
+        count = len(self.pictures)
+        most = count if segment.most is None else segment.most
+        if not segment.fewest <= count <= most:
+            limit = "or more" if segment.most is None else f"to {segment.most}"
+            raise BadRequest(f"got {count} images; allowed: {segment.fewest} {limit}")
+        texts = (picture_text(self.spec, picture) for picture in self.pictures)
+        return segment.between.join(segment.before + text + segment.after for text in texts)
+
+
+def picture_text(spec: PromptSpec, picture: PicturePlace) -> str:
+    """The text of a picture, with an image token for each of its views.
+
+    >>> tiles = TilesText(tile="({row},{column})", row_end=";", whole="all", only="one", end=".")
+    >>> segments = ({"kind": "images"}, {"kind": "user_text"})
+    >>> spec = PromptSpec(segments=segments, tiles=tiles, image_token="_", image_token_id=9, add_special_tokens=False)
+    >>> picture_text(spec, PicturePlace((0, 0, 0), rows=1, columns=2))
+    '(1,1)_(1,2)_;all_.'
+    """
+    tiles, token = spec.tiles, spec.image_token
+    if tiles is None:
+        return token * len(picture.grids)
+    if not picture.rows:
+        return tiles.only + token + tiles.end
+    rows = (
+        "".join(_tile_text(tiles, row, column) + token for column in range(1, picture.columns + 1)) + tiles.row_end
+        for row in range(1, picture.rows + 1)
+    )
+    return "".join(rows) + tiles.whole + token + tiles.end
+
+
+def _tile_text(tiles: TilesText, row: int, column: int) -> str:
+    return tiles.tile.replace("{row}", str(row)).replace("{column}", str(column))
 
 
 def apply_edits(segment: UserTextSegment, text: str) -> str:
@@ -145,14 +205,6 @@ def _stripped(strip: Strip, text: str) -> str:
     return text.rstrip(strip.characters) if strip.side in ("end", "both") else text
 
 
-def _images(segment: ImagesSegment, count: int, image_token: str) -> str:
-    most = count if segment.most is None else segment.most
-    if not segment.fewest <= count <= most:
-        limit = "or more" if segment.most is None else f"to {segment.most}"
-        raise BadRequest(f"got {count} images; allowed: {segment.fewest} {limit}")
-    return segment.between.join([segment.before + image_token + segment.after] * count)
-
-
 def expand_ids(
     ids: list[int], spec: PromptSpec, view_tokens: Sequence[int], pictures: Sequence[PicturePlace]
 ) -> EncodedPrompt:
@@ -161,7 +213,8 @@ def expand_ids(
     if ids.count(spec.image_token_id) != len(grids):
         reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
         raise BundleError(MANIFEST, reason, "prompt.image_token_id")
-    return expand_image_tokens(np.array(ids, dtype=np.int64), spec.image_token_id, view_tokens, grids)
+    expanded = expand_image_tokens(np.array(ids, dtype=np.int64), spec.image_token_id, view_tokens, grids)
+    return replace(expanded, pictures=tuple(pictures))
 
 
 def expand_image_tokens(

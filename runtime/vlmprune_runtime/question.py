@@ -38,7 +38,13 @@ def see(pipeline: Pipeline, spec: ImageSpec, image: Image.Image) -> SeenPicture:
     """Returns a picture as the model sees it. Raises `BadRequest` if one of its views is on no grid of the bundle."""
     views = preprocess_views(image, spec)
     grids = tuple(pipeline.grid_index(view.view.height_px, view.view.width_px) for view in views)
-    return SeenPicture(views, PicturePlace(grids))
+    return SeenPicture(views, PicturePlace(grids, *_tiles_of(views)))
+
+
+def _tiles_of(views: Sequence[ImageView]) -> tuple[int, int]:
+    """Returns the rows and columns of tiles: those of the last tile, counted from 1; 0 x 0 without tiles."""
+    tiles = [seen.view for seen in views if seen.view.role == "tile"]
+    return (1 + (tiles[-1].row or 0), 1 + (tiles[-1].column or 0)) if tiles else (0, 0)
 
 
 def ask(

@@ -88,7 +88,7 @@ def test_an_irregular_second_image_leaves_room_for_one() -> None:
     spec = prompt_spec(processor, model_of(processor))
     assert (spec.images.fewest, spec.images.most) == (1, 1)
     with pytest.raises(BadRequest, match="got 2 images; allowed: 1 to 1"):
-        render(spec, "why?", images=2)
+        render(spec, "why?", ONE_VIEW * 2)
 
 
 CONVERSING = ["chatml", "chatml, dated", "images first", "trimmed", "llava 1.5", "pocket", "mistral", "chatml of text"]
@@ -126,7 +126,7 @@ def told(tokenizer: Any, spec: PromptSpec, turns: list[tuple[str, str]]) -> Conv
     text = render(spec, first)
     ids = tokenize(tokenizer, spec, text)
     prompt = expand_ids(ids, spec, [VISUAL_TOKENS], ONE_VIEW)
-    conversation = answered(Turn(text, ids, 1, prompt), tokenizer, answer)
+    conversation = answered(Turn(text, ids, ONE_VIEW, prompt), tokenizer, answer)
     for question, answer in further:
         conversation = answered(conversation.go_on(tokenizer, spec, [VISUAL_TOKENS], question), tokenizer, answer)
     return conversation

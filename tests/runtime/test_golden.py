@@ -126,7 +126,7 @@ def test_conversations(case: dict[str, Any]) -> None:
         first = Request(images, turn["prompt"], case["prune"], case["max_tokens"])
         result = last_result(runner.follow_up(turn["prompt"], images) if nth else runner.stream(first))
         assert turn == turn_fields(turn["prompt"], turn["images"], result)
-        text += (render_follow_up if nth else render)(spec, turn["prompt"], images=len(images))
+        text += (render_follow_up if nth else render)(spec, turn["prompt"], ONE_VIEW * len(images))
         whole = tokenize(runner.tokenizer, spec, text)
         pictures += [preprocess(load_image(image), runner.bundle.manifest.image) for image in images]
         grids = [0] * len(pictures)

@@ -71,11 +71,12 @@ def test_two_images_have_two_spans() -> None:
 def test_each_image_has_what_belongs_to_it() -> None:
     images = ImagesSegment(before="[", after="]", between=", ", fewest=0, most=2)
     made = spec(images, UserTextSegment())
-    assert [render(made, "?", images=count) for count in (0, 1, 2)] == ["?", f"[{IMAGE}]?", f"[{IMAGE}], [{IMAGE}]?"]
+    texts = [render(made, "?", ONE_VIEW * count) for count in (0, 1, 2)]
+    assert texts == ["?", f"[{IMAGE}]?", f"[{IMAGE}], [{IMAGE}]?"]
     with pytest.raises(BadRequest, match="got 3 images; allowed: 0 to 2"):
-        render(made, "?", images=3)
+        render(made, "?", ONE_VIEW * 3)
     with pytest.raises(BadRequest, match="got 0 images; allowed: 1 or more"):
-        render(spec(), "?", images=0)
+        render(spec(), "?", ())
 
 
 def test_a_date_is_that_of_the_run() -> None:
@@ -101,7 +102,7 @@ def test_a_further_question() -> None:
     assert TOKENIZER.decode(token_ids, skip_special_tokens=False) == "<end>b why?"
     assert render_answer(made, "\n an answer ") == " an answer"
     with pytest.raises(BadRequest, match="got 1 images; allowed: none in this turn"):
-        render_follow_up(made, "why?", images=1)
+        render_follow_up(made, "why?", ONE_VIEW)
     with pytest.raises(BadRequest, match="no further question"):
         encode_follow_up(TOKENIZER, spec(), "why?")
 

@@ -15,15 +15,16 @@ def result_fields(result: RunResult) -> dict[str, Any]:
         "prompt_tokens": result.prompt_tokens,
         "prefilled_tokens": result.prefilled_tokens,
         "seen": [asdict(view) for view in result.seen],
-        "pruned": [pruned_fields(image) for image in result.pruned],
+        "pruned": [pruned_fields(view) for view in result.pruned],
         "timings": timing_fields(result.timings),
     }
 
 
 def pruned_fields(pruned: Pruned) -> dict[str, Any]:
-    """Returns the kept tokens of one image."""
+    """Returns the kept tokens of one view of an image."""
     return {
         "image": pruned.image,
+        "view": pruned.view,
         "visual_tokens": pruned.visual_tokens,
         "kept": list(pruned.kept),
         "rank": list(pruned.rank),

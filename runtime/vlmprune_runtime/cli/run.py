@@ -18,7 +18,7 @@ from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import RunResult
 from vlmprune_runtime.generate import MAX_TOKENS, Request, open_runner
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.overlay import draw_overlay, grid_area
+from vlmprune_runtime.overlay import draw_overlay, grid_areas
 from vlmprune_runtime.sampling import Sampling
 from vlmprune_runtime.schema import Pipeline
 
@@ -91,9 +91,9 @@ def run(args: argparse.Namespace) -> None:
     first, *_ = (compare if args.compare else answer)(runner, questions, args.json, status)
     for note in grid_notes(runner.bundle.manifest, first):
         status.print(f"note: {note}")
-    for place, image, selection in zip(args.overlay_places, request.images, first.pruned, strict=False):
-        loaded = load_image(image)
-        draw_overlay(loaded, selection.kept, selection.rank, grid_area(loaded, runner.bundle.manifest), place)
+    for nth, (place, image) in enumerate(zip(args.overlay_places, request.images, strict=False)):
+        loaded, views = load_image(image), [view for view in first.pruned if view.image == nth]
+        draw_overlay(loaded, views, grid_areas(loaded, runner.bundle.manifest), place)
         status.print(f"overlay: {place.path}")
     if args.dump:
         dump(runner, request, args.dump)

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 
 from vlmprune_runtime.cli.fields import result_fields
-from vlmprune_runtime.events import TIMED_STAGES, Finished, RunEvent, RunResult, TextPiece
+from vlmprune_runtime.events import TIMED_STAGES, Finished, Pruned, RunEvent, RunResult, TextPiece
 from vlmprune_runtime.generate import Request, Runner
 
 
@@ -68,10 +69,25 @@ def summary(result: RunResult) -> str:
     """Returns one line with the kept tokens and the times of an answer."""
     times = result.timings
     stages = ", ".join(f"{name} {times.stage_ms(name):.0f}" for name in TIMED_STAGES if times.stage_ms(name))
-    kept = "".join(f"{len(image.kept)} of {image.visual_tokens} visual tokens; " for image in result.pruned)
+    kept = "".join(map(kept_tokens, images_of(result.pruned)))
     new = ""
     if result.prefilled_tokens < result.prompt_tokens:
         new = f"{result.prefilled_tokens} of {result.prompt_tokens} tokens are new; "
     speed = times.decode_tokens_per_s
     rate = f"; then {speed:.1f} tokens/s" if speed else ""
     return f"{kept}{new}first token after {times.ttft_ms:.0f} ms ({stages}){rate}"
+
+
+def images_of(pruned: Sequence[Pruned]) -> list[list[Pruned]]:
+    """Returns the views of each image."""
+    return [list(views) for _, views in groupby(pruned, key=lambda view: view.image)]
+
+
+def kept_tokens(views: Sequence[Pruned]) -> str:
+    """Says how many visual tokens of an image stay.
+
+    >>> kept_tokens([Pruned((0, 3), (0, 1), 16), Pruned((1, 2), (0, 1), 16, view=1)])
+    '4 of 32 visual tokens in 2 views; '
+    """
+    kept, tokens = sum(len(view.kept) for view in views), sum(view.visual_tokens for view in views)
+    return f"{kept} of {tokens} visual tokens{f' in {len(views)} views' if len(views) > 1 else ''}; "
