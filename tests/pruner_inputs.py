@@ -30,7 +30,7 @@ def _input(need: Need, hidden: Tensor, noise: torch.Generator) -> Tensor:
     places = places_of(need.tokens, hidden.shape[0])
     if need.tensor == "places":
         return places
-    if need.tensor == "tower_attention":
+    if need.tensor in ("tower_attention", "tower_last_attention"):
         return torch.rand(len(places), generator=noise)
     width = hidden.shape[1] if need.tensor in ("hidden", "embeddings", "tower_hidden") else WIDTH
     return torch.randn(len(places), width, generator=noise)

@@ -20,6 +20,17 @@ def shown_by_hugging_face(model: LlavaForConditionalGeneration) -> tuple[list[to
     return [layer[0] for layer in shown.attentions], [states[0] for states in shown.hidden_states]
 
 
+def of_one_head(model: LlavaForConditionalGeneration, tower: str) -> torch.Tensor:  # -> (N,)
+    """The attention of the last layer with all channels as one head, from what its projections give."""
+    given: dict[str, torch.Tensor] = {}
+    for name, module in model.model.vision_tower.named_modules():
+        if name.endswith((".q_proj", ".k_proj")):
+            module.register_forward_hook(lambda _, rows, made, kind=name[-6:]: given.update({kind: made[0]}))
+    model.model.vision_tower(PIXELS)
+    query = given["q_proj"] if tower == "siglip" else given["q_proj"][:1]
+    return (query @ given["k_proj"].mT / query.shape[1] ** 0.5).softmax(-1).mean(0)[-TOKENS:]
+
+
 @pytest.mark.parametrize("tower", TOWERS)
 @torch.no_grad()
 def test_the_tower_shows_what_hugging_face_computes(tower: str) -> None:
@@ -34,6 +45,7 @@ def test_the_tower_shows_what_hugging_face_computes(tower: str) -> None:
     layer = attentions[-2].mean(0)
     paid = layer.mean(0) if tower == "siglip" else layer[0]
     torch.testing.assert_close(shown["tower_attention"], paid[-TOKENS:], atol=1e-7, rtol=1e-5)
+    torch.testing.assert_close(shown["tower_last_attention"], of_one_head(model, tower), atol=1e-7, rtol=1e-5)
     torch.testing.assert_close(shown["tower_late"], torch.stack(states[2:4]).mean(0)[-TOKENS:])
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-TowerTensorName = Literal["tower_hidden", "tower_keys", "tower_attention", "tower_late"]
+TowerTensorName = Literal[
+    "tower_hidden", "tower_keys", "tower_attention", "tower_last_keys", "tower_last_attention", "tower_late"
+]
 DecoderTensorName = Literal["hidden", "keys", "query", "next_keys", "next_query"]
 TensorName = DecoderTensorName | Literal["embeddings", "places", "joint"] | TowerTensorName
 TokenGroup = Literal["visual", "text", "last", "all"]
@@ -26,8 +28,9 @@ class Need:
     Of the vision tower, for a cut after the vision stage: `tower_hidden` (N, Dt), the rows that the projector takes;
     of the last layer that these rows come from, `tower_keys` (N, dh), the raw keys as the mean over heads, and
     `tower_attention` (N,), the attention that the CLS token pays to each token, or, in a tower without it, the mean
-    attention that each token receives, as the mean over heads; `tower_late` (N, Dh), the mean of the hidden states of
-    the last third of the layers, and of the state before them.
+    attention that each token receives, as the mean over heads; `tower_last_keys` (N, Dh) and `tower_last_attention`
+    (N,), the same of the tower's last layer with all channels as one head; `tower_late` (N, Dh), the mean of the hidden
+    states of the last third of the layers, and of the state before them.
     """
 
     tensor: TensorName

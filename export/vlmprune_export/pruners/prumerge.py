@@ -30,18 +30,21 @@ class PruMerge(Pruner):
     The last token stands at the first place behind the last centre that is free, or else at the last free place.
     """
 
-    needs = (HIDDEN, Need("tower_attention"), Need("tower_keys"))
+    needs = (HIDDEN, Need("tower_hidden"), Need("tower_last_attention"), Need("tower_last_keys"))
 
     def __init__(self, site: Site, settings: PruMergeSettings) -> None:
         """Builds the pruner for a site."""
         super().__init__()
         self.tokens, self.keep, self.settings = site.tokens, site.keep, settings
+        self.projector = site.parts.projector
 
-    def forward(self, hidden: Tensor, attention: Tensor, keys: Tensor) -> Pruned:
-        """Takes rows (N, D), the CLS token's attention (N,) and keys (N, C); returns kept (K,), rows (K, D), rank."""
+    def forward(  # (N, D), (N, Dt), (N,), (N, Dh) -> (K,), (K, D), (K,)
+        self, hidden: Tensor, tower_hidden: Tensor, attention: Tensor, keys: Tensor
+    ) -> Pruned:
+        """Returns the kept indices in ascending order, the rows merged before the projector, and the rank of each."""
         if self.tokens <= self.keep:
             return keep_all(hidden)
-        rows = hidden.float()
+        rows = tower_hidden.float()
         ranked = largest(attention, self.tokens, self.control_flow)
         centres, others = ranked[: self.keep - 1], ranked[self.keep - 1 :]
         weighted = attention.float().clamp(0.0, 1.0)[:, None] * rows
@@ -51,7 +54,8 @@ class PruMerge(Pruner):
             merged.insert(0, rows.index_select(0, centres) + products(self.neighbours(keys, centres), weighted.mT))
         place = torch.where(rest > 0, torch.arange(self.tokens), -1).amax(0, keepdim=True)
         kept, rank = in_image_order(torch.cat([centres, place]), self.control_flow)
-        return kept, torch.cat(merged).to(hidden.dtype).index_select(0, rank), rank
+        fused = self.projector(torch.cat(merged).to(tower_hidden.dtype)).to(hidden.dtype)
+        return kept, fused.index_select(0, rank), rank
 
     def neighbours(self, keys: Tensor, centres: Tensor) -> Tensor:  # (N, C), (K - 1,) -> (K - 1, N)
         """Returns ones at the tokens most similar to each centre, itself left out."""

@@ -32,18 +32,21 @@ class VisionZip(Pruner):
     The CLS token itself is not kept: it has no place in the picture.
     """
 
-    needs = (HIDDEN, Need("tower_attention"), Need("tower_keys"))
+    needs = (HIDDEN, Need("tower_hidden"), Need("tower_attention"), Need("tower_keys"))
 
     def __init__(self, site: Site, settings: VisionZipSettings) -> None:
         """Builds the pruner for a site. Raises `BadRequest` if too few tokens are left to merge."""
         super().__init__()
         self.tokens, self.keep, self.settings = site.tokens, site.keep, settings
+        self.projector = site.parts.projector
         self.contextual = min(settings.contextual or max(1, round(site.keep * 10 / 64)), site.tokens)
         if self.contextual > site.keep:
             raise BadRequest(f"contextual is {self.contextual}; allowed: 1 to {site.keep} (the tokens that stay)")
 
-    def forward(self, hidden: Tensor, attention: Tensor, metric: Tensor) -> Pruned:
-        """Takes rows (N, D), the CLS token's attention (N,) and keys (N, dh); returns kept (K,), rows (K, D), rank."""
+    def forward(  # (N, D), (N, Dt), (N,), (N, dh) -> (K,), (K, D), (K,)
+        self, hidden: Tensor, tower_hidden: Tensor, attention: Tensor, metric: Tensor
+    ) -> Pruned:
+        """Returns the kept indices in ascending order, their rows or those merged before the projector, the ranks."""
         if self.tokens <= self.keep:
             return keep_all(hidden)
         ranked = largest(attention, self.tokens, self.control_flow)
@@ -52,9 +55,10 @@ class VisionZip(Pruner):
         step = max(1, rest.shape[0] // self.contextual)
         target_places = torch.arange(self.contextual) * step
         targets = rest.index_select(0, target_places)
-        merged = self.merge(hidden.float().index_select(0, rest), metric.index_select(0, rest), target_places)
+        merged = self.merge(tower_hidden.float().index_select(0, rest), metric.index_select(0, rest), target_places)
         kept, rank = in_image_order(torch.cat([dominant, targets]), self.control_flow)
-        rows = torch.cat([hidden.index_select(0, dominant), merged.to(hidden.dtype)])
+        projected = self.projector(merged.to(tower_hidden.dtype)).to(hidden.dtype)
+        rows = torch.cat([hidden.index_select(0, dominant), projected])
         return kept, rows.index_select(0, rank), rank
 
     def merge(self, rows: Tensor, metric: Tensor, targets: Tensor) -> Tensor:  # (M, D), (M, dh), (C,) -> (C, D)

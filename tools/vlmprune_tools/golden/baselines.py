@@ -135,7 +135,7 @@ def visionzip(scene: Scene) -> str | None:
     attention, metric = logits.softmax(-1).mean(0)[1:], scene.rows("tower_keys").mean(0)[1:]
     count = scene.case["contextual"]
     pruner = scene.build("visionzip", scene.case["dominant"] - 1 + count, contextual=count)
-    kept, fused, rank = pruner(scene.rows("hidden"), attention, metric)
+    kept, fused, rank = pruner(scene.rows("hidden"), scene.rows("hidden"), attention, metric)
     in_order = rank.argsort()
     dominant = kept[in_order][:-count].sort().values
     golden = scene.outputs["dominant"].astype(np.int64)
@@ -149,7 +149,7 @@ def prumerge(scene: Scene) -> str | None:
     query, keys = scene.rows("cls_query").flatten() * 3, scene.by_head("tower_keys")
     attention = (keys @ query * keys.shape[1] ** -0.5).softmax(0)[1:]
     pruner = scene.build("prumerge", neighbours=scene.case["neighbours"])
-    _, fused, rank = pruner(scene.rows("hidden"), attention, keys[1:])
+    _, fused, rank = pruner(scene.rows("hidden"), scene.rows("hidden"), attention, keys[1:])
     return different_rows("tokens", fused[rank.argsort()], scene.outputs["tokens"], TOLERANCE)
 
 

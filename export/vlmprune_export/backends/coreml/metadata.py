@@ -32,6 +32,8 @@ TENSORS = {
     "tower_hidden": "Rows of the vision tower that the projector takes.",
     "tower_keys": "Keys of the tower's layer that the features come from, mean over heads.",
     "tower_attention": "Attention that each token is paid in that layer, by the CLS token where there is one.",
+    "tower_last_keys": "Keys of the tower's last layer, all heads side by side.",
+    "tower_last_attention": "Attention that each token is paid in the tower's last layer, all channels as one head.",
     "tower_late": "Mean hidden states of the last third of the tower.",
     "kept": "Visual tokens that stay, ascending.",
     "fused": "Their rows after aggregation.",
