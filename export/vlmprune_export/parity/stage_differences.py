@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.engines import Engine, Tensors
-from vlmprune_runtime.prefill import Prefill, decode, start_prefill
+from vlmprune_runtime.prefill import Prefill, State, extend_steps, final_state, start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import Pipeline
 
 Array = npt.NDArray[Any]
-DECODE_STEPS = 3
+DECODE_STEPS, FOLLOW_UP_TOKENS = 3, 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ComparingEngine:
 def compare_stages(
     pipeline: Pipeline, reference: Engine, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]
 ) -> tuple[Difference, ...]:
-    """Compares every stage on the reference's own intermediate results: prefill both ways, and decode."""
+    """Compares every stage on the reference's own intermediate results: prefill both ways, decode, and more text."""
     both = ComparingEngine(pipeline, reference, engine)
     run = start_prefill(pipeline, both, prompt, views)
     roles = [pipeline.stage(name).role for name in pipeline.prefill]
@@ -72,10 +72,27 @@ def compare_stages(
     state = run.state()
     for step in range(DECODE_STEPS):
         both.label = ", decode" if step == 0 else f", decode {step + 1}"
-        embed = len(both.differences)
-        state = decode(pipeline, both, int(state.logits.argmax()), state)
-        both.differences = [row for nth, row in enumerate(both.differences) if nth < embed or "decode" in row.stage]
+        state = _further(both, state, np.array([state.logits.argmax()]))
+    both.label = ", follow-up"
+    state = _further(both, state, _last_text(prompt))
     return (*both.differences, *_caches(reference, engine, state.past_tokens))
+
+
+def _further(both: ComparingEngine, state: State, token_ids: Array) -> State:
+    """Returns the state after more tokens of text; of the differences those of decoders are kept."""
+    before = len(both.differences)
+    state = final_state(extend_steps(both.pipeline, both, token_ids, state))
+    decoders = [row for row in both.differences[before:] if both.label in row.stage]
+    both.differences = both.differences[:before] + decoders
+    return state
+
+
+def _last_text(prompt: EncodedPrompt) -> Array:
+    """The last few tokens of text in a prompt: what a follow-up begins with does not matter to the stages."""
+    text = np.ones(len(prompt.token_ids), dtype=bool)
+    for span in prompt.spans:
+        text[span.start : span.stop] = False
+    return prompt.token_ids[text][-FOLLOW_UP_TOKENS:]
 
 
 def _run(run: Prefill, names: Iterable[str]) -> None:
