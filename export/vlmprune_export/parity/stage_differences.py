@@ -92,7 +92,8 @@ def _last_text(prompt: EncodedPrompt) -> Array:
     text = np.ones(len(prompt.token_ids), dtype=bool)
     for span in prompt.spans:
         text[span.start : span.stop] = False
-    return prompt.token_ids[text][-FOLLOW_UP_TOKENS:]
+    last: Array = prompt.token_ids[text][-FOLLOW_UP_TOKENS:]
+    return last
 
 
 def _run(run: Prefill, names: Iterable[str]) -> None:
