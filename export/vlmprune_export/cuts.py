@@ -123,6 +123,9 @@ def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set
         raise BadRequest("the tower has tokens that belong to no place in the picture; allowed: a cut before a layer")
     if place.at != "layer" and needs & {"keys", "query"}:
         raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")
+    if hidden := sorted(needs & set(TOWER_TENSORS) - family.tower_shapes.keys()):
+        model_type = family.model.config.model_type  # type: ignore[union-attr]
+        raise BadRequest(f"{name} reads the vision tower; the tower of {model_type} does not show {', '.join(hidden)}")
     if place.at == "layer" and needs & set(TOWER_TENSORS):
         raise BadRequest(f"{name} reads the vision tower; allowed: a cut before the first decoder layer")
     if "joint" in needs:

@@ -15,7 +15,7 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
-from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
+from vlmprune_export.processor import default_grids, generation_settings, image_spec, prompt_spec
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_table import pipeline_of
@@ -37,6 +37,9 @@ Progress = Callable[[str], None]
 class ExportRequest:
     """Settings of one export. `context_tokens` None leaves room for 448 text tokens.
 
+    `grids` (height, width), in visual tokens, are those that pictures are resized to, where the family takes any; none
+    stands for a few shapes about the processor's usual size.
+
     `options` belong to the target, whose module lists their names and choices in `OPTIONS`. `fit` "none" rounds 4-bit
     weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few pictures and questions.
     """
@@ -50,6 +53,7 @@ class ExportRequest:
     force: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     fit: str = "gptq"
+    grids: tuple[tuple[int, int], ...] = ()
 
 
 def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: None) -> Path:
@@ -82,12 +86,13 @@ def _check_options(request: ExportRequest, backend: Backend) -> None:
 
 
 def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress) -> None:
-    family = build_family(checkpoint.model)
+    image_processor = checkpoint.processor.image_processor
+    family = build_family(checkpoint.model, request.grids or default_grids(image_processor))
     staged = StagedModel(family, request.prune)
     visual_tokens = max(grid.view_tokens for grid in family.grids)
     context = _context(request.context_tokens, visual_tokens, family.max_positions)
     tokenizer = _tokenizer(checkpoint)
-    image = image_spec(checkpoint.processor.image_processor, family, progress)
+    image = image_spec(image_processor, family, progress)
     check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)
@@ -103,7 +108,8 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     )  # fmt: skip
     progress("writing the manifest")
     tokenizer.save(str(folder / "tokenizer.json"))
-    pipeline = pipeline_of(family, staged.cuts, stages, count_vision_flops(family))
+    flops = [count_vision_flops(family, nth) for nth in range(len(family.grids))]
+    pipeline = pipeline_of(family, staged.cuts, stages, flops)
     manifest = Bundle(
         **dict(pipeline),
         schema=SchemaVersion(),

@@ -1,4 +1,4 @@
-"""A setting as commands take it: NAME=VALUE."""
+"""Settings as commands take them: NAME=VALUE, and grids of visual tokens."""
 
 import json
 import re
@@ -20,3 +20,17 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         raise BadRequest(f"setting {text!r}: allowed: NAME=VALUE with a number, a word, true or false") from None
+
+
+def parse_grids(text: str) -> tuple[tuple[int, int], ...]:
+    """Returns grids (height, width) from HxW with commas between them. Raises `BadRequest`.
+
+    >>> parse_grids("16x16,16x24")
+    ((16, 16), (16, 24))
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(set(parts)) != len(parts) or not all(
+        re.fullmatch(r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", part) for part in parts
+    ):
+        raise BadRequest(f"grids: got {text!r}; allowed: different HEIGHTxWIDTH with commas, like 16x16,16x24")
+    return tuple((int(height), int(width)) for height, width in (part.split("x") for part in parts))

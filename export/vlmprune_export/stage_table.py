@@ -199,12 +199,12 @@ def _output(name: str, shape: Any) -> schema.Tensor:
 
 
 def pipeline_of(
-    family: Family, cuts: Sequence[PlannedCut], stages: Mapping[str, Stage], vision_flops: int | None = None
+    family: Family, cuts: Sequence[PlannedCut], stages: Mapping[str, Stage], vision_flops: Sequence[int] = ()
 ) -> schema.Pipeline:
-    """Returns how the stages work together, as the manifest says it."""
+    """Returns how the stages work together, as the manifest says it; `vision_flops` are those of each grid."""
     order = tuple(stages)
     return schema.Pipeline(
-        grids=tuple(_grid(family, cuts, nth, vision_flops) for nth in range(len(family.grids))),
+        grids=tuple(_grid(family, cuts, nth, vision_flops[nth : nth + 1]) for nth in range(len(family.grids))),
         cuts=tuple(schema.Cut(stage=cut.stage, at=cut.at, layer=cut.layer) for cut in cuts),
         positions=family.positions,
         stages=dict(stages),
@@ -213,7 +213,7 @@ def pipeline_of(
     )
 
 
-def _grid(family: Family, cuts: Sequence[PlannedCut], nth: int, vision_flops: int | None) -> schema.Grid:
+def _grid(family: Family, cuts: Sequence[PlannedCut], nth: int, vision_flops: Sequence[int]) -> schema.Grid:
     grid, layers = family.grids[nth], len(family.layers)
     visible, tokens, start = 0, grid.tokens, 0
     for cut in cuts:
@@ -223,5 +223,5 @@ def _grid(family: Family, cuts: Sequence[PlannedCut], nth: int, vision_flops: in
     return schema.Grid(
         height=grid.height, width=grid.width, height_px=grid.height_px, width_px=grid.width_px,
         prefix_tokens=grid.prefix_tokens, keep=tuple(cut.keep[nth] for cut in cuts), mean_visual_tokens=round(mean, 3),
-        vision_flops=vision_flops if nth == 0 else None,
+        vision_flops=vision_flops[0] if vision_flops else None,
     )  # fmt: skip

@@ -11,18 +11,18 @@ from torch.utils.flop_counter import flop_registry
 from vlmprune_export.families import Family
 
 
-def count_vision_flops(family: Family) -> int:
-    """Matrix products and convolutions of one image through tower and projector, a multiply-add counted as two.
+def count_vision_flops(family: Family, nth: int = 0) -> int:
+    """Matrix products and convolutions of one image on a grid, a multiply-add counted as two.
 
     Layers whose output nobody reads, as behind LLaVA's feature layer, do not count: graphs do not have them.
     Attention counts as its plain products. Nothing is computed, only shapes.
     """
-    grid = family.grids[0]
+    grid = family.grids[nth]
     first = next(family.model.parameters())
     pixels = torch.empty(1, 3, grid.height_px, grid.width_px, dtype=first.dtype, device=first.device)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         traced: GraphModule = make_fx(
-            lambda image: family.features(image, 0), tracing_mode="fake", _allow_non_fake_inputs=True
+            lambda image: family.features(image, nth), tracing_mode="fake", _allow_non_fake_inputs=True
         )(pixels)
     traced.graph.eliminate_dead_code()
     return sum(_node_flops(node) for node in traced.graph.nodes)

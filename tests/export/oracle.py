@@ -10,19 +10,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlavaForConditionalGeneration
 
 
 def masked_logits(
-    model: LlavaForConditionalGeneration,
+    model: Any,
     token_ids: Tensor,
     pixels: Tensor,
     layer: int,
     kept: Tensor,
     fused: Tensor,
     prefix: int = 0,
+    **inputs: Any,
 ) -> Tensor:  # (S,), (1, 3, h, w), L, (K,), (K, D) -> (V,)
-    """Logits of the last token; the first `prefix` visual tokens always stay, and `kept` counts behind them."""
+    """Logits of the last token; the first `prefix` visual tokens always stay, and `kept` counts behind them.
+
+    Visual tokens of several pictures are counted on. `inputs` are others that the model takes.
+    """
     visual = (token_ids == model.config.image_token_id).nonzero()[:, 0]
     stays = torch.ones(len(token_ids), dtype=torch.bool)
     stays[visual] = False
@@ -30,14 +33,12 @@ def masked_logits(
     places = visual[kept + prefix]
     stays[places] = True
     with _pruned_from(model, layer, places, fused, stays), torch.no_grad():
-        logits: Tensor = model(input_ids=token_ids[None], pixel_values=pixels, use_cache=False).logits
+        logits: Tensor = model(input_ids=token_ids[None], pixel_values=pixels, use_cache=False, **inputs).logits
     return logits[0, -1]
 
 
 @contextmanager
-def _pruned_from(
-    model: LlavaForConditionalGeneration, layer: int, places: Tensor, fused: Tensor, stays: Tensor
-) -> Iterator[None]:
+def _pruned_from(model: Any, layer: int, places: Tensor, fused: Tensor, stays: Tensor) -> Iterator[None]:
     length = len(stays)
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     mask = (causal & stays[None, :]) | torch.eye(length, dtype=torch.bool)  # a dropped row may see itself

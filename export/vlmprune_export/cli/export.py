@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlmprune_export.cli.delegation import delegation_lines
-from vlmprune_export.setting import parse_setting
+from vlmprune_export.setting import parse_grids, parse_setting
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         help="executorch: also stock.pte, unpruned, for ExecuTorch's own runner",
     )
     _add_coreml(command)
+    command.add_argument(
+        "--grids", metavar="HxW,...",
+        help="visual tokens high and wide that pictures are resized to, where the model takes any, like 16x16,16x24; "
+        "default: a few shapes of about 256",
+    )  # fmt: skip
     command.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return command
 
@@ -106,8 +111,9 @@ def run(args: argparse.Namespace) -> None:
     prune = PruneOptions(args.pruner, args.layer, args.keep, args.rate, settings)
     options = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     request = ExportRequest(
-        args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit
-    )
+        args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit,
+        parse_grids(args.grids) if args.grids else (),
+    )  # fmt: skip
     with step_progress(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)
     manifest = (folder / MANIFEST).read_text(encoding="utf-8")

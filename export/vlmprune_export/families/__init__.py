@@ -1,22 +1,43 @@
 """One file per model family; a family says where its parts are, not how they compute."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
 from vlmprune_export.families.family import Family, LayerKind, PictureGrid
 from vlmprune_export.families.llava import LlavaFamily
-from vlmprune_runtime.errors import UnknownName
+from vlmprune_export.families.qwen2_5_vl import Qwen25VlFamily
+from vlmprune_runtime.errors import BadRequest, UnknownName
 
-__all__ = ["FAMILIES", "Family", "LayerKind", "PictureGrid", "build_family"]
+__all__ = ["ANY_GRIDS", "FAMILIES", "Family", "LayerKind", "PictureGrid", "build_family"]
 
-FAMILIES: Mapping[str, Callable[[Any], Family]] = {"llava": LlavaFamily}
+FAMILIES: Mapping[str, Callable[..., Family]] = {"llava": LlavaFamily, "qwen2_5_vl": Qwen25VlFamily}
+ANY_GRIDS = ("qwen2_5_vl",)
+"""Families whose tower takes any grid; they are built with those that are chosen."""
 
 
-def build_family(model: nn.Module) -> Family:
-    """Returns the family of a loaded model, chosen by its `config.model_type`. Raises `UnknownName`."""
+def build_family(model: nn.Module, grids: Sequence[tuple[int, int]] = ()) -> Family:
+    """Returns the family of a loaded model, chosen by its `config.model_type`. Raises `UnknownName`.
+
+    `grids` (height, width), in visual tokens, are those that pictures are resized to, none standing for the family's
+    own. Raises `BadRequest` if the tower takes others only.
+    """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     if model_type not in FAMILIES:
         raise UnknownName("model type", model_type, FAMILIES)
-    return FAMILIES[model_type](model)
+    if grids and model_type in ANY_GRIDS:
+        return FAMILIES[model_type](model, grids)
+    family = FAMILIES[model_type](model)
+    own = [(grid.height, grid.width) for grid in family.grids]
+    if grids and list(grids) != own:
+        raise BadRequest(f"grids: got {shown_grids(grids)}; the tower of {model_type} takes {shown_grids(own)} only")
+    return family
+
+
+def shown_grids(grids: Sequence[tuple[int, int]]) -> str:
+    """Returns grids as commands take them.
+
+    >>> shown_grids([(16, 16), (16, 24)])
+    '16x16,16x24'
+    """
+    return ",".join(f"{height}x{width}" for height, width in grids)

@@ -9,10 +9,10 @@ TEXT_MODELS = ("llama", "mistral", "qwen2")
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 
-def check_text_model(text: Any, family: str) -> None:
+def check_text_model(text: Any, family: str, allowed: tuple[str, ...] = TEXT_MODELS) -> None:
     """Raises `UnknownName` for a decoder of another kind, or a rope that depends on the length of the text."""
-    if text.model_type not in TEXT_MODELS:
-        raise UnknownName(f"text model of a {family} checkpoint", text.model_type, TEXT_MODELS)
+    if text.model_type not in allowed:
+        raise UnknownName(f"text model of a {family} checkpoint", text.model_type, allowed)
     rope = (getattr(text, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope not in STATIC_ROPE:
         raise UnknownName("rope type (it must not depend on the length)", rope, STATIC_ROPE)

@@ -108,8 +108,9 @@ def _reference(bundle: OpenBundle, model: str | None, progress: Progress) -> Tor
             "give it with --model or export again"
         )
     pruner = manifest.pruner
+    grids = [(grid.height, grid.width) for grid in manifest.grids]
     options = PruneOptions(pruner.method, manifest.layer, manifest.keep, settings=pruner.settings)
-    return TorchEngine(StagedModel(build_family(checkpoint.model), options))
+    return TorchEngine(StagedModel(build_family(checkpoint.model, grids), options))
 
 
 def _check_room(manifest: Bundle, prompt_tokens: int, tokens: int) -> None:

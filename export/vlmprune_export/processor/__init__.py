@@ -1,7 +1,8 @@
 """What a Hugging Face processor does, said as data that a runner without transformers can follow."""
 
 from vlmprune_export.processor.generation import generation_settings
+from vlmprune_export.processor.grids import default_grids
 from vlmprune_export.processor.image import image_spec
 from vlmprune_export.processor.prompt import prompt_spec
 
-__all__ = ["generation_settings", "image_spec", "prompt_spec"]
+__all__ = ["default_grids", "generation_settings", "image_spec", "prompt_spec"]

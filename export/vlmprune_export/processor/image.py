@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vlmprune_export.families import Family
-from vlmprune_export.processor.geometric_steps import given, single_view_steps, tile_steps, triple
+from vlmprune_export.processor.geometric_steps import given, grid_steps, single_view_steps, tile_steps, triple
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.schema import ImageSpec, Size, image_steps
+from vlmprune_runtime.schema import ImageSpec, NearestGrid, Resize, Size, image_steps
 from vlmprune_runtime.schema.image import GeometricStep, Split, Step
 
 Notice = Callable[[str], None]
@@ -36,6 +36,8 @@ def _steps(image_processor: Any, family: Family, notice: Notice, tiles: int | No
         raise BadRequest(f"tiles: got {tiles}; allowed: 1 or more")
     if hasattr(image_processor, "do_image_splitting"):
         return tile_steps(image_processor, tiles)
+    if hasattr(image_processor, "merge_size"):
+        return grid_steps(image_processor, [(grid.height, grid.width) for grid in family.grids])
     return single_view_steps(image_processor, pad=_pads_to_square(image_processor, family, notice))
 
 
@@ -66,6 +68,9 @@ def _pads_to_square(image_processor: Any, family: Family, notice: Notice) -> boo
 
 
 def _check_size(spec: ImageSpec, family: Family) -> None:
+    if len(family.grids) > 1:
+        _check_multiple(spec, family)
+        return
     height_px, width_px = family.grids[0].height_px, family.grids[0].width_px
     takes = f"the vision tower takes {height_px} x {width_px} px"
     seen = spec.view_size
@@ -76,3 +81,13 @@ def _check_size(spec: ImageSpec, family: Family) -> None:
         )
     if seen != Size(height_px=height_px, width_px=width_px):
         raise BadRequest(f"the image processor gives {seen.height_px} x {seen.width_px} px but {takes}")
+
+
+def _check_multiple(spec: ImageSpec, family: Family) -> None:
+    """With several grids pictures are resized to them; a visual token must have the tower's size in pixels."""
+    sides = {(grid.height_px // grid.height, grid.width_px // grid.width) for grid in family.grids}
+    targets = [step.to for step in spec.geometric_steps if isinstance(step, Resize)]
+    given_px = {target.multiple_px for target in targets if isinstance(target, NearestGrid)}
+    if sides != {(side_px, side_px) for side_px in given_px}:
+        shown = " and ".join(str(side_px) for side_px in sorted(given_px)) or "no"
+        raise BadRequest(f"a visual token of the image processor has {shown} px, the vision tower's {sides} px")

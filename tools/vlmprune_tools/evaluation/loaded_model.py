@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
-from vlmprune_export.processor import generation_settings, image_spec, prompt_spec
+from vlmprune_export.processor import default_grids, generation_settings, image_spec, prompt_spec
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime import __version__
@@ -100,7 +100,7 @@ def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedM
 def load_staged_checkpoint(name: str, layer: int, progress: Progress) -> LoadedModel:
     """Loads a checkpoint and splits it into stages in eager PyTorch at full precision."""
     checkpoint = load_checkpoint(name, progress=progress)
-    family = build_family(checkpoint.model)
+    family = build_family(checkpoint.model, default_grids(checkpoint.processor.image_processor))
     # VLM-Pruner reads all that other pruners read; at the language model's input there is less to read.
     staged = StagedModel(family, PruneOptions("vlm-pruner" if layer else "uniform", layer, family.grids[0].tokens))
     engine = TorchEngine(staged)

@@ -8,20 +8,26 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from vlmprune_export.families.window_attention import attend_in_windows
+
 VISION_ATTENTION = "vlmprune_tower"
 
 
 def _attention(
-    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, **options: Any
+    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Full attention as batched products, 3 x (1, H, N, dh) -> (1, N, H, dh).
+    """Attention as batched products, 3 x (1, H, N, dh) -> (1, N, H, dh), within windows where the tower has them.
 
     `scaled_dot_product_attention` would be decomposed with a check for rows without any key, which no delegate takes.
     """
-    heads, tokens, width = query.shape[1:]
-    query, keys, values = (part.reshape(heads, tokens, width) for part in (query, keys, values))
-    scores = torch.bmm(query * options["scaling"], keys.transpose(1, 2)).softmax(-1)
-    return torch.bmm(scores, values)[None].transpose(1, 2).contiguous(), None
+
+    def attend(*states: Tensor) -> Tensor:
+        query, keys, values = (state.reshape(state.shape[1:]) for state in states)
+        scores = torch.bmm(query * options["scaling"], keys.transpose(1, 2)).softmax(-1)
+        return torch.bmm(scores, values)[None]
+
+    mixed = attend_in_windows(attend, (query, keys, values), options.get("windows"))
+    return mixed.transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(VISION_ATTENTION, _attention)
