@@ -1,4 +1,4 @@
-"""The PyTorch side: adapters, pruners, stages, backends, the bundle writer and the parity check.
+"""This package exports with PyTorch: families, pruners, stages, backends, the bundle writer and the parity check.
 
 Letters used in shapes are those of `vlmprune_runtime`; here also q, the channels that VLM-Pruner compares,
 P pivots and B tokens in a batch.
@@ -15,7 +15,7 @@ __all__ = ["prune_tokens"]
 
 
 def __getattr__(name: str) -> Any:
-    """`prune_tokens`, imported when asked for: the commands must be able to say that PyTorch is missing."""
+    """Imports `prune_tokens` when it is asked for, because the commands must be able to say that PyTorch is missing."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vlmprune_export import pruning

@@ -1,4 +1,4 @@
-"""Calibration data: questions about pictures, from which a compression is fitted to the inputs of the layers.
+"""Asks calibration questions about pictures, from which a compression is fitted to the inputs of the layers.
 
 The pictures are parts and mirror images of the package's sample; no check asks these questions.
 """

@@ -1,4 +1,4 @@
-"""Whether the parts of a checkpoint fit each other, tried before anything is lowered.
+"""Checks that the parts of a checkpoint fit each other, before anything is lowered.
 
 Vision stage and tokenizer are run once. A bundle whose numbers cannot be right is then refused within seconds, instead
 of being written and failing in every run.
@@ -21,9 +21,9 @@ _QUESTION = "What is in the picture?"
 
 
 def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedModel) -> None:
-    """Refuse features that are not the grid's, an image token that is none, and ids outside the embedding table.
+    """Raises `BadRequest` for features of another grid, an unknown image token, and ids outside the embedding table.
 
-    Errors: `BadRequest` with what does not fit what.
+    Raises `BadRequest` with what does not fit what.
     """
     _check_vocabulary(tokenizer, staged)
     _check_image_token(checkpoint, tokenizer)
@@ -31,7 +31,7 @@ def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedMode
 
 
 def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
-    """Refuse a prompt that has not one place for the picture, or has ids outside the embedding table."""
+    """Raises `BadRequest` for a prompt with other than one place for a picture, or with ids outside the table."""
     encoded = encode_prompt(tokenizer, prompt, staged.pipeline.view_tokens, _QUESTION)
     if len(encoded.spans) != 1:
         raise BadRequest(f"the prompt has {len(encoded.spans)} places for one picture; allowed: 1")
@@ -75,7 +75,7 @@ def _check_ids(what: str, ids: Iterable[int], staged: StagedModel) -> None:
 
 
 def _table_rows(staged: StagedModel) -> int:
-    """The number of rows in the embedding table."""
+    """Returns the number of rows in the embedding table."""
     return next(
         part.num_embeddings for part in staged.stages["embed"].module.modules() if isinstance(part, nn.Embedding)
     )
@@ -84,15 +84,15 @@ def _table_rows(staged: StagedModel) -> int:
 def _check_image_token(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
     config: Any = checkpoint.model.config
     token = checkpoint.processor.image_token
-    found = tokenizer.token_to_id(token)
-    if found is None:
+    token_id = tokenizer.token_to_id(token)
+    if token_id is None:
         raise BadRequest(f"the tokenizer has no image token {token!r}; config.json gives it id {config.image_token_id}")
-    if found != config.image_token_id:
+    if token_id != config.image_token_id:
         raise BadRequest(
-            f"the tokenizer gives the image token {token!r} id {found}, config.json (image_token_id) "
+            f"the tokenizer gives the image token {token!r} id {token_id}, config.json (image_token_id) "
             f"{config.image_token_id}; allowed: one id in both"
         )
-    if tokenizer.encode(token, add_special_tokens=False).ids != [found]:
+    if tokenizer.encode(token, add_special_tokens=False).ids != [token_id]:
         raise BadRequest(f"the tokenizer splits the image token {token!r}; it must be a special token")
 
 

@@ -1,4 +1,4 @@
-"""Where visual tokens are dropped: the options of a user, planned for a family's grids and layers."""
+"""Plans where visual tokens are dropped, from a user's options, for a family's grids and layers."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +18,7 @@ DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """Which pruner, before which decoder layer, how many visual tokens stay, and the method's own settings.
+    """The pruner, the decoder layer it runs before, how many visual tokens stay, and the method's own settings.
 
     Layer 0 is the language model's input; None stands for the method's own choice.
     """
@@ -30,7 +30,7 @@ class PruneOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def keep_of(self, visual_tokens: int) -> int:
-        """K, from `keep` or as round(N * (1 - rate)); 88.9 % of 576 is 64. Raises `BadRequest`.
+        """Returns K, from `keep` or as round(N * (1 - rate)); 88.9 % of 576 is 64. Raises `BadRequest`.
 
         >>> PruneOptions(rate=0.889).keep_of(576)
         64
@@ -48,7 +48,7 @@ class PruneOptions:
 
 @dataclass(frozen=True)
 class PlannedCut:
-    """A cut: the name of its stage, where it stands, and per grid its pruner, the tokens before it and behind it."""
+    """A cut: its stage's name, where it stands, and per grid its pruner and the tokens before and after it."""
 
     stage: str
     at: CutPlace
@@ -59,7 +59,7 @@ class PlannedCut:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What the pruner reads."""
+        """Returns the tensors that the pruner reads."""
         return self.modules[0].needs
 
 

@@ -1,4 +1,4 @@
-"""One attention function for Hugging Face decoder layers that leaves the arithmetic to the stage's cache.
+"""Registers one attention function for Hugging Face decoder layers, which leaves the arithmetic to the stage's cache.
 
 A decoder layer hands its cache the post-RoPE keys and values, then calls the attention function of its config.
 Both ends meet in one object, the stage cache: it sees the keys (which pruning needs) and does the attention in
@@ -18,7 +18,7 @@ ATTENTION = "vlmprune"
 
 
 class StageCache(Protocol):
-    """What a decoder layer is given as `past_key_values` and as attention.
+    """The cache that a decoder layer gets as `past_key_values`, and that its attention calls.
 
     `new_keys` and `new_query` are those of the layer that ran last, after RoPE, (1, heads, S, dh).
     """
@@ -27,18 +27,18 @@ class StageCache(Protocol):
     new_query: Tensor | None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any) -> tuple[Tensor, Tensor]:
-        """Note a layer's new keys and values; hand back what its attention shall see."""
+        """Stores a layer's new keys and values; returns those that its attention shall see."""
         ...
 
     def attend(  # (1, Hq, S, dh), (1, Hkv, T, dh), (1, Hkv, T, dh) -> (1, S, Hq, dh)
         self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float
     ) -> Tensor:
-        """Causal attention of the new queries over all tokens so far."""
+        """Returns causal attention of the new queries over all tokens so far."""
         ...
 
 
 class TorchCache:
-    """KV cache of eager PyTorch: grows by concatenation, exact, the reference of every backend."""
+    """The KV cache of eager PyTorch, which grows by concatenation: the reference of every backend."""
 
     def __init__(self, past_tokens: int = 0, past: "TorchCache | None" = None) -> None:
         layers = {} if past is None else past.layers
@@ -49,7 +49,7 @@ class TorchCache:
         self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """Append to the layer's cache."""
+        """Appends to the layer's cache, and returns all of it."""
         self.new_keys = keys
         if layer_idx in self.layers:
             past_keys, past_values = self.layers[layer_idx]
@@ -58,7 +58,7 @@ class TorchCache:
         return keys, values
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """Scaled dot-product attention under a causal mask aligned to the end."""
+        """Returns scaled dot-product attention under a causal mask aligned to the end."""
         new, total = query.shape[2], keys.shape[2]
         mask = torch.ones(new, total, dtype=torch.bool).tril(total - new)
         mixed = scaled_dot_product_attention(query, keys, values, mask, scale=scaling, enable_gqa=True)

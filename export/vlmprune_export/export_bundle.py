@@ -1,4 +1,4 @@
-"""`export_bundle` exports a checkpoint to a bundle, which is written whole or not at all."""
+"""Exports a checkpoint to a bundle, which is written whole or not at all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

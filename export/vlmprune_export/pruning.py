@@ -1,4 +1,4 @@
-"""The pruner as one function on tensors, for those who bring their own model."""
+"""The pruner as one function on tensors, for users who bring their own model."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from vlmprune_runtime.errors import BadRequest
 def prune_tokens(
     hidden: Tensor, keys: Tensor, *, grid: tuple[int, int], keep: int, **settings: Any
 ) -> tuple[Tensor, Tensor]:  # (N, D), (N, Dk) -> (K,), (K, D)
-    """Which `keep` of an image's visual tokens stay, ascending, and their rows of `hidden` after aggregation.
+    """Returns which `keep` of an image's visual tokens stay, ascending, and their aggregated rows of `hidden`.
 
     `grid` is (height, width), row-major; `hidden` is the raw output of the decoder layer before the cut and
     `keys` that layer's key states after RoPE, all heads side by side. `settings` are those of

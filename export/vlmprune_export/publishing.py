@@ -68,7 +68,7 @@ def _real(out: Path) -> Path:
 def _check(place: Path, force: bool) -> None:
     above = next(path for path in place.parents if os.path.lexists(path))
     if not above.is_dir():
-        raise BadRequest(f"{short_repr(place)} cannot be made: {short_repr(above)} is a file")
+        raise BadRequest(f"{short_repr(place)} cannot be created: {short_repr(above)} is a file")
     if not os.path.lexists(place):
         return
     if not force:

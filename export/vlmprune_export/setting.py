@@ -1,4 +1,4 @@
-"""Settings as commands take them: NAME=VALUE, and grids of visual tokens."""
+"""Parses settings as commands take them: NAME=VALUE, and grids of visual tokens."""
 
 import json
 import re

@@ -19,7 +19,7 @@ Those of the next layer are what it would compute of the hidden states; the stag
 
 
 class VisionStage(nn.Module):
-    """Pixels of one view to visual embeddings: tower and projector."""
+    """Turns the pixels of one view into visual embeddings: tower and projector."""
 
     def __init__(self, family: Family, grid: int = 0, reads: Sequence[str] = ()) -> None:
         """`grid` is the index of the family's grid that the pictures have; `reads` are what is shown of the tower."""
@@ -35,7 +35,7 @@ class VisionStage(nn.Module):
 
 
 class EmbedStage(nn.Module):
-    """Token ids to embeddings, as the model itself embeds text."""
+    """Turns token ids into embeddings, as the model itself embeds text."""
 
     def __init__(self, family: Family) -> None:
         super().__init__()

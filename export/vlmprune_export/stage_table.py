@@ -25,7 +25,7 @@ FREE = {"tokens", "text_tokens"}
 
 @dataclass(frozen=True)
 class StageEntry:
-    """One row of the table. `modules` has one module, or one per grid where a stage differs by grid.
+    """One entry of the table. `modules` has one module, or one per grid where a stage differs by grid.
 
     `declared` is what the manifest says of it, without graphs.
     """
@@ -36,18 +36,18 @@ class StageEntry:
 
     @property
     def module(self) -> nn.Module:
-        """The module, of the first grid."""
+        """Returns the module of the first grid."""
         return self.modules[0]
 
     @property
     def decoder(self) -> DecoderStage:
-        """The module of a stage of role `decoder`."""
+        """Returns the module of a stage of role `decoder`."""
         assert isinstance(self.module, DecoderStage)
         return self.module
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs, in the module's order."""
+        """Returns the names of the outputs, in the module's order."""
         return tuple(tensor.name for tensor in self.declared.outputs)
 
     def examples(self, tokens: int = EXAMPLE_TOKENS) -> dict[str, Tensor]:
@@ -78,20 +78,20 @@ def stage_table(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, StageEn
 
 
 def _decoders(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, tuple[int, int]]:
-    """Layers of each decoder stage: `head` before a cut within the decoder, `tail` behind it, or `tail` alone."""
+    """Returns the layers of each decoder stage: `head` before a cut within the decoder, `tail` after it."""
     layers = len(family.layers)
     inner = [cut.layer for cut in cuts if cut.at == "layer"]
     return {"head": (0, inner[0]), "tail": (inner[0], layers)} if inner else {"tail": (0, layers)}
 
 
 def _reads(cuts: Sequence[PlannedCut], last: int) -> tuple[str, ...]:
-    """What the pruner behind layer `last` - 1 reads of that layer beside the hidden states."""
+    """Returns what the pruner behind layer `last` - 1 reads of that layer beside the hidden states."""
     needs = {need.tensor for cut in cuts if cut.at == "layer" and cut.layer == last for need in cut.needs}
     return tuple(name for name in READABLE if name in needs)
 
 
 def _tower_reads(cuts: Sequence[PlannedCut]) -> tuple[str, ...]:
-    """What pruners read of the vision tower beside the visual embeddings."""
+    """Returns what pruners read of the vision tower beside the visual embeddings."""
     needs = {need.tensor for cut in cuts for need in cut.needs}
     return tuple(name for name in TOWER_TENSORS if name in needs)
 
@@ -154,7 +154,7 @@ def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Inp
 
 
 def source_of(at: CutPlace, need: Need) -> str:
-    """Where a need's tensor comes from, by the place of the cut."""
+    """Returns the source of a need's tensor, by the place of the cut."""
     part = "" if need.tokens == "all" else f"[{need.tokens}]"
     if need.tensor == "places":
         return f"sequence.places{part}"

@@ -1,4 +1,4 @@
-"""FLOPs of the vision stage, read off its graph."""
+"""Counts the FLOPs of the vision stage from its graph."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from vlmprune_export.families import Family
 
 
 def count_vision_flops(family: Family, nth: int = 0) -> int:
-    """Matrix products and convolutions of one image on a grid, a multiply-add counted as two.
+    """Counts products and convolutions of one image on a grid, a multiply-add as two.
 
     Layers whose output nobody reads, as behind LLaVA's feature layer, do not count: graphs do not have them.
     Attention counts as its plain products. Nothing is computed, only shapes.

@@ -29,7 +29,7 @@ LATER = (", cache", ", follow-up")
 def test_a_float32_bundle_passes(bundle: Path) -> None:
     report = checked(bundle)
     assert report.failures() == []
-    assert [(answer.way, answer.agreed) for answer in report.agreements] == [("pruned", 6), ("unpruned", 6)]
+    assert [(answer.mode, answer.agreed) for answer in report.agreements] == [("pruned", 6), ("unpruned", 6)]
     assert all(gap.equal for gap in report.differences if gap.equal is not None)
     floats = {(gap.stage, gap.output): gap.relative for gap in report.differences if gap.equal is None}
     later = {key for key in floats if key[0].endswith(LATER) or "decode" in key[0]}  # the cache holds float16

@@ -19,7 +19,7 @@ pytest.importorskip("executorch.runtime", reason=WHY)
 def passes(bundle: Path) -> None:
     report = checked(bundle)
     assert report.failures() == []
-    assert [(answer.way, answer.agreed) for answer in report.agreements] == [("pruned", 32), ("unpruned", 32)]
+    assert [(answer.mode, answer.agreed) for answer in report.agreements] == [("pruned", 32), ("unpruned", 32)]
     assert max(gap.relative for gap in report.differences) < 1e-5
     assert all(gap.equal for gap in report.differences if gap.equal is not None)
 

@@ -168,7 +168,7 @@ def huge_weights(folder: Path, weights: int) -> None:
         (
             24e9,
             LOADED_BYTES,
-            "has 7.00 billion weights and takes about 26.08 GiB of memory .*, but 22.35 GiB are free; .* swap",
+            "7.00 billion weights and takes about 26.08 GiB of memory .*, but 22.35 GiB are free; .* swap",
         ),
         (60e9, QUANTISED_BYTES, r"takes about 75.62 GiB .*what helps: --quant none \(about 52.15 GiB\)"),
         (24e9, QUANTISED_BYTES, "what helps: more memory or swap"),

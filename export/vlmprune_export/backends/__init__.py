@@ -1,4 +1,4 @@
-"""One folder per target: each lowers the five stages and says which files and tensors came out."""
+"""Backends lower the stages of a model: one folder per target."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -19,7 +19,7 @@ TARGETS: Mapping[str, str] = {
 
 
 class Backend(Protocol):
-    """What a target's module offers.
+    """The interface of a target's module.
 
     It may also have `OPTIONS`, see `lower`, and `FITTED`: per quantisation, on which values the weights of the tail's
     linear layers lie when `lower` is called (`vlmprune_export.quantisation_grids.QuantisationGrid`).
@@ -31,7 +31,7 @@ class Backend(Protocol):
         self, staged: StagedModel, folder: Path, *, quantisation: str, context_tokens: int, report: Report,
         **options: str,
     ) -> dict[str, Stage]:  # fmt: skip
-        """Write every stage into `folder`; `report` is told each stage as it begins.
+        """Writes every stage into `folder` and returns its declaration; calls `report` with each stage as it begins.
 
         `options` are the target's own: its module lists their names and choices in `OPTIONS`, if it has any; where
         there are no choices, the text is its own to read.
@@ -39,12 +39,12 @@ class Backend(Protocol):
         ...
 
     def versions(self) -> dict[str, str]:
-        """Versions of exporter and runtime packages that made and can run the files."""
+        """Returns the versions of the packages that exported the files and of those that can run them."""
         ...
 
 
 def backend_for(target: str) -> Backend:
-    """The module of a target, imported only when wanted."""
+    """Returns the module of a target, which is imported only now. Raises `UnknownName` and `MissingExtra`."""
     if target not in TARGETS:
         raise UnknownName("target", target, TARGETS)
     try:

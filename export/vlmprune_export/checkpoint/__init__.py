@@ -1,4 +1,4 @@
-"""Checkpoints: their files are looked at, loaded, dequantised, merged with an adapter, or refused in one line."""
+"""Loads checkpoints: checks their files, dequantises, merges adapters, and refuses what is unsupported in one line."""
 
 from vlmprune_export.checkpoint.loading import POCKET, Checkpoint, load_checkpoint
 

@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint are those that its config describes."""
+"""Checks that the weights of a checkpoint are those that its config describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _ENTRIES = {
 
 
 def check_complete(name: str, info: Mapping[str, Any]) -> None:
-    """Refuse weights that are missing, of another size than the config says, or an adapter's within the base's.
+    """Raises `BadRequest` for missing weights, sizes that differ from the config, or adapter weights within the base's.
 
     `info` is the loading info of transformers.
     """

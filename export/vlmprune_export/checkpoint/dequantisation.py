@@ -1,4 +1,4 @@
-"""Checkpoints whose weights are quantised: dequantised to fp32 where a library does it on a CPU, else refused."""
+"""Dequantises weights of quantised checkpoints to fp32, where a library can do that on a CPU."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ def _bitsandbytes(model: Any) -> nn.Module:
 
 
 def _tensor_classes(model: Any) -> nn.Module:
-    """Every weight that is a tensor class of torchao's becomes a plain tensor."""
+    """Replaces every weight that is one of torchao's tensor classes by a plain tensor."""
     loaded: nn.Module = model
     for module in loaded.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
@@ -57,9 +57,9 @@ FORMATS: Mapping[str, Format] = {
 
 
 def format_of(name: str, config: Mapping[str, Any]) -> Format | None:
-    """The format of a checkpoint's weights by its raw config, None for plain weights.
+    """Returns the format of a checkpoint's weights by its raw config, None for plain weights.
 
-    Errors: `BadRequest` for a format that cannot be dequantised here, `MissingExtra` where its library is missing.
+    Raises `BadRequest` for a format that cannot be dequantised here, `MissingExtra` where its library is missing.
     """
     settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
     if not settings:
@@ -68,10 +68,10 @@ def format_of(name: str, config: Mapping[str, Any]) -> Format | None:
     if method not in FORMATS:
         kinds = ", ".join(sorted(FORMATS))
         raise BadRequest(f"{name!r} is quantised with {method}, which cannot be undone here (but: {kinds}); {_ADVICE}")
-    found = FORMATS[method]
-    if found.library and find_spec(found.library) is None:
-        raise MissingExtra(found.library, found.extra)
-    return found
+    weight_format = FORMATS[method]
+    if weight_format.library and find_spec(weight_format.library) is None:
+        raise MissingExtra(weight_format.library, weight_format.extra)
+    return weight_format
 
 
 def _method(settings: Mapping[str, Any]) -> str:

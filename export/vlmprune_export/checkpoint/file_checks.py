@@ -1,4 +1,4 @@
-"""Looks at a checkpoint's files before any of them is loaded: each must be whole, and what its name says."""
+"""Checks a checkpoint's files before any of them is loaded: each must be complete and of the kind its name says."""
 
 import json
 import zipfile
@@ -29,9 +29,9 @@ _NAMES = (
 
 
 def check_files(folder: Path) -> None:
-    """Refuse a checkpoint with a file that is a git-lfs pointer, cut short, or no file of its kind.
+    """Raises `BadRequest` for a file that is a git-lfs pointer, is cut short, or is not of its kind.
 
-    Errors: `BadRequest` with the file's path and what to do.
+    Raises `BadRequest` with the file's path and what to do.
     """
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         if path.suffix in (".safetensors", ".bin", ".model", ".json", ".txt", ".jinja"):
@@ -44,9 +44,9 @@ def check_files(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a checkpoint's weights, safetensors before PyTorch's own; those of adapters are not in it.
+    """Returns the files with a checkpoint's weights, safetensors before PyTorch's own; those of adapters are excluded.
 
-    Errors: `BadRequest` when an index names a file that is not there.
+    Raises `BadRequest` when an index names a file that is not there.
     """
     for suffix, stem in ((".safetensors", "model"), (".bin", "pytorch_model")):
         index = folder / f"{stem}{suffix}.index.json"
@@ -58,7 +58,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def check_weights(path: Path) -> None:
-    """Refuse a weight file that is cut short or none."""
+    """Raises `BadRequest` for a weight file that is cut short or is not one."""
     if path.suffix == ".safetensors":
         stored_shapes(path)
         return
@@ -69,9 +69,9 @@ def check_weights(path: Path) -> None:
 
 
 def stored_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Element type and shape of every tensor in a safetensors file, from its header.
+    """Returns element type and shape of every tensor in a safetensors file, read from its header.
 
-    Errors: `BadRequest` for a file that is cut short or no safetensors file.
+    Raises `BadRequest` for a file that is cut short or no safetensors file.
     """
     size = path.stat().st_size
     entries = _header(path, size)
@@ -84,7 +84,7 @@ def stored_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; `BadRequest` when there is none."""
+    """Returns the object in a JSON file. Raises `BadRequest` if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as cause:
@@ -116,7 +116,7 @@ def _header_end(path: Path) -> int:
 
 
 def _header(path: Path, size: int) -> dict[str, Any]:
-    """Tensor entries by name."""
+    """Returns the entries of the tensors by name."""
     end = _header_end(path)
     if size < _HEADER_BYTES or end > _LARGEST_HEADER_BYTES:
         raise BadRequest(f"{path} is no safetensors file; fetch it again")

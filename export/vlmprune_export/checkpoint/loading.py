@@ -38,11 +38,11 @@ class Checkpoint:
 def load_checkpoint(
     model: str, *, progress: Callable[[str], None], bytes_per_weight: float = LOADED_BYTES
 ) -> Checkpoint:
-    """The checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
+    """Loads the checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
 
     `bytes_per_weight` is the memory that the caller's work with it takes; what does not fit is not loaded.
 
-    Errors: `BadRequest` when it is no checkpoint, is not whole or is of no known family.
+    Raises `BadRequest` when it is no checkpoint, is not whole or is of no known family.
     """
     origin = _pocket(progress) if model == POCKET else origin_of(model)
     progress("reading the checkpoint")
@@ -82,11 +82,11 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
     if quantised and isinstance(getattr(config, "quantization_config", None), dict):
         config.quantization_config |= quantised.config
     # The adapter is merged here, with or without PEFT; a subfolder that no checkpoint has keeps PEFT from finding it.
-    found: Any = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         parts.base, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True,
         ignore_mismatched_sizes=True, trust_remote_code=False, adapter_kwargs={"subfolder": "no-adapter"},
     )  # fmt: skip
-    model, info = found
+    model, info = loaded
     check_complete(name, info)
     return quantised.plain(model) if quantised else model
 

@@ -1,4 +1,4 @@
-"""LoRA adapters merged into the weights of their base model: W + scale * B A, in fp32.
+"""Merges LoRA adapters into the weights of their base model: W + scale * B A, in fp32.
 
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685, section 4.1; file format and
 scaling as of PEFT. What these lines do not cover is refused, for a setting that is passed over changes the answers.
@@ -33,9 +33,9 @@ _PARTS = ("lora_A.weight", "lora_B.weight", "lora_embedding_A", "lora_embedding_
 
 
 def adapter_weights(folder: Path) -> Path:
-    """The file of an adapter's weights.
+    """Returns the file of an adapter's weights.
 
-    Errors: `BadRequest` when there is none, or when the folder holds trained weights beside it.
+    Raises `BadRequest` when there is none, or when the folder holds trained weights beside it.
     """
     beside = folder / "non_lora_trainables.bin"
     if beside.is_file():
@@ -48,9 +48,9 @@ def adapter_weights(folder: Path) -> Path:
 
 
 def merge_adapter(model: Any, folder: Path) -> None:
-    """Add the adapter in `folder` to the weights of `model`, in place.
+    """Adds the adapter in `folder` to the weights of `model`, in place.
 
-    Errors: `BadRequest` for a kind of adapter that is not covered, and for weights that do not fit the model.
+    Raises `BadRequest` for a kind of adapter that is not covered, and for weights that do not fit the model.
     """
     settings = read_json(folder / CONFIG)
     _check_covered(folder, settings)
@@ -89,7 +89,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _renamed(model: Any, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Under today's names of the model's weights: adapters keep the names that were in use when they were trained."""
+    """Renames weights as the model has them today: adapters keep the names in use when they were trained."""
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightRenaming
 
@@ -104,7 +104,7 @@ def _renamed(model: Any, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, T
 
 
 def _target(name: str) -> str:
-    """The model's weight that a stored one belongs to."""
+    """Returns the model's weight that a stored one belongs to."""
     for part in _PARTS:
         if name.endswith(f".{part}"):
             return f"{name.removesuffix(part)}weight"
@@ -112,12 +112,12 @@ def _target(name: str) -> str:
 
 
 def _by_weight(stored: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Of each weight of the model, what is stored for it: two LoRA parts, or the whole under ''."""
-    found: dict[str, dict[str, Tensor]] = {}
+    """Groups stored tensors by the model's weight: two LoRA parts, or the whole weight under ''."""
+    grouped: dict[str, dict[str, Tensor]] = {}
     for name, weight in stored.items():
         part = next((part for part in _PARTS if name.endswith(f".{part}")), "")
-        found.setdefault(_target(name), {})[part] = weight
-    return found
+        grouped.setdefault(_target(name), {})[part] = weight
+    return grouped
 
 
 def _merge(model: nn.Module, name: str, parts: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a checkpoint fits into this machine's memory, asked before any of its weights is read."""
+"""Checks that a checkpoint fits into this machine's memory before any of its weights is read."""
 
 import math
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def check_memory(name: str, folder: Path, config: Mapping[str, Any], bytes_per_weight: float) -> None:
-    """Refuse a checkpoint that takes more memory than is free, swap included.
+    """Raises `BadRequest` for a checkpoint that takes more memory than is free, swap included.
 
-    Errors: `BadRequest` with what is needed, what is free, and what helps.
+    Raises `BadRequest` with what is needed, what is free, and what helps.
     """
     weights = sum(_weights(path, config) for path in weight_files(folder))
     needed, free = weights * bytes_per_weight, free_bytes()
@@ -38,7 +38,7 @@ def check_memory(name: str, folder: Path, config: Mapping[str, Any], bytes_per_w
 
 
 def free_bytes() -> float:
-    """Memory and swap that this process can still take; a container's limit counts."""
+    """Returns the memory and swap that this process can still take; a container's limit counts."""
     free = psutil.virtual_memory().available + psutil.swap_memory().free
     try:
         limit, used = ((_GROUP / f"memory.{which}").read_text().strip() for which in ("max", "current"))
@@ -48,7 +48,7 @@ def free_bytes() -> float:
 
 
 def _weights(path: Path, config: Mapping[str, Any]) -> int:
-    """How many numbers a file holds; packed ones of quantised checkpoints count as they are stored."""
+    """Counts the numbers in a file; packed numbers of quantised checkpoints count as they are stored."""
     if path.suffix == ".safetensors":
         return sum(math.prod(shape) for _, shape in stored_shapes(path).values())
     dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32")

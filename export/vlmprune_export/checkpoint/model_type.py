@@ -1,4 +1,4 @@
-"""Which family a checkpoint is of, read from its raw config.json: nothing of it is run for that."""
+"""Checks the model type in a checkpoint's raw config.json, of which no code is run for that."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _CONVERTED = "use a converted checkpoint, such as those of llava-hf on the hub, 
 
 
 def check_model_type(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse a family without adapter, LLaVA's first format, and a config that needs code of the checkpoint's own."""
+    """Raises `BadRequest` or `UnknownName` for a model type without a family, LLaVA's first format, and custom code."""
     if "mm_vision_tower" in config:
         architecture = str((config.get("architectures") or ["its architecture"])[0])
         raise BadRequest(

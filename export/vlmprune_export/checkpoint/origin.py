@@ -1,4 +1,4 @@
-"""What a checkpoint is called and where it lies, from what a user gives as MODEL: nothing is fetched for that."""
+"""Finds a checkpoint's name and location from what a user gives as MODEL, without fetching anything."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SNAPSHOTS, CACHED = "snapshots", "models--"
 
 @dataclass(frozen=True)
 class Origin:
-    """A checkpoint by its name, its hub id or absolute folder, its revision, and its folder if it is at hand."""
+    """A checkpoint's name, its hub id or absolute folder, its revision, and its folder if it is on this machine."""
 
     name: str
     model: str
@@ -26,9 +26,9 @@ class Origin:
 
 
 def origin_of(model: str) -> Origin:
-    """The origin of a local folder, a snapshot in the hub's cache, a hub id OWNER/NAME, or a hub's address of it.
+    """Returns the origin of a local folder, a snapshot in the hub's cache, a hub id OWNER/NAME, or a hub's address.
 
-    Errors: `BadRequest` for what is none of these.
+    Raises `BadRequest` for what is none of these.
     """
     try:
         if Path(model).expanduser().exists():
@@ -48,7 +48,7 @@ def origin_of(model: str) -> Origin:
 
 
 def model_argument(source: Source) -> str:
-    """What a user would give as MODEL for the checkpoint that a bundle was made from.
+    """Returns what a user would give as MODEL for the checkpoint that a bundle was made from.
 
     >>> model_argument(Source(model="llava-hf/llava-1.5-7b-hf", revision="0123"))
     'https://huggingface.co/llava-hf/llava-1.5-7b-hf/tree/0123'
@@ -70,7 +70,7 @@ def _local(model: str, path: Path) -> Origin:
 
 
 def _addressed(model: str) -> tuple[str, str | None]:
-    """Hub id and revision of an address; anything else as it is."""
+    """Returns hub id and revision of an address, and any other text as it is."""
     text = model if "://" in model else f"https://{model}"
     try:
         address = urlsplit(text)
@@ -85,7 +85,10 @@ def _addressed(model: str) -> tuple[str, str | None]:
 
 
 def _check_no_typo(model: str) -> None:
-    """OWNER/NAME with a local folder OWNER means a folder in it, and a hub need not be asked for minutes."""
+    """Raises `BadRequest` for OWNER/NAME with a local folder OWNER, which means a missing folder in it.
+
+    A hub would take minutes to say so.
+    """
     above = Path(model).parent
     if above.is_dir():
         beside = sorted(path.name for path in above.iterdir() if path.is_dir() and not path.name.startswith("."))

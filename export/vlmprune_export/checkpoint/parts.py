@@ -1,4 +1,4 @@
-"""Where a checkpoint's parts lie: the base weights, and the adapter that is merged with them."""
+"""Finds a checkpoint's parts: the base weights, and the adapter to merge with them."""
 
 import hashlib
 import socket
@@ -21,32 +21,32 @@ _PATIENCE_S = 5  # for a hub's first answer
 
 @dataclass(frozen=True)
 class Parts:
-    """Folders of the base weights and of the adapter, if there is one; both may be the same."""
+    """The folders of the base weights and of the adapter, if there is one; both may be the same."""
 
     base: Path
     adapter: Path | None = None
 
     @property
     def processor(self) -> Path:
-        """The folder of tokenizer and image processor: the adapter's, where it has both."""
+        """Returns the folder of tokenizer and image processor: the adapter's, if it has both."""
         if self.adapter and any((self.adapter / name).is_file() for name in _PROCESSORS):
             return self.adapter
         return self.base
 
     def folders(self) -> tuple[Path, ...]:
-        """Each folder once."""
+        """Returns each folder once."""
         return (self.base, self.adapter) if self.adapter and self.adapter != self.base else (self.base,)
 
     def digest(self) -> str:
-        """SHA-256 over names and contents of configs and weights."""
+        """Returns the SHA-256 over names and contents of configs and weights."""
         lines = "\n".join(f"{file.name} {file_sha256(file)}" for folder in self.folders() for file in _hashed(folder))
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def parts_of(folder: Path) -> Parts:
-    """The parts of the checkpoint in a folder; an adapter alone is completed with the base model that it names.
+    """Returns the parts of the checkpoint in a folder; an adapter alone is completed with the base model that it names.
 
-    Errors: `BadRequest` for damaged files, and when a base model is not at hand.
+    Raises `BadRequest` for damaged files, and when a base model is not at hand.
     """
     check_files(folder)
     if not (folder / CONFIG).is_file():
@@ -68,7 +68,7 @@ def _hashed(folder: Path) -> Iterator[Path]:
 
 
 def _has_weights(folder: Path) -> bool:
-    """Whether a folder holds a model of its own, beside an adapter's weights."""
+    """Returns whether a folder holds a model of its own, beside an adapter's weights."""
     weights = (*folder.glob("*.safetensors"), *folder.glob("*.bin"))
     return (folder / "config.json").is_file() and any(not path.name.startswith(_ADAPTER_WEIGHTS) for path in weights)
 
@@ -90,9 +90,9 @@ def _base_of(folder: Path) -> Path:
 
 
 def fetched(name: str, revision: str | None = None) -> Path:
-    """The folder of a model of a hub, in the hub's cache; fetched when it is not there.
+    """Returns the folder of a hub's model in the hub's cache, and fetches the model if it is not there.
 
-    Errors: `OSError` or `ValueError` when it cannot be had.
+    Raises `OSError` or `ValueError` when it cannot be had.
     """
     from huggingface_hub import snapshot_download
 
@@ -115,7 +115,7 @@ def fetched(name: str, revision: str | None = None) -> Path:
 
 
 def _reachable() -> bool:
-    """Whether the hub answers at all: its client would try for a minute. A proxy is left to the client."""
+    """Returns whether the hub answers, because its client would try for a minute. A proxy is left to the client."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

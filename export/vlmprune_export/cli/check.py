@@ -99,7 +99,7 @@ def _show(report: "CheckReport") -> None:
             and answer.overlap_fraction >= report.limits.overlap_fraction
         )
         limit = f"{report.limits.tokens_fraction:.0%}, {report.limits.overlap_fraction:.0%}"
-        answers.add_row(answer.way, f"{answer.agreed} of {answer.tokens}", kept, limit, _mark(good))
+        answers.add_row(answer.mode, f"{answer.agreed} of {answer.tokens}", kept, limit, _mark(good))
     console.print(f"{report.method}{f': it shows {report.shows}' if report.shows else ''}")
     console.print(stages, answers)
     if report.kept:

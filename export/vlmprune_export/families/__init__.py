@@ -1,4 +1,4 @@
-"""One file per model family; a family says where its parts are, not how they compute."""
+"""Model families, one file each: a family says where a model's parts are, not how they compute."""
 
 from collections.abc import Callable, Mapping, Sequence
 

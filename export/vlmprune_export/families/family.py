@@ -1,4 +1,4 @@
-"""What a model family tells the stages: where its parts are, and how its pictures and positions run."""
+"""The interface of a model family: where its parts are, and how its pictures and positions run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ class PictureGrid:
 
     @property
     def view_tokens(self) -> int:
-        """All rows of features of one view."""
+        """Returns the number of rows of features of one view."""
         return self.prefix_tokens + self.tokens
 
     @property
     def tokens(self) -> int:
-        """N, the visual tokens of one view."""
+        """Returns N, the visual tokens of one view."""
         return self.height * self.width
 
 
 class Family(Protocol):
-    """What the stages need of a model; Hugging Face's modules are called, not rewritten.
+    """The interface through which stages use a model; Hugging Face's modules are called, not rewritten.
 
     `layer_kinds` says of every decoder layer what it attends to. `vision_modules` are the modules that `features`
     calls, `embed_modules` those that `embed` calls: their weights, and no others, belong to those stages. `projector`

@@ -85,7 +85,7 @@ def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
 
 
 def _prefix(config: Any) -> int:
-    """Rows of features before the patches: the CLS row where the strategy keeps it, and register tokens."""
+    """Counts the rows of features before the patches: the CLS row where the strategy keeps it, and register tokens."""
     vision = config.vision_config
     kept_cls = int(_has_cls(vision) and config.vision_feature_select_strategy == "full")
     return kept_cls + int(getattr(vision, "num_register_tokens", 0) or 0)

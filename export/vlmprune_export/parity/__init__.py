@@ -1,4 +1,4 @@
-"""The desktop check: every stage of a bundle, run by its engine, against eager PyTorch."""
+"""Compares every stage of a bundle, run by its engine, with eager PyTorch."""
 
 from vlmprune_export.parity.check import CheckRequest, check_bundle
 from vlmprune_export.parity.limits import LIMITS, Limits

@@ -1,4 +1,4 @@
-"""What a check runs beside PyTorch, and what that shows: for Core ML a reference everywhere, the device on macOS."""
+"""Selects the engines that a check compares with PyTorch: for Core ML the reference, and on macOS the device too."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DEVICE_SHOWS = "what Core ML computes on this Mac; other devices and systems may
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine to hold against PyTorch; `half` says that most of it computes in float16."""
+    """An engine to compare with PyTorch; `half` says that most of it computes in float16."""
 
     engine: Engine
     method: str
@@ -27,7 +27,7 @@ class Candidate:
 
 
 def check_units(target: str, units: str | None) -> None:
-    """`BadRequest` for compute units that the bundle or this system has not."""
+    """Raises `BadRequest` or `UnknownName` for compute units that the bundle or this system does not have."""
     if units is None:
         return
     from vlmprune_runtime.engines.coreml import has_core_ml
@@ -42,7 +42,7 @@ def check_units(target: str, units: str | None) -> None:
 
 
 def candidates(bundle: OpenBundle, units: str | None) -> Iterator[Candidate]:
-    """The bundle's engine; for Core ML the reference, then, on macOS, Core ML itself on those compute units."""
+    """Yields the bundle's engine; for Core ML the reference and, on macOS, Core ML itself on those compute units."""
     if bundle.manifest.target != "coreml":
         yield Candidate(load_engine(bundle), ENGINE)
         return

@@ -1,4 +1,4 @@
-"""`check_bundle`: the bundle's engine and eager PyTorch side by side, and whether the difference is within limits."""
+"""Runs a bundle's engine and eager PyTorch side by side, and reports whether they agree within limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,9 +48,9 @@ class CheckRequest:
 
 
 def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: None) -> CheckReport:
-    """Stage by stage on identical inputs, then whole answers pruned and unpruned.
+    """Compares stage by stage on identical inputs, and then whole answers, pruned and unpruned.
 
-    Errors: `BundleError`, and `BadRequest` when the checkpoint is not the one the bundle was made from.
+    Raises `BundleError`, and `BadRequest` when the checkpoint is not the one the bundle was made from.
     """
     progress("opening the bundle")
     bundle = open_bundle(request.bundle)
@@ -65,10 +65,10 @@ def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: Non
     progress("loading the engine")
     reports = []
     for candidate in candidates(bundle, request.compute_units):
-        found = _compared(task, candidate.engine, request.tokens, progress)
+        comparison = _compared(task, candidate.engine, request.tokens, progress)
         both = (task.reference, candidate.engine)
         kept = compare_kept(manifest, both, (*parts, request.prompt), pictures, progress) if pictures else None
-        reports.append(CheckReport(*found, limits[candidate.half], candidate.method, candidate.shows, kept))
+        reports.append(CheckReport(*comparison, limits[candidate.half], candidate.method, candidate.shows, kept))
     return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
 
 

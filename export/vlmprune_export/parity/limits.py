@@ -1,4 +1,4 @@
-"""How far a bundle may be from PyTorch before the check fails."""
+"""Limits of the difference between a bundle and PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ LIMITS: Mapping[str, Limits] = {
 
 
 def limits_for(quantisation: str, *, half: bool) -> Limits:
-    """What a bundle is held to; `half`: it computes in float16.
+    """Returns the limits of a quantisation; `half` says that the bundle computes in float16.
 
     >>> limits_for("none", half=True) is LIMITS["fp16"]
     True

@@ -1,4 +1,4 @@
-"""Kept sets on many pictures: how often rounding or compression before the pruner changes what it keeps."""
+"""Measures on many pictures how often rounding or compression before the pruner changes what it keeps."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of `keep` tokens, how many both kept on each picture, each engine after its own vision and head stages.
+    """How many of `keep` tokens both engines kept on each picture, each after its own vision and head stages.
 
     `skipped` are the pictures that could not be read, each with the reason.
     """
@@ -29,7 +29,7 @@ class Overlap:
 
     @property
     def mean_fraction(self) -> float | None:
-        """Average share of kept tokens in common, None where no picture could be read.
+        """Returns the average share of kept tokens in common, None if no picture could be read.
 
         >>> Overlap(4, (4, 2)).mean_fraction
         0.75
@@ -40,11 +40,11 @@ class Overlap:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder by name; `BadRequest` if there are none."""
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
+    """Returns the pictures of a folder by name. Raises `BadRequest` if there are none."""
+    pictures = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not pictures:
         raise BadRequest(f"pictures: got {folder}, which has none; allowed: a folder of {', '.join(SUFFIXES)} files")
-    return found
+    return pictures
 
 
 def compare_kept(
@@ -54,7 +54,7 @@ def compare_kept(
     pictures: Iterable[Path],
     progress: Callable[[str], None],
 ) -> Overlap:
-    """Both engines' kept tokens of each picture, the tail never run; a picture that cannot be read is skipped."""
+    """Compares both engines' kept tokens of each picture without the tail; pictures that cannot be read are skipped."""
     common, skipped, keep = list[int](), list[str](), 0
     for nth, picture in enumerate(pictures, start=1):
         progress(f"comparing kept tokens, picture {nth}")

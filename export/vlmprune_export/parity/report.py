@@ -1,4 +1,4 @@
-"""What a check has measured, and whether it is within the limits."""
+"""Reports what a check has measured, and whether it is within the limits."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,31 +27,33 @@ class CheckReport:
     device: "CheckReport | None" = None
 
     def failures(self) -> list[ParityError]:
-        """Everything past its limit, empty when the bundle is sound."""
+        """Returns everything past its limit; none means that the bundle is sound."""
         return [*self._stage_failures(), *self._answer_failures(), *(self.device.failures() if self.device else ())]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data, as `--json` prints it and `bundle.json` keeps it."""
+        """Returns plain data, as `--json` prints it and `bundle.json` keeps it."""
         failures = [str(failure) for failure in self.failures()]
         return {"passed": not failures, "failures": failures, **asdict(self)}
 
     def _stage_failures(self) -> list[ParityError]:
-        found = []
+        failures = []
         for gap in self.differences:
             what = f"{gap.stage}: {gap.output}"
             if gap.equal is False:
-                found.append(ParityError(f"{what} is not equal", 1.0, 0.0))
+                failures.append(ParityError(f"{what} is not equal", 1.0, 0.0))
             elif gap.relative > self.limits.relative:
-                found.append(ParityError(what, gap.relative, self.limits.relative))
-        return found
+                failures.append(ParityError(what, gap.relative, self.limits.relative))
+        return failures
 
     def _answer_failures(self) -> list[ParityError]:
-        found = []
+        failures = []
         for answer in self.agreements:
             if answer.tokens_fraction < self.limits.tokens_fraction:
-                found.append(ParityError(f"tokens, {answer.way}", answer.tokens_fraction, self.limits.tokens_fraction))
-            if answer.overlap_fraction < self.limits.overlap_fraction:
-                found.append(
-                    ParityError(f"kept overlap, {answer.way}", answer.overlap_fraction, self.limits.overlap_fraction)
+                failures.append(
+                    ParityError(f"tokens, {answer.mode}", answer.tokens_fraction, self.limits.tokens_fraction)
                 )
-        return found
+            if answer.overlap_fraction < self.limits.overlap_fraction:
+                failures.append(
+                    ParityError(f"kept overlap, {answer.mode}", answer.overlap_fraction, self.limits.overlap_fraction)
+                )
+        return failures

@@ -1,4 +1,4 @@
-"""One stage in two engines on identical inputs."""
+"""Compares one stage in two engines on identical inputs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DECODE_STEPS, FOLLOW_UP_TOKENS = 3, 5
 
 @dataclass(frozen=True)
 class Difference:
-    """How one output of one stage differs; `equal` is for integer outputs, which have no distance."""
+    """The difference of one output of one stage; `equal` is for integer outputs, which have no distance."""
 
     stage: str
     output: str
@@ -29,10 +29,10 @@ class Difference:
 
 @runtime_checkable
 class ShowsCache(Protocol):
-    """An engine whose KV cache can be looked at."""
+    """An engine whose KV cache can be read."""
 
     def cached(self, stage: str) -> tuple[Array, Array] | None:
-        """Keys and values of head or tail, each (layers, kv_heads, tokens or more, head_dim)."""
+        """Returns keys and values of a decoder stage, each (layers, kv_heads, tokens or more, head_dim)."""
 
 
 class ComparingEngine:
@@ -117,7 +117,7 @@ def _caches(reference: Engine, engine: Engine, lengths: Mapping[str, int]) -> It
 
 
 def difference(stage: str, output: str, measured: Array, expected: Array) -> Difference:
-    """Largest and relative RMS difference, or equality of integers.
+    """Returns the largest and the relative RMS difference, or the equality of integers.
 
     >>> difference("prune", "kept", np.array([1, 2]), np.array([1, 3])).equal
     False

@@ -1,4 +1,4 @@
-"""Whole answers in two engines: kept overlap and agreement of tokens."""
+"""Compares whole answers in two engines: overlap of kept tokens and agreement of next tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from vlmprune_runtime.schema import Pipeline
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of `tokens` next-token choices along the reference's own answer, `agreed` were the same.
+    """The next-token choices along the reference's own answer: `agreed` of `tokens` were the same.
 
     `kept_in_common` of `keep` visual tokens were kept by both, each after its own prefill; None without pruning.
     """
 
-    way: str
+    mode: str
     tokens: int
     agreed: int
     keep: int | None = None
@@ -27,12 +27,12 @@ class Agreement:
 
     @property
     def tokens_fraction(self) -> float:
-        """Share of choices in common."""
+        """Returns the share of choices in common."""
         return self.agreed / self.tokens
 
     @property
     def overlap_fraction(self) -> float:
-        """Share of kept tokens in common, 1 without pruning."""
+        """Returns the share of kept tokens in common, 1 without pruning."""
         return 1.0 if self.keep is None or self.kept_in_common is None else self.kept_in_common / self.keep
 
 
@@ -46,7 +46,7 @@ def compare_generation(
     tokens: int,
     prune: bool,
 ) -> Agreement:
-    """Greedy choices of both engines while both are fed the reference's tokens (end tokens do not end it)."""
+    """Compares greedy choices while both engines get the reference's tokens, beyond end tokens too."""
     expected = prefill(pipeline, reference, prompt, views, prune=prune)
     measured = prefill(pipeline, engine, prompt, views, prune=prune)
     keep, common = _kept(expected, measured)

@@ -1,4 +1,4 @@
-"""The default model: put together on first use from weights inside packages plus what we trained.
+"""The default model, which is assembled on first use from weights in packages and the weights that we trained.
 
 Letters: N visual tokens, D hidden size, V vocabulary, R rank of the low-rank update.
 """

@@ -1,4 +1,4 @@
-"""`pocket_checkpoint`: the assembled model as a plain Hugging Face folder in the cache."""
+"""Assembles the default model as a plain Hugging Face folder in the cache."""
 
 import hashlib
 import tempfile
@@ -21,15 +21,15 @@ PATIENCE_S = 3600.0  # for another process that fetches and assembles
 
 
 def silent(line: str) -> None:
-    """Show nothing."""
+    """Prints nothing."""
 
 
 def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
-    """The folder of the default model, a `LlavaForConditionalGeneration` in fp16.
+    """Returns the folder of the default model, a `LlavaForConditionalGeneration` in fp16.
 
-    It is made on first use and kept under `$VLMPRUNE_CACHE` or `~/.cache/vlmprune`, in a folder named by what
-    it is made of. `progress` is given one line per step. Errors: `VlmPruneError` when a package cannot be
-    fetched or is not the pinned one.
+    It is assembled on first use and kept under `$VLMPRUNE_CACHE` or `~/.cache/vlmprune`, in a folder named after its
+    content. `progress` is called with each step. Raises `VlmPruneError` if a package cannot be fetched or is not the
+    pinned one.
     """
     folder = cache_folder() / f"pocket-{fingerprint()}"
     if not folder.is_dir():
@@ -41,7 +41,7 @@ def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
 
 
 def make(folder: Path, progress: Callable[[str], None]) -> None:
-    """Assemble the model at `folder`, unless another process has done so while this one waited."""
+    """Assembles the model at `folder`, unless another process has done so while this one waited."""
     if folder.is_dir():
         return
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pocket-") as scratch:
@@ -50,7 +50,7 @@ def make(folder: Path, progress: Callable[[str], None]) -> None:
 
 
 def fingerprint() -> str:
-    """Twelve hex digits over both weight files, what we trained, and the code that joins them."""
+    """Returns twelve hex digits over both weight files, the trained weights, and the code that joins them."""
     digest = hashlib.sha256(f"{LANGUAGE_MODEL.sha256} {VISION_TOWER.sha256}".encode())
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), here / "trained.safetensors"]):
@@ -59,7 +59,7 @@ def fingerprint() -> str:
 
 
 def assemble(folder: Path, progress: Callable[[str], None]) -> None:
-    """Write model, tokenizer and processor into the new `folder`."""
+    """Writes model, tokenizer and processor into the new `folder`."""
     gguf_file, onnx_file = package_file(LANGUAGE_MODEL, progress), package_file(VISION_TOWER, progress)
     progress("assembling the pocket model")
     folder.mkdir()
@@ -71,7 +71,7 @@ def assemble(folder: Path, progress: Callable[[str], None]) -> None:
 
 
 def pocket_config() -> "LlavaConfig":
-    """The configuration of the assembled model."""
+    """Returns the configuration of the assembled model."""
     from transformers import Dinov2Config, LlamaConfig, LlavaConfig
 
     return LlavaConfig(
@@ -87,7 +87,7 @@ def pocket_config() -> "LlavaConfig":
 
 
 def pocket_model(gguf_file: Path, onnx_file: Path, trained: dict[str, "Tensor"]) -> "LlavaForConditionalGeneration":
-    """The model in fp32, with the low-rank updates merged."""
+    """Returns the model in fp32, with the low-rank updates merged."""
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
     model = LlavaForConditionalGeneration(pocket_config())

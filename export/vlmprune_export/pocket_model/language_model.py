@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct out of its GGUF file: a Llama state dict and a tokenizer."""
+"""Reads SmolLM2-135M-Instruct from its GGUF file: a Llama state dict and a tokenizer."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ GGUF_HEADS = {"attn_q": HEADS, "attn_k": KV_HEADS}
 
 
 def language_weights(gguf_file: Path) -> dict[str, Tensor]:
-    """Dequantised fp32 weights under the names of a HF `LlamaModel`."""
+    """Returns dequantised fp32 weights under the names of a HF `LlamaModel`."""
     from gguf import GGUFReader, dequantize
 
     weights = {}
@@ -53,7 +53,7 @@ def language_weights(gguf_file: Path) -> dict[str, Tensor]:
 
 
 def llama_name(gguf_name: str) -> str:
-    """The HF name of a GGUF tensor.
+    """Returns the HF name of a GGUF tensor.
 
     >>> llama_name("blk.3.attn_q.weight")
     'layers.3.self_attn.q_proj.weight'
@@ -68,7 +68,7 @@ def llama_name(gguf_name: str) -> str:
 
 
 def split_rotary(weight: Tensor, heads: int) -> Tensor:  # (heads * 64, D) -> same
-    """Rows from GGUF's interleaved rotary pairs to HF's two halves; untouched where `heads` is 0."""
+    """Reorders rows from GGUF's interleaved rotary pairs to HF's two halves; does nothing if `heads` is 0."""
     if not heads:
         return weight
     pairs = weight.view(heads, -1, 2, weight.shape[1])
@@ -76,7 +76,7 @@ def split_rotary(weight: Tensor, heads: int) -> Tensor:  # (heads * 64, D) -> sa
 
 
 def write_tokenizer(gguf_file: Path, folder: Path) -> None:
-    """`tokenizer.json` and its config, with one reserved token of the vocabulary renamed to `<image>`."""
+    """Writes `tokenizer.json` and its config, with one reserved token of the vocabulary renamed to `<image>`."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)

@@ -1,4 +1,4 @@
-"""The prompt the model was trained on, as a chat template, and the image processor that goes with it."""
+"""The prompt that the model was trained on, as a chat template, and its image processor."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ PROCESSOR: dict[str, Any] = {
 
 
 def write_processor(folder: Path) -> None:
-    """`preprocessor_config.json`, `processor_config.json` and `chat_template.jinja`."""
+    """Writes `preprocessor_config.json`, `processor_config.json` and `chat_template.jinja`."""
     for name, content in (("preprocessor_config", IMAGE_PROCESSOR), ("processor_config", PROCESSOR)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")

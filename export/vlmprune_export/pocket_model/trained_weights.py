@@ -1,4 +1,4 @@
-"""What we trained and ship: the projector, and low-rank updates (LoRA) of linears of tower and language model."""
+"""The weights that we trained: the projector, and low-rank updates (LoRA) of tower and language model."""
 
 import json
 from pathlib import Path
@@ -14,24 +14,24 @@ TRAINED = Path(__file__).with_name("trained.safetensors")
 
 
 def trained_record() -> dict[str, Any]:
-    """How the shipped weights came about: sha256, steps, seeds, measured figures."""
+    """Returns the record of the training: sha256, steps, seeds, measured figures."""
     record: dict[str, Any] = json.loads(TRAINED.with_suffix(".json").read_text(encoding="utf-8"))
     return record
 
 
 def trained_weights() -> dict[str, Tensor]:
-    """The shipped tensors, fp16; refused when the file is not the recorded one."""
+    """Returns the shipped tensors in fp16. Raises `VlmPruneError` if the file is not the recorded one."""
     verify(TRAINED, trained_record()["sha256"])
     return load_file(TRAINED)
 
 
 def projector_weights(trained: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The part that belongs to HF's `multi_modal_projector`, fp32."""
+    """Returns the part that belongs to HF's `multi_modal_projector`, in fp32."""
     return {name: value.float() for name, value in trained.items() if name.startswith("multi_modal_projector.")}
 
 
 def merged(weights: dict[str, Tensor], trained: dict[str, Tensor], part: str = "language_model") -> dict[str, Tensor]:
-    """`weights` of one part of the model, with W + scale * B A in place of each W that was trained."""
+    """Returns `weights` of one part of the model, with W + scale * B A in place of each W that was trained."""
     out = dict(weights)
     for name, lora_a in trained.items():  # (R, in)
         if name.startswith(f"{part}.") and name.endswith(".lora_A.weight"):

@@ -1,4 +1,4 @@
-"""A DINOv2 ViT-S/14 out of an ONNX file: the weights of a HF `Dinov2Model` for 336 px."""
+"""Reads a DINOv2 ViT-S/14 from an ONNX file: the weights of a HF `Dinov2Model` for 336 px."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ MODEL_NAMES = {
 
 
 def tower_weights(onnx_file: Path, grid: int = GRID) -> dict[str, Tensor]:
-    """fp32 weights under the names of a HF `Dinov2Model` of `LAYERS` layers, positions at grid x grid."""
+    """Returns fp32 weights under the names of a HF `Dinov2Model` of `LAYERS` layers, positions at grid x grid."""
     import onnx
     from onnx import numpy_helper
 
@@ -45,7 +45,7 @@ def tower_weights(onnx_file: Path, grid: int = GRID) -> dict[str, Tensor]:
 
 
 def biased_matrices(graph: Any, stored: dict[str, Tensor]) -> list[tuple[str, str]]:
-    """Pairs (named bias, anonymous matrix): the matrix is multiplied just before the bias is added."""
+    """Returns pairs (named bias, anonymous matrix): the matrix is multiplied just before the bias is added."""
     maker = {output: node for node in graph.node for output in node.output}
     pairs = []
     for node in graph.node:
@@ -57,7 +57,7 @@ def biased_matrices(graph: Any, stored: dict[str, Tensor]) -> list[tuple[str, st
 
 
 def positions(stored: dict[str, Tensor], grid: int) -> Tensor:  # -> (1, 1 + grid * grid, 384)
-    """The 37 x 37 position table interpolated once, as HF would do it at every image."""
+    """Returns the 37 x 37 position table interpolated once, as HF would do it for every image."""
     first, places = (
         next(value for name, value in stored.items() if name.startswith(kind) and value.shape[:2] == shape)
         for kind, shape in (("onnx::Concat_", (1, 1)), ("onnx::Reshape_", (1, 37 * 37)))
@@ -68,7 +68,7 @@ def positions(stored: dict[str, Tensor], grid: int) -> Tensor:  # -> (1, 1 + gri
 
 
 def wanted(name: str) -> bool:
-    """False for layers above the last one that is read.
+    """Returns False for layers above the last one that is read.
 
     >>> wanted("encoder.layer.9.norm1.bias"), wanted("encoder.layer.10.norm1.bias")
     (True, False)
@@ -77,7 +77,7 @@ def wanted(name: str) -> bool:
 
 
 def model_name(name: str) -> str:
-    """The name in the installed transformers of a name in the file."""
+    """Returns the name in the installed transformers of a name in the file."""
     for old, new in MODEL_NAMES.items():
         name = name.replace(old, new)
     return name

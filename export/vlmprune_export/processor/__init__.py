@@ -1,4 +1,4 @@
-"""What a Hugging Face processor does, said as data that a runner without transformers can follow."""
+"""Describes a Hugging Face processor as data that a runner without transformers can follow."""
 
 from vlmprune_export.processor.generation import generation_settings
 from vlmprune_export.processor.grids import default_grids

@@ -1,4 +1,4 @@
-"""A checkpoint's chat template: where it stands, and what it makes of a conversation."""
+"""Finds a checkpoint's chat template and renders conversations with it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ _VICUNA = """\
 
 
 class Turn(NamedTuple):
-    """What one side says, below so many pictures."""
+    """One turn of a conversation: a text below a number of pictures."""
 
     text: str
     images: int = 0
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A template and the file it was taken from.
+    """A template and the name of the file that it was read from.
 
     `content_is_text` is for templates of text models, which take a message's content as one string: the image tokens
     then stand before the text, each on a line of its own, where LLaVA has them.
@@ -51,9 +51,9 @@ class ChatTemplate:
     content_is_text: bool = False
 
     def render(self, *turns: Turn) -> str:
-        """The conversation as text up to where the model's answer begins.
+        """Renders the conversation as text up to where the model's answer begins.
 
-        Errors: `BadRequest` with the first line of whatever the template raises.
+        Raises `BadRequest` with the first line of whatever the template raises.
         """
         messages = [{"role": turn.role, "content": self._content(turn)} for turn in turns]
         try:
@@ -65,11 +65,11 @@ class ChatTemplate:
         return str(rendered)
 
     def with_marked_dates(self) -> "ChatTemplate":
-        """The template with each date's format, between marks, in the date's place."""
+        """Returns the template that writes each date's format, between marks, in the date's place."""
         return replace(self, text=_MARKED_DATES + self.text)
 
     def literals(self) -> set[str]:
-        """The strings in the template's expressions: what it may look for in a user's text."""
+        """Returns the strings in the template's expressions, which it may search for in a user's text."""
         try:
             return {
                 str(token[2])[1:-1].encode("raw_unicode_escape").decode("unicode_escape")
@@ -86,7 +86,7 @@ class ChatTemplate:
 
 
 def chat_template(processor: Any) -> ChatTemplate:
-    """The processor's own template, or its tokenizer's, or where there is none the prompt of LLaVA-1.5."""
+    """Returns the processor's template, or its tokenizer's, or if neither has one the prompt of LLaVA-1.5."""
     for owner in (processor, processor.tokenizer):
         text = _default(getattr(owner, "chat_template", None))
         if text is not None:
@@ -96,7 +96,7 @@ def chat_template(processor: Any) -> ChatTemplate:
 
 
 def _default(templates: str | dict[str, str] | None) -> str | None:
-    """Of several templates the one that is used where none is asked for."""
+    """Returns the template that is used by default if there are several."""
     if isinstance(templates, dict):
         if "default" not in templates:
             raise BadRequest(f"chat templates: got {', '.join(templates)}; allowed: one of the name 'default'")
@@ -112,7 +112,7 @@ def _source(processor: Any, text: str) -> str:
 
 
 def _template_files(checkpoint: str) -> Iterator[tuple[str, str | None]]:
-    """Names of files in a checkpoint's folder or the hub's cache, and the template in each."""
+    """Yields names of files in a checkpoint's folder or the hub's cache, and the template in each."""
     from transformers.utils.hub import cached_file
 
     for name in TEMPLATE_FILES if checkpoint else ():
@@ -137,7 +137,7 @@ def _reason(cause: Exception) -> str:
 
 
 def first_that_renders(templates: Sequence[ChatTemplate], turn: Turn) -> tuple[ChatTemplate, str]:
-    """The first template that renders the turn with its text and its images once each, and what it renders."""
+    """Returns the first template that renders the turn with its text and images once each, and what it renders."""
     problems = []
     for template in templates:
         try:

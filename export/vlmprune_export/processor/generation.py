@@ -1,4 +1,4 @@
-"""A checkpoint's generation settings, as far as a runner can follow them."""
+"""Reads a checkpoint's generation settings, as far as a runner can follow them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,9 +38,9 @@ _TOP_K = 50  # of `generate` where tokens are drawn and nothing is said
 
 
 def generation_settings(model: Any, notice: Callable[[str], None] = lambda line: None) -> Generation:
-    """What `generate` does by the checkpoint's own defaults; `notice` is told in one line what is left out.
+    """Returns what `generate` does by the checkpoint's defaults; calls `notice` with one line on settings left out.
 
-    Errors: `BadRequest` for settings out of range, and where no end-of-sequence token is named.
+    Raises `BadRequest` for settings out of range, and where no end-of-sequence token is named.
     """
     config = model.generation_config
     if left_out := sorted(_left_out(config)):
@@ -63,7 +63,7 @@ def _left_out(config: Any) -> Iterable[str]:
 
 
 def _limits(config: Any) -> dict[str, Any]:
-    """Lengths; those of new tokens go before those of the whole sequence."""
+    """Returns the limits of length; those of new tokens override those of the whole sequence."""
     most, fewest = _value(config, "max_new_tokens", None), _value(config, "min_new_tokens", None)
     return {
         "max_new_tokens": most,
@@ -85,7 +85,7 @@ def _bans(config: Any) -> dict[str, Any]:
 
 
 def _drawing(config: Any) -> dict[str, Any]:
-    """How tokens are drawn, now or where a request asks for it; without `do_sample` checkpoints may have zeros here."""
+    """Returns how tokens are sampled, by default or on request; checkpoints without `do_sample` may have zeros here."""
     drawn = bool(_value(config, "do_sample", False))
     return {
         "do_sample": drawn,
@@ -98,18 +98,18 @@ def _drawing(config: Any) -> dict[str, Any]:
 
 def _stop_tokens(model: Any) -> tuple[int, ...]:
     for config in (model.generation_config, model.config, model.config.text_config):
-        found = getattr(config, "eos_token_id", None)
-        if found is not None:
-            return _ids(found)
+        value = getattr(config, "eos_token_id", None)
+        if value is not None:
+            return _ids(value)
     raise BadRequest("the checkpoint names no end-of-sequence token (eos_token_id)")
 
 
 def _value(config: Any, name: str, otherwise: Any) -> Any:
-    found = getattr(config, name, None)
-    return otherwise if found is None else found
+    value = getattr(config, name, None)
+    return otherwise if value is None else value
 
 
 def _ids(ids: Any) -> tuple[int, ...]:
-    """One id or several as a tuple, without the negative ones that some checkpoints have as fillers."""
+    """Returns one id or several as a tuple, without the negative ones that some checkpoints have as fillers."""
     several = ids if isinstance(ids, list | tuple) else (ids,)
     return tuple(token for token in several if token >= 0)

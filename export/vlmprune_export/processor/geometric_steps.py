@@ -1,4 +1,4 @@
-"""The steps that move pixels, read from an image processor's settings."""
+"""Reads the steps that resize, crop, pad and split pictures from an image processor's settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ _IDEFICS3_LIMIT_PX = 4096  # MAX_IMAGE_SIZE, a constant of its code and no setti
 
 
 def single_view_steps(image_processor: Any, *, pad: bool) -> Iterator[GeometricStep]:
-    """Padding to a square on the mean colour, resize and centre crop, as CLIP, SigLIP and LLaVA have them."""
+    """Yields padding to a square, resize and centre crop, as CLIP, SigLIP and LLaVA have them."""
     if pad:
         red, green, blue = (int(value * 255) for value in triple(image_processor.image_mean or 0.0, "image_mean"))
         yield Pad(colour=(red, green, blue))
@@ -38,7 +38,7 @@ def single_view_steps(image_processor: Any, *, pad: bool) -> Iterator[GeometricS
 
 
 def grid_steps(image_processor: Any, grids: Sequence[tuple[int, int]] = ()) -> Iterator[GeometricStep]:
-    """Qwen2-VL's smart resize; with `grids`, in merged visual tokens (high, wide), onto the nearest of them."""
+    """Yields Qwen2-VL's smart resize; with `grids`, in merged visual tokens (high, wide), onto the nearest of them."""
     multiple, size = image_processor.patch_size * image_processor.merge_size, given(image_processor.size)
     to: Target = (
         NearestGrid(multiple_px=multiple, grids=tuple(grids))
@@ -65,7 +65,7 @@ def tile_steps(image_processor: Any, most_tiles: int | None = None) -> Iterator[
 
 
 def triple(value: Any, name: str) -> tuple[float, float, float]:
-    """A value for each channel; one number stands for all three."""
+    """Returns a value for each channel; one number stands for all three."""
     values = [value] * 3 if isinstance(value, int | float) else list(value or ())
     if len(values) != 3:
         raise BadRequest(f"{name} of the image processor: got {value}; allowed: one number or three")
@@ -73,7 +73,7 @@ def triple(value: Any, name: str) -> tuple[float, float, float]:
 
 
 def given(size: Any) -> dict[str, int]:
-    """The entries of a size that are set."""
+    """Returns the entries of a size that are set."""
     return {name: value for name, value in dict(size or {}).items() if value is not None}
 
 
@@ -85,11 +85,11 @@ def _one_size(size: Any) -> Target:
 
 
 def _sides(size: Any, name: str) -> tuple[int, int]:
-    found = given(size)
-    if found.keys() != {"height", "width"}:
+    sides = given(size)
+    if sides.keys() != {"height", "width"}:
         shapes = "height and width, or shortest_edge" if name == "size" else "height and width"
-        raise BadRequest(f"{name} of the image processor: got {found or None}; allowed: {shapes}")
-    return found["height"], found["width"]
+        raise BadRequest(f"{name} of the image processor: got {sides or None}; allowed: {shapes}")
+    return sides["height"], sides["width"]
 
 
 def _kernel(image_processor: Any) -> Kernel:

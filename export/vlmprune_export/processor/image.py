@@ -1,4 +1,4 @@
-"""What an image processor does to a picture, said as steps that a runner follows."""
+"""Describes an image processor as steps that a runner follows."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,9 +17,9 @@ _SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to a p
 def image_spec(
     image_processor: Any, family: Family, notice: Notice = lambda line: None, *, tiles: int | None = None
 ) -> ImageSpec:
-    """Padding, resize, crop, tiles, scale and normalisation of an image processor.
+    """Returns padding, resize, crop, tiles, scale and normalisation of an image processor.
 
-    `notice` is told where the config asks for padding that the image processor leaves out. `tiles` sets how many tiles
+    Calls `notice` if the config asks for padding that the image processor leaves out. `tiles` sets how many tiles
     a picture's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
     """
     moves = tuple(_steps(image_processor, family, notice, tiles))
@@ -42,7 +42,7 @@ def _steps(image_processor: Any, family: Family, notice: Notice, tiles: int | No
 
 
 def steps_of(image_processor: Any, moves: tuple[GeometricStep | Split, ...]) -> tuple[Step, ...]:
-    """All steps of a processor, its rescaling and normalisation around the given ones that move pixels."""
+    """Returns all steps of a processor: the given geometric steps, rescaling and normalisation."""
     factor = image_processor.rescale_factor if image_processor.do_rescale else 1.0
     if not image_processor.do_normalize:
         return image_steps(moves, factor=factor)
@@ -51,7 +51,7 @@ def steps_of(image_processor: Any, moves: tuple[GeometricStep | Split, ...]) -> 
 
 
 def _pads_to_square(image_processor: Any, family: Family, notice: Notice) -> bool:
-    """Whether pictures become squares on the mean colour, as LLaVA's own processor or its first configs say.
+    """Returns whether pictures are padded to squares on the mean colour, by LLaVA's own processor or its first configs.
 
     Other processors pad a batch to its largest picture, which changes nothing for a single one.
     """

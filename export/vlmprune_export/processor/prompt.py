@@ -1,4 +1,4 @@
-"""What a processor's chat template makes of a question, said as segments that a runner follows."""
+"""Describes a processor's chat template as segments that a runner follows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ _CHECKED_TEXTS = ("What is in the picture?", " two  spaces\n", "na\u00efve \N{GR
 
 
 def prompt_spec(processor: Any, model: Any, notice: Notice = lambda line: None) -> PromptSpec:
-    """The chat template taken apart. `notice` is told where it stands, and what a runner cannot do as it does.
+    """Returns the segments of the chat template; calls `notice` with its source and with differences of a runner.
 
-    Errors: `BadRequest` for a template that fails, or does not render one image and one question.
+    Raises `BadRequest` for a template that fails, or does not render one image and one question.
     """
     template = _form(chat_template(processor))
     notice(f"note: chat template: {template.source}")
@@ -44,13 +44,13 @@ def prompt_spec(processor: Any, model: Any, notice: Notice = lambda line: None) 
 
 
 def _form(template: ChatTemplate) -> ChatTemplate:
-    """The template as it takes a message's content: in parts, or as one text."""
+    """Returns the template with the form of a message's content that it takes: in parts, or as one text."""
     forms = (template, replace(template, content_is_text=True))
     return first_that_renders(forms, Turn(MARK, 1))[0]
 
 
 def _with_dates(template: ChatTemplate, notice: Notice) -> ChatTemplate:
-    """The template with marked dates where a runner can fill them in; otherwise with those of now, and a warning."""
+    """Returns the template with marked dates if a runner can fill them in; otherwise with today's, and warns."""
     if "strftime_now" not in template.text:
         return template
     now, marked = template.render(Turn(MARK, 1)), template.with_marked_dates()
@@ -76,21 +76,21 @@ def _dated(text: str, formats: list[str]) -> str:
 def _first_turn(template: ChatTemplate, notice: Notice) -> Segments:
     asking = _Asking(template)
     rendered = asking.rendered()
-    found = layout(rendered, template.processor.image_token)
-    assert found is not None  # `_form` has looked for one image token
+    turn_layout = layout(rendered, template.processor.image_token)
+    assert turn_layout is not None  # `_form` has looked for one image token
     user_text, unexplained = asking.user_text(1)
     if unexplained:
         texts = ", ".join(repr(text.replace(MARK, "..."))[:40] for text in unexplained[:_SHOWN_TEXTS])
         notice(f"warning: the chat template changes some questions in a way that a runner does not, such as {texts}")
-    if found.images is not None and found.images.fewest == 0 and asking.user_text(0)[0] != user_text:
-        found = layout({count: text for count, text in rendered.items() if count}, template.processor.image_token)
-        assert found is not None
-    return found.segments(user_text, MARK)
+    if turn_layout.images is not None and turn_layout.images.fewest == 0 and asking.user_text(0)[0] != user_text:
+        turn_layout = layout({count: text for count, text in rendered.items() if count}, template.processor.image_token)
+        assert turn_layout is not None
+    return turn_layout.segments(user_text, MARK)
 
 
 @dataclass(frozen=True)
 class _Asking:
-    """Renders a question behind the turns before it."""
+    """Renders a question after the turns before it."""
 
     template: ChatTemplate
     before: tuple[Turn, ...] = ()
@@ -99,28 +99,28 @@ class _Asking:
         return self.template.render(*self.before, Turn(text, images))
 
     def rendered(self) -> dict[int, str]:
-        """The mark as question about 0 to 3 images, as far as the template renders it."""
-        found = {}
+        """Renders the mark as a question about 0 to 3 images, as far as the template accepts them."""
+        renderings = {}
         for images in range(4):
             try:
                 text = self.render(MARK, images)
             except BadRequest:
                 continue
             if text.count(MARK) == 1:
-                found[images] = text
-        return found
+                renderings[images] = text
+        return renderings
 
     def user_text(self, images: int) -> tuple[UserTextSegment, list[str]]:
-        """What is done to a question about so many images, and texts that this does not explain."""
+        """Returns the edits of a question about so many images, and texts that they do not explain."""
         before, after = self.render(MARK, images).split(MARK)
 
         def written(text: str) -> str | None:
             try:
-                found = self.render(text, images)
+                prompt = self.render(text, images)
             except BadRequest:
                 return None
-            inside = found.startswith(before) and found.endswith(after) and len(found) >= len(before + after)
-            return found[len(before) : len(found) - len(after)] if inside else None
+            inside = prompt.startswith(before) and prompt.endswith(after) and len(prompt) >= len(before + after)
+            return prompt[len(before) : len(prompt) - len(after)] if inside else None
 
         processor = self.template.processor
         return find_edits(
@@ -129,7 +129,7 @@ class _Asking:
 
 
 def _follow_up(template: ChatTemplate) -> FollowUp | None:
-    """A second turn, None where it cannot be told from the first turn, or is not how a third one goes on."""
+    """Returns a second turn, None if the template renders it unlike the first or unlike a third."""
     first, answer = Turn("first question", 1), Turn(_ANSWER, role="assistant")
     asked, asking = template.render(first), _Asking(template, (first, answer))
     behind, spaces = {}, set()
@@ -138,8 +138,8 @@ def _follow_up(template: ChatTemplate) -> FollowUp | None:
         if text.startswith(asked) and len(rest) == 1 and not space.strip():
             behind[images] = rest[0]
             spaces.add(space)
-    found = _second_layout(behind, asking)
-    if found is None or len(spaces) != 1:
+    turn_layout = _second_layout(behind, asking)
+    if turn_layout is None or len(spaces) != 1:
         return None
     [space] = spaces
     answered = space + _ANSWER + behind[0]
@@ -148,27 +148,27 @@ def _follow_up(template: ChatTemplate) -> FollowUp | None:
         return None
     return FollowUp(
         before_answer=space,
-        segments=found.segments(asking.user_text(0)[0], MARK),
-        standalone=_begins_with_a_token(found.before, template.processor.tokenizer),
+        segments=turn_layout.segments(asking.user_text(0)[0], MARK),
+        standalone=_begins_with_a_token(turn_layout.before, template.processor.tokenizer),
     )
 
 
 def _second_layout(behind: dict[int, str], asking: _Asking) -> Layout | None:
-    """With room for any number of images where the template has it, otherwise for none."""
-    found = layout(behind, asking.template.processor.image_token)
-    several = found is not None and found.images is not None and found.images.fewest == 0
+    """Returns a layout for any number of images if the template has one, otherwise for none."""
+    turn_layout = layout(behind, asking.template.processor.image_token)
+    several = turn_layout is not None and turn_layout.images is not None and turn_layout.images.fewest == 0
     if several and asking.user_text(0) == asking.user_text(1):
-        return found
+        return turn_layout
     return text_layout(behind[0]) if 0 in behind else None
 
 
 def _begins_with_a_token(text: str, tokenizer: Any) -> bool:
-    """Whether texts are split where this one begins, so that it can be tokenized by itself."""
+    """Returns whether the text begins with an added token, so that it can be tokenized on its own."""
     return any(token and text.startswith(token) for token in tokenizer.get_added_vocab())
 
 
 def _check_ids(spec: PromptSpec, processor: Any) -> None:
-    """Refuse a checkpoint whose tokenizer.json does not give the ids that its processor gives."""
+    """Raises `BadRequest` if the checkpoint's tokenizer.json and its processor give different ids."""
     tokenizer = processor.tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -1,4 +1,4 @@
-"""Rendered prompts taken apart: where the pictures, the user's text and the date stand."""
+"""Splits rendered prompts where pictures, the user's text and dates stand."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,20 +10,20 @@ from vlmprune_runtime.schema import DateSegment, ImagesSegment, Segment, Segment
 
 @dataclass(frozen=True)
 class Layout:
-    """Text before and after the place of the pictures; the user's text is a mark in one of them."""
+    """The text before and after the pictures; the user's text is a mark in one of them."""
 
     before: str
     images: ImagesSegment | None
     after: str
 
     def segments(self, user_text: UserTextSegment, mark: str) -> Segments:
-        """The layout as a manifest has it."""
+        """Returns the layout as the manifest declares it."""
         images = () if self.images is None else (self.images,)
         return (*_cut(self.before, user_text, mark), *images, *_cut(self.after, user_text, mark))
 
 
 def layout(rendered: Mapping[int, str], image_token: str) -> Layout | None:
-    """The layout that explains prompts with so many pictures each; None if a prompt with one picture is not explained.
+    """Returns the layout that explains prompts by their number of pictures, None if that with one is not explained.
 
     >>> prompts = {count: "<i>\\n" * count + "Q: x" for count in range(4)}
     >>> layout(prompts, "<i>").images.after
@@ -39,12 +39,12 @@ def layout(rendered: Mapping[int, str], image_token: str) -> Layout | None:
 
 
 def text_layout(rendered: str) -> Layout:
-    """The layout of a prompt that has no place for pictures."""
+    """Returns the layout of a prompt without pictures."""
     return Layout(rendered, None, "")
 
 
 def _between(rendered: Mapping[int, str], before: str, after: str, image_token: str) -> str | None:
-    """What stands between two pictures; None if more than one picture is not rendered in a regular way."""
+    """Returns the text between two pictures, None if several pictures are not rendered in a regular way."""
     two = rendered.get(2, "")
     pieces = two.split(image_token)
     if len(pieces) != 3 or (pieces[0], pieces[2]) != (before, after):
@@ -54,7 +54,7 @@ def _between(rendered: Mapping[int, str], before: str, after: str, image_token: 
 
 
 def _without_images(empty: str | None, before: str, after: str, between: str) -> Layout:
-    """What belongs to each picture, and so is missing in a prompt without one."""
+    """Returns the layout in which text that is missing without a picture belongs to each picture."""
     if empty == before + after:
         return Layout(before, ImagesSegment(between=between, fewest=0), after)
     for cut in range(len(between), -1, -1):
@@ -82,7 +82,7 @@ def _dated(text: str) -> Iterator[Segment]:
 
 
 def date_formats(texts: Iterable[str]) -> list[str]:
-    """The formats between marks.
+    """Returns the formats between marks.
 
     >>> date_formats(["on \\ue000%d %b\\ue001."])
     ['%d %b']

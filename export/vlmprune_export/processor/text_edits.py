@@ -1,4 +1,4 @@
-"""What a chat template does to a user's text, found by showing it texts that make each change visible."""
+"""Finds how a chat template edits a user's text, by rendering texts that make each edit visible."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -24,7 +24,7 @@ Written = Callable[[str], str | None]
 
 
 def find_edits(written: Written, literals: Iterable[str]) -> tuple[UserTextSegment, list[str]]:
-    """The edits, and the texts of those shown that the edits do not explain.
+    """Returns the edits, and those of the rendered texts that the edits do not explain.
 
     `written` gives what the template makes of a text, None where it changes something else in the prompt as well.
     `literals` are strings that the template may look for.
@@ -41,35 +41,35 @@ def find_edits(written: Written, literals: Iterable[str]) -> tuple[UserTextSegme
 
 
 def _strips(written: Written) -> list[Strip]:
-    """White space that is removed at the ends of a text."""
+    """Returns the white space that the template removes at the ends of a text."""
     seen = {letter: written(letter + MARK + letter) for letter in WHITE_SPACE}
     start = "".join(letter for letter, text in seen.items() if text is not None and text.startswith(_BEGIN))
     end = "".join(letter for letter, text in seen.items() if text is not None and text.endswith(_END))
     if start == end:
         return [Strip(side="both", characters=start)] if start else []
-    sides = (Strip(side=side, characters=found) for side, found in (("start", start), ("end", end)) if found)  # type: ignore[arg-type]
-    return list(sides)
+    strips = [Strip(side="start", characters=start)] if start else []
+    return [*strips, Strip(side="end", characters=end)] if end else strips
 
 
 def _replacements(written: Written, searched: Iterable[str]) -> list[Replace]:
-    """Strings that stand for another inside a text; those that a shorter one explains are left out."""
-    found: list[Replace] = []
+    """Returns the strings that the template replaces; those that a shorter one explains are left out."""
+    replacements: list[Replace] = []
     for old in sorted(set(searched), key=lambda text: (len(text), text)):
         seen = written(_BEGIN + old + _END)
-        explained = seen == apply_edits(UserTextSegment(edits=tuple(found)), _BEGIN + old + _END)
+        explained = seen == apply_edits(UserTextSegment(edits=tuple(replacements)), _BEGIN + old + _END)
         if seen is None or explained or not (seen.startswith(_BEGIN) and seen.endswith(_END)):
             continue
-        found.append(Replace(old=old, new=seen[len(_BEGIN) : len(seen) - len(_END)]))
-    return _ordered(found)
+        replacements.append(Replace(old=old, new=seen[len(_BEGIN) : len(seen) - len(_END)]))
+    return _ordered(replacements)
 
 
-def _ordered(found: Sequence[Replace]) -> list[Replace]:
-    """Those first whose string the others write (`&`, the backslash), then the longer ones."""
-    return sorted(found, key=lambda one: (-sum(one.old in other.new for other in found), -len(one.old)))
+def _ordered(replacements: Sequence[Replace]) -> list[Replace]:
+    """Orders the replacements: first those whose string the others write (`&`, the backslash), then by length."""
+    return sorted(replacements, key=lambda one: (-sum(one.old in other.new for other in replacements), -len(one.old)))
 
 
 def _shown(replaced: Sequence[str], literals: Iterable[str]) -> Iterator[str]:
-    """Texts on which template and edits have to agree; a question of nothing but white space is none."""
+    """Yields the texts on which template and edits must agree; none of them is nothing but white space."""
     yield from _ORDINARY
     for text in (*replaced, *_ESCAPED, *sorted(literals), " ", "\n \t", "\u3000", "   "):
         yield from (_BEGIN + text + _END, text + MARK, MARK + text, f" {text} {MARK} {text} ")

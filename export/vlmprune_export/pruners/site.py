@@ -1,4 +1,4 @@
-"""What a pruner is told when it is built: the tokens of its cut, and the parts of the model that it may use."""
+"""The site of a pruner: the tokens of its cut, and the parts of the model that it may use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

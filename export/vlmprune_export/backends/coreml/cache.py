@@ -1,7 +1,7 @@
 """Attention over caches that Core ML keeps as states: one for all keys of a stage, one for all values.
 
-Each is read once and written once per call: a layer attends over its own slice of what was read, with the new rows put
-in, and the new rows of all layers are written together at the end. States are fp16; Core ML has no others.
+Each state is read once and written once per call: a layer attends over its own slice of the state and its new rows, and
+the new rows of all layers are written together at the end. States are fp16, because Core ML has no others.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ STEP_TOKENS = 32
 
 
 class PrefillCache:
-    """A prompt from row 0 on: its tokens see each other, padding at the end is seen by padding only."""
+    """The cache of a prompt that begins at row 0: tokens attend to earlier ones, and none to the padding at the end."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[Tensor, Tensor]] = []
@@ -27,13 +27,13 @@ class PrefillCache:
         self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """Note the rows to be written."""
+        """Records the rows, which `Layout.write` writes later."""
         self.new_keys = keys
         self.rows.append((keys, values))
         return keys, values
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """(1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
+        """Returns the causal attention, (1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
         tokens, group = query.shape[2], query.shape[1] // keys.shape[1]
         places = torch.arange(tokens, dtype=torch.int32)
         mask = (places[None] <= places[:, None])[None, None]
@@ -42,17 +42,17 @@ class PrefillCache:
 
 
 class DecodeCache:
-    """One token, into the row behind the past ones; it sees that row and those before."""
+    """The cache of one token, which is written behind the past ones and attends to them and itself."""
 
     def __init__(self, keys: Tensor, values: Tensor, past_tokens: Tensor, first_layer: int) -> None:
-        """States (layers, kv_heads, capacity, head_dim) and the tokens in them (1,) int32."""
+        """Takes states (layers, kv_heads, capacity, head_dim) and the number of tokens in them, (1,) int32."""
         self.states, self.past_tokens, self.first_layer = (keys, values), past_tokens, first_layer
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """The layer's rows so far with the new one put in."""
+        """Returns the layer's rows so far, the new row among them."""
         self.new_keys = keys
         self.rows.append((keys, values))
         at = layer_idx - self.first_layer
@@ -60,7 +60,10 @@ class DecodeCache:
         return self._with_row(past_keys, keys), self._with_row(past_values, values)
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """(1, Hq, 1, dh), 2 x (1, Hkv, C, dh) -> (1, 1, Hq, dh). Query heads stand as rows beside their key head."""
+        """Returns the attention of one token, (1, Hq, 1, dh), 2 x (1, Hkv, C, dh) -> (1, 1, Hq, dh).
+
+        The query heads of a key head are the rows of one product.
+        """
         _, heads, _, width = query.shape
         rows = torch.arange(keys.shape[2], dtype=torch.int32)[None]
         mask = (rows <= self.past_tokens[:, None])[None, None]
@@ -73,7 +76,7 @@ class DecodeCache:
 
 
 def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling: float) -> Tensor:
-    """With the usual scale left unsaid, which alone becomes Core ML's fused operator."""
+    """Leaves the usual scale out of the call, because only such a call becomes Core ML's fused operator."""
     usual = query.shape[-1] ** -0.5
     if abs(scaling - usual) > 1e-6 * usual:
         query = query * (scaling / usual)
@@ -82,7 +85,7 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scalin
 
 @dataclass(frozen=True)
 class Layout:
-    """The two states of a decoder stage, `k_NAME` and `v_NAME`, each (layers, kv_heads, capacity, head_dim)."""
+    """The layout of a decoder stage's two states `k_NAME`, `v_NAME`: each (layers, kv_heads, capacity, head_dim)."""
 
     name: str
     layers: range
@@ -92,26 +95,26 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of either state."""
+        """Returns the shape of either state."""
         return len(self.layers), self.kv_heads, self.capacity_tokens, self.head_dim
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of keys and values."""
+        """Returns the names of the states of keys and values."""
         return f"k_{self.name}", f"v_{self.name}"
 
     def add_to(self, module: nn.Module) -> None:
-        """Give a module the states, empty."""
+        """Adds empty states to a module."""
         for name in self.names:
             module.register_buffer(name, torch.zeros(self.shape), persistent=False)
 
     def decode_cache(self, module: nn.Module, past_tokens: Tensor) -> DecodeCache:
-        """For one token, on the states of a module."""
+        """Returns the cache of one token on the states of a module."""
         keys, values = map(module.get_buffer, self.names)
         return DecodeCache(keys, values, past_tokens, self.layers[0])
 
     def write(self, module: nn.Module, rows: list[tuple[Tensor, Tensor]], past_tokens: Tensor | None = None) -> None:
-        """New rows of all layers into the states of a module, from row 0 on or into the one behind the past tokens."""
+        """Writes new rows of all layers into a module's states, from row 0 on or behind the past tokens."""
         for name, new in zip(self.names, zip(*rows, strict=True), strict=True):
             state = module.get_buffer(name)
             together = torch.cat(new)

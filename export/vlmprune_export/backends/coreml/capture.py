@@ -1,4 +1,4 @@
-"""Stages as exported programs of one length each: Core ML has functions where other targets have free dimensions."""
+"""Captures stages as exported programs of one length each, because Core ML takes functions for dynamic dimensions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from vlmprune_runtime.schema import Input
 
 @dataclass(frozen=True)
 class Captured:
-    """One function of a stage: its program, the tensors it takes, the names of those it gives, and its states."""
+    """A captured function of a stage: its program, the tensors that it takes, names of its outputs, and its states."""
 
     program: ExportedProgram
     inputs: Mapping[str, Tensor]
@@ -51,7 +51,10 @@ class DecoderPrefill(nn.Module):
         layout.add_to(self)
 
     def forward(self, rows: Tensor, positions: Tensor, last_row: Tensor | None = None) -> tuple[Tensor, ...]:
-        """(1, S, D), (1, S), index (1,) of the last real token -> the stage's outputs with a leading one."""
+        """Returns the stage's outputs with a leading one, (1, S, D), (1, S), (1,) -> ...
+
+        `last_row` is the index of the last real token.
+        """
         cache = PrefillCache()
         if last_row is None:
             outputs = self.stage(rows[0], positions[0], cache)
@@ -71,7 +74,7 @@ class DecoderDecode(nn.Module):
         layout.add_to(self)
 
     def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor) -> tuple[Tensor, ...]:
-        """(1, 1, D), (1, 1), (1,) -> the stage's outputs with a leading one."""
+        """Returns the stage's outputs with a leading one, (1, 1, D), (1, 1), (1,) -> ..."""
         cache = self.layout.decode_cache(self, past_tokens)
         outputs = self.stage(rows[0], positions[0], cache)
         self.layout.write(self, cache.rows, past_tokens)
@@ -111,7 +114,7 @@ def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: 
 
 
 def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: Layout) -> Captured:
-    """Prefill of so many tokens, or decode of one."""
+    """Captures the prefill of a fixed number of tokens, or the decode of one."""
     stage = entry.decoder
     module = (DecoderDecode if function.phase == "decode" else DecoderPrefill)(stage, layout)
     with rotary_from_table(stage, layout.capacity_tokens):
@@ -119,7 +122,7 @@ def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Functi
 
 
 def _example(tensor: Input, function: Function) -> Tensor:
-    """An example in the graph's shape: distinct features for a pruner, zeros for what is only captured."""
+    """Returns an example in the graph's shape: distinct features for a pruner to choose from, zeros for indices."""
     free = {"tokens": function.tokens or 1, "text_tokens": function.text_tokens or 1}
     shape = [size if isinstance(size, int) else free[size] for size in tensor.in_graph]
     if tensor.dtype == "int32":

@@ -1,6 +1,7 @@
-"""Weights of a converted function in fewer bits: linear layers and the embedding table, by kind of operation.
+"""Compresses the weights of a converted function: linear layers and the embedding table, by kind of operation.
 
-Never everything at once: that would take masks, rotary tables and the pruner's distances too.
+The operations are named one by one, because compressing every constant would also take masks, rotary tables and the
+pruner's distances.
 """
 
 import logging
@@ -13,9 +14,9 @@ from vlmprune_export.quantisation_grids import BlockGrid, LutGrid, QuantisationG
 from vlmprune_export.quiet_libraries import quiet
 
 BLOCK = 32  # inputs that share a scale at int4
-GROUP = 1  # output channels that share a palette at pal4; with 16 the logits were three times as far off
+GROUP = 1  # output channels that share a look-up table at pal4; 16 made the error of the logits three times as large
 
-# Before pruning 8 bits: fewer move the features that the pruner chooses by.
+# Stages before pruning have 8 bits: fewer change the features by which the pruner chooses.
 PLANS: Mapping[str, Mapping[str, str]] = {
     "none": {},
     "int8": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "int8"},
@@ -23,12 +24,12 @@ PLANS: Mapping[str, Mapping[str, str]] = {
     "pal4": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "pal4"},
 }
 
-# The tail's weights are on such values when it is converted, but those of the language-model head.
+# The tail's weights lie on these grids when it is converted, except those of the language-model head.
 FITTED: Mapping[str, QuantisationGrid] = {"int4": BlockGrid(BLOCK), "pal4": LutGrid(GROUP)}
 
 
 def compress(model: Model, stage: str, kind: str | None) -> Model:
-    """The model with the weights of its linear layers (of `embed`: its table) as `kind` says.
+    """Returns the model with the weights of its linear layers, in `embed` of its table, compressed as `kind` says.
 
     At 4 bits the language-model head, the tail's last linear layer, has 8.
     """
@@ -53,7 +54,7 @@ def _four_bits(model: Model, kind: str) -> Model:
 
 
 def _eight_bit_layers(model: Model, kind: str) -> list[str]:
-    """The language-model head, and layers that no whole number of blocks makes."""
+    """Returns the language-model head, and layers that do not divide into whole blocks."""
     layers = [layer for layer in model._mil_program.functions["main"].operations if layer.op_type == "linear"]
     return [layer.name for layer in layers if layer is layers[-1] or not FITTED[kind].fits(layer.weight.shape)]
 
@@ -64,19 +65,19 @@ def _quantised(model: Model, kinds: dict[str, Any], names: dict[str, Any]) -> Mo
 
 
 def _int8() -> Any:
-    """A scale per output channel, or per row of a table."""
+    """Returns the config with a scale per output channel, or per row of a table."""
     return ct.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", granularity="per_channel")
 
 
 def _int4() -> Any:
-    """A scale per output channel and block of inputs."""
+    """Returns the config with a scale per output channel and block of inputs."""
     return ct.optimize.coreml.OpLinearQuantizerConfig(
         mode="linear_symmetric", dtype="int4", granularity="per_block", block_size=BLOCK
     )
 
 
 def _pal4() -> Any:
-    """A palette of 16 values per group of output channels."""
+    """Returns the config with a look-up table of 16 values per group of output channels."""
     return ct.optimize.coreml.OpPalettizerConfig(
         mode="custom", lut_function=lookup_table, granularity="per_grouped_channel", group_size=GROUP
     )

@@ -1,4 +1,4 @@
-"""What is computed in fp32 although the rest is fp16."""
+"""Decides which operations compute in fp32 although the rest is fp16."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ NORM = {"pow", "reduce_mean", "rsqrt"}
 
 
 def may_be_half(operation: Any) -> bool:
-    """False for the parts of an RMS norm up to its product with the reciprocal root.
+    """Returns False for the parts of an RMS norm up to its product with the reciprocal root.
 
     The squares of values above 255 leave the range of fp16, and a decoder's residual stream has such values.
     """

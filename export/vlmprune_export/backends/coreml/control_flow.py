@@ -22,7 +22,7 @@ _WHILE, _COND = torch.ops.higher_order.while_loop, torch.ops.higher_order.cond
 
 
 def mark_control_flow(module: GraphModule) -> None:
-    """Replace the loops and branches of a graph, nested ones included, by operators that coremltools can look up."""
+    """Replaces the loops and branches of a graph, nested ones too, by operators that coremltools can look up."""
     for node in list(module.graph.nodes):
         if node.target is _WHILE:
             condition, body, carried, constants = node.args
@@ -75,16 +75,16 @@ def vlmprune_cond(context: Any, node: Any) -> None:
     """Translates a marked branch."""
     predicate, operands = _get_inputs(context, node, expected=2)
     then, otherwise = node.meta[_BLOCKS]
-    found = mb.cond(
+    results = mb.cond(
         pred=_number(predicate),
         _true_fn=lambda: tuple(_convert_block(context, then, _tensors(operands))),
         _false_fn=lambda: tuple(_convert_block(context, otherwise, _tensors(operands))),
     )
-    context.add(list(found) if isinstance(found, list | tuple) else [found], torch_name=node.name)
+    context.add(list(results) if isinstance(results, list | tuple) else [results], torch_name=node.name)
 
 
 def _convert_block(context: Any, module: GraphModule, inputs: Sequence[Var]) -> list[Var]:
-    """Convert the operations of a sub-graph where the builder stands, and return the sub-graph's results."""
+    """Converts the operations of a sub-graph where the builder stands, and returns the sub-graph's results."""
     nodes = list(module.graph.nodes)
     names = [node.name for node in nodes if node.op == "placeholder"]
     context.push((names, list(inputs)))
@@ -102,17 +102,17 @@ def _convert_block(context: Any, module: GraphModule, inputs: Sequence[Var]) -> 
 
 
 def _result(result: Var, inputs: Sequence[Var]) -> Var:
-    """A block's result that is no input of the block: Core ML does not take an input for a result."""
+    """Returns a copy of a result that is an input of the block, which Core ML does not accept as a result."""
     return mb.identity(x=result) if any(result is one for one in inputs) else result
 
 
 def _tensors(argument: Any) -> list[Var]:
-    """A list of tensors; coremltools takes an empty list for one of whole numbers."""
+    """Returns a list of tensors; coremltools takes an empty list for a list of whole numbers."""
     return list(argument) if isinstance(argument, list | tuple) else []
 
 
 def _variable(value: Var) -> Var:
-    """The value as one that is not known beforehand, for coremltools would compute the first step with a constant."""
+    """Returns the value as a variable, because coremltools would compute the first step of a constant in advance."""
     if value.val is None:
         return value
     variable = mb.identity(x=value)

@@ -28,7 +28,7 @@ _DTYPES = {torch.float32: np.float32, torch.int32: np.int32}
 
 
 def convert(captured: Captured, *, half: bool, deployment: str) -> Model:
-    """The function as `main`: fp32 and int32 at its edges, inside fp16 or fp32, states in fp16.
+    """Converts the program to the function `main`: fp32 and int32 at its edges, inside fp16 or fp32, states in fp16.
 
     Indices stay int32: the pass that makes them int16 is left out.
     """
@@ -67,7 +67,7 @@ def _state(name: str, shape: tuple[int, ...]) -> Any:
 
 @contextlib.contextmanager
 def loops_allowed() -> Iterator[None]:
-    """Leave out coremltools' table for debuggers, which it cannot make for a program with a loop."""
+    """Leaves out coremltools' table for debuggers, which fails on a program with a loop."""
     before = Program.construct_debug_handle_to_ops_mapping
     Program.construct_debug_handle_to_ops_mapping = lambda self: {}
     try:

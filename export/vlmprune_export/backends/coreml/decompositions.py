@@ -1,4 +1,4 @@
-"""What the Core ML converter does not know, or whose ties it leaves open, in operators it does know."""
+"""Decomposes operators that the Core ML converter does not have, or whose ties it leaves open, into others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def _like(values: Tensor, number: float) -> Tensor:
 def typed_full(
     size: list[int], number: float, *, dtype: torch.dtype | None = None, **_: Any
 ) -> Any:  # Tensor, or NotImplemented for what the converter knows
-    """`full` whose dtype is written down: the converter takes fp32 otherwise."""
+    """Gives `full` an explicit dtype: the converter takes fp32 otherwise."""
     if dtype is not None:
         return NotImplemented
     inferred = {bool: torch.bool, int: torch.int64}.get(type(number), torch.get_default_dtype())
@@ -24,36 +24,36 @@ def typed_full(
 
 
 def typed_zeros(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
-    """`zeros` as `full`, because the converter's `zeros` takes no notice of the dtype."""
+    """Replaces `zeros` by `full`, because the converter's `zeros` ignores the dtype."""
     return torch.full(size, 0, dtype=dtype or torch.get_default_dtype())
 
 
 def typed_ones(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
-    """`ones` as `full`, see `typed_zeros`."""
+    """Replaces `ones` by `full`, for the reason given in `typed_zeros`."""
     return torch.full(size, 1, dtype=dtype or torch.get_default_dtype())
 
 
 def where_scalars(
     condition: Tensor, first: Tensor, second: Tensor
 ) -> Any:  # Tensor, or NotImplemented for what the converter knows
-    """`where` of tensors without a dimension, in one dimension; of others as it is."""
+    """Computes `where` of tensors without a dimension in one dimension; of other tensors it stays as it is."""
     if condition.dim() or first.dim() or second.dim():
         return NotImplemented
     return torch.where(condition.view(1), first.view(1), second.view(1)).squeeze(0)
 
 
 def where_other(condition: Tensor, values: Tensor, number: float) -> Tensor:
-    """`where` with a number in the second place."""
+    """Computes `where` with a number as the second value."""
     return torch.where(condition, values, _like(values, number))
 
 
 def where_self(condition: Tensor, number: float, values: Tensor) -> Tensor:
-    """`where` with a number in the first place."""
+    """Computes `where` with a number as the first value."""
     return torch.where(condition, _like(values, number), values)
 
 
 def where_numbers(condition: Tensor, first: float, second: float) -> Tensor:
-    """`where` between two numbers."""
+    """Computes `where` with two numbers."""
     shape = [1] * condition.dim()
     return torch.where(condition, torch.full(shape, first), torch.full(shape, second))
 
@@ -61,7 +61,7 @@ def where_numbers(condition: Tensor, first: float, second: float) -> Tensor:
 def integer_clamp(
     values: Tensor, least: int | None = None, most: int | None = None
 ) -> Any:  # Tensor, or NotImplemented for what the converter knows
-    """`clamp` of whole numbers, which the converter would turn into fp32; of others as it is."""
+    """Computes `clamp` of integers, which the converter would turn into fp32; other tensors stay as they are."""
     if values.is_floating_point():
         return NotImplemented
     values = values if least is None else torch.maximum(values, _like(values, least))
@@ -71,25 +71,25 @@ def integer_clamp(
 def count(
     values: Tensor, *, dtype: torch.dtype | None = None
 ) -> Any:  # Tensor, or NotImplemented for what the converter knows
-    """`sum` of truth values, whose number the converter would make fp32; of others as it is."""
+    """Computes `sum` of booleans, which the converter would turn into fp32; other tensors stay as they are."""
     if values.dtype != torch.bool:
         return NotImplemented
     return values.to(torch.int64).sum(dtype=dtype)
 
 
 def first_argmax(values: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """`argmax` that says which of equal values it takes: the first."""
+    """Computes `argmax` so that of equal values the first is taken."""
     assert dim is not None
     places = torch.arange(values.shape[dim])
     shape = [1] * values.dim()
     shape[dim] = -1
     largest = values == values.amax(dim, keepdim=True)
-    found = torch.where(largest, places.reshape(shape), _like(places, values.shape[dim]))
-    return found.amin(dim, keepdim=keepdim)
+    indices = torch.where(largest, places.reshape(shape), _like(places, values.shape[dim]))
+    return indices.amin(dim, keepdim=keepdim)
 
 
 def filled(values: Tensor, dim: int, index: Tensor, number: float) -> Tensor:  # (n,), (k,) -> (n,)
-    """`index_fill` of one dimension."""
+    """Computes `index_fill` in one dimension."""
     assert values.dim() == 1 and dim == 0
     hits = torch.arange(values.shape[0])[:, None] == index[None]
     return torch.where(hits.to(torch.int32).sum(1) > 0, _like(values, number), values)
@@ -98,9 +98,9 @@ def filled(values: Tensor, dim: int, index: Tensor, number: float) -> Tensor:  #
 def stable_topk(
     values: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Tensor, Tensor]:  # (n,) -> (k,), (k,)
-    """`topk` of one dimension in which the lower index of equal values comes first: values counted in pairs.
+    """Computes `topk` in one dimension by comparing pairs; of equal values the lower index comes first.
 
-    One of several dimensions stays as it is: Core ML's own promises nothing about equal values.
+    In several dimensions `topk` stays as it is, where Core ML promises nothing about equal values.
     """
     if values.dim() != 1:
         return NotImplemented  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What the manifest says of a stage, and what it advises."""
+"""Describes stages for the manifest: their tensors, functions and files, and compute units to load them with."""
 
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -30,8 +30,8 @@ PLACEMENTS = {
 def declare(entry: StageEntry) -> Stage:
     """Returns the stage with the tensors that its functions take: int32 indices, leading ones, the last row's index."""
     if entry.declared.role == "prune":
-        made = {side: tuple(map(_int32, getattr(entry.declared, side))) for side in ("inputs", "outputs")}
-        return entry.declared.model_copy(update=made)
+        tensors = {side: tuple(map(_int32, getattr(entry.declared, side))) for side in ("inputs", "outputs")}
+        return entry.declared.model_copy(update=tensors)
     inputs = [_batched(_int32(tensor)) for tensor in entry.declared.inputs]
     if entry.declared.output("logits"):
         inputs.append(Input(name=LAST_ROW, dtype="int32", shape=(1,), source="sequence.last_row"))
@@ -70,7 +70,7 @@ def _graph(stage: Stage, package: Path, function: Function) -> Graph:
 
 
 def _cache(declared: Cache | None, layout: Layout) -> Cache | None:
-    """Two states, of all keys and of all values of the stage."""
+    """Returns the cache as two states, of all keys and of all values of the stage."""
     update = {
         "owner": "state",
         "dtype": "float16",
@@ -86,6 +86,6 @@ def _int32(tensor: T) -> T:
 
 
 def _batched(tensor: T) -> T:
-    """With a leading one in the graph where the tensor has tokens, or is a row of logits."""
+    """Adds a leading one to the graph's shape of a tensor that has tokens, or of a row of logits."""
     batched = "tokens" in tensor.shape or tensor.name == "logits"
     return tensor.model_copy(update={"graph_shape": (1, *tensor.shape)}) if batched else tensor

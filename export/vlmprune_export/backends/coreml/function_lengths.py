@@ -1,4 +1,4 @@
-"""Which lengths the functions of a package have: Core ML must know them beforehand."""
+"""Computes the lengths of a package's functions, which Core ML must know in advance."""
 
 from collections.abc import Sequence, Set
 from typing import NamedTuple

@@ -1,7 +1,7 @@
-"""What a saved package must fulfil; read from its file, operation by operation.
+"""Checks a saved package against rules, operation by operation.
 
-Every state is written in every function; no index is, or ever was, an fp16 number (which holds whole numbers up to 2048
-only); every operation belongs to iOS 18; no shape is open.
+Every function writes every state; no index is, or ever was, an fp16 number (which holds whole numbers up to 2048
+only); every operation belongs to iOS 18; no shape is dynamic.
 """
 
 from collections import Counter
@@ -33,14 +33,14 @@ class LintError(ValueError):
 
 
 def lint(package: Path) -> None:
-    """`LintError` for the first broken rule."""
+    """Raises `LintError` for the first broken rule."""
     for name, (inputs, block, opset) in read_functions(package).items():
         for problem in problems(inputs, block, opset):
             raise LintError(f"function {name!r}: {problem}")
 
 
 def count_operations(package: Path) -> dict[str, Counter[str]]:
-    """How often each operation stands in each function, constants not counted."""
+    """Counts each operation in each function, without constants."""
     return {
         name: Counter(operation.type for operation in _all(block) if operation.type != "const")
         for name, (_, block, _) in read_functions(package).items()
@@ -48,7 +48,7 @@ def count_operations(package: Path) -> dict[str, Counter[str]]:
 
 
 def read_functions(package: Path) -> dict[str, tuple[list[Any], Any, str]]:
-    """Inputs, body and operation set of each function of a saved package."""
+    """Returns inputs, body and operation set of each function of a saved package."""
     model = ct.proto.Model_pb2.Model()
     model.ParseFromString((package / SPEC).read_bytes())
     functions = {name: model.mlProgram.functions[name] for name in sorted(model.mlProgram.functions)}
@@ -58,7 +58,7 @@ def read_functions(package: Path) -> dict[str, tuple[list[Any], Any, str]]:
 
 
 def problems(inputs: list[Any], block: Any, opset: str) -> Iterator[str]:
-    """Every broken rule of one function."""
+    """Yields every broken rule of one function."""
     if opset not in OPSETS:
         yield f"operation set {opset!r}; allowed: {', '.join(OPSETS)}"
         return
@@ -67,21 +67,21 @@ def problems(inputs: list[Any], block: Any, opset: str) -> Iterator[str]:
     yield from _unwritten_states(inputs, operations)
     for given in inputs:
         if not _is_fixed(given.type):
-            yield f"input {given.name!r} has an open shape"
+            yield f"input {given.name!r} has a dynamic shape"
     for operation in operations:
-        yield from (f"{operation.type} {_name(operation)!r}: {told}" for told in _of(operation, types, opset))
+        yield from (f"{operation.type} {_name(operation)!r}: {problem}" for problem in _broken(operation, types, opset))
 
 
-def _of(operation: Any, types: dict[str, Any], opset: str) -> Iterator[str]:
+def _broken(operation: Any, types: dict[str, Any], opset: str) -> Iterator[str]:
     if not _belongs(operation.type, opset):
-        yield f"no such operation in {opset}"
+        yield f"is no operation of {opset}"
     if not all(_is_fixed(output.type) for output in operation.outputs):
-        yield "open shape"
+        yield "dynamic shape"
     for key in INDICES.get(operation.type, ()):
         if any(_dtype(kind) not in (None, _INT32) for kind in _argument_types(operation, key, types)):
             yield f"{key} is not int32"
     if operation.type == "cast" and _dtypes(operation, types) in ({_FLOAT16, _INT32},):
-        yield "an index and an fp16 number are one"
+        yield "casts between an index and an fp16 number"
 
 
 def _unwritten_states(inputs: list[Any], operations: list[Any]) -> Iterator[str]:
@@ -99,13 +99,13 @@ def _all(block: Any) -> Iterator[Any]:
 
 
 def _types(inputs: list[Any], operations: list[Any]) -> dict[str, Any]:
-    """Types of all values by name."""
-    found = {given.name: given.type for given in inputs}
+    """Returns the types of all values by name."""
+    types = {given.name: given.type for given in inputs}
     for operation in operations:
-        found |= {output.name: output.type for output in operation.outputs}
+        types |= {output.name: output.type for output in operation.outputs}
         for block in operation.blocks:
-            found |= {given.name: given.type for given in block.inputs}
-    return found
+            types |= {given.name: given.type for given in block.inputs}
+    return types
 
 
 def _belongs(op_type: str, opset: str) -> bool:

@@ -1,4 +1,4 @@
-"""The values of a group's weights that lie on few, and for each weight which it is."""
+"""Splits weights that take few values into a look-up table and indices into it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Array = npt.NDArray[Any]
 
 
 def lookup_table(weights: Array) -> tuple[Array, Array]:  # (...) -> (16,), (n,) uint8
-    """The palette, ascending, and for each weight its place in it; `ValueError` if there are more values.
+    """Returns the values, ascending, and each weight's index. Raises `ValueError` for more values than the table holds.
 
     >>> colours, places = lookup_table(np.array([[0.0, 1.0], [1.0, 5.0]], np.float32))
     >>> colours[places].tolist()

@@ -1,4 +1,4 @@
-"""Stages to packages: capture, convert, compress, join, describe, check."""
+"""Lowers stages to Core ML packages: capture, convert, compress, join, describe, check."""
 
 import contextlib
 import logging
@@ -36,7 +36,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How a bundle's stages are made; `texts` are the text lengths that prefills have room for."""
+    """The settings of one export; `texts` are the text lengths that prefills have room for."""
 
     context_tokens: int
     texts: tuple[int, ...]
@@ -59,7 +59,7 @@ def lower(
     head_bits: str = "8",
     deployment: str = "ios18",
 ) -> dict[str, Stage]:
-    """Write a package per stage into `folder`, caches for `context_tokens` rounded up to whole steps.
+    """Writes a package per stage into `folder`, with caches for `context_tokens` rounded up to whole steps.
 
     `head_bits` "16" leaves the weights of `head` as they are when the others are quantised.
     """
@@ -73,9 +73,9 @@ def lower(
 
 
 def versions() -> dict[str, str]:
-    """Exporter packages, and the oldest systems that will run the packages."""
-    made = {name: version(name) for name in ("torch", "transformers", "coremltools")}
-    return made | {"ios": "18", "macos": "15"}
+    """Returns the versions of the exporter packages, and the oldest systems that can run the Core ML packages."""
+    packages = {name: version(name) for name in ("torch", "transformers", "coremltools")}
+    return packages | {"ios": "18", "macos": "15"}
 
 
 def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings, report: Report) -> Stage:

@@ -1,4 +1,4 @@
-"""What a package says of itself to who opens it in Xcode: descriptions, and the stage as `bundle.json` has it."""
+"""Writes descriptions into a package for those who open it in Xcode, and the stage as `bundle.json` declares it."""
 
 import json
 from pathlib import Path
@@ -55,20 +55,20 @@ def describe_tensor(name: str) -> str:
 
 
 def annotate(package: Path, stage: Stage, staged: StagedModel, context_tokens: int) -> None:
-    """Write descriptions and metadata into a saved package."""
+    """Writes descriptions and metadata into a saved package."""
     name = package.stem
     model = ct.proto.Model_pb2.Model()
     model.ParseFromString((package / SPEC).read_bytes())
-    told = model.description
-    told.metadata.shortDescription = describe_functions(stage)
-    for side in (told, *told.functions):
+    description = model.description
+    description.metadata.shortDescription = describe_functions(stage)
+    for side in (description, *description.functions):
         for tensor in (*side.input, *side.output):
             tensor.shortDescription = describe_tensor(tensor.name)
         for state in side.state:
             state.shortDescription = f"{'Keys' if state.name.startswith('k') else 'Values'} of all layers."
-    told.metadata.userDefined.clear()
+    description.metadata.userDefined.clear()
     for key, value in user_defined(name, stage, staged, context_tokens).items():
-        told.metadata.userDefined[f"vlmprune.{key}"] = value
+        description.metadata.userDefined[f"vlmprune.{key}"] = value
     (package / SPEC).write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -78,7 +78,7 @@ def describe_functions(stage: Stage) -> str:
 
 
 def _sentence(graph: Graph) -> str:
-    """A function in one sentence.
+    """Describes a function in one sentence.
 
     >>> _sentence(Graph(file="embed.mlpackage", entry="decode", phase="decode", tokens=1))
     'decode: one token.'
@@ -91,7 +91,7 @@ def _sentence(graph: Graph) -> str:
 
 
 def user_defined(name: str, stage: Stage, staged: StagedModel, context_tokens: int) -> dict[str, str]:
-    """What `bundle.json` says of the stage, of the pruner and of the context, as JSON texts."""
+    """Returns the declarations of stage, pruner and context in `bundle.json`, as JSON texts."""
     pipeline = staged.pipeline
     pruner: dict[str, Any] = {
         "method": staged.method,

@@ -1,4 +1,4 @@
-"""Functions to one saved package, which holds every weight once."""
+"""Joins functions into one saved package, which holds every weight once."""
 
 import json
 import logging
@@ -14,27 +14,27 @@ _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's for
 
 
 def save_function(model: Model, path: Path) -> None:
-    """One function, as a package of its own."""
+    """Saves one function as a package of its own."""
     with quiet(logging.ERROR), loops_allowed():
         model.save(str(path))
 
 
 def join(functions: Mapping[str, Path], path: Path) -> None:
-    """One package of several; the first function is the default."""
+    """Joins several packages into one, whose default is the first function."""
     first, *_ = functions
     with quiet(logging.ERROR):
         if list(functions) == ["main"]:
             functions["main"].rename(path)
             return
-        wanted = ct.utils.MultiFunctionDescriptor()
+        descriptor = ct.utils.MultiFunctionDescriptor()
         for name, source in functions.items():
-            wanted.add_function(str(source), src_function_name="main", target_function_name=name)
-        wanted.default_function_name = first
-        ct.utils.save_multifunction(wanted, str(path))
+            descriptor.add_function(str(source), src_function_name="main", target_function_name=name)
+        descriptor.default_function_name = first
+        ct.utils.save_multifunction(descriptor, str(path))
 
 
 def name_items(path: Path) -> None:
-    """Give the package's items names that follow from their paths, so that equal models are equal files."""
+    """Renames the package's items after their paths, so that equal models are equal files."""
     file = path / "Manifest.json"
     manifest = json.loads(file.read_text(encoding="utf-8"))
     items = manifest["itemInfoEntries"]

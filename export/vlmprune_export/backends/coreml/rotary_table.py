@@ -1,4 +1,4 @@
-"""Rotary embeddings looked up in a table: a large position times a frequency is no number for fp16."""
+"""Looks rotary embeddings up in a table, because fp16 cannot hold the product of a large position and a frequency."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ class RotaryTable:
 
 @contextmanager
 def rotary_from_table(decoder: DecoderStage, tokens: int) -> Iterator[None]:
-    """Within, the decoder layers get their rotary embeddings from a table."""
+    """Makes the decoder layers read their rotary embeddings from a table while the block runs."""
     family: Any = decoder.family
     decoder.family = RotaryTable(family, tokens)  # type: ignore[assignment]
     try:

@@ -23,18 +23,18 @@ class SdpaCache:
     """Writes new keys and values from row `start` of the buffers on, and attends over all rows up to them."""
 
     def __init__(self, buffers: Buffers, start: int) -> None:
-        """Per layer a key and a value buffer (1, capacity, kv_heads, head_dim)."""
+        """Creates a key and a value buffer per layer, each (1, capacity, kv_heads, head_dim)."""
         self.buffers, self.start = buffers, start
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """Nothing to store yet: `attend` writes the buffers."""
+        """Stores nothing yet, because `attend` writes the buffers."""
         self.new_keys = keys
         return keys, values
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """(1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
+        """Returns the attention, (1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
         past_keys, past_values = self.buffers[layer_idx]
         torch.ops.llama.update_cache(keys.transpose(1, 2), past_keys, self.start)
         torch.ops.llama.update_cache(values.transpose(1, 2), past_values, self.start)

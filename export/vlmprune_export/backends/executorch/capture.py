@@ -1,4 +1,4 @@
-"""The stages as exported programs: tensors in, tensors out, caches inside."""
+"""Captures the stages as exported programs with tensors as inputs and outputs, and caches inside."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -42,7 +42,7 @@ def _dynamic(shape: Sequence[int | str], tokens: dict[str, Any]) -> dict[int, An
 
 @contextmanager
 def _scanning(module: nn.Module) -> Iterator[None]:
-    """Within, a pruner's loop is a scan: ExecuTorch has scan and cond, but no while_loop."""
+    """Makes a pruner's loop a scan while the block runs: ExecuTorch has scan and cond, but no while_loop."""
     if not isinstance(module, Pruner):
         yield
         return

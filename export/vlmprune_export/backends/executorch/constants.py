@@ -1,4 +1,4 @@
-"""Constant methods under the names that ExecuTorch's own LLM runners read."""
+"""Declares constant methods under the names that ExecuTorch's own LLM runners read."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from vlmprune_export.staged_model import StagedModel
 
 
 def constant_methods(staged: StagedModel, context_tokens: int) -> dict[str, Any]:
-    """Values by method name."""
+    """Returns values by method name."""
     model: Any = staged.family.model
     text = staged.family.text_model
     constants = {

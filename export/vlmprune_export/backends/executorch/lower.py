@@ -1,4 +1,4 @@
-"""Captured stages to one .pte: partition, plan memory, write."""
+"""Lowers captured stages to one .pte: partition, plan memory, write."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ def lower(
     backend: str = "xnnpack",
     stock: str = "no",
 ) -> dict[str, Stage]:
-    """Write `model.pte` with a method per stage and room for `context_tokens` in every cache.
+    """Writes `model.pte` with a method per stage and space for `context_tokens` in every cache.
 
     With `stock` "yes" also `stock.pte`, see `vlmprune_export.backends.executorch.stock`.
     """
@@ -70,7 +70,7 @@ def lower(
 
 
 def versions() -> dict[str, str]:
-    """Exporter and runtime packages."""
+    """Returns the versions of exporter and runtime packages."""
     return {name: version(name) for name in ("torch", "transformers", "torchao", "executorch")}
 
 
@@ -81,7 +81,7 @@ def lower_programs(
     backend: str,
     path: Path,
 ) -> tuple[ExecutorchProgramManager, dict[str, float]]:
-    """Written to `path`: the lowered program, and of each method the share that delegates took."""
+    """Writes the lowered program to `path`; returns it with the share of each method that delegates took."""
     with _lowering(backend):
         edge = to_edge_transform_and_lower(
             programs,
@@ -98,7 +98,7 @@ def lower_programs(
 
 
 def _backend_config() -> ExecutorchBackendConfig:
-    """With memory for the caches that no activation of any method shares.
+    """Plans memory in which no activation of any method overlaps the caches.
 
     Without `share_mutable_buffers` the methods' arenas overlap, and running one stage overwrites another's cache.
     """
@@ -116,7 +116,7 @@ class _Lowered(NamedTuple):
 
 
 def method_name(stage: str, grid: int) -> str:
-    """The method of a stage for a grid; stages that serve every grid have the first's.
+    """Returns the method of a stage for a grid; a stage that serves every grid has the name of the first.
 
     >>> method_name("vision", 0), method_name("vision", 2)
     ('vision', 'vision_2')
@@ -143,7 +143,7 @@ def _cache(declared: Cache | None, context_tokens: int) -> Cache | None:
 
 
 def _lowering_report(names: Sequence[str], lowered: _Lowered) -> Lowering:
-    """How the methods of a stage were divided."""
+    """Reports how the methods of a stage were divided between delegates and the runtime."""
     methods = [plan for plan in lowered.program.executorch_program.execution_plan if plan.name in names]
     return Lowering(
         backend=lowered.backend,
@@ -155,7 +155,7 @@ def _lowering_report(names: Sequence[str], lowered: _Lowered) -> Lowering:
 
 
 def _operator_name(operator: Any) -> str:
-    """As the runtime's registry has it: `aten::add.out`."""
+    """Returns the name that the runtime's registry has, like `aten::add.out`."""
     return f"{operator.name}.{operator.overload}" if operator.overload else str(operator.name)
 
 

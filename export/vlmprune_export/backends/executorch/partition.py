@@ -1,4 +1,4 @@
-"""Which delegate takes which operators; what none takes stays with the runtime's own kernels."""
+"""Assigns operators to delegates; the runtime's own kernels take the others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from vlmprune_runtime.errors import BadRequest
 
 
 class DelegateKind(NamedTuple):
-    """How a backend is asked, whether what comes out can be run here, and what it takes.
+    """How to build a backend's partitioners, whether this machine can run the result, and what the backend supports.
 
     `loops`: it copes with the loop of the prune stage. Vulkan's partitioner tags constants that the loop body uses
     and then refuses them.
@@ -47,7 +47,7 @@ BACKENDS: Mapping[str, DelegateKind] = {
 }
 
 
-# What cannot be had, and why.
+# Backends that are refused, and why.
 REFUSED: Mapping[str, str] = {
     "coreml": "its partitioner refuses the dynamic lengths that head and tail hand between partitions "
     "('Placeholder val must be a tensor'); for Core ML export with --target coreml",
@@ -55,7 +55,7 @@ REFUSED: Mapping[str, str] = {
 
 
 def backend_kind(name: str, *, quantised: bool) -> DelegateKind:
-    """The backend of that name; `BadRequest` with the reason where it cannot take such a model."""
+    """Returns the backend of that name. Raises `BadRequest` with the reason if it does not support such a model."""
     if name in REFUSED:
         raise BadRequest(f"backend {name!r} of ExecuTorch cannot take this model: {REFUSED[name]}")
     kind = BACKENDS[name]
@@ -66,7 +66,7 @@ def backend_kind(name: str, *, quantised: bool) -> DelegateKind:
 
 
 def delegated_fraction(graph: GraphModule) -> float:
-    """Share of a lowered method's operators that delegates took, loop bodies counted once."""
+    """Returns the share of a lowered method's operators that delegates took, with loop bodies counted once."""
     inside = sum(_operators(delegate.original_module.graph_module) for delegate in _delegates(graph))
     outside = _operators(graph)
     return inside / max(1, inside + outside)
@@ -77,13 +77,13 @@ def _delegates(graph: GraphModule) -> list[Any]:
 
 
 def _operators(graph: GraphModule) -> int:
-    """Operators of a graph and of its loop bodies, without those inside delegates."""
+    """Counts the operators of a graph and of its loop bodies, without those inside delegates."""
     bodies = [body for body in graph.children() if isinstance(body, GraphModule)]
     own = sum(_computes(node) for node in graph.graph.nodes)
     return own + sum(_operators(body) for body in bodies)
 
 
 def _computes(node: Node) -> bool:
-    """Not so for the call of a delegate, for reading a tuple or a length."""
+    """Returns False for a call of a delegate and for reading a tuple or a length."""
     name = getattr(node.target, "__name__", "")
     return node.op == "call_function" and name not in ("getitem", "executorch_call_delegate", "sym_size.int")

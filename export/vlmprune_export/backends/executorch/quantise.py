@@ -1,8 +1,8 @@
-"""Weights of linear layers and of the embedding, quantised with torchao's schemes for the time of a capture.
+"""Quantises linear layers and the embedding with torchao's schemes while a stage is captured.
 
 8da8w: 8-bit activations (per token, at run time) times 8-bit weights (per output channel). 8da4w: 4-bit weights in
-groups of 32 inputs, fitted before (`FITTED`); torchao finds their scales. The checkpoint's own modules are put back
-afterwards.
+groups of 32 inputs, to which the weights were rounded before (`FITTED`), so that torchao derives the same scales.
+Afterwards the checkpoint's own modules are put back.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ GROUP = 32  # XNNPACK's block must be a multiple of it; 64 and 128 do not divide
 
 _INT4 = getattr(torch, "int4")  # noqa: B009 - missing from PyTorch's stubs
 
-# Before pruning at least 8 bits: fewer move the features that the pruner chooses by.
+# Stages before pruning have at least 8 bits: fewer change the features by which the pruner chooses.
 PLANS: Mapping[str, Mapping[str, str]] = {
     "none": {},
     "8da8w": {"vision": "8da8w", "embed": "8da8w", "head": "8da8w", "tail": "8da8w"},
@@ -33,22 +33,24 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-# The tail's weights are on such values when it is captured.
+# The tail's weights lie on these grids when it is captured.
 FITTED: Mapping[str, QuantisationGrid] = {"8da4w": BlockGrid(GROUP, lowest=-8)}
 
 
 @contextmanager
 def quantised(staged: StagedModel, name: str, kind: str | None) -> Iterator[None]:
-    """Within, the stage's linear layers (or its embedding) are quantised, wherever the model refers to them."""
+    """Quantises the stage's linear layers, or its embedding, wherever the model has them, while the block runs."""
     swapped: list[tuple[nn.Module, str, nn.Module]] = []
     if kind is not None:
         layers = _layers(staged.stages[name])
         roots = (staged.family.model, staged.stages[name].module)
         swapped = [place for root in roots for place in _places(root, layers)]
     try:
-        made = {layer: _quantised(layer, _kind(staged, layer, kind)) for layer in {place[2] for place in swapped}}
+        replacements = {
+            layer: _quantised(layer, _kind(staged, layer, kind)) for layer in {place[2] for place in swapped}
+        }
         for parent, child, layer in swapped:
-            setattr(parent, child, made[layer])
+            setattr(parent, child, replacements[layer])
         yield
     finally:
         for parent, child, layer in swapped:
@@ -56,18 +58,18 @@ def quantised(staged: StagedModel, name: str, kind: str | None) -> Iterator[None
 
 
 def _kind(staged: StagedModel, layer: nn.Module, kind: str | None) -> str | None:
-    """The language-model head and the embedding have at least 8 bits."""
+    """Returns at least 8 bits for the language-model head and the embedding."""
     return "8da8w" if layer is staged.family.lm_head or isinstance(layer, nn.Embedding) else kind
 
 
 def _layers(entry: StageEntry) -> set[nn.Module]:
-    """The stage's own linear layers, or its table."""
+    """Returns the stage's own linear layers, or its table."""
     kinds = (nn.Linear, nn.Embedding) if entry.declared.role == "embed" else (nn.Linear,)
     return {layer for layer in entry.module.modules() if isinstance(layer, kinds)}
 
 
 def _places(root: nn.Module, layers: set[nn.Module]) -> list[tuple[nn.Module, str, nn.Module]]:
-    """Parent, name and layer wherever one of the layers stands below a module."""
+    """Returns parent, name and layer wherever one of the layers stands below a module."""
     return [
         (parent, child, layer)
         for parent in root.modules()
@@ -88,7 +90,7 @@ def _quantised(layer: nn.Module, kind: str | None) -> nn.Module:
 
 
 def _config(inputs: int, kind: str | None) -> Int8DynamicActivationIntxWeightConfig:
-    """4 bits where the group divides the inputs, else 8."""
+    """Returns 4 bits where the group divides the inputs, else 8."""
     if kind == "8da4w" and inputs % GROUP == 0:
         return Int8DynamicActivationIntxWeightConfig(
             weight_dtype=_INT4,
@@ -111,7 +113,7 @@ class ByteEmbedding(nn.Module):
         self.register_buffer("scales", scales)
 
     def forward(self, token_ids: Tensor) -> Tensor:  # (S,) -> (S, D)
-        """Embeddings in fp32."""
+        """Returns the embeddings in fp32."""
         embedded: Tensor = torch.ops.quantized_decomposed.embedding_byte.dtype(
             self.rows, self.scales, None, -128, 127, token_ids, dtype=torch.float32
         )

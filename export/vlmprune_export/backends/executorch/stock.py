@@ -1,4 +1,4 @@
-"""The unpruned model in the layout that ExecuTorch's own multimodal runner loads: the baseline from outside.
+"""Exports the unpruned model in the layout that ExecuTorch's own multimodal runner loads, as a baseline.
 
 Methods `vision_encoder` (1, 3, H, W) -> (1, N, D), `token_embedding` (1, S) -> (1, S, D) and
 `text_decoder` (1, S, D), cache_position (1,) -> (1, V): logits of the last token, positions counted on from
@@ -29,12 +29,12 @@ class Batched(nn.Module):
     """A stage with a batch of one around it."""
 
     def __init__(self, stage: nn.Module, *, inputs: bool) -> None:
-        """`inputs`: the stage's input has no batch either."""
+        """`inputs` says that the stage's input has no batch either."""
         super().__init__()
         self.stage, self.inputs = stage, inputs
 
     def forward(self, values: Tensor) -> Tensor:  # (1, ...) -> (1, ...)
-        """Returns the stage's first output."""
+        """Returns the stage's output with a batch of one."""
         outputs: Tensor | tuple[Tensor, ...] = self.stage(values[0] if self.inputs else values)
         return (outputs if isinstance(outputs, Tensor) else outputs[0])[None]
 
@@ -50,14 +50,14 @@ class StockDecoder(nn.Module):
         self.cached = CachedStage(whole, family.text_model, context_tokens)
 
     def forward(self, embeddings: Tensor, cache_position: Tensor) -> Tensor:  # (1, S, D), (1,) -> (1, V)
-        """Logits of the last token."""
+        """Returns the logits of the last token."""
         positions = torch.arange(embeddings.shape[1]) + cache_position
         (logits,) = self.cached(embeddings[0], positions, cache_position)
         return logits[None]  # type: ignore[no-any-return]
 
 
 def capture_stock(staged: StagedModel, plan: Mapping[str, str], context_tokens: int) -> dict[str, ExportedProgram]:
-    """The three methods by name; errors are `CaptureError`."""
+    """Returns the three methods by name. Raises `CaptureError`."""
     text, grid = staged.family.text_model, staged.family.grids[0]
     pixels = torch.zeros(1, 3, grid.height_px, grid.width_px)
     token_ids = torch.zeros(1, _EXAMPLE_TOKENS, dtype=torch.int64)

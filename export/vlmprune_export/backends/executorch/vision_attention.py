@@ -1,4 +1,4 @@
-"""Attention of the vision tower, in the operators that a delegate takes."""
+"""Computes the vision tower's attention in operators that a delegate takes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ VISION_ATTENTION = "vlmprune_tower"
 def _attention(
     module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attention as batched products, 3 x (1, H, N, dh) -> (1, N, H, dh), within windows where the tower has them.
+    """Returns attention as batched products, 3 x (1, H, N, dh) -> (1, N, H, dh), within the tower's windows if any.
 
     `scaled_dot_product_attention` would be decomposed with a check for rows without any key, which no delegate takes.
     """
@@ -35,7 +35,7 @@ AttentionInterface.register(VISION_ATTENTION, _attention)
 
 @contextmanager
 def vision_attention(model: nn.Module) -> Iterator[None]:
-    """Within, the model's vision tower attends as above."""
+    """Makes the model's vision tower attend in batched products while the block runs."""
     config: Any = model.config
     before = config.vision_config._attn_implementation
     model.set_attn_implementation({"vision_config": VISION_ATTENTION})  # type: ignore[operator]

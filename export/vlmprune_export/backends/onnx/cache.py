@@ -23,12 +23,12 @@ class GroupQueryCache:
         self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """Nothing to store: the attention node writes the buffers."""
+        """Stores nothing, because the attention node writes the buffers."""
         self.new_keys = keys
         return keys, values
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """(1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
+        """Returns the attention, (1, Hq, S, dh), 2 x (1, Hkv, S, dh) -> (1, S, Hq, dh)."""
         past = self.past[layer_idx]
         packed = [_side_by_side(states) for states in (query, keys, values)]
         mixed, *present = torch.onnx.ops.symbolic_multi_out(
@@ -44,7 +44,7 @@ class GroupQueryCache:
         return by_head
 
     def presents(self) -> Sequence[Tensor]:
-        """Key and value of each layer in turn."""
+        """Returns the key and the value buffer of each layer in turn."""
         return [buffer for index in sorted(self.present) for buffer in self.present[index]]
 
 

@@ -1,4 +1,4 @@
-"""Stages in the form the ONNX exporter captures: tensors in, tensors out, caches among them."""
+"""Captures stages for the ONNX exporter, with caches among their input and output tensors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +65,7 @@ def capture_without_head(entry: StageEntry) -> Captured:
 
 
 def _capture_decoder(entry: StageEntry, module: DecoderStage) -> Captured:
-    """Dynamic in tokens and in the capacity of the cache: one graph serves prefill and decode."""
+    """Captures with free numbers of tokens and of cache rows, so that one graph serves prefill and decode."""
     declared = entry.declared.cache
     assert declared is not None
     cache = _caller_cache(declared)
@@ -77,7 +77,7 @@ def _capture_decoder(entry: StageEntry, module: DecoderStage) -> Captured:
 
 
 def _caller_cache(declared: Cache) -> Cache:
-    """The cache with a key and a value buffer of each layer among the graph's tensors."""
+    """Returns the cache with a key and a value buffer of each layer among the graph's tensors."""
 
     def names(prefix: str) -> tuple[str, ...]:
         return tuple(f"{prefix}_{kind}_{layer.layer}" for layer in declared.layers for kind in ("key", "value"))
@@ -88,7 +88,7 @@ def _caller_cache(declared: Cache) -> Cache:
 
 @contextmanager
 def _headless(stage: DecoderStage) -> Iterator[None]:
-    """Within, the stage ends with its norm."""
+    """Ends the stage with its norm while the block runs."""
     before = stage.lm_head, stage.logit_cap
     stage.lm_head, stage.logit_cap = nn.Identity(), None
     try:

@@ -1,4 +1,4 @@
-"""What the manifest says of a stage's graphs, held against the saved graphs themselves."""
+"""Describes saved graphs for the manifest."""
 
 from collections.abc import Sequence
 from pathlib import Path

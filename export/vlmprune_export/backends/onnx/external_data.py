@@ -1,4 +1,4 @@
-"""Weights that two graphs share: written once, named by both as external data."""
+"""Writes weights that two graphs share once; both refer to them as external data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class TensorLocation:
     element_type: int
 
     def initializer(self, name: str) -> TensorProto:
-        """An initializer that names this place."""
+        """Returns an initializer of that name that refers to this location."""
         tensor = TensorProto(name=name, data_type=self.element_type, dims=self.shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (
@@ -36,7 +36,7 @@ class TensorLocation:
 
 
 def append_array(path: Path, array: NDArray[Any]) -> TensorLocation:
-    """Write an array at the next page of a data file, which is made when missing."""
+    """Writes an array at the next page of a data file, which is created if it is missing."""
     with path.open("ab") as file:
         offset = -(-file.tell() // _PAGE_BYTES) * _PAGE_BYTES
         file.write(b"\0" * (offset - file.tell()))
@@ -46,7 +46,7 @@ def append_array(path: Path, array: NDArray[Any]) -> TensorLocation:
 
 
 def per_row_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric 8-bit rows, (V, D) -> (V, D), (V, 1); a row is scale * int8.
+    """Returns 8-bit rows and their scales, (V, D) -> (V, D), (V, 1); a row is scale * int8, symmetric around 0.
 
     >>> q, scale = per_row_int8(np.array([[1.0, -2.0]], np.float32))
     >>> q.tolist()
@@ -57,7 +57,7 @@ def per_row_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
 
 
 def save_with_initializers(model: onnx.ModelProto, path: Path, stored: dict[str, TensorLocation]) -> None:
-    """Save a graph whose inputs named in `stored` become initializers that lie elsewhere."""
+    """Saves a graph whose inputs named in `stored` become initializers stored elsewhere."""
     graph = model.graph
     inputs = [value for value in graph.input if value.name not in stored]
     del graph.input[:]

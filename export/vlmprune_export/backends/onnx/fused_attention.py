@@ -1,4 +1,4 @@
-"""The vision tower's attention in a fused graph: its weights, its mask, and a form that can be quantised.
+"""Rewrites the fused attention of a vision tower: its weights, its mask, and a form that can be quantised.
 
 `fuse_for_onnxruntime` merges a tower's attention and its query, key and value products into `com.microsoft::Attention`.
 A quantiser for matrix products does not see the weights inside that node, and would leave them in fp32.
@@ -18,7 +18,7 @@ _KEPT = ("num_heads", "scale", "unidirectional", "mask_filter_value")
 
 
 def simplify_attention(model: ir.Model) -> None:
-    """Store the joined weights of each fused attention as one tensor, and remove masks that hide nothing.
+    """Stores the joined weights of each fused attention as one tensor, and removes masks that hide nothing.
 
     Otherwise ONNX Runtime joins the weights each time it loads the graph, and adds zeros to all scores in every run.
     """
@@ -33,7 +33,7 @@ def simplify_attention(model: ir.Model) -> None:
 
 
 def expose_products(model: onnx.ModelProto) -> None:
-    """Replace each fused attention by one product with its joined weights and a `MultiHeadAttention`.
+    """Replaces each fused attention by one product with its joined weights and a `MultiHeadAttention`.
 
     An attention with a cache, with lengths for a mask, or with computed weights stays as it is.
     """

@@ -1,4 +1,4 @@
-"""Captured stages to ONNX files: translate, fuse, quantise, save with their weights beside them."""
+"""Lowers captured stages to ONNX files: translate, fuse, quantise, save with weights beside them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ QUANTISATIONS = tuple(PLANS)
 
 
 class SharedMatrix(NamedTuple):
-    """The embedding's weight (V, D), and where it is stored."""
+    """The embedding's weight (V, D) with its location on disk."""
 
     weight: torch.Tensor
     matrix: Matrix
@@ -59,12 +59,12 @@ def lower(
 
 
 def versions() -> dict[str, str]:
-    """Exporter and runtime packages."""
+    """Returns the versions of exporter and runtime packages."""
     return {name: version(name) for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")}
 
 
 def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
-    """A graph for every module of the stage: one, or one per grid."""
+    """Writes a graph for every module of the stage: one, or one per grid."""
     paths, captured = [], None
     for nth, module in enumerate(entry.modules):
         captured = capture(entry, module)
@@ -75,7 +75,7 @@ def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
 
 
 def _lower_embed(entry: StageEntry, folder: Path, kind: str | None) -> tuple[SharedMatrix | None, Stage]:
-    """The embeddings as the model computes them, the table stored where the last stage can read it too."""
+    """Writes the embedding as the model computes it, with its table where the last stage can read it too."""
     path, captured = folder / f"{entry.name}.onnx", capture(entry, entry.module)
     with _lowering(entry.name):
         model = _translate(captured)
@@ -90,7 +90,7 @@ def _lower_embed(entry: StageEntry, folder: Path, kind: str | None) -> tuple[Sha
 
 
 def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: SharedMatrix | None) -> Stage:
-    """The last stage without its last matrix, then that matrix from where it lies."""
+    """Writes the last stage without its last matrix, and then attaches that matrix from where it is stored."""
     path, stage = folder / f"{entry.name}.onnx", entry.decoder
     assert isinstance(stage.lm_head, torch.nn.Linear)
     weight = stage.lm_head.weight
@@ -123,7 +123,7 @@ def _translate(captured: Captured) -> ir.Model:
 
 
 def _name_dimensions(model: ir.Model, captured: Captured) -> None:
-    """Call the dynamic dimensions by what they count."""
+    """Names the dynamic dimensions after what they count."""
     caches = () if captured.cache is None else (*captured.cache.inputs, *captured.cache.outputs)
     names = dict.fromkeys(caches, "capacity") | dict.fromkeys(captured.of_text, "text_tokens")
     for value in [*model.graph.inputs, *model.graph.outputs]:

@@ -1,4 +1,4 @@
-"""Post-training quantisation of a saved graph's matrix multiplications, stage by stage."""
+"""Quantises the matrix multiplications of a saved graph after training, stage by stage."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,8 +12,8 @@ from vlmprune_export.backends.onnx.fused_attention import expose_products
 from vlmprune_export.backends.onnx.row_scales import scale_rows
 from vlmprune_export.quantisation_grids import BlockGrid, QuantisationGrid
 
-# What each choice does to each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
-# stay at 8 bits: with 4 bits there the kept set moves.
+# How each quantisation treats each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
+# have 8 bits, because 4 bits there change the kept set.
 PLANS: Mapping[str, Mapping[str, str]] = {
     "none": {},
     "int8": {"vision": "int8", "embed": "int8", "head": "int8", "tail": "int8"},
@@ -21,17 +21,17 @@ PLANS: Mapping[str, Mapping[str, str]] = {
 }
 _BLOCK = 32
 
-# The tail's weights are on such values when it is captured, and the quantiser finds them.
+# The tail's weights lie on this grid when it is captured, so that the quantiser derives the same scales.
 FITTED: Mapping[str, QuantisationGrid] = {"int4": BlockGrid(_BLOCK, lowest=0, highest=15, zero_point=True)}
 
 
 def quantise(source: Path, target: Path, kind: str) -> None:
-    """Write the quantised graph of `source` to `target`, weights beside it in `target`.data."""
+    """Writes the quantised graph of `source` to `target`, with its weights beside it in `target`.data."""
     _KINDS[kind](source, target)
 
 
 def _int8(source: Path, target: Path) -> None:
-    """8-bit weights per column, activations 8-bit per token at run time."""
+    """Quantises weights to 8 bits per column, and activations to 8 bits per token at run time."""
     scaled, raw = target.with_suffix(".scaled"), target.with_suffix(".raw")
     model = onnx.load(str(source))
     expose_products(model)
@@ -49,7 +49,7 @@ def _int8(source: Path, target: Path) -> None:
 
 
 def _int4(source: Path, target: Path) -> None:
-    """4-bit weights in blocks of 32 with a zero point, activations 8-bit per block (accuracy level 4)."""
+    """Quantises weights to 4 bits in blocks of 32 with a zero point, activations to 8 bits (accuracy level 4)."""
     quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), block_size=_BLOCK, is_symmetric=False, accuracy_level=4)
     quantizer.process()
     _save(quantizer.model.model, target)

@@ -1,4 +1,4 @@
-"""Per-token activation scales for 8-bit matrix products.
+"""Scales activations per token before 8-bit matrix products.
 
 ONNX Runtime's dynamic quantisation has one scale for all tokens of a call. The first token of a decoder carries
 activations a hundred times the others', so that scale leaves the others a few levels. x W = r * ((x / r) W) with
@@ -15,7 +15,7 @@ _AXIS, _FLOOR = "row_axis", "row_floor"
 
 
 def scale_rows(model: onnx.ModelProto) -> None:
-    """Divide the rows of every product with a constant matrix by their largest magnitude, and undo it after."""
+    """Divides the rows of every product with a constant matrix by their largest magnitude, and undoes it after."""
     constants = {tensor.name for tensor in model.graph.initializer}
 
     def scaled(node: NodeProto) -> list[NodeProto]:
@@ -27,7 +27,7 @@ def scale_rows(model: onnx.ModelProto) -> None:
 
 
 def rewrite(model: onnx.ModelProto, replace: Callable[[NodeProto], list[NodeProto]]) -> None:
-    """Put the nodes that `replace` gives for it in the place of every node of the main graph."""
+    """Replaces every node of the main graph by the nodes that `replace` returns for it."""
     nodes = [_copy(new) for node in model.graph.node for new in replace(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

@@ -1,4 +1,4 @@
-"""The two ends of the vocabulary: the embedding table and the language-model head.
+"""Stores the two matrices of the vocabulary: the embedding table and the language-model head.
 
 They are often one matrix (tied). It is stored once, (V, D), in `embed.onnx.data`: `embed` gathers rows of it and
 the last stage multiplies by its transpose. In quantised bundles it is 8-bit with one scale per row in both.
@@ -35,7 +35,7 @@ class Matrix:
 
 
 def store_matrix(path: Path, weight: NDArray[np.float32], *, quantised: bool) -> Matrix:
-    """Append a (V, D) matrix to a data file, as it is or with 8-bit rows."""
+    """Appends a (V, D) matrix to a data file, as it is or with 8-bit rows."""
     if not quantised:
         return Matrix(append_array(path, weight))
     rows, scale = per_row_int8(weight)
@@ -44,8 +44,8 @@ def store_matrix(path: Path, weight: NDArray[np.float32], *, quantised: bool) ->
 
 def embedding_weight(stage: nn.Module) -> torch.Tensor | None:
     """Returns the table (V, D) of a stage's only embedding, None if it has none or several."""
-    found = [module.weight for module in stage.modules() if isinstance(module, nn.Embedding)]
-    return found[0] if len(found) == 1 else None
+    tables = [module.weight for module in stage.modules() if isinstance(module, nn.Embedding)]
+    return tables[0] if len(tables) == 1 else None
 
 
 def take_table(model: ir.Model, weight: torch.Tensor) -> str | None:
@@ -66,14 +66,14 @@ def save_embed(model: ir.Model, path: Path, table: str, matrix: Matrix) -> None:
     stored = {table: matrix.rows}
     if matrix.scale:
         stored[f"{table}_scale"] = matrix.scale
-        nodes = [made for node in proto.graph.node for made in _scaled_gather(node, table)]
+        nodes = [new for node in proto.graph.node for new in _scaled_gather(node, table)]
         del proto.graph.node[:]
         proto.graph.node.extend(nodes)
     save_with_initializers(proto, path, stored)
 
 
 def _scaled_gather(node: onnx.NodeProto, table: str) -> list[onnx.NodeProto]:
-    """The node itself, or for one that gathers rows of the table the same from 8-bit rows and their scales."""
+    """Replaces a node that gathers rows of the table by nodes that gather 8-bit rows and their scales."""
     if node.op_type != "Gather" or node.input[0] != table:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
@@ -123,7 +123,10 @@ def _dense() -> list[onnx.NodeProto]:
 
 
 def _dense_int8() -> list[onnx.NodeProto]:
-    """8-bit activations (per tensor, at run time) times 8-bit rows; ONNX Runtime folds the transposes when it loads."""
+    """Multiplies 8-bit activations (per tensor, at run time) by 8-bit rows.
+
+    ONNX Runtime folds the transposes when it loads the graph.
+    """
     return [
         helper.make_node("DynamicQuantizeLinear", ["lm_hidden"], ["lm_q", "lm_q_scale", "lm_q_zero"]),
         helper.make_node("Transpose", ["lm_head"], ["lm_columns"], perm=[1, 0]),
