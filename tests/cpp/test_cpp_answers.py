@@ -19,6 +19,7 @@ from vlmprune_runtime.benchmark.record import BenchmarkRecord, ModeStats, Run
 from vlmprune_runtime.benchmark.summary import paired_ratio, spread
 from vlmprune_runtime.bundle import OpenBundle, file_sha256, open_bundle
 from vlmprune_runtime.engines import load_engine
+from vlmprune_runtime.errors import BundleError
 from vlmprune_runtime.events import LLM_PREFILL
 from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.generate import Request, open_runner
@@ -105,20 +106,39 @@ def test_two_pictures_are_pruned_each(runner: Path, cut_bundles: dict[str, Path]
     assert list(map(numbers, kept)) == [selection.cells.tolist() for selection in selections]
 
 
-def test_positions_of_three_axes(runner: Path, cut_bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_three_axes_and_views_on_two_grids(runner: Path, cut_bundles: dict[str, Path], tmp_path: Path) -> None:
+    from three_axes import GRIDS, write_three_axes
     from three_axes import IMAGE_TOKEN_ID as TOY_IMAGE
-    from three_axes import write_three_axes
 
     bundle = open_bundle(write_three_axes(cut_bundles["input"], tmp_path / "bundle"))
-    views = [np.random.default_rng(nth).random((1, 3, 56, 56), dtype=np.float32) for nth in range(2)]
-    token_ids = [1, *[TOY_IMAGE] * 8, 7, 3, *[TOY_IMAGE] * 8, 2]
-    spans = (Span(1, 9), Span(11, 19))
-    write_question(tmp_path, token_ids, views)
+    sizes = [(1, 3, grid["height_px"], grid["width_px"]) for grid in GRIDS]
+    views = [np.random.default_rng(nth).random(size, dtype=np.float32) for nth, size in enumerate(sizes)]
+    token_ids = [1, *[TOY_IMAGE] * 8, 7, 3, *[TOY_IMAGE] * 6, 2]
+    prompt = EncodedPrompt(np.array(token_ids), (Span(1, 9), Span(11, 17)), (0, 1))
+    write_question(tmp_path, token_ids, views, grids=prompt.grids)
     for prune, more in ((True, ()), (False, ("--no-prune",))):
-        wanted = greedy_answer(bundle, EncodedPrompt(np.array(token_ids), spans), views, 9, prune=prune)[0]
+        wanted = greedy_answer(bundle, prompt, views, 9, prune=prune)[0]
         assert len(set(wanted)) > 3
         run = called([runner], *asked(bundle.folder, tmp_path, "--greedy", "--max-tokens", "9", *more))
         assert tokens(run) == wanted
+
+
+def test_a_graph_of_another_shape_than_its_grid(
+    runner: Path, cut_bundles: dict[str, Path], question: Path, tmp_path: Path
+) -> None:
+    from three_axes import write_three_axes
+
+    folder = write_three_axes(cut_bundles["input"], tmp_path / "bundle")
+    manifest = manifest_of(folder)
+    manifest["grids"][1]["keep"] = [4]
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    message = "stages.prune.outputs.kept: method has"
+    with pytest.raises(BundleError, match=message):
+        load_engine(open_bundle(folder))
+    write_question(tmp_path, [1, *[99] * 8, 2], [np.zeros((1, 3, 56, 56), np.float32)])
+    run = called([runner], *asked(folder, tmp_path, "--greedy"))
+    assert run.returncode == 1
+    assert message in run.stderr
 
 
 def test_a_higher_minor_version_is_read(runner: Path, broken: Path, question: Path) -> None:
@@ -262,9 +282,12 @@ def numbers(line: str) -> list[int]:
     return [int(word) for word in line.split()]
 
 
-def write_question(folder: Path, token_ids: list[int], views: Sequence[npt.NDArray[np.float32]]) -> None:
+def write_question(
+    folder: Path, token_ids: list[int], views: Sequence[npt.NDArray[np.float32]], grids: Sequence[int] | None = None
+) -> None:
     image = {"name": "two", "width_px": 56, "height_px": 56}
-    (folder / "prompt_ids.json").write_text(json.dumps({"prompt": "", "image": image, "token_ids": token_ids}))
+    fields = {"prompt": "", "image": image, "token_ids": token_ids} | ({"grids": grids} if grids else {})
+    (folder / "prompt_ids.json").write_text(json.dumps(fields))
     (folder / "pixels.f32").write_bytes(b"".join(view.astype("<f4").tobytes() for view in views))
 
 

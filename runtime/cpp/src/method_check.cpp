@@ -7,6 +7,8 @@
 #include <functional>
 #include <set>
 
+#include "grid_shapes.h"
+
 namespace vlmprune {
 namespace {
 
@@ -82,9 +84,7 @@ void check_side(const Graph& graph, const Side& side, int64_t context_tokens) {
     if (!info.ok()) fail("is not a tensor", field);
     const std::vector<int64_t> sizes(info->sizes().begin(), info->sizes().end());
     const auto wanted = graph_sizes(spec, context_tokens);
-    // The manifest gives the shapes of the first grid.
-    const bool fits = graph.grid.value_or(0) ? sizes.size() == wanted.size() : sizes == wanted;
-    if (info->scalar_type() == type_of(spec.dtype) && fits) continue;
+    if (info->scalar_type() == type_of(spec.dtype) && sizes == wanted) continue;
     const std::string said = name_of(spec.dtype) + " " + shape_text(wanted);
     fail("method has another dtype or shape " + shape_text(sizes) + ", manifest says " + said, field);
   }
@@ -99,7 +99,7 @@ void check_registered(const std::string& name, const Stage& stage) {
 
 void check_method(const Manifest& manifest, const std::string& name, const Graph& graph,
                   const runtime::MethodMeta& method) {
-  const Stage& stage = manifest.stage(name);
+  const Stage stage = stage_on_grid(manifest, name, static_cast<size_t>(graph.grid.value_or(0)));
   const std::string field = "stages." + shorten(name);
   const Side inputs{field + ".inputs", stage.inputs, method.num_inputs(),
                     [&](size_t nth) { return method.input_tensor_meta(nth); }};

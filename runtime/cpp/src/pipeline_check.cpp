@@ -70,9 +70,8 @@ void check_rows_of(const Document& document, const Manifest& manifest, const std
                        "stages." + shorten(name) + ".outputs." + output + ".shape");
 }
 
-// With one grid, the outputs have a row for every visual token, and for every one that a cut keeps.
+// The declared outputs have a row for every visual token of the first grid, and for every token that a cut keeps there.
 void check_rows(const Document& document, const Manifest& manifest) {
-  if (manifest.grids.size() > 1) return;
   const Grid& grid = manifest.grids[0];
   check_rows_of(document, manifest, manifest.of_role(Role::vision)[0], "features", grid.view_tokens());
   for (size_t nth = 0; nth < manifest.cuts.size(); ++nth) {

@@ -16,6 +16,7 @@ from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.engines.executorch_packages import Packages, load_packages
 from vlmprune_runtime.engines.executorch_program import check_file, check_method, check_runtime
+from vlmprune_runtime.engines.grid_shapes import stage_on_grid
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
 from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, UnknownName, comma_list, short_repr, shorten
 from vlmprune_runtime.schema import Graph, Stage, Tensor
@@ -45,13 +46,14 @@ class ExecutorchEngine:
         """Returns the outputs of the stage by name."""
         if stage not in self._methods:
             raise UnknownName("stage", stage, self._methods)
-        declared = self._manifest.stage(stage)
+        methods = self._methods[stage]
+        serves = None if None in methods else grid
+        declared = stage_on_grid(self._manifest, stage, serves or 0)
         try:
             arrays = ordered_inputs(declared, inputs)
             self._check_values(stage, arrays)
             tensors = [self._packages.torch.from_numpy(array) for array in arrays.values()]
-            methods = self._methods[stage]
-            outputs = methods[None if None in methods else grid].execute(tensors)
+            outputs = methods[serves].execute(tensors)
         except (RuntimeError, ValueError, KeyError) as error:
             raise EngineError(stage, error) from None
         return {tensor.name: value.numpy() for tensor, value in zip(declared.outputs, outputs, strict=True)}
@@ -66,14 +68,14 @@ class ExecutorchEngine:
 
     def _stage_methods(self, name: str) -> dict[int | None, Any]:
         """The methods of a stage by the grid that they serve, None where it serves any."""
-        stage = self._manifest.stage(name)
-        return {graph.grid: self._method(name, stage, graph) for graph in stage.graphs}
+        return {graph.grid: self._method(name, graph) for graph in self._manifest.stage(name).graphs}
 
-    def _method(self, name: str, stage: Stage, graph: Graph) -> Any:
+    def _method(self, name: str, graph: Graph) -> Any:
         program, entry = self._programs[graph.file], graph.entry
         if entry not in program.method_names:
             raise BundleError(graph.file, f"has no method {entry!r}", f"stages.{name}")
-        check_method(graph.file, name, stage, program.metadata(entry), self._manifest.context_tokens)
+        declared = stage_on_grid(self._manifest, name, graph.grid or 0)
+        check_method(graph.file, name, declared, program.metadata(entry), self._manifest.context_tokens)
         try:
             return program.load_method(entry)
         except RuntimeError as error:

@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
+from vlmprune_runtime.engines.grid_shapes import stage_on_grid
 from vlmprune_runtime.engines.onnx_graph import check_graph
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
 from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, comma_list, short_repr
@@ -108,7 +109,7 @@ def _session(bundle: OpenBundle, name: str, graph: Graph) -> tuple[Any, Any]:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no base but Exception
         raise EngineError(name, error) from None
-    check_graph(session, name, graph.file, bundle.manifest.stage(name))
+    check_graph(session, name, graph.file, stage_on_grid(bundle.manifest, name, graph.grid or 0))
     return session, session.io_binding()
 
 

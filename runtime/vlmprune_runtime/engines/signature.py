@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 
 from vlmprune_runtime.errors import BundleError, comma_list, printable, short_repr, shorten
-from vlmprune_runtime.schema import MANIFEST, Bundle, Grid, Stage, Tensor
+from vlmprune_runtime.schema import MANIFEST, Bundle, Stage, Tensor
 
 Shape = tuple[int | str, ...]
 
@@ -46,11 +46,9 @@ def check_signatures(bundle: Bundle) -> None:
 
 
 def known_sizes(bundle: Bundle, stage: str) -> dict[str, int]:
-    """What the letters mean for a stage, as far as the manifest fixes them: with several grids M and K are free."""
+    """Returns the sizes that the letters stand for in a stage, on the first grid: the manifest declares its shapes."""
     sizes = {"D": bundle.text_model.hidden_size, "V": bundle.text_model.vocab_size}
-    if len(bundle.grids) > 1:
-        return sizes
-    grid: Grid = bundle.grids[0]
+    grid = bundle.grids[0]
     cuts = [cut.stage for cut in bundle.cuts]
     keep = {"K": grid.keep[cuts.index(stage)]} if stage in cuts else {}
     return sizes | keep | {"M": grid.view_tokens, "H": grid.height_px, "W": grid.width_px}

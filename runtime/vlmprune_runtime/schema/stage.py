@@ -41,6 +41,7 @@ sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the r
 class Tensor(Record):
     """One output of a stage; a string in `shape` names a dynamic dimension.
 
+    Where a stage has a graph per grid, the shape is that on the first grid.
     `graph_shape` is the shape in the graph where that differs from `shape`: leading dimensions of 1 more.
     """
 
