@@ -1,4 +1,4 @@
-"""Torch-free runtime: reads a bundle, prepares image and prompt, runs an engine, times every stage.
+"""Is the torch-free runtime: it reads a bundle, prepares image and prompt, runs an engine, and times every stage.
 
 Letters used in shapes, here and in `vlmprune_export`:
 N visual tokens of one image, K kept visual tokens, S tokens in one call, C cache capacity in tokens,

@@ -1,4 +1,4 @@
-"""Opening a bundle: the folder and its manifest, or a `BundleError` that names file and field."""
+"""Opens a bundle, which is a folder with a manifest; a `BundleError` names the file and the field that are wrong."""
 
 import hashlib
 import json
@@ -19,20 +19,23 @@ MAX_MANIFEST_BYTES = 8 * 2**20
 
 @dataclass(frozen=True)
 class OpenBundle:
-    """A bundle whose manifest and files were found to agree."""
+    """Holds a bundle whose manifest and files agree."""
 
     folder: Path
     manifest: Bundle
 
     def path(self, name: str) -> Path:
-        """Where the listed file or package `name` lies."""
+        """Returns the path of a listed file or package. Raises `BundleError` for other names."""
         if name not in {*self.manifest.files, *_packages(self.manifest)}:
             raise BundleError(MANIFEST, f"{short_repr(name)} is not listed", "files")
         return self.folder / name
 
 
 def open_bundle(path: str | PathLike[str], *, verify: bool = True) -> OpenBundle:
-    """The bundle in folder `path`; `verify=False` skips the hashes, never sizes or paths."""
+    """Returns the bundle in folder `path`. Raises `BundleError`.
+
+    `verify=False` skips the hashes; sizes and paths are checked always.
+    """
     folder = Path(path)
     if not _is_folder(folder):
         raise BundleError(str(path), "no such folder")
@@ -45,24 +48,24 @@ def open_bundle(path: str | PathLike[str], *, verify: bool = True) -> OpenBundle
 
 
 def parse_manifest(text: str) -> Bundle:
-    """The manifest in a JSON text; the schema version is looked at before anything else."""
-    found = _parse_json(text)
-    if not isinstance(found, dict):
-        raise BundleError(MANIFEST, f"is not a JSON object but {short_repr(found)}")
-    newer = _check_version(found)
+    """Returns the manifest in a JSON text. Raises `BundleError`; the schema version is checked before anything else."""
+    fields = _parse_json(text)
+    if not isinstance(fields, dict):
+        raise BundleError(MANIFEST, f"is not a JSON object but {short_repr(fields)}")
+    newer = _check_version(fields)
     try:
         return Bundle.model_validate_json(text, strict=True)
     except ValidationError as error:
-        if newer and (known := _without_unknown(found, error)) is not None:
+        if newer and (known := _without_unknown(fields, error)) is not None:
             return parse_manifest(json.dumps(known))
-        raise _first_problem(error, found) from None
+        raise _first_problem(error, fields) from None
 
 
-def _check_version(found: dict[str, Any]) -> bool:
+def _check_version(fields: dict[str, Any]) -> bool:
     """Returns whether the manifest's minor version is newer than this package's. Raises `BundleError`."""
-    if "schema_version" in found:
+    if "schema_version" in fields:
         raise BundleError(MANIFEST, "was exported by an older vlmprune: export it again", "schema_version")
-    version = found.get("schema")
+    version = fields.get("schema")
     major, minor = (version.get(name) if isinstance(version, dict) else None for name in ("major", "minor"))
     if type(major) is not int or type(minor) is not int:
         raise BundleError(MANIFEST, f"got {short_repr(version)}, expected major and minor as whole numbers", "schema")
@@ -75,19 +78,19 @@ def _check_version(found: dict[str, Any]) -> bool:
     return minor > MINOR
 
 
-def _without_unknown(found: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
+def _without_unknown(fields: dict[str, Any], error: ValidationError) -> dict[str, Any] | None:
     """Returns the manifest of a newer minor version without the fields that are unknown here, None if all are known."""
-    places = [problem["loc"] for problem in error.errors() if problem["type"] == "extra_forbidden"]
-    for *path, name in places:
-        inner: Any = found
+    unknown = [problem["loc"] for problem in error.errors() if problem["type"] == "extra_forbidden"]
+    for *path, name in unknown:
+        inner: Any = fields
         for part in path:
             inner = inner[part]
         del inner[name]
-    return found if places else None
+    return fields if unknown else None
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits."""
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -114,21 +117,21 @@ def _read_manifest(path: Path) -> str:
 
 def _parse_json(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique_fields, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BundleError(MANIFEST, f"is not JSON: {first_line(error)}") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise BundleError(MANIFEST, f"field {short_repr(twice)} is there twice")
-    return found
+    return fields
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
@@ -136,7 +139,7 @@ def _first_problem(error: ValidationError, fields: dict[str, Any]) -> BundleErro
     problem = error.errors(include_url=False, include_context=False)[0]
     missing = problem["type"] == "missing"
     loc = problem["loc"]
-    field = field_path([*_place(loc[:-1], fields), loc[-1]] if missing else _place(loc, fields))
+    field = field_path([*_known_parts(loc[:-1], fields), loc[-1]] if missing else _known_parts(loc, fields))
     if missing:
         return BundleError(MANIFEST, "is missing", field)
     if problem["type"] == "extra_forbidden":
@@ -147,7 +150,7 @@ def _first_problem(error: ValidationError, fields: dict[str, Any]) -> BundleErro
 
 
 def field_path(loc: Iterable[int | str]) -> str | None:
-    """A place in the manifest as one printable word, None for the manifest itself.
+    """Returns the path of a field in the manifest as one printable word, None for the manifest itself.
 
     >>> field_path(("stages", "head", "inputs", 0, "dtype"))
     'stages.head.inputs.0.dtype'
@@ -156,8 +159,8 @@ def field_path(loc: Iterable[int | str]) -> str | None:
     return ".".join(words) or None
 
 
-def _place(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
-    """The parts of a place that the manifest has; pydantic adds the sides of unions and a mark for keys."""
+def _known_parts(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
+    """Yields the parts of a path that the manifest has; pydantic adds the members of unions and a mark for keys."""
     for part in loc:
         try:
             fields = fields[part]
@@ -169,7 +172,7 @@ def _place(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
     path = folder / name
     try:
-        _check_place(folder, name)
+        _check_location(folder, name)
         size = path.stat().st_size
         if size != entry.size_bytes:
             what = "truncated" if size < entry.size_bytes else "too long"
@@ -185,14 +188,14 @@ def _packages(manifest: Bundle) -> set[str]:
 
 
 def _check_package(folder: Path, package: str, manifest: Bundle) -> None:
-    """A package is read as a whole: nothing may lie in it that is not listed."""
+    """Raises `BundleError` for a file in a package that is not listed, since Core ML reads a package as a whole."""
     for path in (folder / package).rglob("*"):
         name = path.relative_to(folder).as_posix()
         if name not in manifest.files and (path.is_symlink() or not path.is_dir()):
             raise BundleError(name, "is in the package, but not listed", "files")
 
 
-def _check_place(folder: Path, name: str) -> None:
+def _check_location(folder: Path, name: str) -> None:
     try:
         real = (folder / name).resolve(strict=True)
     except (FileNotFoundError, NotADirectoryError, RuntimeError):
@@ -207,5 +210,5 @@ def _check_place(folder: Path, name: str) -> None:
 
 
 def _in_blob_store(folder: Path, real: Path) -> bool:
-    """Whether a file lies in the blob store of the model hub's cache whose snapshot the folder is."""
+    """Says whether the folder is a snapshot in a model hub's cache and the file lies in that cache's blob store."""
     return folder.parent.name == "snapshots" and real.parent == folder.parent.parent / "blobs"

@@ -1,4 +1,4 @@
-"""What was said so far, what the caches hold of it, and what a further question adds to them."""
+"""Keeps a conversation: what was asked and answered, what the caches hold of it, and what a further question adds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Held:
-    """What the caches hold: the tokens whose rows are there, each image token once, and the state behind them.
+    """Holds the tokens whose rows are in the caches, each image token once, and the state behind them.
 
     In `token_ids` (S,) each image token stands once per visual token. The last token of an answer is not among them,
     for it is never run.
@@ -40,7 +40,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Turn:
-    """A first question, or a further one with what it goes on behind.
+    """Holds a first question, or a further question and the tokens that it continues.
 
     `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `pictures`
     the places of all its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before it.
@@ -70,7 +70,7 @@ class Turn:
 
 @dataclass
 class Conversation:
-    """What was said up to where the last answer begins, that answer as far as it goes, and what the caches hold.
+    """Holds the text up to the last answer, that answer as far as it goes, and what the caches hold.
 
     `held` is replaced as a whole, so that a conversation which is interrupted anywhere can go on.
     """

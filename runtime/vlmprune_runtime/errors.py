@@ -1,19 +1,19 @@
-"""Every error a user can meet, one line each: what was wrong, what was got, what is allowed."""
+"""Defines every error that a user can meet. Each is one line: what is wrong, what was got, what is allowed."""
 
 from collections.abc import Iterable
 from os import PathLike
 
 MAX_VALUE_CHARS, MAX_CHOICES_CHARS, MAX_CAUSE_CHARS, MAX_MESSAGE_CHARS = 60, 400, 300, 1000
-SEARCHED_CHARS = 10_000  # of a cause that may be megabytes long
+SEARCHED_CHARS = 10_000  # the part of a cause that is read, since a cause may be megabytes long
 
 
 class VlmPruneError(Exception):
-    """Base of all errors that are reported as one line; `exit_code` is what a command exits with."""
+    """Is the base of all errors that are reported as one line; `exit_code` is the exit code of the command."""
 
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        """Cut a message whose parts nobody has cut."""
+        """Shortens a message whose parts were not shortened."""
         super().__init__(shorten(message, MAX_MESSAGE_CHARS))
 
 
@@ -24,14 +24,14 @@ class BadRequest(VlmPruneError):
 
 
 class UnknownName(BadRequest):
-    """A name that is not in a table; the message lists the choices."""
+    """A name is not among the choices, which the message lists."""
 
     def __init__(self, kind: str, got: str, choices: Iterable[str]) -> None:
         super().__init__(f"unknown {kind} {short_repr(got)}; choose one of: {comma_list(sorted(choices))}")
 
 
 class MissingExtra(BadRequest):
-    """A package that is not installed; the message says how to install it."""
+    """A package is not installed; the message says how to install it."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'vlmprune[{extra}]'")
@@ -52,7 +52,7 @@ class LoweringError(VlmPruneError):
 
 
 class BundleError(VlmPruneError):
-    """A bundle that is not what its manifest says; `file` and `field` name the place."""
+    """A bundle is not as its manifest describes it; `file` and `field` say where."""
 
     def __init__(self, file: str, reason: str, field: str | None = None) -> None:
         self.file, self.field = file, field
@@ -76,7 +76,7 @@ class ParityError(VlmPruneError):
 
 
 def first_line(cause: object) -> str:
-    r"""The first non-empty line of a cause, as one-line messages need it, cut to 300 characters.
+    r"""Returns the first non-empty line of a cause, shortened to 300 characters.
 
     A line that ends in a colon announces what follows, so the next lines belong to it.
 
@@ -86,16 +86,16 @@ def first_line(cause: object) -> str:
     'choose one of: red'
     """
     lines = [line.strip() for line in str(cause)[:SEARCHED_CHARS].splitlines() if line.strip()]
-    found = lines[0] if lines else type(cause).__name__
+    text = lines[0] if lines else type(cause).__name__
     for line in lines[1:]:
-        if not found.endswith(":"):
+        if not text.endswith(":"):
             break
-        found = f"{found} {line}"
-    return shorten(printable(found.rstrip(":")), MAX_CAUSE_CHARS)
+        text = f"{text} {line}"
+    return shorten(printable(text.rstrip(":")), MAX_CAUSE_CHARS)
 
 
 def short_repr(value: object, chars: int = MAX_VALUE_CHARS) -> str:
-    r"""A value that a message shows: in quotes where it is a text, without what steers a terminal, and cut.
+    r"""Returns a value as a message shows it: text in quotes and escaped, and all values shortened.
 
     >>> short_repr("a\nb"), short_repr(7), short_repr("x" * 99, 10)
     ("'a\\nb'", '7', "'xxxx...x'")
@@ -104,12 +104,12 @@ def short_repr(value: object, chars: int = MAX_VALUE_CHARS) -> str:
         return shorten(printable(str(value)), MAX_CAUSE_CHARS)
     try:
         return shorten(ascii(value), chars)
-    except (ValueError, RecursionError):  # a number of more digits than Python writes
+    except (ValueError, RecursionError):  # Python refuses to write numbers of very many digits
         return f"a very long {type(value).__name__}"
 
 
 def comma_list(values: Iterable[object], chars: int = MAX_CHOICES_CHARS) -> str:
-    """Values with commas between them, each cut, and no more of them than fit; "none" if there are none.
+    """Returns as many values as fit, each shortened, with commas between them; "none" if there are none.
 
     >>> comma_list(["red", "blue"]), comma_list([]), comma_list(["red", "blue", "green"], 12)
     ('red, blue', 'none', 'red, blue, ... (1 more)')
@@ -123,7 +123,7 @@ def comma_list(values: Iterable[object], chars: int = MAX_CHOICES_CHARS) -> str:
 
 
 def shorten(text: str, chars: int = MAX_VALUE_CHARS) -> str:
-    """The text itself if it has at most so many characters, else its two ends.
+    """Returns the text itself if it has at most so many characters, otherwise its two ends.
 
     >>> shorten("abcdefghijkl", 9)
     'abcd...kl'
@@ -135,7 +135,7 @@ def shorten(text: str, chars: int = MAX_VALUE_CHARS) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text without letters that could steer a terminal or break a line.
+    r"""Returns the text with `?` for characters that could control a terminal or break a line.
 
     >>> printable("a\x1b[2J")
     'a?[2J'

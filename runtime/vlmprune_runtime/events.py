@@ -1,4 +1,4 @@
-"""The events of a run as it goes on, and its result."""
+"""Defines the events of a run, and its result."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""FLOPs of every stage, and the speedup they allow at most.
+"""Counts the FLOPs of every stage, and the largest speedup that they allow.
 
 A multiply-add counts as two. Letters beside those of the package: T rows attended to (past and new), I width of
 the gated MLP, H query heads, G key heads, d width of a head. One decoder layer for S rows:
@@ -21,7 +21,7 @@ from vlmprune_runtime.schema import Bundle, TextModel
 
 @dataclass(frozen=True)
 class StageFlops:
-    """FLOPs of one call of each stage; `vision`, of all images, is None where the bundle does not say."""
+    """Holds the FLOPs of one call of each stage; `vision`, of all images, is None if the bundle does not give it."""
 
     vision: int | None
     head: int
@@ -35,7 +35,7 @@ class StageFlops:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Unpruned over pruned FLOPs: the speedup if every FLOP took the same time and pruning none."""
+    """Holds unpruned over pruned FLOPs: the speedup if every FLOP took the same time and pruning no time."""
 
     llm_prefill: float
     ttft: float | None

@@ -47,7 +47,7 @@ MAX_TOKENS = 32
 
 @dataclass(frozen=True)
 class Request:
-    """One question about an image or several; `prune=False` asks the unpruned model on the same weights.
+    """Holds a question about one or more images; `prune=False` asks the unpruned model on the same weights.
 
     Several images are given in the order of their places in the prompt. `max_tokens` None is the bundle's own limit,
     or 32 where it has none; `sampling` overrides the bundle's settings.
@@ -86,7 +86,7 @@ class _Record:
 
 
 class Runner:
-    """A bundle with its engine and tokenizer; one answer at a time, for the caches are the engine's.
+    """Answers questions with a bundle; it gives one answer at a time, because the engine has one set of caches.
 
     `conversation` is what was asked and answered since the last first question, None before its prompt has run.
     """
@@ -94,7 +94,7 @@ class Runner:
     def __init__(
         self, bundle: OpenBundle, engine: Engine, tokenizer: Tokenizer, context_tokens: int | None = None
     ) -> None:
-        """Put the parts together; `open_runner` does it from a folder."""
+        """Joins the parts of a runner; `open_runner` does so from a folder."""
         self.bundle, self.engine, self.tokenizer = bundle, engine, tokenizer
         self.context_tokens = check_context(bundle, context_tokens)
         self._current: _Record | None = None
@@ -155,7 +155,7 @@ class Runner:
         return TokenChooser(settings, token_ids, limit, request.sampling.seed)
 
     def _smallest(self, images: int) -> list[PicturePlace]:
-        """The places of so many images at least."""
+        """Returns the least places that so many images need: one view each, on the smallest grid."""
         tokens = self.bundle.manifest.view_tokens
         return [PicturePlace((tokens.index(min(tokens)),))] * images
 

@@ -1,4 +1,4 @@
-"""HEIC, what iPhones take: read where `pillow-heif` is installed."""
+"""Reads HEIC, the format of iPhone photographs, if `pillow-heif` is installed."""
 
 from os import PathLike
 from pathlib import Path
@@ -11,13 +11,13 @@ HEADER_BYTES = 12
 
 
 def is_heic(source: str | PathLike[str] | BinaryIO) -> bool:
-    """Whether a file or an open file begins as HEIC does; the open file is left at its start."""
+    """Says whether a file or an open file has the header of HEIC; an open file is left at its start."""
     header = _header(source)
     return header[4:8] == b"ftyp" and header[8:12] in BRANDS
 
 
 def register_heic() -> None:
-    """Teaches Pillow to open HEIC; `BadRequest` that names the extra where it is not installed."""
+    """Registers HEIC with Pillow. Raises `BadRequest` that names the extra if it is not installed."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:

@@ -1,4 +1,4 @@
-"""Reading a picture into RGB, whatever it is stored as."""
+"""Loads an image file of any format as an RGB image."""
 
 import logging
 import warnings
@@ -16,11 +16,11 @@ from vlmprune_runtime.heic import is_heic, register_heic
 
 ImageSource = str | PathLike[str] | BinaryIO | Image.Image
 
-# A picture above the first limit is reduced. Most formats must be decoded whole for that, a JPEG file can be decoded
-# at a half, a quarter or an eighth.
+# An image above the first limit is reduced. Most formats must be decoded in full first, which the second limit bounds.
+# A JPEG file can be decoded at a half, a quarter or an eighth of its size, so its limit is higher.
 MAX_IMAGE_PIXELS, MAX_DECODED_PIXELS, MAX_JPEG_PIXELS = 100_000_000, 2**27, 2**28
 ORIENTATION_TAG = 274
-TURNS = {
+ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,37 +35,38 @@ _log = logging.getLogger(__name__)
 
 
 def load_image(source: ImageSource) -> Image.Image:
-    """The picture upright (EXIF), in RGB, transparency on white, reduced to at most 100 megapixels.
+    """Returns the image in RGB, upright (EXIF), with transparency on white, reduced to at most 100 megapixels.
 
-    What had to be ignored or reduced is logged as a warning. Errors: `BadRequest` if it is no picture or too large.
+    A part that is ignored or a size that is reduced is logged as a warning. Raises `BadRequest` for a source that is no
+    image, or too large.
     """
     name = _named(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own: ours say what follows for the user
+            warnings.simplefilter("ignore")  # Pillow's warnings do not say what follows for the user; ours do
             image = source if isinstance(source, Image.Image) else _opened(source)
             _check_size(image)
-            given = image.size
+            stored = image.size
             if image is not source:
                 _decode_smaller(image)
             image.load()
-            turn = _turn(image, name)  # after loading, for Pillow turns TIFF files itself then
-            seen = to_rgb(_reduced(image))
+            turn = _orientation(image, name)  # after loading, since Pillow turns TIFF files itself when it loads them
+            loaded = to_rgb(_reduced(image))
     except BadRequest as error:
         raise BadRequest(f"image {name}: {error}") from None
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise BadRequest(f"image {name}: {error.strerror}") from None
     except UnidentifiedImageError:
         raise BadRequest(f"image {name}: not a picture in a known format") from None
-    except Exception as error:  # decoders meet hostile bytes with nearly any exception
+    except Exception as error:  # decoders raise nearly any exception for hostile bytes
         raise BadRequest(f"image {name}: broken picture: {first_line(error)}") from None
-    if seen.width * seen.height < given[0] * given[1]:
-        _warn_once(f"image {name}: {_shape(given)} are many: used at {_shape(seen.size)}")
-    return seen if turn is None else seen.transpose(turn)
+    if loaded.width * loaded.height < stored[0] * stored[1]:
+        _warn_once(f"image {name}: {_shape(stored)} are many: used at {_shape(loaded.size)}")
+    return loaded if turn is None else loaded.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB as Hugging Face's processors make it, but more than 8 bits are scaled instead of clipped."""
+    """Returns RGB as Hugging Face's processors do, except that it scales more than 8 bits, not clips."""
     if image.mode in DEEP_MODES:
         image = to_8_bits(image)
     if "A" in image.getbands() or image.info.get("transparency") is not None:
@@ -76,7 +77,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 or 32 bits or of floats, brought to 0..255 by the range it was made for."""
+    """Scales a grey image of 16 or 32 bits or of floats to 0..255, by the smallest usual range of its values."""
     grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
     brightest = float(grey.max())
     tops = (65535.0,) if image.mode.startswith("I;16") else (255.0, 65535.0)
@@ -94,7 +95,7 @@ def _opened(source: str | PathLike[str] | BinaryIO) -> Image.Image:
             raise
         register_heic()
         return Image.open(source)
-    except Image.DecompressionBombError:  # Pillow's limit, which it has for JPEG files too
+    except Image.DecompressionBombError:  # Pillow applies its limit to JPEG files too
         return _opened_jpeg(source)
 
 
@@ -107,19 +108,22 @@ def _opened_jpeg(source: str | PathLike[str] | BinaryIO) -> Image.Image:
         raise BadRequest(f"has too many pixels; allowed: 1 to {MAX_DECODED_PIXELS}") from None
 
 
-def _turn(image: Image.Image, name: str) -> Image.Transpose | None:
-    """How the EXIF block says to turn the picture; a block that cannot be read says nothing."""
+def _orientation(image: Image.Image, name: str) -> Image.Transpose | None:
+    """Returns how the EXIF block says to turn the image, None if there is no block or it cannot be read."""
     try:
         turn = image.getexif().get(ORIENTATION_TAG)
-    except Exception:  # damaged in one of many ways, and no reason to refuse pixels that are whole
+    except Exception:  # a damaged block is no reason to refuse pixels that can be read
         turn = None
     if turn is None and _is_damaged(image.info.get("exif")):
         _warn_once(f"image {name}: its EXIF block is damaged: used as it is stored, not turned")
-    return TURNS.get(turn) if isinstance(turn, int) else None
+    return ORIENTATIONS.get(turn) if isinstance(turn, int) else None
 
 
 def _is_damaged(block: bytes | None) -> bool:
-    """Whether Pillow fails on an EXIF block or complains; asked twice for a picture's own, it would say nothing."""
+    """Says whether Pillow fails on an EXIF block or warns.
+
+    Pillow warns only once of an image's own block, so this loads the bytes anew.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -137,14 +141,14 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _decode_smaller(image: Image.Image) -> None:
-    """Has a JPEG file decoded at the first of 1/2, 1/4, 1/8 that is small enough."""
+    """Sets a JPEG file to be decoded at the first of 1/2, 1/4 and 1/8 that is small enough."""
     factor = _factor(image)
     if factor > 1 and isinstance(image, JpegImageFile):
         image.draft(None, (image.width // factor, image.height // factor))
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """Small enough, before it is converted where its mode allows that: conversion takes as much memory again."""
+    """Returns the image reduced below the limit, if possible before conversion, which doubles the memory."""
     factor = _factor(image)
     if factor == 1:
         return image
@@ -153,7 +157,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 
 
 def _factor(image: Image.Image) -> int:
-    """The power of two that both sides are divided by."""
+    """Returns the power of two by which both sides are divided."""
     factor = 1
     while ceil(image.width / factor) * ceil(image.height / factor) > MAX_IMAGE_PIXELS:
         factor *= 2
@@ -162,7 +166,7 @@ def _factor(image: Image.Image) -> int:
 
 @lru_cache(maxsize=1000)
 def _warn_once(text: str) -> None:
-    """A benchmark reads the same picture again and again."""
+    """Warns once of each text, since a benchmark loads the same image many times."""
     _log.warning(text)
 
 

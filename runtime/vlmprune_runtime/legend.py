@@ -1,34 +1,34 @@
-"""The legend below an overlay: how many tokens were kept, and which colour means which turn."""
+"""Draws the legend below an overlay: how many tokens were kept, and which colour stands for which rank."""
 
 from PIL import Image, ImageDraw, ImageFont
 
-PLATE, INK, SOFT_INK = (17, 19, 24), (240, 240, 240), (160, 165, 175)
-# Viridis from its bright end: the first choice catches the eye, and it is readable to the colour-blind.
+BACKGROUND, INK, SOFT_INK = (17, 19, 24), (240, 240, 240), (160, 165, 175)
+# Viridis from its bright end: the first choice catches the eye, and the scale is readable to the colour-blind.
 COLOURS = ((253, 231, 37), (122, 209, 81), (34, 168, 132), (42, 120, 142), (65, 68, 135))
 UNIT_FRACTION, SMALLEST_UNIT_PX = 1 / 42, 8
 
 
-def colour_of(turn: int, turns: int) -> tuple[int, int, int]:
-    """The colour of one turn out of `turns`.
+def colour_of(rank: int, ranks: int) -> tuple[int, int, int]:
+    """Returns the colour of one rank out of `ranks`.
 
     >>> colour_of(0, 5), colour_of(4, 5)
     ((253, 231, 37), (65, 68, 135))
     """
-    place = turn / max(turns - 1, 1) * (len(COLOURS) - 1)
-    low = min(int(place), len(COLOURS) - 2)
-    mixed = [round(a + (b - a) * (place - low)) for a, b in zip(COLOURS[low], COLOURS[low + 1], strict=True)]
+    position = rank / max(ranks - 1, 1) * (len(COLOURS) - 1)
+    low = min(int(position), len(COLOURS) - 2)
+    mixed = [round(a + (b - a) * (position - low)) for a, b in zip(COLOURS[low], COLOURS[low + 1], strict=True)]
     return mixed[0], mixed[1], mixed[2]
 
 
 def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own typeface."""
+    """Returns Pillow's own typeface in a size."""
     return ImageFont.load_default(size_px)
 
 
 def with_legend(picture: Image.Image, kept: int, visual_tokens: int, name: str = "") -> Image.Image:
     """Returns the picture with a legend of two lines below it, the first of which begins with the picture's name."""
     unit = max(SMALLEST_UNIT_PX, round(picture.width * UNIT_FRACTION))
-    sheet = Image.new("RGB", (picture.width, picture.height + 4 * unit), PLATE)
+    sheet = Image.new("RGB", (picture.width, picture.height + 4 * unit), BACKGROUND)
     sheet.paste(picture, (0, 0))
     draw, top, face = ImageDraw.Draw(sheet), picture.height + unit // 2, font(unit)
     summary = f"{name}{kept} of {visual_tokens} visual tokens kept ({100 * kept / visual_tokens:.0f} %)"
@@ -38,18 +38,18 @@ def with_legend(picture: Image.Image, kept: int, visual_tokens: int, name: str =
 
 
 def _scale(draw: ImageDraw.ImageDraw, at: tuple[int, int], unit: int) -> None:
-    """First colour to last, and what is dim."""
+    """Draws the scale of colours, and a note on what the dim parts mean."""
     left, top = at
-    left = _word(draw, (left, top), "chosen first", unit)
+    left = _write(draw, (left, top), "chosen first", unit)
     for step in range(8 * unit):
         colour = colour_of(step, 8 * unit)
         draw.line((left + step, top + unit // 4, left + step, top + unit * 5 // 4), fill=colour)
-    left = _word(draw, (left + 8 * unit + unit // 2, top), "last", unit)
-    _word(draw, (left + unit, top), "dim: dropped    darkest: not seen by the model", unit)
+    left = _write(draw, (left + 8 * unit + unit // 2, top), "last", unit)
+    _write(draw, (left + unit, top), "dim: dropped    darkest: not seen by the model", unit)
 
 
-def _word(draw: ImageDraw.ImageDraw, at: tuple[int, int], word: str, unit: int) -> int:
-    """The word written, and where the next thing may begin."""
+def _write(draw: ImageDraw.ImageDraw, at: tuple[int, int], words: str, unit: int) -> int:
+    """Writes words, and returns the left edge of what may follow them."""
     face = font(round(unit * 0.8))
-    draw.text((at[0], at[1] + unit // 4), word, fill=SOFT_INK, font=face)
-    return at[0] + round(draw.textlength(word, font=face)) + unit // 2
+    draw.text((at[0], at[1] + unit // 4), words, fill=SOFT_INK, font=face)
+    return at[0] + round(draw.textlength(words, font=face)) + unit // 2

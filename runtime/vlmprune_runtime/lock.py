@@ -1,4 +1,4 @@
-"""A lock that two processes see: a file beside the place that both want to write."""
+"""Locks a path between processes, by a file beside the path that both want to write."""
 
 import errno
 import os
@@ -67,7 +67,7 @@ def _opened(path: Path) -> int | None:
 
 
 def _is_ours(handle: int, path: Path) -> bool:
-    """Whether the lock could be taken on the file that lies there now, not on one that was just let go of."""
+    """Says whether the lock was taken on the file that lies there now, not on one that was just released."""
     if sys.platform == "win32":
         return True
     try:

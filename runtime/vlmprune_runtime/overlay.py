@@ -1,4 +1,4 @@
-"""A picture of what the pruner kept: bright and numbered in the order of choosing, the rest dimmed."""
+"""Draws what the pruner kept: kept patches are bright and numbered by rank, the rest is dimmed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from vlmprune_runtime.atomic import OutputFile, save_png
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import Pruned
 from vlmprune_runtime.geometry import Box, bounding_box, moved_box, views_of
-from vlmprune_runtime.legend import PLATE, colour_of, font, with_legend
+from vlmprune_runtime.legend import BACKGROUND, colour_of, font, with_legend
 from vlmprune_runtime.schema import Bundle
 
-SEEN_PX, MOST_PX = 1008, 2400
+VIEW_PX, MAX_PX = 1008, 2400
 MARGIN_FRACTION = 0.35
-DROPPED_LIGHT, UNSEEN_LIGHT, COLOUR_LEFT = 0.42, 0.14, 0.35
+DROPPED_BRIGHTNESS, UNSEEN_BRIGHTNESS, SATURATION = 0.42, 0.14, 0.35
 SMALLEST_NUMBER_PX = 18
 TILE_EDGE = (128, 128, 128)
 NAMES = {"only": "", "tile": "in tiles: ", "whole": "whole: "}
@@ -53,12 +53,12 @@ def draw_overlay(
     areas: Sequence[GridArea],
     out: str | PathLike[str] | OutputFile,
 ) -> None:
-    """The overlay as a PNG file, written whole or not at all; `image` as `load_image` gives it."""
+    """Writes the overlay as a PNG file, whole or not at all; `image` is an image as `load_image` returns it."""
     save_png(overlay(image, pruned, areas), out)
 
 
 def overlay(image: Image.Image, pruned: Sequence[Pruned], areas: Sequence[GridArea]) -> Image.Image:
-    """The given picture around what the model saw, at a readable size, with a legend below.
+    """Returns the image around what the model sees, at a readable size, with a legend below.
 
     `pruned` says what was kept of views, `areas` where each view of the image lies. Tiles are shown at their places in
     the picture; the whole picture, which the model sees beside them, is shown once more.
@@ -69,7 +69,7 @@ def overlay(image: Image.Image, pruned: Sequence[Pruned], areas: Sequence[GridAr
 
 
 def _drawn(image: Image.Image, seen: Sequence[tuple[GridArea, Pruned]]) -> Image.Image:
-    """Views that lie side by side in the picture, with one legend."""
+    """Returns the views that lie side by side in the image, with one legend."""
     whole = bounding_box(area.box for area, _ in seen)
     canvas, place = crop_around(image, whole)
     patches = []
@@ -87,10 +87,10 @@ def _drawn(image: Image.Image, seen: Sequence[tuple[GridArea, Pruned]]) -> Image
 
 
 def _joined(parts: Sequence[Image.Image]) -> Image.Image:
-    """The parts beside each other where they are high, and below each other where they are wide."""
+    """Joins the parts side by side if they are high, or one below the other if they are wide."""
     down = parts[0].width > parts[0].height
     widths, heights = [part.width for part in parts], [part.height for part in parts]
-    sheet = Image.new("RGB", (max(widths), sum(heights)) if down else (sum(widths), max(heights)), PLATE)
+    sheet = Image.new("RGB", (max(widths), sum(heights)) if down else (sum(widths), max(heights)), BACKGROUND)
     for nth, part in enumerate(parts):
         sheet.paste(part, (0, sum(heights[:nth])) if down else (sum(widths[:nth]), 0))
     return sheet
@@ -106,9 +106,9 @@ def check_selection(kept: Sequence[int], rank: Sequence[int], area: GridArea) ->
 
 
 def crop_around(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
-    """The picture around `box` at a readable size, and where the box lies in it.
+    """Returns the image around `box` at a readable size, and where the box lies in it.
 
-    Padding is black; far parts of very long pictures are left out.
+    Padding is black. The far parts of very long images are left out.
     """
     left, top, right, bottom = box
     margin = MARGIN_FRACTION * max(right - left, bottom - top)
@@ -116,7 +116,7 @@ def crop_around(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
     x_end = ceil(max(right, min(image.width, right + margin)))
     y_end = ceil(max(bottom, min(image.height, bottom + margin)))
     width, height = x_end - x, y_end - y
-    scale = min(SEEN_PX / min(right - left, bottom - top), MOST_PX / max(width, height))
+    scale = min(VIEW_PX / min(right - left, bottom - top), MAX_PX / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = image.crop((x, y, x_end, y_end)).resize(size, Image.Resampling.BICUBIC)
     across, down = size[0] / width, size[1] / height
@@ -136,12 +136,12 @@ def patch_box(place: int, area: GridArea) -> tuple[int, int, int, int]:
     return round(left), round(top), round(left + width), round(top + height)
 
 
-def dim_dropped(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, int, int]]) -> Image.Image:
-    """Kept patches as they are, dropped ones dim, what the model did not see nearly dark."""
-    faded = ImageEnhance.Color(canvas).enhance(COLOUR_LEFT)
-    lit = ImageEnhance.Brightness(faded).enhance(UNSEEN_LIGHT)
-    left, top, right, bottom = (round(edge) for edge in seen)
-    dropped = ImageEnhance.Brightness(faded.crop((left, top, right, bottom))).enhance(DROPPED_LIGHT)
+def dim_dropped(canvas: Image.Image, view: Box, patches: list[tuple[int, int, int, int]]) -> Image.Image:
+    """Returns the canvas with dropped patches dim, and what the model does not see nearly dark."""
+    faded = ImageEnhance.Color(canvas).enhance(SATURATION)
+    lit = ImageEnhance.Brightness(faded).enhance(UNSEEN_BRIGHTNESS)
+    left, top, right, bottom = (round(edge) for edge in view)
+    dropped = ImageEnhance.Brightness(faded.crop((left, top, right, bottom))).enhance(DROPPED_BRIGHTNESS)
     lit.paste(dropped, (left, top))
     for box in patches:
         lit.paste(canvas.crop(box), box[:2])
@@ -149,19 +149,19 @@ def dim_dropped(canvas: Image.Image, seen: Box, patches: list[tuple[int, int, in
 
 
 def draw_ranks(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Sequence[int]) -> None:
-    """A frame in the colour of its turn around each kept patch, the turn's number where it is readable."""
+    """Draws around each kept patch a frame in the colour of its rank, and the rank where it is readable."""
     draw = ImageDraw.Draw(lit)
-    for (left, top, right, bottom), turn in zip(patches, rank, strict=True):
-        colour = colour_of(turn, len(rank))
+    for (left, top, right, bottom), place in zip(patches, rank, strict=True):
+        colour = colour_of(place, len(rank))
         size = min(right - left, bottom - top)
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=max(1, size // 14))
         if size >= SMALLEST_NUMBER_PX:
-            draw_number(draw, (left, top), turn + 1, size)
+            draw_number(draw, (left, top), place + 1, size)
 
 
-def draw_number(draw: ImageDraw.ImageDraw, corner: tuple[int, int], turn: int, size_px: int) -> None:
-    """The turn in the upper left of its patch, on a dark plate so that it is readable on any picture."""
-    text, face = str(turn), font(max(9, round(size_px * 0.34)))
+def draw_number(draw: ImageDraw.ImageDraw, corner: tuple[int, int], number: int, size_px: int) -> None:
+    """Writes a number into the upper left of a patch, on a dark plate so that it is readable on any image."""
+    text, face = str(number), font(max(9, round(size_px * 0.34)))
     edge = max(1, size_px // 14)
     at = (corner[0] + edge, corner[1] + edge)
     _, top, right, bottom = draw.textbbox(at, text, font=face)

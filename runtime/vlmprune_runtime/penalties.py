@@ -1,6 +1,6 @@
-"""What a bundle's generation settings do to the logits before a token is chosen, as Hugging Face `generate` does it.
+"""Applies a bundle's generation settings to the logits before a token is chosen, as Hugging Face `generate` does.
 
-Each function takes the logits (V,), changes them in place, and takes the sequence so far: prompt and answer (S,).
+Functions that take `scores` (V,) change them in place; `sequence` (S,) is the prompt and the answer so far.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class AnswerProgress:
-    """Where an answer stands: the sequence so far (S,), how many of its tokens are the answer's, and the limit."""
+    """Holds the sequence so far (S,), how many of its tokens belong to the answer, and the limit of their number."""
 
     sequence: Ids
     answer_tokens: int
@@ -27,7 +27,7 @@ class AnswerProgress:
 def apply_penalties(
     logits: npt.NDArray[np.floating], progress: AnswerProgress, settings: Generation
 ) -> Logits:  # (V,) -> (V,)
-    """A copy of the logits after every penalty and ban of the settings, in the order that `Generation` lists."""
+    """Returns a copy of the logits after every penalty and ban of the settings, in the order of `Generation`."""
     scores, sequence = logits.astype(np.float32), progress.sequence
     penalise_repetition(scores, sequence, settings.repetition_penalty)
     suppress(scores, repeated_ngrams(sequence, settings.no_repeat_ngram_size))
@@ -36,7 +36,7 @@ def apply_penalties(
         suppress(scores, settings.stop_token_ids)
     if settings.forced_stop_token_ids and progress.answer_tokens == progress.limit - 1:
         scores[:] = -np.inf
-        scores[_inside(settings.forced_stop_token_ids, scores)] = 0
+        scores[_in_vocabulary(settings.forced_stop_token_ids, scores)] = 0
     suppress(scores, settings.suppress_token_ids)
     if progress.answer_tokens == 0:
         suppress(scores, settings.begin_suppress_token_ids)
@@ -44,7 +44,7 @@ def apply_penalties(
 
 
 def penalise_repetition(scores: Logits, sequence: Ids, penalty: float) -> None:
-    """Tokens of the sequence become less likely.
+    """Makes the tokens of the sequence less likely.
 
     >>> scores = np.array([2.0, -2.0, 1.0], np.float32)
     >>> penalise_repetition(scores, np.array([0, 1, 1]), 2.0)
@@ -54,12 +54,12 @@ def penalise_repetition(scores: Logits, sequence: Ids, penalty: float) -> None:
     if penalty == 1:
         return
     seen, factor = np.zeros(len(scores), dtype=bool), np.float32(penalty)
-    seen[_inside(sequence, scores)] = True  # np.unique would import numpy.ma within the first token's time
+    seen[_in_vocabulary(sequence, scores)] = True  # np.unique would import numpy.ma within the first token's time
     scores[seen] = np.where(scores[seen] < 0, scores[seen] * factor, scores[seen] / factor)
 
 
 def repeated_ngrams(sequence: Ids, size: int) -> Ids:
-    """Tokens that would complete `size` tokens which the sequence has already.
+    """Returns the tokens that would repeat an n-gram of `size` tokens which the sequence has already.
 
     >>> repeated_ngrams(np.array([5, 6, 7, 5, 6]), 3).tolist()
     [7]
@@ -68,12 +68,12 @@ def repeated_ngrams(sequence: Ids, size: int) -> Ids:
         return np.zeros(0, np.int64)
     grams = np.lib.stride_tricks.sliding_window_view(sequence, size)
     last = sequence[len(sequence) - size + 1 :]
-    found: Ids = grams[(grams[:, :-1] == last).all(axis=1), -1]
-    return found
+    repeated: Ids = grams[(grams[:, :-1] == last).all(axis=1), -1]
+    return repeated
 
 
 def bad_word_tokens(sequence: Ids, words: Iterable[Sequence[int]], stops: Sequence[int]) -> list[int]:
-    """Last tokens of the words whose other tokens the sequence ends with; a stop token alone is no bad word.
+    """Returns the last tokens of the bad words whose other tokens end the sequence; a stop token alone is no bad word.
 
     >>> bad_word_tokens(np.array([1, 2]), [(2, 9), (3, 8), (7,), (0,)], stops=[0])
     [9, 7]
@@ -87,10 +87,10 @@ def bad_word_tokens(sequence: Ids, words: Iterable[Sequence[int]], stops: Sequen
 
 
 def suppress(scores: Logits, token_ids: Sequence[int] | Ids) -> None:
-    """Minus infinity for these tokens; ids outside the logits are passed over."""
-    scores[_inside(token_ids, scores)] = -np.inf
+    """Sets the scores of these tokens to minus infinity; ids outside the vocabulary are ignored."""
+    scores[_in_vocabulary(token_ids, scores)] = -np.inf
 
 
-def _inside(token_ids: Sequence[int] | Ids, scores: Logits) -> Ids:
+def _in_vocabulary(token_ids: Sequence[int] | Ids, scores: Logits) -> Ids:
     ids = np.asarray(token_ids, dtype=np.int64)
     return ids[ids < len(scores)]

@@ -1,4 +1,4 @@
-"""Which tokens a sequence has: their ids, their positions, and which of them are visual tokens of which view."""
+"""Gives every token of a sequence its position, and says which tokens are visual tokens of which view."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,12 +13,12 @@ from vlmprune_runtime.schema import Grid, Pipeline
 Indices = npt.NDArray[np.int64]
 
 TEXT, PREFIX = -1, -2
-"""What stands for a view in tokens of text, and in those of a view that belong to no place in its picture."""
+"""The values of `Tokens.view` for text, and for tokens of a view that belong to no place in its image."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """S tokens: `token_ids` (S,) as they were encoded, 0 for visual ones, and of those that are left the rest.
+    """Holds the encoded `token_ids` (S,), 0 for visual tokens; the other fields describe the tokens that are left.
 
     `positions` (axes, S), `view` (S,) the view that a token belongs to, or `TEXT` or `PREFIX`, and `cell` (S,) its
     place on the view's grid, -1 where it has none. `grids` is the grid of each view, `next_position` that of the token
@@ -33,7 +33,7 @@ class Tokens:
     grids: tuple[int, ...] = ()
 
     def select(self, remaining: npt.NDArray[Any]) -> "Tokens":
-        """Returns the tokens where `remaining` (S,) is true; what they were encoded as is kept whole."""
+        """Returns the tokens where `remaining` (S,) is true; `token_ids` stays complete."""
         return replace(
             self, positions=self.positions[:, remaining], view=self.view[remaining], cell=self.cell[remaining]
         )

@@ -1,6 +1,6 @@
-"""The one way through the stages, as the manifest says it: a prompt, more text behind it, a new token; on any engine.
+"""Runs the stages in the order of the manifest, on any engine: for a prompt, for more text behind it, for a new token.
 
-What a stage takes stands in the manifest (`source` of each input), so that no stage's inputs are known here by name.
+The manifest names the source of each input, so this module knows no stage's inputs by name.
 """
 
 import copy
@@ -26,7 +26,7 @@ Steps = Generator[StageTimed, None, None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What a cut kept of one view: `kept` (K,) among the view's tokens at that cut, `fused` (K, D), `rank` (K,).
+    """Holds what a cut kept of one view: `kept` (K,) among the view's tokens at that cut, `fused` (K, D), `rank` (K,).
 
     `cells` (K,) are the places of the kept tokens on the view's grid, and `cut` is the prune stage.
     """
@@ -41,7 +41,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class State:
-    """Where generation stands after a prompt or a token.
+    """Holds the state of generation after a prompt or a token.
 
     `logits` (V,) are those of the next token, `past_tokens` how many tokens each decoder stage has cached,
     `next_position` is the position of the next token, and `views` how many views the sequence has.
@@ -54,7 +54,7 @@ class State:
     views: int = 0
 
     def fills(self, context_tokens: int) -> bool:
-        """Whether a context has no room for one more token: no row in the fullest cache, or no position."""
+        """Says whether a context has no room for one more token: no row in the fullest cache, or no position."""
         return max(self.next_position, *self.past_tokens.values()) >= context_tokens
 
     def rewound(self, tokens: int) -> "State":
@@ -68,7 +68,7 @@ class State:
 
 @dataclass
 class Prefill:
-    """Tokens on their way through the stages: what the stages before have given, and the sequence as it is by now."""
+    """Carries a sequence through the stages: the outputs of the stages so far, and the tokens that are left."""
 
     pipeline: Pipeline
     engine: Engine
@@ -106,7 +106,7 @@ class Prefill:
         self._place_features()
 
     def set_features(self, features: Sequence[Array]) -> None:
-        """Takes the visual embeddings (N, D) of each view as given, in place of running the vision stage."""
+        """Sets the visual embeddings (N, D) of each view, in place of running the vision stage."""
         [vision] = self.pipeline.of_role("vision")
         self.outputs[vision] = [{"features": view} for view in features]
         self._place_features()
@@ -142,7 +142,7 @@ class Prefill:
         return self.state()
 
     def _run_views(self, name: str) -> Steps:
-        """A stage that runs once per view; the inputs of all views are taken before any view is pruned."""
+        """Runs a stage once per view; the inputs of all views are read before any view is pruned."""
         inputs = [self._inputs(name, view) for view in range(len(self.views))]
         outputs = []
         for view in range(len(self.views)):
@@ -153,7 +153,7 @@ class Prefill:
                 self.prune(name, view, pruned)
 
     def _place_features(self) -> None:
-        """Puts the visual embeddings in their places once both they and those of text are there."""
+        """Inserts the visual embeddings into the text embeddings once both stages have run."""
         [vision], [embed] = self.pipeline.of_role("vision"), self.pipeline.of_role("embed")
         if self.features_placed or self.rows is None or not {vision, embed} <= self.outputs.keys():
             return
@@ -173,7 +173,7 @@ class Prefill:
         return {tensor.name: self.read(tensor.source, name, view) for tensor in self.pipeline.stage(name).inputs}
 
     def read(self, source: str, name: str, view: int | None = None) -> Array:
-        """Returns what stands at a source; `name` is the stage that takes it, `view` the view that it runs for."""
+        """Returns the value of a source for the stage `name`, which runs for the view `view`."""
         match parse_source(source):
             case "image", _, _:
                 return self.views[view or 0]
@@ -199,7 +199,7 @@ class Prefill:
                 return _part(made[output], part, self.stage_tokens[stage].view, view)
 
     def _places(self, view: int) -> Indices:
-        """Where the tokens of a view stand in the sequence by now."""
+        """Returns the indices of a view's tokens in the sequence as it is now."""
         return np.flatnonzero(self.tokens.view == view)
 
 
@@ -244,7 +244,7 @@ def select(pipeline: Pipeline, engine: Engine, prompt: EncodedPrompt, views: Seq
 
 
 def stages_before_tail(pipeline: Pipeline) -> tuple[str, ...]:
-    """The stages up to the last cut, in the order in which a prompt runs through them."""
+    """Returns the stages up to the last cut, in the order in which a prompt runs through them."""
     last = max((pipeline.prefill.index(cut.stage) for cut in pipeline.cuts), default=-1)
     return pipeline.prefill[: last + 1]
 
@@ -266,7 +266,7 @@ def decode(pipeline: Pipeline, engine: Engine, token_id: int, state: State) -> S
 
 
 def final_state(steps: Generator[StageTimed, None, State]) -> State:
-    """Returns what the steps return at their end."""
+    """Runs all steps and returns the state that they end with."""
     while True:
         try:
             next(steps)
@@ -276,12 +276,12 @@ def final_state(steps: Generator[StageTimed, None, State]) -> State:
 
 
 def ms_since(start: float) -> float:
-    """Milliseconds since a reading of `perf_counter`."""
+    """Returns the milliseconds since a reading of `perf_counter`."""
     return 1000 * (perf_counter() - start)
 
 
 def _part(value: Array, part: str | None, views: Indices, view: int | None) -> Array:
-    """The rows of a sequence's tensor that a source names; `views` (S,) says which view each row belongs to."""
+    """Returns the rows of a tensor that a source selects; `views` (S,) says which view each row belongs to."""
     if part == "last":
         return value[-1:]
     if part is None:
@@ -293,4 +293,4 @@ def _part(value: Array, part: str | None, views: Indices, view: int | None) -> A
 def _check_kept(stage: str, kept: Indices, visual_tokens: int) -> None:
     rising = kept.ndim == 1 and bool((np.diff(kept) > 0).all())
     if not (rising and kept.size and kept[0] >= 0 and kept[-1] < visual_tokens):
-        raise EngineError(stage, f"kept is not a rising row of places below {visual_tokens}")
+        raise EngineError(stage, f"kept is not a rising list of places below {visual_tokens}")

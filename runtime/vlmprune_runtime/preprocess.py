@@ -1,4 +1,4 @@
-"""A picture as the model's vision stage wants it, equal to the Hugging Face image processor's."""
+"""Preprocesses an image for the vision stage; the pixels equal those of the Hugging Face image processor."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ Pixels = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ImageView:
-    """One view of an image: its pixels (3, H, W), and where it lies in the image."""
+    """Holds the pixels (3, H, W) of one view, and where the view lies in the image."""
 
     pixels: Pixels
     view: View
 
 
 def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:  # RGB -> (1, 3, H, W)
-    """Pixels of the only view of a picture; `BadRequest` where it is seen as tiles."""
-    return _values(view_image(image, spec), spec)[None]
+    """Returns the pixels of the only view of an image. Raises `BadRequest` if the image has several views."""
+    return _pixels(view_image(image, spec), spec)[None]
 
 
 def preprocess_views(image: Image.Image, spec: ImageSpec) -> tuple[ImageView, ...]:
-    """Every view of a picture in the order of the prompt: tiles row by row, the whole picture last."""
+    """Returns the views of an image in the order of the prompt: tiles row by row, the whole image last."""
     views = views_of(image.height, image.width, spec)
     pictures = view_images(image, spec)
-    return tuple(ImageView(_values(seen, spec), view) for view, seen in zip(views, pictures, strict=True))
+    return tuple(ImageView(_pixels(picture, spec), view) for view, picture in zip(views, pictures, strict=True))
 
 
 def view_image(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """The only view of a picture before rescaling; `BadRequest` where it is seen as tiles."""
+    """Returns the only view of an image before rescaling. Raises `BadRequest` if the image has several views."""
     only_view(image.height, image.width, spec)
     return view_images(image, spec)[0]
 
 
 def view_images(image: Image.Image, spec: ImageSpec) -> list[Image.Image]:
-    """Every view of an RGB picture before rescaling."""
+    """Returns every view of an RGB image before rescaling."""
     for place in placements(image.height, image.width, spec.geometric_steps):
         image = apply_placement(image, place)
     return list(_split(image, spec.split)) if spec.split else [image]
@@ -61,7 +61,7 @@ def _one_tile(image: Image.Image, split: Split) -> Placement:
     return placements(image.height, image.width, [Resize(to=to, kernel=split.kernel)])[0]
 
 
-def _values(seen: Image.Image, spec: ImageSpec) -> Pixels:  # -> (3, H, W)
-    values = np.asarray(seen, dtype=np.float32) * np.float32(spec.rescale.factor)
+def _pixels(image: Image.Image, spec: ImageSpec) -> Pixels:  # -> (3, H, W)
+    values = np.asarray(image, dtype=np.float32) * np.float32(spec.rescale.factor)
     mean, std = (np.array(row, dtype=np.float32) for row in (spec.normalise.mean, spec.normalise.std))
     return np.ascontiguousarray(((values - mean) / std).transpose(2, 0, 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A question as token ids with room for the visual tokens."""
+"""Encodes a question as token ids, with image tokens in the places of the visual tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from vlmprune_runtime.schema import (
 
 
 class Span(NamedTuple):
-    """Places `start` to `stop` - 1 of a prompt, which the visual tokens of one view take."""
+    """Names the tokens `start` to `stop` - 1 of a prompt, in whose places the visual tokens of one view stand."""
 
     start: int
     stop: int
@@ -32,9 +32,9 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class PicturePlace:
-    """What a picture takes of a prompt: the index of the grid of each of its views, in the order of the prompt.
+    """Says which places an image takes in a prompt: the index of the grid of each of its views, in order.
 
-    A picture in tiles has `rows` x `columns` of them, row by row, and the whole picture behind them; others have 0 x 0.
+    An image in tiles has `rows` x `columns` of them, row by row, and the whole image behind them; others have 0 x 0.
     """
 
     grids: tuple[int, ...] = (0,)
@@ -44,9 +44,9 @@ class PicturePlace:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """Token ids (S,), one span per view, and the index of each view's grid; no `grids` means the first for all.
+    """Holds token ids (S,), a span per view, and the index of each view's grid; no `grids` means the first for all.
 
-    `pictures` says which views belong to one picture; none means that every view is a picture of its own.
+    `pictures` says which views belong to one image; without it every view is an image of its own.
     """
 
     token_ids: npt.NDArray[np.int64]
@@ -56,13 +56,13 @@ class EncodedPrompt:
 
     @property
     def view_places(self) -> tuple[tuple[int, int], ...]:
-        """Of each view the index of its picture, and that of the view among the picture's."""
+        """The index of each view's image, and the index of the view among the views of its image."""
         pictures = self.pictures or ONE_VIEW * len(self.spans)
         return tuple((nth, view) for nth, picture in enumerate(pictures) for view in range(len(picture.grids)))
 
 
 ONE_VIEW = (PicturePlace(),)
-"""The places of one picture that is seen as one view on the first grid."""
+"""The places of one image that has one view on the first grid."""
 
 
 def encode_prompt(
@@ -72,42 +72,42 @@ def encode_prompt(
     prompt: str,
     pictures: Sequence[PicturePlace] = ONE_VIEW,
 ) -> EncodedPrompt:
-    """The first question about pictures, tokenized whole; a view on grid g takes `view_tokens[g]` tokens."""
+    """Returns the first question about images, tokenized whole; a view on grid g takes `view_tokens[g]` tokens."""
     ids = tokenize(tokenizer, spec, render(spec, prompt, pictures))
     return expand_ids(ids, spec, view_tokens, pictures)
 
 
 def encode_follow_up(tokenizer: Tokenizer, spec: PromptSpec, prompt: str) -> npt.NDArray[np.int64]:  # -> (S,)
-    """The tokens of a further question without pictures, and of what ends the answer before it, taken by themselves.
+    """Returns the tokens of a further question without images, and of the end of the answer before it.
 
-    They are those of the whole conversation where the bundle says `standalone`; `Conversation` has them in any case.
+    They equal the tokens in the whole conversation only if the bundle says `standalone`; `Conversation` handles both.
     """
     text = render_follow_up(spec, prompt)
     return np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 
 def tokenize(tokenizer: Tokenizer, spec: PromptSpec, text: str) -> list[int]:
-    """The ids of a whole text, each image token once."""
+    """Returns the ids of a whole text, each image token once."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=spec.add_special_tokens).ids
     return ids
 
 
 def render_follow_up(spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ()) -> str:
-    """The text between the last answer and the next. Raises `BadRequest` where the bundle has none."""
+    """Returns the text between the last answer and the next. Raises `BadRequest` if the bundle has none."""
     if spec.follow_up is None:
         raise BadRequest("this bundle's chat template has no further question in a conversation")
     return _rendered(spec, spec.follow_up.segments, prompt, pictures)
 
 
 def render_answer(spec: PromptSpec, answer: str) -> str:
-    """The text of an answer as it stands in a conversation."""
+    """Returns the text of an answer as it stands in a conversation."""
     return (spec.follow_up.before_answer if spec.follow_up else "") + answer.strip()
 
 
 def render(
     spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ONE_VIEW, *, now: datetime | None = None
 ) -> str:
-    """The whole text of a first question, an image token for every view; `now` None is the time of the call.
+    """Returns the whole text of a first question, with an image token for every view; `now` None is the time of the call.
 
     >>> segments = ({"kind": "images"}, {"kind": "text", "text": "Q: "}, {"kind": "user_text"})
     >>> spec = PromptSpec(segments=segments, image_token="<image>", image_token_id=9, add_special_tokens=False)
@@ -120,7 +120,7 @@ def render(
 def _rendered(
     spec: PromptSpec, segments: Segments, prompt: str, pictures: Sequence[PicturePlace], now: datetime | None = None
 ) -> str:
-    """The texts of segments joined; `BadRequest` for a prompt or a count of images that has no place in them."""
+    """Returns the joined text of segments. Raises `BadRequest` for a prompt or a number of images that do not fit."""
     try:
         prompt.encode()
     except UnicodeEncodeError:
@@ -133,7 +133,7 @@ def _rendered(
 
 @dataclass(frozen=True)
 class _Turn:
-    """What fills the segments of one turn."""
+    """Holds the values that fill the segments of one turn."""
 
     spec: PromptSpec
     prompt: str
@@ -164,7 +164,7 @@ class _Turn:
 
 
 def picture_text(spec: PromptSpec, picture: PicturePlace) -> str:
-    """The text of a picture, with an image token for each of its views.
+    """Returns the text of an image, with an image token for each of its views.
 
     >>> tiles = TilesText(tile="({row},{column})", row_end=";", whole="all", only="one", end=".")
     >>> segments = ({"kind": "images"}, {"kind": "user_text"})
@@ -189,7 +189,7 @@ def _tile_text(tiles: TilesText, row: int, column: int) -> str:
 
 
 def apply_edits(segment: UserTextSegment, text: str) -> str:
-    """The user's text as it stands in the prompt.
+    """Returns the user's text as it stands in the prompt.
 
     >>> apply_edits(UserTextSegment(edits=(Strip(side="end", characters=" "),)), " why? ")
     ' why?'
@@ -208,7 +208,7 @@ def _stripped(strip: Strip, text: str) -> str:
 def expand_ids(
     ids: list[int], spec: PromptSpec, view_tokens: Sequence[int], pictures: Sequence[PicturePlace]
 ) -> EncodedPrompt:
-    """The ids with each view's image token repeated. Raises `BundleError` if they have another number of them."""
+    """Returns the ids with each view's image token repeated. Raises `BundleError` for another number of them."""
     grids = [grid for picture in pictures for grid in picture.grids]
     if ids.count(spec.image_token_id) != len(grids):
         reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
@@ -220,7 +220,7 @@ def expand_ids(
 def expand_image_tokens(
     token_ids: npt.NDArray[np.int64], image_token_id: int, view_tokens: Sequence[int], grids: Sequence[int] = (0,)
 ) -> EncodedPrompt:
-    """Each image token repeated once per token of its view, where a view on grid g has `view_tokens[g]`.
+    """Repeats each image token once per token of its view; a view on grid g has `view_tokens[g]`.
 
     >>> expand_image_tokens(np.array([5, 9, 6, 9]), 9, [3, 2], [0, 1]).spans
     (Span(start=1, stop=4), Span(start=5, stop=7))
@@ -234,13 +234,13 @@ def expand_image_tokens(
 
 
 def load_tokenizer(bundle: OpenBundle) -> Tokenizer:
-    """The bundle's tokenizer, without the padding and truncation that may have been left switched on."""
+    """Returns the bundle's tokenizer, without the padding and truncation that its file may enable."""
     name = bundle.manifest.tokenizer
     try:
         tokenizer = Tokenizer.from_file(str(bundle.path(name)))
     except BundleError:
         raise
-    except Exception as error:  # tokenizers raises plain Exception
+    except Exception as error:  # tokenizers raises only Exception itself
         raise BundleError(name, f"is not a tokenizer: {first_line(error)}") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -1,4 +1,4 @@
-"""A question with its pictures as prefill takes it: token ids, and the pixels of every view."""
+"""Prepares a question for prefill: its token ids, and the pixels of every view of its images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from vlmprune_runtime.schema import ImageSpec, Pipeline, PromptSpec
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """What the model sees of a picture: its views in the order of the prompt, and the place that they take there."""
+    """Holds the views of an image in the order of the prompt, and the places that they take there."""
 
     views: tuple[ImageView, ...]
     place: PicturePlace
@@ -23,19 +23,19 @@ class SeenPicture:
 
 @dataclass(frozen=True)
 class Question:
-    """The token ids of a question, and its pictures."""
+    """Holds the token ids of a question, and its images."""
 
     prompt: EncodedPrompt
     pictures: tuple[SeenPicture, ...]
 
     @property
     def pixels(self) -> list[npt.NDArray[np.float32]]:
-        """The pixels (1, 3, H, W) of every view of all pictures."""
+        """The pixels (1, 3, H, W) of every view of all images."""
         return [view.pixels[None] for picture in self.pictures for view in picture.views]
 
 
 def see(pipeline: Pipeline, spec: ImageSpec, image: Image.Image) -> SeenPicture:
-    """Returns a picture as the model sees it. Raises `BadRequest` if one of its views is on no grid of the bundle."""
+    """Returns an image as the model sees it. Raises `BadRequest` for a view whose size no grid of the bundle has."""
     views = preprocess_views(image, spec)
     grids = tuple(pipeline.grid_index(view.view.height_px, view.view.width_px) for view in views)
     return SeenPicture(views, PicturePlace(grids, *_tiles_of(views)))
@@ -54,7 +54,7 @@ def ask(
     text: str,
     pictures: Sequence[Image.Image],
 ) -> Question:
-    """Returns a first question about pictures, which are given in the order of their places in the prompt."""
+    """Returns a first question about images, which are given in the order of their places in the prompt."""
     seen = tuple(see(pipeline, image, picture) for picture in pictures)
     encoded = encode_prompt(*prompt, pipeline.view_tokens, text, [picture.place for picture in seen])
     return Question(encoded, seen)

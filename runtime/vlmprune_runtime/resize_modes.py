@@ -1,4 +1,4 @@
-"""Height and width after a resize, for each mode; rounded as Hugging Face's image processors round."""
+"""Computes height and width after a resize, for each mode, rounded as Hugging Face's image processors round."""
 
 from collections.abc import Callable, Mapping
 from math import ceil, floor, sqrt
@@ -15,11 +15,11 @@ from vlmprune_runtime.schema.resize import (
     WholeTiles,
 )
 
-MOST_TIMES_LONGER, MOST_PADDED_PX = 200, 100_000
+MAX_ASPECT_RATIO, MAX_PADDED_SIDE_PX = 200, 100_000
 
 
 def resized_size(height_px: int, width_px: int, to: Target) -> tuple[int, int]:  # -> height, width
-    """The size that a resize gives to a picture of that size; `BadRequest` for shapes that a mode refuses.
+    """Returns the size of an image after a resize. Raises `BadRequest` for shapes that the mode refuses.
 
     >>> resized_size(8, 16, ShortestEdge(edge_px=4))
     (4, 8)
@@ -28,11 +28,11 @@ def resized_size(height_px: int, width_px: int, to: Target) -> tuple[int, int]: 
 
 
 def padded_side(height_px: int, width_px: int) -> int:
-    """Side of the square that a picture is padded to; `BadRequest` where padding would take for ever."""
+    """Returns the side of the square that an image is padded to. Raises `BadRequest` for one too large."""
     side = max(height_px, width_px)
-    if side > MOST_PADDED_PX:
+    if side > MAX_PADDED_SIDE_PX:
         raise BadRequest(
-            f"image is {width_px} x {height_px} pixels; allowed before padding: sides up to {MOST_PADDED_PX}"
+            f"image is {width_px} x {height_px} pixels; allowed before padding: sides up to {MAX_PADDED_SIDE_PX}"
         )
     return side
 
@@ -58,7 +58,7 @@ def _longest_edge(height: int, width: int, to: LongestEdge) -> tuple[int, int]:
 
 
 def _evenly_scaled(height: int, width: int, edge: int) -> tuple[int, int]:
-    """The longer side is `edge`, the shorter one even."""
+    """Returns a size whose longer side is `edge` and whose shorter side is even."""
     ratio = width / height
     if width >= height:
         short = int(edge / ratio)
@@ -68,9 +68,9 @@ def _evenly_scaled(height: int, width: int, edge: int) -> tuple[int, int]:
 
 
 def _smart_multiple(height: int, width: int, to: SmartMultiple) -> tuple[int, int]:
-    if max(height, width) > MOST_TIMES_LONGER * min(height, width):
+    if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
         shape = f"{width} x {height} pixels"
-        raise BadRequest(f"image is {shape}; allowed: one side at most {MOST_TIMES_LONGER} times the other")
+        raise BadRequest(f"image is {shape}; allowed: one side at most {MAX_ASPECT_RATIO} times the other")
     multiple = to.multiple_px
     high, wide = round(height / multiple) * multiple, round(width / multiple) * multiple
     if high * wide > to.max_area_px:
@@ -94,13 +94,13 @@ def _nearest_grid(height: int, width: int, to: NearestGrid) -> tuple[int, int]:
 def _whole_tiles(height: int, width: int, to: WholeTiles) -> tuple[int, int]:
     ratio = width / height
     if width >= height:
-        width = _whole(width, to.tile_px)
-        return _whole(int(width / ratio), to.tile_px), width
-    height = _whole(height, to.tile_px)
-    return height, _whole(int(height * ratio), to.tile_px)
+        width = _round_up(width, to.tile_px)
+        return _round_up(int(width / ratio), to.tile_px), width
+    height = _round_up(height, to.tile_px)
+    return height, _round_up(int(height * ratio), to.tile_px)
 
 
-def _whole(side: int, tile: int) -> int:
+def _round_up(side: int, tile: int) -> int:
     return ceil(side / tile) * tile
 
 

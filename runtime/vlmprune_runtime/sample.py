@@ -1,4 +1,4 @@
-"""A picture and a question that come with the package, for a first run and for checks."""
+"""Names an image and a question that come with the package, for a first run and for checks."""
 
 from pathlib import Path
 

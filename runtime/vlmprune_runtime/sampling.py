@@ -1,4 +1,4 @@
-"""Choosing the next token from the logits."""
+"""Chooses the next token from the logits."""
 
 from dataclasses import dataclass, field
 from math import isfinite
@@ -19,9 +19,9 @@ def _check(name: str, value: Any, allowed: str, holds: Any) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a request asks for instead of the bundle's own generation settings; None leaves a setting as it is.
+    """Holds the settings that a request has in place of the bundle's own generation settings; None leaves the bundle's.
 
-    `temperature` 0 is greedy, above 0 it draws. `top_k` 0, `top_p` 1 and `min_p` 0 leave no token out.
+    `temperature` 0 decodes greedily, above 0 it samples. `top_k` 0, `top_p` 1 and `min_p` 0 exclude no token.
     """
 
     temperature: float | None = None
@@ -69,11 +69,11 @@ class TokenChooser:
     limit: int
     seed: int = 0
     _answer_tokens: int = 0
-    _dice: np.random.Generator = field(init=False)
+    _random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        """A fresh generator of random numbers."""
-        self._dice = np.random.default_rng(self.seed)
+        """Seeds the random numbers."""
+        self._random = np.random.default_rng(self.seed)
 
     def choose(self, logits: npt.NDArray[np.floating]) -> int:  # (V,)
         """Returns the id of the next token.
@@ -84,14 +84,14 @@ class TokenChooser:
         """
         _check_numbers(logits)
         scores = apply_penalties(logits, AnswerProgress(self.sequence, self._answer_tokens, self.limit), self.settings)
-        token = self._drawn(scores) if self.settings.do_sample else int(np.argmax(scores))
+        token = self._sampled(scores) if self.settings.do_sample else int(np.argmax(scores))
         self.sequence = np.append(self.sequence, token)
         self._answer_tokens += 1
         return token
 
-    def _drawn(self, scores: npt.NDArray[np.float32]) -> int:
+    def _sampled(self, scores: npt.NDArray[np.float32]) -> int:
         ids, probabilities = sampling_candidates(scores, self.settings)
-        return int(self._dice.choice(ids, p=probabilities))
+        return int(self._random.choice(ids, p=probabilities))
 
 
 def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
@@ -103,7 +103,7 @@ def greedy(logits: npt.NDArray[np.floating]) -> int:  # (V,)
 def sampling_candidates(
     scores: npt.NDArray[np.floating], settings: Generation
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:  # (V,) -> (M,), (M,)
-    """Returns the tokens that may be drawn and their probabilities, likeliest first.
+    """Returns the tokens that may be sampled and their probabilities, likeliest first.
 
     >>> settings = Generation(stop_token_ids=(), top_p=0.6)
     >>> ids, probabilities = sampling_candidates(np.log([0.2, 0.5, 0.3]), settings)
@@ -126,10 +126,10 @@ def sampling_candidates(
 
 
 def _softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Of values that are not empty, largest first."""
-    probabilities = np.exp(values - values[0])
-    shares: npt.NDArray[np.float64] = probabilities / probabilities.sum()
-    return shares
+    """Returns the softmax of one or more values, of which the first is the largest."""
+    powers = np.exp(values - values[0])
+    probabilities: npt.NDArray[np.float64] = powers / powers.sum()
+    return probabilities
 
 
 def _check_numbers(logits: npt.NDArray[np.floating]) -> None:

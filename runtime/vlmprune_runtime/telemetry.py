@@ -1,4 +1,8 @@
-"""ONNX Runtime, from 1.29 on, writes a device id under the user's cache folder and reports use, unless told not to."""
+"""Disables the telemetry of ONNX Runtime.
+
+From 1.29 on, ONNX Runtime writes a device id into the user's cache folder and reports use, unless a
+variable forbids it.
+"""
 
 import os
 
@@ -6,8 +10,8 @@ VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 
 def disable_telemetry() -> None:
-    """Tells ONNX Runtime to report nothing, unless the user has set the variable.
+    """Sets the variable that makes ONNX Runtime report nothing, unless the user has set it.
 
-    It reads the variable once, when it is imported, hence long before the first session.
+    ONNX Runtime reads the variable once, when it is imported, so this must run before that import.
     """
     os.environ.setdefault(VARIABLE, "1")

@@ -129,7 +129,7 @@ def test_wrong_inputs_are_refused(engine: Engine, stage: str, changes: dict[str,
 def test_an_unknown_stage_and_threads_are_refused(engine: Engine, bundle: Path) -> None:
     with pytest.raises(UnknownName, match="unknown stage 'body'"):
         engine.run("body", {})
-    with pytest.raises(BadRequest, match="a coreml bundle takes none"):
+    with pytest.raises(BadRequest, match="allowed: none for a coreml bundle"):
         load_engine(open_bundle(bundle), threads=2)
 
 

@@ -19,12 +19,14 @@ int64_t count_of(const std::string& option, const std::string& word) {
   return number;
 }
 
-void check(const Arguments& found) {
-  if (found.bundle.empty()) throw bad_request("BUNDLE is missing; --help tells how to ask");
-  if (found.pixels.empty()) throw bad_request("--pixels is missing; --help tells how to ask");
-  if (found.prompt_ids.empty()) throw bad_request("--prompt-ids is missing; --help tells how to ask");
-  if (found.json && !found.prune) throw bad_request("--json measures both ways; it does not go with --no-prune");
-  if (found.kept && (found.json || !found.prune)) throw bad_request("--kept goes with neither --json nor --no-prune");
+void check(const Arguments& arguments) {
+  if (arguments.bundle.empty()) throw bad_request("BUNDLE is missing; --help shows the usage");
+  if (arguments.pixels.empty()) throw bad_request("--pixels is missing; --help shows the usage");
+  if (arguments.prompt_ids.empty()) throw bad_request("--prompt-ids is missing; --help shows the usage");
+  if (arguments.json && !arguments.prune)
+    throw bad_request("--json measures both modes; it does not go with --no-prune");
+  if (arguments.kept && (arguments.json || !arguments.prune))
+    throw bad_request("--kept goes with neither --json nor --no-prune");
 }
 
 }  // namespace
@@ -37,27 +39,27 @@ Answer a question with an ExecuTorch bundle; the token ids of the answer go to s
   BUNDLE              folder that vlmprune-export has written
   --pixels FILE       pixels.f32 of `vlmprune-run ... --dump DIR`
   --prompt-ids FILE   prompt_ids.json of the same
-  --json              measure pruned and unpruned in turn instead, and print a benchmark record
+  --json              measure both modes, pruned and unpruned, in turn; print a benchmark record
   --max-tokens N      default: the bundle's limit, or 32; with --json every answer has this many, stop tokens or not
-  --repetitions N     with --json: pairs of runs that count, default 10, after 2 that do not
+  --repetitions N     with --json: measured pairs of runs, default 10, after 2 warm-up pairs
   --kept              also print which visual tokens were kept, one line an image
   --no-prune          keep all visual tokens
-  --greedy            always the likeliest token, where the bundle would have tokens drawn
+  --greedy            always the likeliest token, where the bundle would sample
   --no-verify         do not check the hashes of the bundle's files
 )";
 
 Arguments parse_arguments(int count, char** words) {
-  Arguments found;
+  Arguments arguments;
   const std::map<std::string, std::function<void()>> flags = {
-      {"--json", [&] { found.json = true; }},         {"--kept", [&] { found.kept = true; }},
-      {"--no-prune", [&] { found.prune = false; }},   {"--greedy", [&] { found.greedy = true; }},
-      {"--no-verify", [&] { found.verify = false; }}, {"--help", [&] { found.help = true; }}};
+      {"--json", [&] { arguments.json = true; }},         {"--kept", [&] { arguments.kept = true; }},
+      {"--no-prune", [&] { arguments.prune = false; }},   {"--greedy", [&] { arguments.greedy = true; }},
+      {"--no-verify", [&] { arguments.verify = false; }}, {"--help", [&] { arguments.help = true; }}};
   using Take = std::function<void(const std::string&)>;
   const std::map<std::string, Take> options = {
-      {"--pixels", [&](const std::string& word) { found.pixels = word; }},
-      {"--prompt-ids", [&](const std::string& word) { found.prompt_ids = word; }},
-      {"--max-tokens", [&](const std::string& word) { found.max_tokens = count_of("--max-tokens", word); }},
-      {"--repetitions", [&](const std::string& word) { found.repetitions = count_of("--repetitions", word); }}};
+      {"--pixels", [&](const std::string& word) { arguments.pixels = word; }},
+      {"--prompt-ids", [&](const std::string& word) { arguments.prompt_ids = word; }},
+      {"--max-tokens", [&](const std::string& word) { arguments.max_tokens = count_of("--max-tokens", word); }},
+      {"--repetitions", [&](const std::string& word) { arguments.repetitions = count_of("--repetitions", word); }}};
   for (int nth = 1; nth < count; ++nth) {
     const std::string word = words[nth];
     if (const auto flag = flags.find(word); flag != flags.end()) {
@@ -65,14 +67,14 @@ Arguments parse_arguments(int count, char** words) {
     } else if (const auto option = options.find(word); option != options.end()) {
       if (++nth >= count) throw bad_request(word + " needs a value");
       option->second(words[nth]);
-    } else if (word.rfind("--", 0) == 0 || !found.bundle.empty()) {
-      throw bad_request("unknown argument '" + shorten(word) + "'; --help tells how to ask");
+    } else if (word.rfind("--", 0) == 0 || !arguments.bundle.empty()) {
+      throw bad_request("unknown argument '" + shorten(word) + "'; --help shows the usage");
     } else {
-      found.bundle = word;
+      arguments.bundle = word;
     }
   }
-  if (!found.help) check(found);
-  return found;
+  if (!arguments.help) check(arguments);
+  return arguments;
 }
 
 }  // namespace vlmprune

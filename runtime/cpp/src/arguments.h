@@ -1,4 +1,4 @@
-// The command line.
+// Parses the command line.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct Arguments {
   int64_t repetitions = 10;
 };
 
-// What is asked; a bad request for what makes no sense.
+// Returns the arguments. Throws a bad request for arguments that contradict each other.
 Arguments parse_arguments(int count, char** words);
 
 extern const char* const kHelp;

@@ -1,4 +1,4 @@
-// Numbers that go into a stage or come out of it; always the caller's own copy.
+// Holds the numbers of a tensor that a stage takes or returns; the numbers always belong to the caller.
 #pragma once
 
 #include <algorithm>
@@ -22,19 +22,19 @@ struct Array {
   const Integers& integers() const { return std::get<Integers>(values); }
 
   size_t rows() const { return shape.empty() ? 0 : static_cast<size_t>(shape[0]); }
-  // Numbers in one row.
+  // The number of elements in one row.
   size_t width() const {
     const size_t count = std::visit([](const auto& numbers) { return numbers.size(); }, values);
     return rows() ? count / rows() : 0;
   }
 
-  // The rows where `remaining`, one for each, is true.
+  // Returns the rows where `remaining`, which has one element per row, is true.
   Array select(const std::vector<bool>& remaining) const {
-    Array found{shape, {}};
-    found.shape[0] = std::count(remaining.begin(), remaining.end(), true);
-    found.values = std::visit(
+    Array selected{shape, {}};
+    selected.shape[0] = std::count(remaining.begin(), remaining.end(), true);
+    selected.values = std::visit(
         [&](const auto& numbers) { return std::variant<Floats, Integers>(kept(numbers, remaining)); }, values);
-    return found;
+    return selected;
   }
 
  private:

@@ -26,9 +26,9 @@ std::vector<TimedRun> run_rounds(Program& program, const Manifest& manifest, con
 }
 
 void check_context_fits(const Manifest& manifest, const Task& task) {
-  const int64_t wanted = static_cast<int64_t>(task.prompt.token_ids.size()) + task.max_tokens - 1;
-  if (wanted > manifest.context_tokens) {
-    throw bad_request("prompt and answer take " + std::to_string(wanted) + " tokens, the context has " +
+  const int64_t needed = static_cast<int64_t>(task.prompt.token_ids.size()) + task.max_tokens - 1;
+  if (needed > manifest.context_tokens) {
+    throw bad_request("prompt and answer take " + std::to_string(needed) + " tokens, the context has " +
                       std::to_string(manifest.context_tokens));
   }
 }

@@ -1,4 +1,4 @@
-// Measuring a bundle: pruned and unpruned interleaved, after warm-ups.
+// Measures a bundle, pruned and unpruned runs interleaved, after warm-ups.
 #pragma once
 
 #include <vector>
@@ -8,14 +8,14 @@
 
 namespace vlmprune {
 
-// One run of a round.
+// Holds one run of a round.
 struct TimedRun {
   int64_t round;
   bool prune;
   Answer answer;
 };
 
-// Memory of the process as the first runs made it, pruned before unpruned.
+// Holds the memory of the process; the first runs set the peaks, the pruned run before the unpruned run.
 struct Memory {
   std::optional<int64_t> before_load, after_load, pruned_peak, unpruned_peak;
 };
@@ -25,13 +25,13 @@ struct Measurement {
   std::vector<TimedRun> runs;
 };
 
-// The first warm-up: once each way, which sets the peaks.
+// Runs the first warm-up, once in each mode, which sets the peaks.
 void measure_peaks(Program& program, const Manifest& manifest, const Task& task, Memory& memory);
 
-// Each round runs both ways, one directly after the other, and the next round turns them round.
+// Runs the rounds. Each round runs both modes one directly after the other, and the next round reverses their order.
 std::vector<TimedRun> run_rounds(Program& program, const Manifest& manifest, const Task& task, int64_t rounds);
 
-// A bad request unless prompt and answer fit the context; the last token takes no room.
+// Throws a bad request unless prompt and answer fit the context; the last token is not written to the cache.
 void check_context_fits(const Manifest& manifest, const Task& task);
 
 }  // namespace vlmprune

@@ -11,13 +11,13 @@ namespace fs = std::filesystem;
 
 constexpr const char* kManifest = "bundle.json";
 
-// Whether a file lies in the blob store of the model hub's cache whose snapshot the folder is.
+// Says whether the folder is a snapshot in a model hub's cache and the file lies in that cache's blob store.
 bool in_blob_store(const fs::path& home, const fs::path& real) {
   return home.parent_path().filename() == "snapshots" &&
          real.parent_path() == home.parent_path().parent_path() / "blobs";
 }
 
-// Links are followed, but not out of the folder, except to the store of a hub cache.
+// Follows links, but not out of the folder, except to the blob store of a hub's cache.
 void check_location(const fs::path& folder, const std::string& name) {
   std::error_code failure;
   const fs::path real = fs::canonical(folder / name, failure);

@@ -1,4 +1,4 @@
-// Opening a bundle: the folder and its manifest, or an error that names file and field.
+// Opens a bundle, a folder with a manifest; an error names the file and the field that are wrong.
 #pragma once
 
 #include <filesystem>
@@ -8,12 +8,12 @@
 
 namespace vlmprune {
 
-// A bundle whose manifest and files were found to agree.
+// Holds a bundle whose manifest and files agree.
 struct Bundle {
   std::filesystem::path folder;
   Manifest manifest;
   std::string manifest_sha256;
-  bool verified;  // whether hashes were checked, besides sizes and places
+  bool verified;  // whether the hashes were checked; sizes and locations always are
 };
 
 Bundle open_bundle(const std::filesystem::path& folder, bool verify);

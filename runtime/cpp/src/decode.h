@@ -1,4 +1,4 @@
-// Greedy generation, one token at a time; the same as vlmprune_runtime/generate.py.
+// Generates an answer greedily, one token at a time, as vlmprune_runtime/generate.py does.
 #pragma once
 
 #include <vector>
@@ -8,8 +8,8 @@
 
 namespace vlmprune {
 
-// What is asked: how many tokens at most, and how they are chosen (a benchmark has no settings, so that both ways
-// decode the same count).
+// Describes an answer: the most tokens that it may have, and the settings that choose them. A benchmark has no
+// settings, so that both modes decode as many tokens.
 struct Task {
   const Prompt& prompt;
   const std::vector<Array>& pixels;
@@ -17,7 +17,7 @@ struct Task {
   Generation generation;
 };
 
-// Without the stop token; `past_tokens` is how many rows the cache of each decoder stage holds at the end.
+// Holds an answer without its stop token; `past_tokens` counts the rows in the cache of each decoder stage at the end.
 struct Answer {
   Integers token_ids;
   std::vector<Selection> selections;

@@ -27,13 +27,13 @@ std::string content(const std::filesystem::path& path) {
   return text.str();
 }
 
-// The first group of the pattern's first match in the file, line by line.
+// Returns the first group of the pattern's first match in the file, which is searched line by line.
 std::optional<std::string> first_match(const std::filesystem::path& path, const std::string& pattern) {
   std::istringstream lines(content(path));
-  const std::regex wanted(pattern);
+  const std::regex expression(pattern);
   std::smatch match;
   for (std::string line; std::getline(lines, line);) {
-    if (std::regex_search(line, match, wanted)) return match[1].str();
+    if (std::regex_search(line, match, expression)) return match[1].str();
   }
   return std::nullopt;
 }

@@ -1,4 +1,4 @@
-// What this machine is, how warm and how busy, and what this process takes; null where the system does not tell.
+// Describes this machine, its temperature and load, and the memory of this process; unknown values are null.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace vlmprune {
 
-// What may disturb a measurement.
+// Holds the state of the device that may disturb a measurement.
 struct DeviceState {
   std::optional<double> celsius;  // the hottest sensor
   std::optional<double> load;     // of the last minute
@@ -20,9 +20,9 @@ DeviceState read_device_state();
 Json describe_device(const DeviceState& before, const DeviceState& after);
 
 std::optional<int64_t> resident_bytes();
-// The most since the process began or `reset_peak` was last called.
+// Returns the most since the process began or `reset_peak` was last called.
 std::optional<int64_t> peak_bytes();
-// Where the system refuses, the peak stays that of the whole process.
+// Resets the peak; if the system refuses, the peak stays that of the whole process.
 void reset_peak();
 
 template <typename Value>

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uintmax_t kMaxBytes = 8 << 20;
 
-// A parser callback that remembers the names of every open object, to find one that is there twice.
+// Is a parser callback that remembers the names in every open object, to find a name that occurs twice.
 class UniqueNames {
  public:
   bool operator()(int, json::parse_event_t event, json& parsed) {

@@ -1,4 +1,4 @@
-// A JSON file whose fields are read with their types checked; errors name file and field.
+// Reads a JSON file and checks the types of its fields; errors name the file and the field.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +13,17 @@
 
 namespace vlmprune {
 
-// Whose fault a wrong field is: that of a bundle (exit code 1) or of the request (2).
+// Says who is at fault for a wrong field: a bundle (exit code 1) or the request (2).
 enum class Origin { bundle, request };
 
 class Field;
 
-// A value as JSON, cut as messages need it.
+// Returns a value as JSON, shortened for a message.
 std::string short_repr(const nlohmann::json& value);
 
 class Document {
  public:
-  // Reads and parses the file; refuses more than 8 MiB, bytes that are no JSON object, and a field that is there twice.
+  // Reads and parses the file; refuses more than 8 MiB, bytes that are no JSON object, and a field that occurs twice.
   Document(const std::filesystem::path& path, Origin origin);
 
   Field root() const;
@@ -37,13 +37,13 @@ class Document {
   nlohmann::json root_;
 };
 
-// One value of a document and the place it has there; lives no longer than the document.
+// Holds one value of a document and its path there; it must not outlive the document.
 class Field {
  public:
   Field(const Document& document, const nlohmann::json& value, std::string place);
 
   Field at(const std::string& name) const;
-  // Nothing where the field is absent or null.
+  // Returns nothing if the field is absent or null.
   std::optional<Field> find(const std::string& name) const;
   std::vector<Field> items() const;
   std::vector<std::pair<std::string, Field>> entries() const;

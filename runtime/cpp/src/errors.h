@@ -1,4 +1,4 @@
-// Every error a user can meet, one line each, worded as the Python runtime words them.
+// Defines every error that a user can meet, one line each, in the words of the Python runtime.
 #pragma once
 
 #include <cctype>
@@ -12,7 +12,7 @@ constexpr int kFailed = 1;
 constexpr int kBadRequest = 2;
 constexpr size_t kMaxValueChars = 60, kMaxListChars = 400, kMaxMessageChars = 1000;
 
-// A text that a message shows: its two ends if it is longer, and nothing that steers a terminal or breaks the line.
+// Returns a text, or its two ends if it is longer, without characters that could control a terminal or break the line.
 inline std::string shorten(std::string text, size_t most = kMaxValueChars) {
   if (text.size() > most) {
     const size_t end = (most - 3) / 3;
@@ -24,7 +24,7 @@ inline std::string shorten(std::string text, size_t most = kMaxValueChars) {
   return text;
 }
 
-// Names with commas between them, no more of them than fit; "none" if there are none.
+// Returns as many names as fit, with commas between them; "none" if there are none.
 inline std::string comma_list(const std::vector<std::string>& names) {
   std::string text;
   for (size_t nth = 0; nth < names.size(); ++nth) {
@@ -41,17 +41,17 @@ class Error : public std::runtime_error {
   Error(const std::string& message, int exit_code)
       : std::runtime_error(shorten(message, kMaxMessageChars)), exit_code_(exit_code) {}
 
-  // What the process exits with.
+  // The exit code of the process.
   int exit_code() const { return exit_code_; }
 
  private:
   int exit_code_;
 };
 
-// A wish that cannot be met.
+// A request cannot be met.
 inline Error bad_request(const std::string& message) { return Error(message, kBadRequest); }
 
-// A bundle that is not what its manifest says; an empty `field` means the whole file.
+// A bundle is not as its manifest describes it; an empty `field` means the whole file.
 inline Error bundle_error(const std::string& file, const std::string& reason, const std::string& field = "") {
   return Error("bundle: " + shorten(file) + (field.empty() ? "" : ": " + shorten(field, kMaxListChars)) + ": " +
                    shorten(reason, kMaxListChars),

@@ -3,7 +3,8 @@
 namespace vlmprune {
 namespace {
 
-// One decoder layer for `rows` new tokens that see `attended` tokens; a multiply-add counts as two.
+// Returns the FLOPs of one decoder layer for `rows` new tokens that see `attended` tokens; a multiply-add counts as
+// two.
 int64_t layer_flops(const TextModel& text, int64_t rows, int64_t attended) {
   const int64_t queries = text.attention_heads * text.head_dim, keys = text.kv_heads * text.head_dim;
   const int64_t projections = 2 * text.hidden_size * (2 * queries + 2 * keys);

@@ -1,4 +1,4 @@
-// FLOPs of every stage, counted as vlmprune_runtime/flops.py counts them.
+// Counts the FLOPs of every stage as vlmprune_runtime/flops.py does.
 #pragma once
 
 #include <map>
@@ -23,12 +23,12 @@ struct PrefillSize {
   bool prune;
 };
 
-// How many tokens of a prompt each decoder stage sees.
+// Returns how many tokens of a prompt each decoder stage sees.
 std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const PrefillSize& size);
 
 StageFlops prefill_flops(const Manifest& manifest, const PrefillSize& size);
 
-// One new token after so many tokens in the cache of each decoder stage.
+// Returns the FLOPs of one new token after so many tokens in the cache of each decoder stage.
 StageFlops decode_flops(const Manifest& manifest, const std::map<std::string, int64_t>& past_tokens);
 
 }  // namespace vlmprune

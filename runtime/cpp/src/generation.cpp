@@ -44,7 +44,7 @@ std::vector<Integers> words_of(const Field& field) {
   return words;
 }
 
-// Ids outside the logits are passed over.
+// Sets the logits of these tokens; ids outside the vocabulary are ignored.
 void set(Floats& logits, const Integers& ids, float value) {
   for (const int64_t id : ids) {
     if (id < static_cast<int64_t>(logits.size())) logits[static_cast<size_t>(id)] = value;
@@ -60,12 +60,12 @@ void penalise_repetition(Floats& logits, const Integers& sequence, float penalty
   }
 }
 
-// Whether the `count` numbers before `end` are those that the sequence ends with.
+// Says whether the sequence ends with the `count` numbers before `end`.
 bool ends_alike(const Integers& sequence, Integers::const_iterator end, int64_t count) {
   return std::equal(end - count, end, sequence.end() - count);
 }
 
-// Tokens that would complete `size` tokens which the sequence has already.
+// Returns the tokens that would repeat an n-gram of `size` tokens which the sequence has already.
 Integers repeated_ngrams(const Integers& sequence, int64_t size) {
   Integers found;
   if (size == 0) return found;
@@ -75,7 +75,7 @@ Integers repeated_ngrams(const Integers& sequence, int64_t size) {
   return found;
 }
 
-// Last tokens of the words whose other tokens the sequence ends with; a stop token alone is no bad word.
+// Returns the last tokens of the bad words whose other tokens end the sequence; a stop token alone is no bad word.
 Integers bad_word_tokens(const Integers& sequence, const Generation& settings) {
   Integers ends;
   for (const Integers& word : settings.bad_words_ids) {
@@ -110,7 +110,7 @@ Generation parse_generation(const Field& field) {
   found.forced_stop_token_ids = ids_or_none(field, "forced_stop_token_ids");
   found.suppress_token_ids = ids_or_none(field, "suppress_token_ids");
   found.begin_suppress_token_ids = ids_or_none(field, "begin_suppress_token_ids");
-  if (const auto drawn = field.find("do_sample")) found.do_sample = drawn->boolean();
+  if (const auto sampled = field.find("do_sample")) found.do_sample = sampled->boolean();
   return found;
 }
 

@@ -1,5 +1,5 @@
-// How the next token is chosen: `generation` of bundle.json, without drawing; the same as
-// vlmprune_runtime/penalties.py.
+// Applies the settings of `generation` in bundle.json to the logits, as vlmprune_runtime/penalties.py does. This runner
+// does not sample.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace vlmprune {
 
-// The manifest's settings; without any, no token ends an answer and none is penalised.
+// Holds the manifest's settings; by default no token ends an answer and none is penalised.
 struct Generation {
   Integers stop_token_ids = {};
   std::optional<int64_t> max_new_tokens = {}, max_length = {};
@@ -22,19 +22,19 @@ struct Generation {
   bool do_sample = false;
 
   bool stops_at(int64_t token_id) const;
-  // How many tokens an answer has at most, never less than one.
+  // Returns how many tokens an answer may have, at least one.
   int64_t limit(int64_t prompt_tokens, int64_t otherwise) const;
 };
 
 Generation parse_generation(const Field& field);
 
-// Where an answer stands: prompt and answer so far, how many of its tokens are the answer's, and the limit.
+// Holds the prompt and the answer so far, how many of these tokens belong to the answer, and the limit of their number.
 struct AnswerProgress {
   const Integers& sequence;
   int64_t answer_tokens, limit;
 };
 
-// Every penalty and ban of the settings, in the order that the manifest's schema lists.
+// Applies every penalty and ban of the settings in the order of the manifest's schema.
 void apply_penalties(Floats& logits, const Generation& settings, const AnswerProgress& progress);
 
 }  // namespace vlmprune

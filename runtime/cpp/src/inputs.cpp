@@ -8,7 +8,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "pixels are little endian");
 
-// The grid of the view of that number; all are of the first where the file does not say.
+// Returns the grid of a view; it is the first grid if the file names none.
 size_t grid_of(const std::optional<Field>& given, size_t view, const Manifest& manifest) {
   if (!given) return 0;
   const auto grids = given->integers(0);
@@ -19,7 +19,7 @@ size_t grid_of(const std::optional<Field>& given, size_t view, const Manifest& m
   return static_cast<size_t>(grids[view]);
 }
 
-// Runs of the image token, each as long as the view has tokens.
+// Returns the runs of the image token, each as long as the view has tokens.
 std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Field& root) {
   const auto size = static_cast<int64_t>(token_ids.size());
   const auto is_visual = [&](int64_t place) {

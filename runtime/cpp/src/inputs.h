@@ -1,4 +1,4 @@
-// What `vlmprune-run --dump` writes: pixels and a prompt as token ids.
+// Reads the files of `vlmprune-run --dump`: pixels, and a prompt as token ids.
 #pragma once
 
 #include <filesystem>
@@ -11,14 +11,14 @@
 
 namespace vlmprune {
 
-// The picture that the pixels were made of, as a benchmark record names it.
+// Describes the image that the pixels come from, as a benchmark record does.
 struct ImageInfo {
   std::string name;
   std::optional<std::string> sha256;
   int64_t width_px, height_px;
 };
 
-// Places `start` to `stop` - 1 of a prompt, which the visual tokens of one view take, and the index of the view's grid.
+// Names the tokens `start` to `stop` - 1 of a prompt, in whose places one view's tokens stand, and the view's grid.
 struct Span {
   int64_t start, stop;
   size_t grid;
@@ -31,10 +31,10 @@ struct Prompt {
   std::vector<Span> spans;
 };
 
-// The prompt in a JSON file; a bad request unless its ids belong to this bundle and fit its context.
+// Returns the prompt in a JSON file. Throws a bad request unless its ids belong to this bundle and fit its context.
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest);
 
-// One view a span, raw float32, little endian, each (1, 3, H, W) of its grid.
+// Returns one view per span, each (1, 3, H, W) of its grid, from raw float32, little endian.
 std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest,
                                const std::vector<Span>& spans);
 

@@ -1,4 +1,4 @@
-// `vlmprune-runner`: an ExecuTorch bundle without Python, on a desktop or pushed to a phone.
+// `vlmprune-runner` runs an ExecuTorch bundle without Python, on a desktop or pushed to a phone.
 #include <iomanip>
 #include <iostream>
 
@@ -21,15 +21,15 @@ std::string joined(const Integers& token_ids) {
 }
 
 void answer_once(Program& program, const Bundle& bundle, const Task& task, const Arguments& arguments) {
-  const Answer found = answer(program, bundle.manifest, task, arguments.prune);
-  std::cout << joined(found.token_ids) << std::endl;
-  for (const Selection& selection : found.selections) {
+  const Answer result = answer(program, bundle.manifest, task, arguments.prune);
+  std::cout << joined(result.token_ids) << std::endl;
+  for (const Selection& selection : result.selections) {
     const bool last = selection.cut == bundle.manifest.cuts.back().stage;
     if (arguments.kept && last) std::cout << joined(selection.cells) << std::endl;
   }
-  std::cerr << std::fixed << std::setprecision(0) << "first token after " << found.timings.ttft_ms << " ms";
+  std::cerr << std::fixed << std::setprecision(0) << "first token after " << result.timings.ttft_ms << " ms";
   for (const std::string& stage : bundle.manifest.prefill) {
-    std::cerr << ", " << stage << " " << found.timings.stage_ms(stage);
+    std::cerr << ", " << stage << " " << result.timings.stage_ms(stage);
   }
   std::cerr << std::endl;
 }
@@ -48,13 +48,13 @@ void measure(Program& program, RunMetadata& metadata, int64_t repetitions) {
   }
 }
 
-// A measurement takes the likeliest tokens, whatever the bundle says of them.
+// Returns the task; a measurement takes the likeliest tokens, whatever the bundle's settings are.
 Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt& prompt,
              const std::vector<Array>& pixels) {
   if (arguments.json) return {prompt, pixels, arguments.max_tokens.value_or(kMaxTokens), {}};
   const Generation& settings = manifest.generation;
   if (settings.do_sample && !arguments.greedy) {
-    throw bad_request("this bundle has its tokens drawn (do_sample), which this runner does not do; add --greedy");
+    throw bad_request("this bundle samples its tokens (do_sample), which this runner does not do; add --greedy");
   }
   const auto limit = settings.limit(static_cast<int64_t>(prompt.token_ids.size()), kMaxTokens);
   return {prompt, pixels, arguments.max_tokens.value_or(limit), settings};

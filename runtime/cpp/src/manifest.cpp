@@ -19,14 +19,16 @@ const std::map<std::string, Role> kRoles = {
 const std::map<std::string, Part> kParts = {
     {"", Part::all}, {"[visual]", Part::visual}, {"[text]", Part::text}, {"[last]", Part::last}};
 const std::map<std::string, bool> kImagePositions = {{"sequence", false}, {"grid", true}};
-// What no stage makes.
+// The sources that no stage outputs.
 const std::set<std::string> kExternalSources = {
     "image.pixels",         "prompt.token_ids",  "sequence.rows",           "sequence.positions",
     "sequence.past_tokens", "sequence.last_row", "sequence.places[visual]", "sequence.places[text]",
     "sequence.places[last]"};
 
 bool is_plain(const std::string& name) {
-  const auto allowed = [](unsigned char one) { return std::isalnum(one) || one == '_' || one == '.' || one == '-'; };
+  const auto allowed = [](unsigned char letter) {
+    return std::isalnum(letter) || letter == '_' || letter == '.' || letter == '-';
+  };
   return !name.empty() && name[0] != '.' && name[0] != '-' && name.find("..") == std::string::npos &&
          std::all_of(name.begin(), name.end(), allowed);
 }
@@ -46,7 +48,7 @@ Value lookup(const Field& field, const std::map<std::string, Value>& choices) {
   throw field.error("this runner takes " + names + ", got " + short_repr(field.raw()));
 }
 
-// A field for which this runner knows one value only.
+// Throws an error for any value but the one that this runner supports.
 void check_only(const Field& parent, const char* name, const nlohmann::json& value) {
   const auto field = parent.find(name);
   if (field && field->raw() != value) {
@@ -155,7 +157,9 @@ Positions parse_positions(const Field& field) {
 FileEntry parse_entry(const Field& field) {
   const Field digest = field.at("sha256");
   const std::string digits = digest.text();
-  const auto is_digit = [](char one) { return (one >= '0' && one <= '9') || (one >= 'a' && one <= 'f'); };
+  const auto is_digit = [](char letter) {
+    return (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'f');
+  };
   if (digits.size() != kSha256Digits || !std::all_of(digits.begin(), digits.end(), is_digit)) {
     throw digest.error("should be 64 hexadecimal digits");
   }
@@ -220,8 +224,8 @@ void check_version(const Document& document) {
 bool Source::is_external() const { return stage == "image" || stage == "prompt" || stage == "sequence"; }
 
 std::string name_of(Dtype dtype) {
-  for (const auto& [name, one] : kDtypes) {
-    if (one == dtype) return name;
+  for (const auto& [name, value] : kDtypes) {
+    if (value == dtype) return name;
   }
   return "unknown";
 }

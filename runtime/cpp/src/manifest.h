@@ -1,5 +1,5 @@
-// `bundle.json`, version 2: what this runner reads of it, under the names that it has there. What each field means
-// stands in vlmprune_runtime/schema/; fields that are not here are ignored, as those of a newer minor version are.
+// Reads version 2 of `bundle.json`: the fields that this runner needs, under their names there.
+// vlmprune_runtime/schema/ explains each field. Other fields are ignored, as are those of a newer minor version.
 #pragma once
 
 #include <cstdint>
@@ -21,20 +21,20 @@ std::string name_of(Dtype dtype);
 
 enum class Role { vision, embed, decoder, prune };
 
-// Which rows of a sequence's tensor a source names: all, those of the view that is pruned, those of text, or the last.
+// Says which rows of a tensor a source selects: all, those of the view that is pruned, those of text, or the last.
 enum class Part { all, visual, text, last };
 
-// Where an input comes from.
+// Says where an input comes from.
 struct Source {
   std::string stage, tensor;
   Part part;
 
-  // Whether no stage makes it: `stage` is `image`, `prompt` or `sequence`.
+  // Says whether no stage outputs it: `stage` is `image`, `prompt` or `sequence`.
   bool is_external() const;
 };
 
-// One input or output of a stage; a dimension that depends on the prompt is `kAnyLength`. Outputs have no source.
-// `graph_ones` is how many leading dimensions of 1 the graph has more.
+// Describes one input or output of a stage; a dimension that depends on the prompt is `kAnyLength`. Outputs have no
+// source. The graph has `graph_ones` more leading dimensions of 1.
 struct TensorSpec {
   std::string name;
   Dtype dtype;
@@ -45,10 +45,11 @@ struct TensorSpec {
 
 struct Graph {
   std::string file, entry;
-  std::optional<int64_t> grid;  // the only one that the graph serves
+  std::optional<int64_t> grid;  // the only grid that the graph serves
 };
 
-// Keys and values of `kv_heads * head_dim` numbers a token in each of so many layers; the graph holds them.
+// Describes the keys and values of a token, `kv_heads * head_dim` numbers each, in so many layers; the graph holds
+// them.
 struct Cache {
   int64_t layers, kv_heads, head_dim, element_bytes;
 };
@@ -58,15 +59,15 @@ struct Stage {
   std::vector<TensorSpec> inputs, outputs;
   std::vector<Graph> graphs;
   std::optional<Cache> cache;
-  std::vector<std::string> operators, delegates;  // what the runtime must register
+  std::vector<std::string> operators, delegates;  // which the runtime must register
 
-  // Nothing if the stage has no such output.
+  // Returns null if the stage has no such output.
   const TensorSpec* output(const std::string& name) const;
 };
 
 struct Grid {
   int64_t height, width, height_px, width_px;
-  std::vector<int64_t> keep;  // per cut
+  std::vector<int64_t> keep;  // one number per cut
   std::optional<int64_t> vision_flops;
   int64_t prefix_tokens = 0;  // rows of features before the grid's, which are never pruned
 
@@ -112,11 +113,11 @@ struct Manifest {
   std::map<std::string, FileEntry> files;
 
   const Stage& stage(const std::string& name) const { return stages.at(name); }
-  // Stages of a role, in the order of `prefill`.
+  // Returns the stages of a role in the order of `prefill`.
   std::vector<std::string> of_role(Role role) const;
 };
 
-// The manifest in a document; its version is looked at before anything else.
+// Returns the manifest in a document; its version is checked before anything else.
 Manifest parse_manifest(const Document& document);
 
 }  // namespace vlmprune

@@ -53,7 +53,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 using Meta = std::function<runtime::Result<runtime::TensorInfo>(size_t)>;
 
-// The sizes that a graph has, of which it knows the largest only where a dimension is free.
+// Returns the sizes of a tensor in a graph, which states only the largest size of a free dimension.
 std::vector<int64_t> graph_sizes(const TensorSpec& spec, int64_t context_tokens) {
   std::vector<int64_t> sizes = spec.shape;
   std::replace(sizes.begin(), sizes.end(), kAnyLength, context_tokens);
@@ -61,7 +61,7 @@ std::vector<int64_t> graph_sizes(const TensorSpec& spec, int64_t context_tokens)
   return sizes;
 }
 
-// One side of a graph's tensors as they are, and what the manifest says of them.
+// Holds the inputs or the outputs of a graph, and what the manifest declares of them.
 struct Side {
   std::string field;
   const std::vector<TensorSpec>& declared;

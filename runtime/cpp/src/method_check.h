@@ -1,4 +1,4 @@
-// What a loaded program says of itself, held against the manifest.
+// Checks a loaded program against the manifest.
 #pragma once
 
 #include <executorch/extension/module/module.h>
@@ -7,10 +7,10 @@
 
 namespace vlmprune {
 
-// An engine error that names operators or delegates of the stage which this runner does not register.
+// Throws an engine error that names operators or delegates of the stage which this runner does not register.
 void check_registered(const std::string& name, const Stage& stage);
 
-// A bundle error for the first tensor of the method whose dtype or shape is not as declared.
+// Throws a bundle error for the first tensor of the method whose dtype or shape is not as declared.
 void check_method(const Manifest& manifest, const std::string& name, const Graph& graph,
                   const executorch::runtime::MethodMeta& method);
 

@@ -11,7 +11,7 @@ namespace {
 using Reading = std::function<double(const Timings&)>;
 using TimedRuns = std::vector<const TimedRun*>;
 
-// What FLOPs follow from.
+// Holds the sizes that FLOPs follow from.
 struct Sizes {
   const Manifest& manifest;
   int64_t tokens, images;
@@ -20,7 +20,7 @@ struct Sizes {
   StageFlops prefill(bool prune) const { return prefill_flops(manifest, size_of(prune)); }
 };
 
-// In the order of rounds, for rounds were run in order.
+// Returns the runs of one mode in the order of rounds, in which they ran.
 TimedRuns runs_of_mode(const std::vector<TimedRun>& runs, bool prune) {
   TimedRuns found;
   for (const TimedRun& run : runs) {
@@ -81,7 +81,8 @@ Json ratios_of(const Manifest& manifest, const TimedRuns& unpruned, const TimedR
           {"decode", decoded(unpruned) ? ratio(&Timings::decode_ms_per_token) : Json(nullptr)}};
 }
 
-// By FLOPs, and by the unpruned times with only the tail shrunk as its FLOPs do; each with the share that was reached.
+// Returns the ceilings by FLOPs, and by the unpruned times if only the tail shrank in proportion to its FLOPs; beside
+// each stands the share of it that was measured.
 Json ceilings_of(const Sizes& sizes, const TimedRuns& unpruned, const Json& ratios) {
   const StageFlops slow = sizes.prefill(false), fast = sizes.prefill(true);
   const auto over = [](int64_t upper, int64_t lower) {

@@ -8,7 +8,7 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-// Outputs that a runner itself reads, by the role of the stage.
+// The outputs that a runner itself reads, by the role of the stage.
 const std::map<Role, Names> kRequiredOutputs = {
     {Role::vision, {"features"}}, {Role::embed, {"embeddings"}}, {Role::prune, {"kept", "fused", "rank"}}};
 const std::set<std::string> kIntegerOutputs = {"kept", "rank", "count"};
@@ -70,7 +70,7 @@ void check_rows_of(const Document& document, const Manifest& manifest, const std
                        "stages." + shorten(name) + ".outputs." + output + ".shape");
 }
 
-// The declared outputs have a row for every visual token of the first grid, and for every token that a cut keeps there.
+// Checks that the declared outputs have a row for every visual token of the first grid, and for every token kept there.
 void check_rows(const Document& document, const Manifest& manifest) {
   const Grid& grid = manifest.grids[0];
   check_rows_of(document, manifest, manifest.of_role(Role::vision)[0], "features", grid.view_tokens());
@@ -102,7 +102,7 @@ void check_cuts(const Document& document, const Manifest& manifest) {
   check_rows(document, manifest);
 }
 
-// Every source was made before it is read, and no graph serves a grid that is not there.
+// Checks that a stage outputs every source before another reads it, and that every graph serves a grid that exists.
 void check_sources(const Document& document, const Manifest& manifest) {
   std::set<std::pair<std::string, std::string>> made;
   for (const std::string& name : manifest.prefill) {

@@ -1,11 +1,11 @@
-// The checks of how stages work together, as vlmprune_runtime/schema/pipeline.py makes them.
+// Checks that the stages work together, as vlmprune_runtime/schema/pipeline.py does.
 #pragma once
 
 #include "manifest.h"
 
 namespace vlmprune {
 
-// A bundle error for the first thing that a prompt could not get past: an order, a cut, a source, a tensor's kind.
+// Throws a bundle error for the first order, cut, source or dtype with which no prompt could run.
 void check_pipeline(const Document& document, const Manifest& manifest);
 
 }  // namespace vlmprune

@@ -24,7 +24,7 @@ void keep_log(et_timestamp_t, et_pal_log_level_t level, const char*, const char*
 }
 
 void exit_instead_of_abort() {
-  print_error("the ExecuTorch runtime gave up: " + take_logged_error("no reason told"));
+  print_error("the ExecuTorch runtime gave up: " + take_logged_error("it gave no reason"));
   std::_Exit(kFailed);
 }
 

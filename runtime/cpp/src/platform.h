@@ -1,4 +1,4 @@
-// ExecuTorch's log and abort, made into one-line errors.
+// Turns ExecuTorch's log and abort into one-line errors.
 #pragma once
 
 #include <string>
@@ -7,13 +7,13 @@ namespace vlmprune {
 
 constexpr const char* kName = "vlmprune-runner";
 
-// Keeps errors that the runtime logs instead of printing them, and turns its abort into exit code 1.
+// Keeps the errors that the runtime logs instead of printing them, and turns its abort into exit code 1.
 void install_platform();
 
-// The first error logged since the last call, or `otherwise`.
+// Returns the first error logged since the last call, or `otherwise`.
 std::string take_logged_error(const std::string& otherwise);
 
-// One line on stderr, as all commands print it.
+// Prints one line on stderr, as all commands do.
 void print_error(const std::string& message);
 
 }  // namespace vlmprune

@@ -20,7 +20,7 @@ Integers counted(int64_t start, size_t count) {
   return values;
 }
 
-// The visual tokens of a view, row by row.
+// Returns the visual tokens of a view, row by row.
 Tokens place_view(const Manifest& manifest, const Grid& grid, int64_t start, int64_t view) {
   const auto count = static_cast<size_t>(grid.visual_tokens());
   Tokens tokens{Integers(count, 0), {}, Integers(count, view), counted(0, count), 0};
@@ -71,7 +71,7 @@ Tokens place_text(const Manifest& manifest, const Integers& token_ids, int64_t s
   return {token_ids, positions, Integers(count, kText), Integers(count, -1), start + static_cast<int64_t>(count)};
 }
 
-// Tokens of a view before those of its grid.
+// Returns the tokens of a view that stand before those of its grid.
 static Tokens place_prefix(const Manifest& manifest, int64_t count, int64_t start) {
   Tokens tokens = place_text(manifest, Integers(static_cast<size_t>(count), 0), start);
   tokens.view.assign(static_cast<size_t>(count), kPrefix);

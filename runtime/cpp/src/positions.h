@@ -1,4 +1,4 @@
-// Which tokens a sequence has; the same as vlmprune_runtime/positions.py.
+// Gives every token of a sequence its position, as vlmprune_runtime/positions.py does.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace vlmprune {
 
-// What stands for a view in tokens of text, and in those of a view that belong to no place in its picture.
+// The values of `Tokens::view` for text, and for tokens of a view that belong to no place in its image.
 inline constexpr int64_t kText = -1, kPrefix = -2;
 
 // S tokens: `token_ids` as they were encoded, 0 for visual ones, and of those that are left the rest: `positions` on
@@ -21,16 +21,16 @@ struct Tokens {
   int64_t next_position;
 
   int64_t count() const { return static_cast<int64_t>(view.size()); }
-  // Where the tokens of a view stand.
+  // Returns the indices of a view's tokens.
   std::vector<size_t> places(int64_t of_view) const;
-  // The tokens where `remaining` is true; what they were encoded as is kept whole.
+  // Returns the tokens where `remaining` is true; `token_ids` stays complete.
   Tokens select(const std::vector<bool>& remaining) const;
 };
 
-// Text tokens that count on from `start` on every axis.
+// Returns text tokens that count on from `start` on every axis.
 Tokens place_text(const Manifest& manifest, const Integers& token_ids, int64_t start);
 
-// The tokens of a prompt; the visual ones of each span lie on the span's grid.
+// Returns the tokens of a prompt; the visual tokens of each span lie on the span's grid.
 Tokens place_prompt(const Manifest& manifest, const Prompt& prompt);
 
 }  // namespace vlmprune

@@ -9,7 +9,7 @@ namespace {
 
 bool runs_per_view(const Stage& stage) { return stage.role == Role::vision || stage.role == Role::prune; }
 
-// A (axes, S) array, or (S) of one axis.
+// Returns the positions as an array (axes, S), or (S) if there is one axis.
 Array positions_array(const Tokens& tokens) {
   Array array{{tokens.count()}, tokens.positions[0]};
   if (tokens.positions.size() == 1) return array;
@@ -18,7 +18,7 @@ Array positions_array(const Tokens& tokens) {
   return {{static_cast<int64_t>(tokens.positions.size()), tokens.count()}, all};
 }
 
-// Which of the rows, each of a view or of text, a source names for a view.
+// Says which rows a source selects for a view; `views` names the view, or text, that each row belongs to.
 std::vector<bool> rows_of(Part part, const Integers& views, size_t view) {
   std::vector<bool> named(views.size());
   for (size_t row = 0; row < views.size(); ++row) {
@@ -39,11 +39,11 @@ void check_size(const std::string& stage, const std::string& output, const Array
 void check_kept(const std::string& stage, const Integers& kept, size_t visual_tokens) {
   const bool rising = std::adjacent_find(kept.begin(), kept.end(), std::greater_equal<>()) == kept.end();
   if (!rising || kept.empty() || kept.front() < 0 || kept.back() >= static_cast<int64_t>(visual_tokens)) {
-    throw engine_error(stage, "kept is not a rising row of places below " + std::to_string(visual_tokens));
+    throw engine_error(stage, "kept is not a rising list of places below " + std::to_string(visual_tokens));
   }
 }
 
-// Row `nth` of `from` to row `places[nth]` of `to`.
+// Copies row `nth` of `from` to row `places[nth]` of `to`.
 void put_rows(const Array& from, const std::vector<size_t>& places, Array& to) {
   const auto width = static_cast<std::ptrdiff_t>(to.width());
   auto row = from.floats().begin();
@@ -90,7 +90,7 @@ void Prefill::run(const std::string& name, Timings& timings) {
   for (size_t view = 0; view < views_.size(); ++view) prune(name, view);
 }
 
-// Puts the visual embeddings in their places once both they and those of text are there.
+// Inserts the visual embeddings into the text embeddings once both stages have run.
 void Prefill::place_features() {
   const auto vision = outputs_.find(manifest_.of_role(Role::vision)[0]);
   if (!rows_ || vision == outputs_.end()) return;
@@ -131,7 +131,7 @@ State Prefill::state() const {
   return {logits.floats(), past_tokens_, tokens_.next_position, selections_};
 }
 
-// What stands at a source; `stage` is the one that takes it, `view` the view that it runs for.
+// Returns the value of a source for a stage that runs for a view.
 Array Prefill::read(const Source& source, const std::string& stage, size_t view) const {
   const auto past = past_tokens_.find(stage);
   if (source.stage == "image") return views_.at(view);
@@ -181,8 +181,8 @@ State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, 
 
 State decode(const Manifest& manifest, Program& program, int64_t token_id, const State& state) {
   Prefill run(manifest, program, place_text(manifest, {token_id}, state.next_position), state.past_tokens);
-  Timings not_kept;
-  for (const std::string& name : manifest.decode) run.run(name, not_kept);
+  Timings unused;
+  for (const std::string& name : manifest.decode) run.run(name, unused);
   return run.state();
 }
 

@@ -1,4 +1,4 @@
-// The one way through the stages, as the manifest says it; the same as vlmprune_runtime/prefill.py.
+// Runs the stages in the order of the manifest, as vlmprune_runtime/prefill.py does.
 #pragma once
 
 #include <map>
@@ -12,15 +12,15 @@
 
 namespace vlmprune {
 
-// What a cut kept of one view: `cells` are the places of the kept tokens on the view's grid.
+// Holds what a cut kept of one view: `cells` are the places of the kept tokens on the view's grid.
 struct Selection {
   std::string cut;
   int64_t view;
   Integers cells;
 };
 
-// Where generation stands: logits (V) of the next token, tokens in the cache of each decoder stage, the position of the
-// next token.
+// Holds the state of generation: the logits (V) and the position of the next token, and how many tokens the cache of
+// each decoder stage holds.
 struct State {
   Floats logits;
   std::map<std::string, int64_t> past_tokens;
@@ -30,16 +30,16 @@ struct State {
   int64_t max_past_tokens() const;
 };
 
-// Tokens on their way through the stages.
+// Carries a sequence through the stages.
 class Prefill {
  public:
   Prefill(const Manifest& manifest, Program& program, Tokens tokens, std::map<std::string, int64_t> past_tokens)
       : manifest_(manifest), program_(program), tokens_(std::move(tokens)), past_tokens_(std::move(past_tokens)) {}
 
-  // Pixels of each view and the grid it lies on.
+  // Sets the pixels of each view, and its span, which names its grid.
   void set_views(const std::vector<Array>& views, const std::vector<Span>& spans);
   void run(const std::string& name, Timings& timings);
-  // After the last stage.
+  // Returns the state after the last stage.
   State state() const;
 
  private:

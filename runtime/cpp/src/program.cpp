@@ -27,7 +27,7 @@ void check(runtime::Error code, const std::string& stage, const std::string& wha
   throw engine_error(stage, what + ": " + take_logged_error(number));
 }
 
-// One packed copy of weights that several methods share. A runtime without the cache says so, which is no error.
+// Lets several methods share one packed copy of weights. A runtime without this cache refuses, which is no error.
 void enable_weight_cache() {
   runtime::BackendOption option{};
   std::copy_n(kWeightCache, std::char_traits<char>::length(kWeightCache), option.key);
@@ -64,7 +64,7 @@ Array to_array(const TensorSpec& spec, const executorch::aten::Tensor& tensor) {
   return array;
 }
 
-// A graph is not asked to run over tokens of which one input has more than another.
+// Throws an engine error if the inputs of a decoder have different numbers of tokens.
 void check_lengths(const std::string& name, const Stage& stage, const Arrays& inputs) {
   std::set<int64_t> lengths;
   if (stage.role != Role::decoder) return;
@@ -76,10 +76,10 @@ void check_lengths(const std::string& name, const Stage& stage, const Arrays& in
       if (spec.shape[axis] == kAnyLength) lengths.insert(shape[axis]);
     }
   }
-  if (lengths.size() > 1) throw engine_error(name, "its inputs are not of one number of tokens");
+  if (lengths.size() > 1) throw engine_error(name, "its inputs have different numbers of tokens");
 }
 
-// The graph that serves the grid.
+// Returns the graph that serves the grid.
 const Graph& graph_of(const Stage& stage, const Call& call) {
   for (const Graph& graph : stage.graphs) {
     if (!graph.grid || *graph.grid == call.grid) return graph;

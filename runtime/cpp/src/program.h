@@ -1,4 +1,4 @@
-// The .pte of a bundle, a method per stage, loaded and checked against the manifest.
+// Runs the .pte of a bundle, which has a method per stage, after checking it against the manifest.
 #pragma once
 
 #include <executorch/extension/module/module.h>
@@ -12,7 +12,7 @@
 
 namespace vlmprune {
 
-// Which stage to run, and the grid that its inputs belong to.
+// Names the stage to run, and the grid that its inputs belong to.
 struct Call {
   std::string stage;
   int64_t grid;
@@ -20,11 +20,13 @@ struct Call {
 
 class Program {
  public:
-  // Loads all stages; a bundle error if they are not what the manifest says, else an engine error.
+  // Loads all stages. Throws a bundle error for a method that the manifest does not describe, an engine error if
+  // loading fails.
   explicit Program(const Bundle& bundle);
 
-  // Outputs of the stage by name, copied out of the runtime's memory. Decoder stages keep their KV cache between
-  // calls: with `past_tokens` p a call of S tokens writes rows p .. p + S - 1 and sees all rows before.
+  // Returns the outputs of the stage by name, copied out of the runtime's memory. Decoder stages keep their KV cache
+  // between calls: with `past_tokens` p a call of S tokens writes the rows p to p + S - 1 and attends to all rows
+  // before.
   Arrays run(const Call& call, const Arrays& inputs);
 
  private:

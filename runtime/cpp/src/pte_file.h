@@ -1,11 +1,11 @@
-// Checks of a .pte before it is loaded: what fails later may end the process.
+// Checks a .pte before it is loaded, because a failure later may end the process.
 #pragma once
 
 #include <filesystem>
 
 namespace vlmprune {
 
-// A bundle error unless the file begins as a .pte of this version and is as long as it says.
+// Throws a bundle error unless the file has the header of a .pte of this version and the length that it states.
 void check_pte_file(const std::filesystem::path& path);
 
 }  // namespace vlmprune

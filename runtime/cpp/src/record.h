@@ -1,4 +1,4 @@
-// The benchmark record, valid against vlmprune_runtime/benchmark/schema.json.
+// Makes the benchmark record, which is valid against vlmprune_runtime/benchmark/schema.json.
 #pragma once
 
 #include "benchmark.h"
@@ -6,7 +6,7 @@
 
 namespace vlmprune {
 
-// All that a record tells besides the measurement.
+// Holds what a record says besides the measurement.
 struct RunMetadata {
   const Bundle& bundle;
   const Task& task;
@@ -15,7 +15,8 @@ struct RunMetadata {
   Memory memory;
 };
 
-// There is no `preprocess` among its stages: pixels came ready, and times to the first token begin there.
+// Returns the record. Its stages do not include `preprocess`, because the pixels come preprocessed; times to the first
+// token begin there.
 Json record_of(const RunMetadata& metadata, const Measurement& measurement);
 
 }  // namespace vlmprune

@@ -1,4 +1,4 @@
-// SHA-256 of a file (FIPS 180-4).
+// Computes the SHA-256 of a file (FIPS 180-4).
 #pragma once
 
 #include <filesystem>
@@ -6,7 +6,7 @@
 
 namespace vlmprune {
 
-// 64 hexadecimal digits; empty if the file cannot be read.
+// Returns 64 hexadecimal digits, an empty text if the file cannot be read.
 std::string file_sha256(const std::filesystem::path& path);
 
 }  // namespace vlmprune

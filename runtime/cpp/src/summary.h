@@ -1,4 +1,4 @@
-// Percentiles and ratios, as vlmprune_runtime/benchmark/summary.py makes them.
+// Computes percentiles and ratios as vlmprune_runtime/benchmark/summary.py does.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,16 +9,16 @@ namespace vlmprune {
 using Json = nlohmann::ordered_json;
 using Times = std::vector<double>;
 
-// To four places, as records keep numbers.
+// Rounds to four places, as records do.
 double rounded(double value);
 
-// Interpolated between the nearest two.
+// Returns a percentile, interpolated between the two nearest values.
 double percentile(Times values, double percent);
 
-// Median, 90th percentile and least.
+// Returns the median, the 90th percentile and the least value.
 Json spread(const Times& values);
 
-// Slow over fast within each pair: median, 10th and 90th percentile.
+// Returns the median and the 10th and 90th percentile of slow over fast within each pair.
 Json paired_ratio(const Times& slow, const Times& fast);
 
 }  // namespace vlmprune

@@ -1,4 +1,4 @@
-"""The benchmark record, which every runner on a desktop or a phone writes and `vlmprune-report` reads.
+"""Defines the benchmark record, which every runner on a desktop or a phone writes and `vlmprune-report` reads.
 
 `schema.json` beside this file is its JSON Schema. Fields that a device cannot know are null.
 """

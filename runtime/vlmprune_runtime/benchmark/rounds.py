@@ -1,4 +1,4 @@
-"""The order of the runs: every round runs every bundle in both modes, and the place of each changes by round."""
+"""Orders the runs: every round runs every bundle in both modes, and the place of each changes by round."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The parts of a benchmark record that describe its bundles, settings and device."""
+"""Defines the parts of a benchmark record that describe its bundles, settings and device."""
 
 from typing import Annotated, Literal
 

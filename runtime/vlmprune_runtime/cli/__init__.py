@@ -1,1 +1,1 @@
-"""Commands: each a thin face on one library function."""
+"""The commands: each parses arguments and calls one library function."""

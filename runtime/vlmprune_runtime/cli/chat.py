@@ -1,4 +1,4 @@
-"""A conversation in a terminal: a question a line, and lines that begin with a slash steer it."""
+"""Runs a conversation in a terminal: each line is a question, or a command if it begins with a slash."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ Ctrl-C stops an answer; what was said of it counts."""
 
 @dataclass
 class Chat:
-    """A conversation with a runner; `images` are those that the next question brings."""
+    """Holds a conversation with a runner; `images` belong to the next question."""
 
     runner: Runner
     request: Request

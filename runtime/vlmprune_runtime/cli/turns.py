@@ -15,7 +15,7 @@ from vlmprune_runtime.generate import Request, Runner
 
 @dataclass(frozen=True)
 class Questions:
-    """A first question and the further ones of the same conversation."""
+    """Holds a first question and the further questions of the same conversation."""
 
     request: Request
     follow_ups: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Engines: each runs the stages of one kind of bundle. A new one is a file here and a line in `ENGINES`."""
+"""Engines run the stages of bundles, one engine per target. A new engine is a file here and a line in `ENGINES`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ Tensors = dict[str, npt.NDArray[Any]]
 class Engine(Protocol):
     """Runs one stage at a time; decoder stages keep their KV cache between calls.
 
-    A call with `past_tokens` p writes cache rows p .. p + S - 1 and sees rows before them, so that a new
-    prompt simply starts with 0. `grid` is the index of the grid that the inputs belong to, where there are several.
+    A call with `past_tokens` p writes the cache rows p to p + S - 1 and attends to the rows before them, so a new
+    prompt starts with 0. `grid` is the index of the grid that the inputs belong to; it matters if there are several.
     """
 
     def run(self, stage: str, inputs: Mapping[str, npt.NDArray[Any]], *, grid: int = 0) -> Tensors:
@@ -45,9 +45,9 @@ ENGINES: dict[str, Load] = {"onnx": _load_onnx, "executorch": _load_executorch, 
 
 
 def load_engine(bundle: OpenBundle, *, threads: int | None = None, context_tokens: int | None = None) -> Engine:
-    """The engine for the bundle's target, all stages loaded.
+    """Returns the engine for the bundle's target with all stages loaded.
 
-    `threads` None takes one per core; `context_tokens` is the KV cache's capacity, at most the bundle's.
+    `threads` None uses one thread per core; `context_tokens` is the capacity of the KV cache, at most the bundle's.
     """
     target = bundle.manifest.target
     if target not in ENGINES:
@@ -58,7 +58,7 @@ def load_engine(bundle: OpenBundle, *, threads: int | None = None, context_token
 
 
 def reference_note(bundle: OpenBundle) -> str | None:
-    """What to say of the engine that this system has for the bundle, if it is a reference and not a device's own."""
+    """Returns a note for the user if the bundle runs in a reference implementation here, not in its own runtime."""
     if bundle.manifest.target != "coreml":
         return None
     from vlmprune_runtime.engines.coreml import REFERENCE_NOTE, has_core_ml

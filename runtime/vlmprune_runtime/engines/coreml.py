@@ -1,7 +1,7 @@
-"""Core ML packages behind the interface of the engines: the MIL reference on any system, Core ML itself on macOS.
+"""Runs Core ML packages: in the MIL reference on any system, in Core ML itself on macOS.
 
-Every function of a package has one fixed length. A prompt takes the shortest prefill function that it fits, padded at
-its end: attention is causal, so that padding changes no real row, and later tokens overwrite its cache rows.
+Every function of a package has one fixed length. A prompt runs in the shortest prefill function that it fits, padded at
+its end. Attention is causal, so padding changes no real row, and later tokens overwrite its cache rows.
 """
 
 import sys
@@ -24,14 +24,14 @@ REFERENCE_NOTE = "no Core ML on this system: its packages run in the MIL referen
 
 
 class Package(Protocol):
-    """A package with its states."""
+    """Runs the functions of a package, and keeps its states between calls."""
 
     def run(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The function's outputs by name."""
+        """Returns the function's outputs by name."""
 
 
 def has_core_ml() -> bool:
-    """Whether this system can run packages itself."""
+    """Says whether this system can run packages itself."""
     return sys.platform == "darwin"
 
 
@@ -41,13 +41,13 @@ class CoreMLEngine:
     def __init__(
         self, bundle: OpenBundle, threads: int | None, context_tokens: int, *, units: str | None = None
     ) -> None:
-        """Load all packages; `BundleError` if one is not what the manifest says.
+        """Loads all packages. Raises `BundleError` for a package that the manifest does not describe.
 
-        `units` None: Core ML with the bundle's advice where there is one, else the reference; "reference": that
-        anywhere; other names are Core ML's compute units.
+        `units` None uses Core ML with the compute units that the bundle advises, or the reference on other systems than
+        macOS. "reference" uses the reference everywhere. Other names are compute units of Core ML.
         """
         if threads is not None:
-            raise BadRequest(f"threads: got {threads}; a coreml bundle takes none, its engine chooses")
+            raise BadRequest(f"threads: got {threads}; allowed: none for a coreml bundle, whose engine chooses")
         self._manifest, self.context_tokens = bundle.manifest, context_tokens
         check_signatures(bundle.manifest)
         self.reference = units == "reference" or (units is None and not has_core_ml())
@@ -71,7 +71,7 @@ class CoreMLEngine:
         return self._call(stage, inputs, grid)
 
     def cached(self, stage: str) -> tuple[Array, Array] | None:
-        """The states of a stage, keys and values, each (layers, kv_heads, capacity, head_dim); None on Core ML."""
+        """Returns a stage's keys and values, each (layers, kv_heads, capacity, head_dim); None on Core ML."""
         package = self._packages[stage]
         cache = self._manifest.stage(stage).cache
         if cache is None or not isinstance(package, ReferencePackage):
@@ -81,8 +81,11 @@ class CoreMLEngine:
 
     @property
     def computes_half(self) -> bool:
-        """Whether most of it computes in float16."""
-        return any(isinstance(one, ReferencePackage) and computes_half(one.model) for one in self._packages.values())
+        """Whether the packages compute products in float16."""
+        return any(
+            isinstance(package, ReferencePackage) and computes_half(package.model)
+            for package in self._packages.values()
+        )
 
     def _load(self, bundle: OpenBundle, stage: str, units: str | None) -> Package:
         [file] = bundle.manifest.stage(stage).graph_files
@@ -103,29 +106,28 @@ class CoreMLEngine:
         return unpad_outputs(declared, self._packages[stage].run(str(graph.entry), padded), rows)
 
     def _row_by_row(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> Tensors:
-        """Several rows behind others: there are no functions for that but `decode`."""
+        """Runs several rows behind others one by one, since only the `decode` function continues a cache."""
         declared, parts = self._manifest.stage(stage), []
         for nth in range(rows):
             parts.append(self._call(stage, row_of(declared, inputs, nth, past), 0))
         free = [tensor.name for tensor in declared.outputs if "tokens" in tensor.shape]
-        return parts[-1] | {name: np.concatenate([one[name] for one in parts]) for name in free}
+        return parts[-1] | {name: np.concatenate([part[name] for part in parts]) for name in free}
 
     def _check_capacity(self, stage: str, past: int, rows: int) -> None:
-        """Refuses rows beyond the cache, which Core ML would not refuse."""
+        """Raises an error for rows beyond the cache, which Core ML would not refuse."""
         if past < 0:
             raise EngineError(stage, f"past_tokens: got {past}, allowed: 0 or more")
         if past + rows > self.context_tokens:
             raise BadRequest(f"{stage}: {past + rows} tokens do not fit the context of {self.context_tokens}")
 
     def _check_indices(self, stage: str, inputs: Mapping[str, Array]) -> None:
-        """Refuses indices outside a table, which Core ML would not refuse."""
+        """Raises an error for indices outside a table, which Core ML would not refuse."""
         sizes = {
             "prompt.token_ids": self._manifest.text_model.vocab_size,
             "sequence.positions": self._manifest.context_tokens,
         }
         for tensor in self._manifest.stage(stage).inputs:
-            size, found = sizes.get(tensor.source), inputs[tensor.name]
-            if size is not None and found.size and not (found.min() >= 0 and found.max() < size):
-                raise EngineError(
-                    stage, f"{shorten(tensor.name)}: got {found.min()} to {found.max()}, allowed: 0 to {size - 1}"
-                )
+            size, indices = sizes.get(tensor.source), inputs[tensor.name]
+            if size is not None and indices.size and not (indices.min() >= 0 and indices.max() < size):
+                got = f"got {indices.min()} to {indices.max()}"
+                raise EngineError(stage, f"{shorten(tensor.name)}: {got}, allowed: 0 to {size - 1}")

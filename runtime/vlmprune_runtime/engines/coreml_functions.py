@@ -26,27 +26,27 @@ def check_functions(bundle: OpenBundle, name: str) -> Arguments:
     if len(stage.graph_files) != 1:
         raise BundleError(MANIFEST, f"names {len(stage.graph_files)} packages; allowed: one", field)
     model = read_model(bundle.path(stage.graph_files[0]))
-    found = {}
+    arguments = {}
     for graph in stage.graphs:
         if graph.entry not in model.functions:
             raise BundleError(graph.file, f"has no function {graph.entry!r}", field)
-        found[graph.entry] = _check_function(stage, graph, model.functions[graph.entry], field)
-    return found
+        arguments[graph.entry] = _check_function(stage, graph, model.functions[graph.entry], field)
+    return arguments
 
 
 def _check_function(stage: Stage, graph: Graph, block: Any, field: str) -> dict[str, Type]:
-    takes, gives = arguments_of(block), {tensor.name for tensor in stage.outputs}
+    arguments, outputs = arguments_of(block), {tensor.name for tensor in stage.outputs}
     declared = {tensor.name for tensor in inputs_of(stage, graph)}
-    if takes.keys() != declared or not gives <= set(block.outputs):
-        reason = f"{graph.entry} takes {comma_list(takes)} and gives {comma_list(block.outputs)}"
+    if arguments.keys() != declared or not outputs <= set(block.outputs):
+        reason = f"{graph.entry} takes {comma_list(arguments)} and gives {comma_list(block.outputs)}"
         raise BundleError(graph.file, reason, field)
-    if dynamic := [name for name, kind in takes.items() if kind.shape is None]:
+    if dynamic := [name for name, kind in arguments.items() if kind.shape is None]:
         raise BundleError(graph.file, f"{graph.entry} has no fixed shape for {comma_list(dynamic)}", field)
-    return takes
+    return arguments
 
 
 def inputs_of(stage: Stage, graph: Graph) -> tuple[Input, ...]:
-    """The stage's inputs that a graph takes."""
+    """Returns the inputs of the stage that a graph takes."""
     return tuple(tensor for tensor in stage.inputs if graph.inputs is None or tensor.name in graph.inputs)
 
 
@@ -120,11 +120,11 @@ def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
 
 def unpad_outputs(stage: Stage, outputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
     """Returns the declared outputs in their ranks and dtypes, without the rows of padding."""
-    found = {}
+    unpadded = {}
     for tensor in stage.outputs:
         array = outputs[tensor.name]
         array = array.reshape(array.shape[max(0, array.ndim - len(tensor.shape)) :])
         if "tokens" in tensor.shape:
             array = np.take(array, range(rows), axis=tensor.shape.index("tokens"))
-        found[tensor.name] = array.astype(tensor.dtype)
-    return found
+        unpadded[tensor.name] = array.astype(tensor.dtype)
+    return unpadded

@@ -1,4 +1,4 @@
-"""Core ML itself through coremltools, on macOS 15 or newer. Written and type-checked; NOT RUN: no Mac was at hand."""
+"""Runs packages in Core ML through coremltools, on macOS 15 or newer. This file is type-checked, but was NEVER RUN."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -20,10 +20,10 @@ MIN_MACOS = 15
 
 
 class NativePackage:
-    """A package loaded by Core ML, a model per function; all of them share one state."""
+    """Holds a package that Core ML has loaded: a model per function, and one state that all functions share."""
 
     def __init__(self, path: Path, units: str) -> None:
-        """Load every function on `units`; `EngineError` if Core ML refuses."""
+        """Loads every function on `units`. Raises `EngineError` if Core ML refuses."""
         self._tools = _coremltools()
         if units not in UNITS:
             raise UnknownName("compute units", units, UNITS)
@@ -34,7 +34,7 @@ class NativePackage:
         self._state = next(iter(self._models.values())).make_state() if stateful else None
 
     def run(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The function's outputs by name."""
+        """Returns the function's outputs by name."""
         try:
             found = self._models[function].predict(dict(inputs), state=self._state)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -50,13 +50,13 @@ class NativePackage:
 
 
 def advised_units(manifest: Bundle, stage: str) -> str:
-    """The compute units that the bundle advises for the stage, `ALL` where it says nothing."""
+    """Returns the compute units that the bundle advises for the stage, `ALL` if it advises none."""
     advice = manifest.stage(stage).compute_units
     return advice if advice in UNITS else DEFAULT_UNITS
 
 
 def check_macos(release: str) -> None:
-    """`BadRequest` unless the macOS release has states and multifunction packages.
+    """Raises `BadRequest` unless the macOS release supports states and packages of several functions.
 
     >>> check_macos("15.1")
     """

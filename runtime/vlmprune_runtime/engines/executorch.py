@@ -1,8 +1,8 @@
-"""ExecuTorch through its Python bindings: one program, a method per stage, KV caches inside the methods.
+"""Runs ExecuTorch programs through the Python bindings: a method per stage, with the KV caches inside the methods.
 
-The executorch wheel is the one runtime here that brings PyTorch with it (its bindings take and give torch tensors
-and link against libtorch): some 200 MB of memory and seconds of start that a phone does not pay.
-Weights are mapped from the file. XNNPACK packs what it takes once more, per method.
+The bindings take and return torch tensors and link against libtorch, so this engine alone imports PyTorch. That costs
+some 200 MB of memory and seconds at the start, which a phone does not pay. Weights are mapped from the file; XNNPACK
+packs the weights that it uses a second time, per method.
 """
 
 from collections.abc import Mapping
@@ -25,20 +25,21 @@ from vlmprune_runtime.schema import Graph, Stage, Tensor
 class ExecutorchEngine:
     """Runs the stages of an ExecuTorch bundle.
 
-    What the runtime would abort the process for (a cache that overflows, a token without an embedding) is refused
-    before it is called.
+    The engine checks inputs before each call, because the runtime would abort the process for some of them: for a cache
+    that overflows, or a token id outside the embedding table.
     """
 
     def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int, *, traced: bool = False) -> None:
-        """Load all methods; `BundleError` if they are not what the manifest says, else `EngineError`.
+        """Loads all methods.
 
-        `traced`: the runtime records what every operator takes, for `write_trace`.
+        Raises `BundleError` for a method that the manifest does not describe, `EngineError` if loading fails.
+        `traced` makes the runtime record the time of every operator, for `write_trace`.
         """
         self._manifest, self.context_tokens = bundle.manifest, context_tokens
         check_signatures(bundle.manifest)
         self._packages = load_packages(threads)
         check_runtime(bundle.manifest, self._packages.runtime)
-        # Kept: a method reads its weights from its program.
+        # The programs are kept, because their methods read weights from them.
         self._programs = {file: _load(bundle, file, self._packages, traced) for file in _files(bundle)}
         self._methods = {name: self._stage_methods(name) for name in bundle.manifest.stages}
 
@@ -59,7 +60,7 @@ class ExecutorchEngine:
         return {tensor.name: value.numpy() for tensor, value in zip(declared.outputs, outputs, strict=True)}
 
     def write_trace(self, path: Path) -> None:
-        """The runtime's record (ETDump) of all calls so far; `EngineError` if it has none."""
+        """Writes the runtime's record (ETDump) of all calls so far. Raises `EngineError` if there is none."""
         try:
             for program in self._programs.values():
                 program.write_etdump_result_to_file(str(path), str(path.with_suffix(".debug")))
@@ -67,7 +68,7 @@ class ExecutorchEngine:
             raise EngineError("all", error) from None
 
     def _stage_methods(self, name: str) -> dict[int | None, Any]:
-        """The methods of a stage by the grid that they serve, None where it serves any."""
+        """Returns the methods of a stage by the grid that they serve; the key None serves every grid."""
         return {graph.grid: self._method(name, graph) for graph in self._manifest.stage(name).graphs}
 
     def _method(self, name: str, graph: Graph) -> Any:
@@ -95,7 +96,7 @@ class ExecutorchEngine:
 
 
 def ordered_inputs(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The inputs in the method's order, contiguous, in its dtypes; `ValueError` for any that do not fit."""
+    """Returns the inputs in the method's order, contiguous, in its dtypes. Raises `ValueError` if one does not fit."""
     declared = {tensor.name: tensor for tensor in stage.inputs}
     if inputs.keys() != declared.keys():
         raise ValueError(f"got inputs {comma_list(inputs)}; it has: {comma_list(declared)}")
@@ -123,7 +124,7 @@ def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return array if array.flags.writeable else array.copy()  # PyTorch warns of others
+    return array if array.flags.writeable else array.copy()  # PyTorch warns of read-only arrays
 
 
 def _files(bundle: OpenBundle) -> set[str]:

@@ -1,4 +1,4 @@
-"""The executorch wheel, imported only when an engine is made."""
+"""Imports the executorch wheel, only when an engine is created."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmprune_runtime.errors import EngineError, MissingExtra
 
-# Kernels that the bindings do not link: shared libraries of the wheel, by the namespace of their operators.
+# Shared libraries of the wheel with kernels that the bindings do not link, by the namespace of their operators.
 KERNEL_LIBRARIES = {
     "llama": "extension/llm/custom_ops/libcustom_ops_aot_lib.*",
     "quantized_decomposed": "kernels/quantized/libquantized_ops_aot_lib.*",
@@ -18,14 +18,18 @@ KERNEL_LIBRARIES = {
 
 @dataclass(frozen=True)
 class Packages:
-    """ExecuTorch's runtime, and PyTorch, which its bindings take and give tensors of."""
+    """Holds ExecuTorch's runtime, and PyTorch, whose tensors its bindings take and return."""
 
     runtime: Any
     torch: Any
 
 
 def load_packages(threads: int | None) -> Packages:
-    """The runtime with all kernels of its wheel registered; `threads` None is its own choice, if it has the cores."""
+    """Returns the runtime with all kernels of its wheel registered.
+
+    `threads` None leaves the number to the runtime, unless this process is confined to some of the cores.
+    Raises `MissingExtra` and `EngineError`.
+    """
     if not _installed():
         raise MissingExtra("executorch", "executorch")
     try:
@@ -43,7 +47,7 @@ def load_packages(threads: int | None) -> Packages:
 
 
 def _installed() -> bool:
-    """Whether the wheel is there: `executorch` alone is a namespace that any folder of that name makes."""
+    """Says whether the wheel is installed; `executorch` alone could be any folder of that name."""
     try:
         return find_spec("executorch.runtime") is not None
     except ModuleNotFoundError:
@@ -51,16 +55,16 @@ def _installed() -> bool:
 
 
 def available_cores() -> int | None:
-    """Cores that this process is confined to, None if it is not.
+    """Returns the number of cores that this process is confined to, None if it may use all.
 
-    The runtime counts those of the machine, and threads that wait for each other on one core take many times as long.
+    The runtime counts the cores of the machine. Threads that wait for each other on one core slow a run many times.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return usable if usable != os.cpu_count() else None
 
 
 def _library(root: Path, pattern: str) -> Path:
-    found = sorted(root.glob(pattern))
-    if not found:
+    paths = sorted(root.glob(pattern))
+    if not paths:
         raise OSError(f"no {pattern} in {root.name}")
-    return found[0]
+    return paths[0]

@@ -1,4 +1,4 @@
-"""Checks of a .pte and of the runtime before anything is loaded: what fails later may end the process."""
+"""Checks a .pte file and the runtime before anything is loaded, because a failure later may end the process."""
 
 import struct
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 from vlmprune_runtime.errors import BundleError, EngineError, comma_list
 from vlmprune_runtime.schema import Bundle, Stage, Tensor
 
-IDENTIFIER = b"ET12"  # of the flatbuffer schema that executorch 1.x reads
+IDENTIFIER = b"ET12"  # the flatbuffer schema that executorch 1.x reads
 _HEAD = struct.Struct("<4x4s4sIQQQ")  # root, identifier, magic, header length, program, segment base, segments
 _DTYPES = {0: "uint8", 1: "int8", 3: "int32", 4: "int64", 5: "float16", 6: "float32"}  # ExecuTorch's ScalarType
 
 
 def check_file(path: Path) -> None:
-    """`BundleError` unless the file begins as a .pte of this version and is as long as it says."""
+    """Raises `BundleError` unless the file has the header of a .pte of this version and the length that it states."""
     with path.open("rb") as file:
         head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
@@ -29,7 +29,7 @@ def check_file(path: Path) -> None:
 
 
 def check_runtime(bundle: Bundle, runtime: Any) -> None:
-    """`EngineError` that names the first stage's operators or delegates which this runtime does not register."""
+    """Raises `EngineError` for a stage whose operators or delegates this runtime does not register."""
     operators = set(runtime.operator_registry.operator_names)
     delegates = set(runtime.backend_registry.registered_backend_names)
     for name, stage in bundle.stages.items():
@@ -42,18 +42,18 @@ def check_runtime(bundle: Bundle, runtime: Any) -> None:
 
 
 def check_method(file: str, name: str, stage: Stage, method: Any, context_tokens: int) -> None:
-    """`BundleError` for the first tensor of a method whose dtype or shape is not as declared."""
+    """Raises `BundleError` for the first tensor of a method whose dtype or shape is not as declared."""
     inputs = [method.input_tensor_meta(nth) for nth in range(method.num_inputs())]
     outputs = [method.output_tensor_meta(nth) for nth in range(method.num_outputs())]
     _check_side(file, f"stages.{name}.inputs", stage.inputs, inputs, context_tokens)
     _check_side(file, f"stages.{name}.outputs", stage.outputs, outputs, context_tokens)
 
 
-def _check_side(file: str, field: str, declared: tuple[Tensor, ...], found: list[Any], context_tokens: int) -> None:
-    if len(found) != len(declared):
-        raise BundleError(file, f"method has {len(found)} tensors, manifest says {len(declared)}", field)
-    for tensor, info in zip(declared, found, strict=True):
-        # The method knows the largest size of a free dimension only.
+def _check_side(file: str, field: str, declared: tuple[Tensor, ...], actual: list[Any], context_tokens: int) -> None:
+    if len(actual) != len(declared):
+        raise BundleError(file, f"method has {len(actual)} tensors, manifest says {len(declared)}", field)
+    for tensor, info in zip(declared, actual, strict=True):
+        # A method states only the largest size of a free dimension.
         sizes = tuple(context_tokens if isinstance(size, str) else size for size in tensor.in_graph)
         dtype = _DTYPES.get(info.dtype(), f"type {info.dtype()}")
         if (dtype, tuple(info.sizes())) != (tensor.dtype, sizes):

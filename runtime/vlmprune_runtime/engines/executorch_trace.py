@@ -1,7 +1,6 @@
-"""The ExecuTorch engine with the runtime's own record (ETDump) of what every operator took.
+"""Runs ExecuTorch programs, and reads the time of every operator from the runtime's own record (ETDump).
 
-`executorch.devtools.Inspector` counts an operator in a loop once, whatever its rounds; here the events are read as
-they were written.
+`executorch.devtools.Inspector` counts an operator in a loop only once, so this module reads the events themselves.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,7 @@ _NS_PER_MS = 1e6
 
 
 class OperatorTime(NamedTuple):
-    """One operator of one call of a stage, all its uses together; `delegated`: inside a delegate."""
+    """Holds the time of all uses of an operator in one call of a stage; `delegated` uses ran inside a delegate."""
 
     name: str
     delegated: bool
@@ -33,7 +32,7 @@ class OperatorTime(NamedTuple):
 
 
 class StageTrace(NamedTuple):
-    """One call of a stage: its whole time, and its operators in no order."""
+    """Holds the whole time of one call of a stage, and its operators in no particular order."""
 
     stage: str
     ms: float
@@ -44,7 +43,7 @@ class TracedEngine:
     """Runs the stages as `ExecutorchEngine` does, somewhat slower."""
 
     def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int) -> None:
-        """Load all methods; errors are those of `ExecutorchEngine`."""
+        """Loads all methods. Raises the errors of `ExecutorchEngine`."""
         self._engine = ExecutorchEngine(bundle, threads, context_tokens, traced=True)
         self._manifest, self._calls = bundle.manifest, list[str]()
 
@@ -57,14 +56,14 @@ class TracedEngine:
         return outputs
 
     def traces(self) -> list[StageTrace]:
-        """What every call so far took; `EngineError` if the runtime gave no record."""
+        """Returns the times of every call so far. Raises `EngineError` if the runtime recorded none."""
         with TemporaryDirectory() as scratch:
             path = Path(scratch) / "etdump"
             self._engine.write_trace(path)
             blocks = _blocks(path)
         if len(blocks) != len(self._calls):
             raise EngineError("all", f"the runtime recorded {len(blocks)} of {len(self._calls)} calls")
-        kernels = {name: _unnamed(self._manifest.stage(name)) for name in self._manifest.stages}
+        kernels = {name: _unnamed_kernels(self._manifest.stage(name)) for name in self._manifest.stages}
         return [
             _trace(stage, events, kernels[stage.partition(",")[0]])
             for stage, events in zip(self._calls, blocks, strict=True)
@@ -72,7 +71,7 @@ class TracedEngine:
 
 
 def _blocks(path: Path) -> list[list[Any]]:
-    """The profiled events of each execution, in turn."""
+    """Returns the profiled events of each execution, in turn."""
     try:
         read = import_module("executorch.devtools.etdump.serialize").deserialize_from_etdump_flatcc
         runs = read(path.read_bytes()).run_data
@@ -83,7 +82,7 @@ def _blocks(path: Path) -> list[list[Any]]:
 
 
 def _trace(stage: str, events: Iterable[Any], unnamed: str) -> StageTrace:
-    """`unnamed`: what kernels are called that do not record their names."""
+    """Sums the events of one call; `unnamed` stands for kernels that do not record their names."""
     whole, uses = 0.0, dict[tuple[str, bool], list[float]]()
     calls, named = dict[tuple[int, int], list[float]](), set[tuple[int, int]]()
     for event in events:
@@ -104,8 +103,8 @@ def _trace(stage: str, events: Iterable[Any], unnamed: str) -> StageTrace:
     return StageTrace(stage, whole, tuple(operators))
 
 
-def _unnamed(stage: Stage) -> str:
-    """The kernels outside PyTorch's own set that a stage calls, such as its attention: they record no names."""
+def _unnamed_kernels(stage: Stage) -> str:
+    """Returns the kernels of a stage that are not PyTorch's own, such as its attention, since they record no names."""
     operators = stage.lowering.operators if stage.lowering else ()
     own = [name for name in operators if not name.startswith(("aten::", "executorch_prim::", "dim_order_ops::"))]
     return ", ".join(own) or "executorch_prim"

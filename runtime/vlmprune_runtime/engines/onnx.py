@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: one thread pool for all sessions, each KV cache buffer both input and output."""
+"""Runs ONNX graphs on the CPU: all sessions share a thread pool, and each KV cache buffer is both input and output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ _pool_threads: int | None = None
 
 @dataclass(frozen=True)
 class LoadedStage:
-    """The stage's graphs as sessions, by the grid that they serve (None: any), and its cache buffers.
+    """Holds a stage's graphs as sessions, by the grid that they serve (None: every grid), and its cache buffers.
 
-    Each session comes with its reusable binding; the buffers are key then value of each layer.
+    Each session has a binding that is used again; the buffers are the key and then the value of each layer.
     """
 
     name: str
@@ -33,7 +33,7 @@ class LoadedStage:
     buffers: tuple[Any, ...]
 
     def graph(self, grid: int) -> tuple[Any, Any]:
-        """Session and binding for inputs of a grid."""
+        """Returns the session and the binding for inputs of a grid."""
         return self.graphs[None] if None in self.graphs else self.graphs[grid]
 
 
@@ -41,7 +41,10 @@ class OnnxEngine:
     """Runs the stages of an ONNX bundle."""
 
     def __init__(self, bundle: OpenBundle, threads: int | None, context_tokens: int) -> None:
-        """Load all stages; `BundleError` if a graph is not what the manifest says, else `EngineError`."""
+        """Loads all stages.
+
+        Raises `BundleError` for a graph that the manifest does not describe, `EngineError` if loading fails.
+        """
         check_signatures(bundle.manifest)
         share_thread_pool(threads)
         self.context_tokens = context_tokens
@@ -72,9 +75,9 @@ class OnnxEngine:
 
 
 def share_thread_pool(threads: int | None) -> None:
-    """One pool for all sessions of the process; two would spin against each other.
+    """Creates one thread pool for all sessions of the process, because the threads of two pools slow each other.
 
-    From then on onnxruntime refuses any other session of the process that has not `use_per_session_threads = False`.
+    From then on onnxruntime refuses other sessions of the process unless they set `use_per_session_threads = False`.
     """
     global _pool_threads
     if _pool_threads is None:
@@ -107,7 +110,7 @@ def _session(bundle: OpenBundle, name: str, graph: Graph) -> tuple[Any, Any]:
     try:
         path = str(bundle.path(graph.file))
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes share no base but Exception
+    except Exception as error:  # the classes of onnxruntime share no base but Exception
         raise EngineError(name, error) from None
     check_graph(session, name, graph.file, stage_on_grid(bundle.manifest, name, graph.grid or 0))
     return session, session.io_binding()

@@ -1,4 +1,4 @@
-"""The check that a loaded ONNX graph has the tensors its manifest declares."""
+"""Checks that a loaded ONNX graph has the tensors that its manifest declares."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ ONNX_DTYPES = {
 
 
 class Declared(NamedTuple):
-    """What the manifest says of a tensor in the graph; a string in `shape` is a free dimension."""
+    """Describes a tensor of the graph as the manifest declares it; a string in `shape` is a free dimension."""
 
     name: str
     dtype: str
@@ -25,7 +25,7 @@ class Declared(NamedTuple):
 
 
 def check_graph(session: Any, name: str, file: str, stage: Stage) -> None:
-    """`BundleError` for the first tensor whose name, dtype, rank or fixed size is not as declared."""
+    """Raises `BundleError` for the first tensor whose name, dtype, rank or fixed size is not as declared."""
     inputs = _declared(stage.inputs) + cache_tensors(stage.cache, "inputs")
     outputs = _declared(stage.outputs) + cache_tensors(stage.cache, "outputs")
     _check_side(file, f"stages.{name}.inputs", inputs, session.get_inputs())
@@ -68,5 +68,5 @@ def _check_tensor(file: str, field: str, tensor: Declared, node: Any) -> None:
 
 
 def _agree(declared: int | str, graph: int | str | None) -> bool:
-    """A size declared as free must be free in the graph; a fixed one may be free there."""
+    """Says whether sizes agree: a free declared size must be free in the graph, a fixed one may be free there."""
     return not isinstance(graph, int) or graph == declared

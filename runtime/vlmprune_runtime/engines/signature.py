@@ -1,4 +1,4 @@
-"""The check that a manifest's tensors are such as the way through the stages feeds and reads."""
+"""Checks that the tensors of a manifest have the dtypes and shapes that prefill feeds and reads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,8 @@ from vlmprune_runtime.schema import MANIFEST, Bundle, Stage, Tensor
 
 Shape = tuple[int | str, ...]
 
-# Dimensions by letter: S tokens of a call, M tokens of a view, K kept ones, D width, V vocabulary, A axes of positions,
-# H and W pixels. Letters that a bundle does not fix may have any size.
+# Dimensions by letter: S tokens of a call, M tokens of a view, K kept tokens, D width of the language model, V
+# vocabulary, H and W pixels. A letter that a bundle does not fix may have any size.
 _FIXED: dict[str, Shape] = {
     "image.pixels": (1, 3, "H", "W"),
     "prompt.token_ids": ("S",),
@@ -31,7 +31,7 @@ FREE = "S"
 
 
 def check_signatures(bundle: Bundle) -> None:
-    """Raises `BundleError` for the first tensor that cannot be fed from its source, or read as what it is."""
+    """Raises `BundleError` for the first input that its source cannot fill, or output that a runner cannot read."""
     for name, stage in bundle.stages.items():
         sizes = known_sizes(bundle, name)
         for tensor in stage.inputs:
@@ -87,7 +87,7 @@ def _check_shape(field: str, tensor: Tensor, wanted: Shape | None, known: dict[s
 
 
 def _check_graph_shapes(name: str, stage: Stage) -> None:
-    """A graph's shape is the tensor's with leading ones."""
+    """Raises `BundleError` unless the shape in the graph is that of the tensor behind leading ones."""
     for tensor in (*stage.inputs, *stage.outputs):
         more = len(tensor.in_graph) - len(tensor.shape)
         if more < 0 or tensor.in_graph != (1,) * more + tensor.shape:

@@ -1,4 +1,4 @@
-"""A package's constants; functions that use the same constant share one array."""
+"""Resolves a package's constants; functions that use the same constant share one array."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Compressed:
-    """A `constexpr_` operation and its arguments."""
+    """Holds a `constexpr_` operation and its arguments."""
 
     type: str
     parts: dict[str, "Source"]
@@ -26,14 +26,14 @@ Source = Value | Compressed
 
 
 class Constants:
-    """Dense arrays of constants and compressed weights, float16 in float32."""
+    """Gives constants and compressed weights as dense arrays, float16 as float32."""
 
     def __init__(self, files: WeightFiles) -> None:
         self._files = files
         self._made: dict[Hashable, Array] = {}
 
     def array(self, source: Source) -> Array:
-        """The constant in the dtype in which operations compute; the array is read-only."""
+        """Returns the constant in the dtype in which operations compute; the array is read-only."""
         key = _key(source)
         if key not in self._made:
             made = widened(self._stored(source))
@@ -42,7 +42,7 @@ class Constants:
         return self._made[key]
 
     def _stored(self, source: Source) -> Array:
-        """The constant in its own dtype, in which decompression computes."""
+        """Returns the constant in its own dtype, in which decompression computes."""
         if isinstance(source, Value):
             return self._files.array(source)
         dense: Array = CONSTEXPR[source.type](**{name: self._stored(part) for name, part in source.parts.items()})
@@ -50,7 +50,7 @@ class Constants:
 
 
 def widened(array: Array) -> Array:
-    """A copy in the dtype in which operations compute: float32 for float16."""
+    """Returns a copy in the dtype in which operations compute: float32 for float16."""
     return array.astype(np.float32) if array.dtype in (np.float16, np.float32) else array.copy()
 
 

@@ -22,7 +22,7 @@ States = dict[str, Array]
 
 @dataclass
 class Frame:
-    """The results of one call so far, and the states of the package."""
+    """Holds the results of one call so far, and the states of the package."""
 
     values: dict[str, Array]
     states: States
@@ -33,7 +33,7 @@ class OperationFailed(Exception):
 
 
 def run_block(block: PreparedBlock, frame: Frame) -> list[Array]:
-    """The block's results; the caller has put its inputs into the frame."""
+    """Runs a block and returns its results; the caller has put its inputs into the frame."""
     for operation in block.operations:
         try:
             for (name, kind), value in zip(operation.outputs, _run(operation, frame), strict=True):
@@ -47,7 +47,7 @@ def run_block(block: PreparedBlock, frame: Frame) -> list[Array]:
 
 
 def rounded(value: Any, kind: Type, *, exact: bool = False) -> Array:
-    """The value in the dtype, float16 as float32; `exact` says that it holds values of that dtype already.
+    """Returns the value in the dtype, float16 as float32; `exact` says that it holds values of that dtype already.
 
     >>> rounded(np.float32(2049), Type("float16", ())).tolist()
     2048.0

@@ -20,10 +20,10 @@ SPECIFICATION = 9  # iOS 18, macOS 15
 
 
 class ReferencePackage:
-    """A package and its states; functions are made ready when first run."""
+    """Holds a package and its states; each function is prepared when it first runs."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check; `BundleError` if it is no package, of another version or holds unknown operations."""
+        """Opens and checks a package. Raises `BundleError` for another version or unknown operations, or no package."""
         self.name = path.name
         self.model = read_model(path)
         _check_operations(path.name, self.model)
@@ -33,14 +33,14 @@ class ReferencePackage:
         self.reset()
 
     def reset(self) -> None:
-        """Set all states to zero, as they are in a new MLState."""
+        """Sets all states to zero, as they are in a new MLState."""
         for block in self.model.functions.values():
             for name, kind in block.inputs:
                 if kind.state:
                     self.states[name] = self._empty_state(name, kind)
 
     def run(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The function's outputs by name, in their dtypes; the arrays belong to the caller.
+        """Returns the function's outputs by name, in their dtypes; the arrays belong to the caller.
 
         Raises `BundleError` for weights that cannot be read, `EngineError` for anything else that fails.
         """
@@ -74,7 +74,7 @@ class ReferencePackage:
 
 
 def read_model(path: Path) -> Model:
-    """The program of a package; `BundleError` if it is no package or of another version than iOS 18's."""
+    """Returns the program of a package. Raises `BundleError` for no package, or a version that is not iOS 18's."""
     file = _model_file(path)
     try:
         model = parse_model(file.read_bytes())
@@ -87,7 +87,7 @@ def read_model(path: Path) -> Model:
 
 
 def _model_file(path: Path) -> Path:
-    """The .mlmodel that the package's own manifest names."""
+    """Returns the .mlmodel file that the package's own manifest names."""
     try:
         listed = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
         inner = listed["itemInfoEntries"][listed["rootModelIdentifier"]]["path"]
@@ -110,7 +110,7 @@ def _check_operations(name: str, model: Model) -> None:
 
 
 def arguments_of(block: Block) -> dict[str, Type]:
-    """A function's inputs by name, without its states."""
+    """Returns a function's inputs by name, without its states."""
     return {name: kind for name, kind in block.inputs if not kind.state}
 
 

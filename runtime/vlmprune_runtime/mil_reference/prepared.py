@@ -1,4 +1,4 @@
-"""A block of a program made ready to run: constants resolved, operations looked up, lifetimes known."""
+"""Prepares a block of a program: it resolves constants, looks operations up, and finds the lifetimes of results."""
 
 import inspect
 from collections import ChainMap
@@ -17,14 +17,14 @@ Argument = Any  # an array, a `ResultName`, or a tuple of them
 
 @dataclass(frozen=True)
 class ResultName:
-    """The result of an earlier operation."""
+    """Names the result of an earlier operation."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class PreparedOperation:
-    """One operation with its arguments; `frees` are results that no later operation reads."""
+    """Holds one operation with its arguments; `frees` are results that no later operation reads."""
 
     type: str
     arguments: tuple[tuple[str, Argument], ...]
@@ -35,7 +35,7 @@ class PreparedOperation:
 
 @dataclass(frozen=True)
 class PreparedBlock:
-    """A block's inputs, its operations in order, and its results."""
+    """Holds a block's inputs, its operations in order, and its results."""
 
     inputs: tuple[tuple[str, Type], ...]
     operations: tuple[PreparedOperation, ...]
@@ -43,7 +43,7 @@ class PreparedBlock:
 
 
 def unknown_operations(block: Block) -> Iterator[str]:
-    """The types of operations in the block that the reference does not implement, nested blocks included."""
+    """Yields the types of operations that the reference does not implement, in the block and its nested blocks."""
     for operation in block.operations:
         if operation.type not in KNOWN:
             yield operation.type
@@ -57,7 +57,7 @@ def unknown_operations(block: Block) -> Iterator[str]:
 def prepare(
     block: Block, constants: Constants, outer: MutableMapping[str, Source] | None = None, *, free: bool = True
 ) -> PreparedBlock:
-    """The block made ready. Only the outermost block frees results, because an inner block runs many times."""
+    """Returns the prepared block. Only the outermost block frees results, because an inner block runs many times."""
     known: MutableMapping[str, Source] = ChainMap({}, {} if outer is None else outer)
     operations = []
     for operation in block.operations:

@@ -1,4 +1,4 @@
-"""The MIL program of a saved model as plain records, from the messages of coremltools (MIL.proto, Model.proto)."""
+"""Reads the MIL program of a saved model into plain records, from coremltools' messages (MIL.proto, Model.proto)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Message = Any  # a protobuf message; coremltools has no types
 
 @dataclass(frozen=True)
 class Type:
-    """A tensor's dtype and shape (None where it is not fixed), and whether it is a state."""
+    """Holds a tensor's dtype and shape (None if it is not fixed), and whether it is a state."""
 
     dtype: str
     shape: tuple[int, ...] | None
@@ -23,7 +23,7 @@ class Type:
 
 @dataclass(frozen=True)
 class WeightLocation:
-    """Where a large value lies in the package's weight file."""
+    """Says where a large value lies in the package's weight file."""
 
     file: str
     offset: int
@@ -31,7 +31,7 @@ class WeightLocation:
 
 @dataclass(frozen=True)
 class Value:
-    """A constant: its bytes or numbers (a string for text), or where they are."""
+    """Holds a constant: its bytes or numbers (a string for text), or their location."""
 
     type: Type
     stored: npt.NDArray[Any] | bytes | str | WeightLocation
@@ -39,7 +39,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation; an argument is a list of names of earlier results or of literal values."""
+    """Holds one operation; an argument is a list of names of earlier results or of literal values."""
 
     type: str
     inputs: dict[str, tuple["str | Value", ...]]
@@ -50,7 +50,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Block:
-    """Operations with the inputs of their block, and the names of its results."""
+    """Holds operations with the inputs of their block, and the names of its results."""
 
     inputs: tuple[tuple[str, Type], ...]
     outputs: tuple[str, ...]
@@ -59,21 +59,21 @@ class Block:
 
 @dataclass(frozen=True)
 class Model:
-    """The format's version and the functions by name; a function's states are among its inputs."""
+    """Holds the format's version and the functions by name; a function's states are among its inputs."""
 
     specification: int
     functions: dict[str, Block]
 
 
 def computes_half(model: Model) -> bool:
-    """Whether products are computed in float16; states and stored weights do not count."""
+    """Says whether products are computed in float16; states and stored weights do not count."""
     products = {"linear", "matmul", "conv"}
     operations = (one for block in model.functions.values() for one in block.operations if one.type in products)
     return any(kind.dtype == "float16" for one in operations for _, kind in one.outputs)
 
 
 def parse_model(data: bytes) -> Model:
-    """The model in the bytes of a .mlmodel file.
+    """Returns the model in the bytes of a .mlmodel file.
 
     Raises `ValueError` for bytes that are no model or no ML program, `MissingExtra` if coremltools is not installed.
     """

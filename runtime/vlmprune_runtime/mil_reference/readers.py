@@ -1,4 +1,4 @@
-"""coremltools' own readers of saved models, loaded without the rest of coremltools.
+"""Loads coremltools' own readers of saved models without the rest of coremltools.
 
 `import coremltools` takes about ten seconds, because it imports PyTorch, torchao and scikit-learn where they are
 installed. Reading a package needs two of its modules alone, the message classes and the reader of weight files.
@@ -23,21 +23,21 @@ _WEIGHTS = "coremltools.libmilstoragepython"
 
 @cache
 def model_messages() -> Any:
-    """The module `coremltools.proto.Model_pb2`; `MissingExtra` if coremltools is not installed."""
+    """Returns the module `coremltools.proto.Model_pb2`. Raises `MissingExtra` if coremltools is not installed."""
     _load(_MESSAGES, _folder() / "proto" / "__init__.py")
     return import_module(f"{_MESSAGES}.Model_pb2")
 
 
 @cache
 def type_messages() -> Any:
-    """The module `coremltools.proto.MIL_pb2`; `MissingExtra` if coremltools is not installed."""
+    """Returns the module `coremltools.proto.MIL_pb2`. Raises `MissingExtra` if coremltools is not installed."""
     model_messages()
     return import_module(f"{_MESSAGES}.MIL_pb2")
 
 
 @cache
 def weight_reader() -> Any:
-    """The class that reads weight files, made from a path; `MissingExtra` if this coremltools has none."""
+    """Returns the class that reads a weight file. Raises `MissingExtra` if this coremltools has none."""
     library = _folder() / "libmilstoragepython.so"
     if not library.is_file():
         raise MissingExtra("coremltools", "coreml")

@@ -1,4 +1,4 @@
-"""Values out of a package's weight file, and literal ones, as arrays."""
+"""Reads values as arrays, from a package's weight file or from the program itself."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ _BITS = {"int4": 4, "uint1": 1, "uint2": 2, "uint3": 3, "uint4": 4, "uint6": 6}
 
 
 class WeightFiles:
-    """The weight files of one package, mapped into memory when a value is first read from them."""
+    """Holds the weight files of one package, each mapped into memory when a value is first read from it."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is what "@model_path" stands for: the folder of the .mlmodel file."""
+        """Takes the folder of the .mlmodel file, which "@model_path" stands for."""
         self._folder = folder
         self._readers: dict[str, Any] = {}
 
     def array(self, value: Value) -> Array:
-        """The value in its own dtype (types below a byte as int8 and uint8); `ValueError` if it cannot be read."""
+        """Returns the value in its own dtype, types below a byte as int8 and uint8. Raises `ValueError`."""
         kind, stored = value.type, value.stored
         if isinstance(stored, str):
             return np.array(stored)
@@ -71,7 +71,7 @@ def _shaped(values: Array, kind: Type) -> Array:
 
 
 def unpack_bits(raw: npt.NDArray[np.uint8], bits: int, count: int, signed: bool) -> Array:
-    """`count` integers of `bits` bits, lowest bit first.
+    """Returns `count` integers of `bits` bits, lowest bit first.
 
     >>> unpack_bits(np.array([0xF2], np.uint8), 4, 2, signed=True).tolist()
     [2, -1]

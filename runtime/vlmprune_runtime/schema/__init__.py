@@ -1,4 +1,4 @@
-"""The shape of `bundle.json`: all that a runner needs to know, in one validated, frozen tree."""
+"""Defines the form of `bundle.json`: all that a runner needs to know, in one validated, frozen tree."""
 
 from vlmprune_runtime.schema.base import (
     MAJOR,

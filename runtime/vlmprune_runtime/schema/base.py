@@ -1,4 +1,4 @@
-"""The vocabulary that every part of the manifest shares: plain names, number ranges, the frozen record."""
+"""Defines what every part of the manifest shares: plain names, ranges of numbers, the frozen record."""
 
 import re
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def plain_name(name: str) -> str:
-    """`name` itself when it is a plain file name inside the bundle folder.
+    """Returns `name` if it is a plain file name inside the bundle folder. Raises `ValueError` otherwise.
 
     >>> plain_name("vision.onnx")
     'vision.onnx'
@@ -39,7 +39,7 @@ def plain_name(name: str) -> str:
 
 
 def listed_name(name: str) -> str:
-    """`name` itself when it is a plain file name, or the path of a file inside a `.mlpackage` folder.
+    """Returns `name` if it is a plain file name, or the path of a file inside a `.mlpackage` folder.
 
     >>> listed_name("head.mlpackage/Data/com.apple.CoreML/weights/weight.bin")
     'head.mlpackage/Data/com.apple.CoreML/weights/weight.bin'
@@ -57,7 +57,7 @@ def listed_name(name: str) -> str:
 
 
 def is_package(name: str) -> bool:
-    """Whether a stage's file is a folder of files, as Core ML has it."""
+    """Says whether a stage's file is a Core ML package, which is a folder of files."""
     return name.endswith(PACKAGE_SUFFIX)
 
 
@@ -66,6 +66,6 @@ ListedName = Annotated[str, AfterValidator(listed_name)]
 
 
 class Record(BaseModel):
-    """Base of all records: frozen, strict about unknown fields."""
+    """Is the base of all records, which are frozen and refuse unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

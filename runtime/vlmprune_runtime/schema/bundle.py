@@ -1,4 +1,4 @@
-"""The manifest as a whole: where the weights came from, the pruner, every part, every file."""
+"""Describes the manifest as a whole: the origin of the weights, the pruner, every part and every file."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,14 +13,14 @@ from vlmprune_runtime.schema.prompt import PromptSpec
 
 
 class SchemaVersion(Record):
-    """Version of the manifest's form. A reader refuses another `major`, and ignores what a higher `minor` adds."""
+    """Holds the version of the form. A reader refuses another `major`, and ignores what a higher `minor` adds."""
 
     major: Literal[2] = 2
     minor: Annotated[int, Field(ge=0)] = MINOR
 
 
 class Pruner(Record):
-    """The method behind the cuts, and its settings."""
+    """Names the pruning method of the cuts, and holds its settings."""
 
     method: str
     positions: Literal["original"] = "original"
@@ -28,7 +28,7 @@ class Pruner(Record):
 
 
 class Source(Record):
-    """Where the weights came from."""
+    """Says where the weights came from."""
 
     model: str
     revision: str | None = None
@@ -36,14 +36,14 @@ class Source(Record):
 
 
 class FileEntry(Record):
-    """Size and hash of one file."""
+    """Holds the size and the hash of one file."""
 
     size_bytes: Annotated[int, Field(ge=0)]
     sha256: Sha256
 
 
 class Memory(Record):
-    """Estimated memory of a run, so that a phone can refuse first. All in bytes."""
+    """Estimates the memory of a run in bytes, so that a phone can refuse a bundle before it loads it."""
 
     weights_bytes: int
     kv_cache_bytes: int
@@ -52,7 +52,7 @@ class Memory(Record):
 
 
 class TextModel(Record):
-    """Dimensions that FLOP counts and cache sizes follow from."""
+    """Holds the dimensions of the language model, from which FLOP counts and cache sizes follow."""
 
     layers: Positive
     hidden_size: Positive
@@ -64,7 +64,7 @@ class TextModel(Record):
 
 
 class Bundle(Pipeline):
-    """The manifest: the pipeline, and all else that a runner needs."""
+    """Holds the manifest: the pipeline, and all else that a runner needs."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
 

@@ -1,4 +1,4 @@
-"""How the next token is chosen, as data that a runner in any language follows literally."""
+"""Describes how the next token is chosen, as data that a runner in any language follows literally."""
 
 from typing import Annotated
 
@@ -11,10 +11,10 @@ TokenIds = tuple[TokenId, ...]
 
 
 class Generation(Record):
-    """The checkpoint's own defaults, in the order in which they change the logits of the next token.
+    """Holds the checkpoint's own settings, in the order in which they change the logits of the next token.
 
-    Ids outside the logits are ignored. What is forbidden gets minus infinity. The sequence is the whole prompt, with
-    the image token once per visual token whether or not it was pruned, and the answer so far.
+    Ids outside the logits are ignored. The logit of a forbidden token becomes minus infinity. The sequence is
+    the whole prompt, with the image token once per visual token whether or not it was pruned, and the answer so far.
 
     1. `repetition_penalty`: logits of all tokens in the sequence are divided by it if positive, else multiplied.
     2. `no_repeat_ngram_size` n above 0: a token that would complete n tokens which stand in the sequence is forbidden.
@@ -49,7 +49,7 @@ class Generation(Record):
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def limit(self, prompt_tokens: int, otherwise: int) -> int:
-        """How many tokens an answer has at most, never less than one.
+        """Returns how many tokens an answer may have, at least one.
 
         >>> Generation(stop_token_ids=(), max_length=100).limit(90, otherwise=32)
         10

@@ -1,4 +1,4 @@
-"""How a picture becomes pixels for the vision stage: an ordered list of steps that a runner follows literally.
+"""Describes how an image becomes pixels for the vision stage: by steps that a runner follows literally.
 
 Sizes are in pixels, `width` is counted from the left and `height` from the top. Ratios are divided in 64 bits.
 """
@@ -54,7 +54,7 @@ class Resize(Record):
 
 
 class Crop(Record):
-    """Cuts out the centre: the first pixel is (size - crop) / 2 rounded down.
+    """Crops to the centre: the first pixel is (size - crop) / 2 rounded down.
 
     A smaller picture is padded instead; of an odd number of new lines the smaller half comes before.
     """
@@ -108,14 +108,14 @@ Step = Annotated[
 
 
 class Size(Record):
-    """Height and width in pixels."""
+    """Holds height and width in pixels."""
 
     height_px: Positive
     width_px: Positive
 
 
 class ImageSpec(Record):
-    """The steps that turn a picture into the pixels of its views; the size of a view selects its grid in `grids`."""
+    """Holds the steps that turn an image into the pixels of its views; a view's size selects its grid in `grids`."""
 
     steps: tuple[Step, ...]
 
@@ -126,7 +126,7 @@ class ImageSpec(Record):
 
     @property
     def split(self) -> Split | None:
-        """The step that cuts the picture into tiles, where there is one."""
+        """The step that splits the image into tiles, None if there is none."""
         return next((step for step in self.steps if isinstance(step, Split)), None)
 
     @property
@@ -141,7 +141,7 @@ class ImageSpec(Record):
 
     @property
     def view_size(self) -> Size | None:
-        """Size of every view after preprocessing, None where it depends on the picture."""
+        """The size of every view after preprocessing, None if it depends on the image."""
         if self.split:
             return _square(self.split.tile_px)
         size, square = None, False
@@ -161,7 +161,7 @@ class ImageSpec(Record):
 
 
 def _size_after(step: GeometricStep, size: Size | None, square: bool) -> Size | None:
-    """The picture's size after a step, as far as it is the same for all; `square` where it is before, of some size."""
+    """Returns the size after a step if all images have the same; `square` says that they are square before it."""
     if isinstance(step, Crop):
         return Size(height_px=step.height_px, width_px=step.width_px)
     if isinstance(step, Pad):
@@ -189,7 +189,7 @@ def image_steps(
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
     std: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> tuple[Step, ...]:
-    """All steps in order around those that move pixels."""
+    """Returns all steps in order around those that move pixels."""
     return (
         *(Orient(), Colour()),
         *moves,

@@ -1,4 +1,4 @@
-"""The JSON Schema of `bundle.json`, for readers in other languages; the committed file is `bundle.schema.json`."""
+"""Makes the JSON Schema of `bundle.json` for readers in other languages; it is committed as `bundle.schema.json`."""
 
 from typing import Any
 

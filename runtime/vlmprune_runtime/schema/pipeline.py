@@ -1,4 +1,4 @@
-"""How the stages work together: grids of visual tokens, cuts, positions, and the order in which stages run."""
+"""Describes how the stages work together: grids of visual tokens, cuts, positions, and the order of the stages."""
 
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from vlmprune_runtime.schema.stage import Stage, parse_source
 
 
 class Grid(Record):
-    """One shape of picture that the vision stage takes, and the visual tokens that it makes of it, row by row.
+    """Describes one image size that the vision stage takes, and the grid of its visual tokens, row by row.
 
     Before the tokens of the grid stand `prefix_tokens` rows of features that belong to no place in the picture, such as
     a tower's register tokens; they are never pruned, and count on in positions like text.
@@ -46,7 +46,7 @@ class Grid(Record):
 
 
 class Cut(Record):
-    """A place where visual tokens are dropped: the prune stage that chooses them, and what stands before it.
+    """Names a place where visual tokens are dropped, and the prune stage that chooses them.
 
     `vision`: right after the vision stage. `input`: before the first decoder layer. `layer`: before decoder layer
     `layer`, counted from 0. With a cut at the vision stage or at the input, `layer` is 0.
@@ -58,7 +58,7 @@ class Cut(Record):
 
 
 class Positions(Record):
-    """How tokens are counted: a text token has the largest position so far plus one, on every axis.
+    """Says how positions are counted: a text token has the largest position so far plus one, on every axis.
 
     The visual tokens of a view count on likewise (`sequence`, one axis), or have on three axes the time, row and
     column of their place in the grid, each added to the largest position so far plus one (`grid`; time is 0).
@@ -76,7 +76,7 @@ class Positions(Record):
 
 
 class Pipeline(Record):
-    """The stages and how data flows through them.
+    """Holds the stages, and says how data flows through them.
 
     `prefill` names the stages in the order in which a prompt runs through them; the unpruned model is the same
     without the stages of role `prune`. `decode` names those that a new token runs through.
@@ -90,13 +90,13 @@ class Pipeline(Record):
     decode: tuple[Name, ...]
 
     def stage(self, name: str) -> Stage:
-        """The stage of that name."""
+        """Returns the stage of that name. Raises `UnknownName`."""
         if name not in self.stages:
             raise UnknownName("stage", name, self.stages)
         return self.stages[name]
 
     def of_role(self, role: str) -> tuple[str, ...]:
-        """Names of the stages of a role, in the order in which a prompt runs through them."""
+        """Returns the names of the stages of a role, in the order in which a prompt runs through them."""
         return tuple(name for name in self.prefill if self.stages[name].role == role)
 
     def grid_index(self, height_px: int, width_px: int) -> int:

@@ -1,4 +1,4 @@
-"""How a question becomes token ids, as data that a runner in any language follows literally."""
+"""Describes how a question becomes token ids, as data that a runner in any language follows literally."""
 
 from typing import Annotated, Literal
 
@@ -6,12 +6,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmprune_runtime.schema.base import Record
 
-# What a date may be written with, in English: the directives of C's strftime that depend on no locale.
+# The directives of a date's format, those of C's strftime that depend on no locale.
 DATE_DIRECTIVES = "aAbBdHIjmMpSyY%"
 
 
 def date_format(text: str) -> str:
-    """`text` itself when a runner can write a date so.
+    """Returns `text` if a runner can format a date with it. Raises `ValueError` otherwise.
 
     >>> date_format("%d %b %Y")
     '%d %b %Y'
@@ -44,14 +44,14 @@ class Replace(Record):
 
 
 class TextSegment(Record):
-    """Text that stands in every prompt as it is, special tokens written out."""
+    """Is text that stands in every prompt as it is, with special tokens written out."""
 
     kind: Literal["text"] = "text"
     text: str
 
 
 class ImagesSegment(Record):
-    """The pictures in their order: each is `before`, the image token, `after`; `between` stands between two of them.
+    """Stands for the images in order: each is `before`, the image token, `after`; `between` stands between two of them.
 
     A prompt has room for `fewest` to `most` pictures, `most` null being any number.
     """
@@ -65,14 +65,14 @@ class ImagesSegment(Record):
 
 
 class UserTextSegment(Record):
-    """The user's text after `edits`, which are made one after the other."""
+    """Stands for the user's text after `edits`, which are made one after the other."""
 
     kind: Literal["user_text"] = "user_text"
     edits: tuple[Annotated[Strip | Replace, Field(discriminator="kind")], ...] = ()
 
 
 class DateSegment(Record):
-    """The runner's local date and time, written as C's strftime does in the C locale."""
+    """Stands for the runner's local date and time, written as C's strftime does in the C locale."""
 
     kind: Literal["date"] = "date"
     format: Annotated[str, AfterValidator(date_format)]
@@ -83,7 +83,7 @@ Segments = tuple[Segment, ...]
 
 
 class FollowUp(Record):
-    """A further question in the same conversation.
+    """Describes a further question in the same conversation.
 
     The text of a conversation is that of the first question, then for each further one `before_answer`, the text of
     the answer before it without white space around, and the texts of `segments`; it is tokenized whole as a first
@@ -104,7 +104,7 @@ class FollowUp(Record):
 
 
 class TilesText(Record):
-    """The text of a picture that is seen as tiles and the whole, in which each view has an image token of its own.
+    """Describes the text of an image that is seen as tiles and the whole, in which each view has its own image token.
 
     For every tile, row by row, stands `tile`, in which the numbers of its row and column, from 1, replace `{row}` and
     `{column}`, then the image token; behind the last tile of a row stands `row_end`. Then follow `whole`, the image
@@ -119,7 +119,7 @@ class TilesText(Record):
 
 
 class PromptSpec(Record):
-    """How a question becomes token ids.
+    """Describes how a question becomes token ids.
 
     The texts of all `segments` are joined, and the whole text is tokenized at once, with the tokenizer's own special
     tokens where `add_special_tokens` says so; a text tokenized piece by piece would have other tokens at the joints.

@@ -1,4 +1,4 @@
-"""What a resize gives and how: the size it aims at, and the filter with its constants."""
+"""Describes a resize: the mode that computes the new size, and the filter with its constants."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class Kernel(Record):
-    """A separable filter, run over the rows and then over the columns; what comes out of either pass is whole.
+    """Describes a separable filter, run over the rows and then over the columns; each pass yields whole numbers.
 
     Output pixel i lies at c = (i + 1/2) * s in the picture, s = given / resized. With w = support_px * max(s, 1), the
     pixels j from floor(c - w + 1/2) up to, without it, floor(c + w + 1/2) count, as far as the picture has them, each
@@ -30,7 +30,7 @@ class Kernel(Record):
 
     @classmethod
     def of(cls, name: Filter) -> "Kernel":
-        """The kernel of a filter, with Pillow's constants.
+        """Returns the kernel of a filter, with Pillow's constants.
 
         >>> Kernel.of("bicubic").support_px, Kernel.of("bicubic").cubic_a
         (2.0, -0.5)
@@ -50,7 +50,7 @@ class Kernel(Record):
 
 
 class Exact(Record):
-    """To height x width, whatever the shape was."""
+    """Resizes to height x width, whatever the shape was."""
 
     mode: Literal["exact"] = "exact"
     height_px: Positive
@@ -58,14 +58,14 @@ class Exact(Record):
 
 
 class ShortestEdge(Record):
-    """The shorter side becomes `edge_px`, the longer one edge_px * longer / shorter rounded down."""
+    """Makes the shorter side `edge_px`; the longer side becomes edge_px * longer / shorter, rounded down."""
 
     mode: Literal["shortest_edge"] = "shortest_edge"
     edge_px: Positive
 
 
 class LongestEdge(Record):
-    """The longer side becomes `edge_px`; the shorter one follows, rounded down, an odd one then one more.
+    """Makes the longer side `edge_px`; the shorter side follows, rounded down, and one more if that is odd.
 
     With r = width / height the shorter side is edge_px / r or edge_px * r, at least 1. Where `edge_px` is above
     `limit_px` the result is shrunk again, with its own r, so that its longer side is `limit_px`, this time only rounded
@@ -78,7 +78,7 @@ class LongestEdge(Record):
 
 
 class SmartMultiple(Record):
-    """To multiples of `multiple_px`, within limits of the area, near the picture's shape.
+    """Resizes to multiples of `multiple_px`, within limits of the area, near the image's shape.
 
     Both sides are rounded to the nearest multiple (halves to the even one). If the area is then above `max_area_px`,
     with b = sqrt(height * width / max_area_px) they become side / b rounded down, at least one multiple; if it is
@@ -93,7 +93,7 @@ class SmartMultiple(Record):
 
 
 class NearestGrid(Record):
-    """To the grid nearest in shape, of those given in multiples (high, wide); the first of several as near.
+    """Resizes to the grid nearest in shape, of those given in multiples (high, wide); the first of equally near ones.
 
     The distance is the greater of width * high and height * wide, divided by the smaller.
     """
@@ -104,7 +104,7 @@ class NearestGrid(Record):
 
 
 class WholeTiles(Record):
-    """The longer side is rounded up to a multiple of `tile_px`; the shorter one follows, then is rounded up, too.
+    """Rounds the longer side up to a multiple of `tile_px`; the shorter side follows, and is then rounded up, too.
 
     With r = width / height the shorter side is the new longer one / r or * r, rounded down before it is rounded up.
     """

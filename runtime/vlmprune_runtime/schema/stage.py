@@ -1,4 +1,4 @@
-"""The stages of a bundle: their tensors and where each comes from, graphs, caches, and how a target lowered them."""
+"""Describes the stages of a bundle: their tensors and sources, graphs and caches, and how they were lowered."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from vlmprune_runtime.schema.base import (
 )
 
 Role = Literal["vision", "embed", "decoder", "prune"]
-"""How a runner runs a stage: `vision` and `prune` once per view, `embed` and `decoder` once for the sequence."""
+"""The role says how a runner runs a stage: `vision` and `prune` once per view, others once for the sequence."""
 
 Phase = Literal["prefill", "decode", "any"]
 Dimension = Literal["tokens", "text_tokens"]
@@ -39,7 +39,7 @@ sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the r
 
 
 class Tensor(Record):
-    """One output of a stage; a string in `shape` names a dynamic dimension.
+    """Describes one output of a stage; a string in `shape` names a dynamic dimension.
 
     Where a stage has a graph per grid, the shape is that on the first grid.
     `graph_shape` is the shape in the graph where that differs from `shape`: leading dimensions of 1 more.
@@ -52,16 +52,16 @@ class Tensor(Record):
 
     @property
     def in_graph(self) -> tuple[int | str, ...]:
-        """The shape that the graph itself takes or gives."""
+        """The shape of the tensor in the graph."""
         return self.shape if self.graph_shape is None else self.graph_shape
 
 
 class Input(Tensor):
-    """One input of a stage and where it comes from.
+    """Describes one input of a stage and where it comes from.
 
-    `pad` says how a graph of a fixed length is fed with fewer tokens: behind the real ones stand zeros, or copies of
-    the last real value. Attention is causal, so padding changes no real row; rows of outputs beyond the real ones are
-    cut off, and what padding left in a cache is overwritten by later tokens.
+    `pad` says how a runner fills a graph of a fixed length with fewer tokens: behind the real ones it puts zeros, or
+    copies of the last real value. Attention is causal, so padding changes no real row. The runner removes the rows of
+    padding from the outputs, and later tokens overwrite the rows that padding left in a cache.
     """
 
     source: SourceText
@@ -69,7 +69,7 @@ class Input(Tensor):
 
 
 class SourceParts(NamedTuple):
-    """A source taken apart: stage (or `image`, `prompt`, `sequence`), tensor, and which rows of it, None for all."""
+    """Holds the parts of a source: stage (or `image`, `prompt`, `sequence`), tensor, and its rows, None for all."""
 
     stage: str
     tensor: str
@@ -77,7 +77,7 @@ class SourceParts(NamedTuple):
 
 
 def parse_source(source: str) -> SourceParts:
-    """Returns a source taken apart.
+    """Returns the parts of a source.
 
     >>> parse_source("head.keys[visual]")
     SourceParts(stage='head', tensor='keys', part='visual')
@@ -87,7 +87,7 @@ def parse_source(source: str) -> SourceParts:
 
 
 class CacheLayer(Record):
-    """One decoder layer's part of a cache. `full` attends to all tokens, `sliding` to the last `window_tokens`.
+    """Describes the cache of one decoder layer. `full` attends to all tokens, `sliding` to the last `window_tokens`.
 
     `layer` counts decoder layers of the model from 0.
     """
@@ -101,7 +101,7 @@ Axis = Literal["layers", "batch", "kv_heads", "capacity", "head_dim"]
 
 
 class Cache(Record):
-    """KV cache of a stage.
+    """Describes the KV cache of a stage.
 
     Owner `caller`: the runner holds a key and a value buffer per layer, laid out as `layout`, zeros at first, and
     gives them as the graph's tensors `inputs`, key then value of each layer in turn; the same buffers take the
@@ -136,10 +136,10 @@ class Cache(Record):
 
 
 class Lowering(Record):
-    """How a stage was divided between delegates and the runtime's own kernels.
+    """Says how a stage was divided between delegates and the runtime's own kernels.
 
-    `operators` is every kernel that the runtime must register, `delegates` every backend; `delegated_fraction` the
-    share of operators that the delegates took. "lowered, not run": no machine at hand could run it.
+    `operators` names every kernel that the runtime must register, `delegates` every backend; `delegated_fraction` is
+    the fraction of operators that the delegates run. "lowered, not run": the exporting machine could not run it.
     """
 
     backend: str
@@ -150,7 +150,7 @@ class Lowering(Record):
 
 
 class Graph(Record):
-    """One graph of a stage: a file, and in it the method (.pte) or function (.mlpackage) `entry`, None for ONNX.
+    """Names one graph of a stage: a file, and in it the method (.pte) or function (.mlpackage) `entry`, None for ONNX.
 
     `phase` prefill takes a sequence from its start, decode one token behind others, any both. `tokens` is the fixed
     length of the dimension `tokens`, None where it is free or there is none, and `text_tokens` that of the dimension of
@@ -168,9 +168,10 @@ class Graph(Record):
 
 
 class Stage(Record):
-    """One stage: how it is run, its tensors, its graphs, further files that they read, and its cache.
+    """Describes one stage: how it is run, its tensors, its graphs, further files that they read, and its cache.
 
-    A Core ML package is a folder, all of whose files are in `data`; `compute_units` is advice, and why.
+    A Core ML package is a folder, all of whose files are in `data`; `compute_units` is advice, and
+    `compute_units_reason` gives the reason for it.
     """
 
     role: Role
@@ -196,7 +197,7 @@ class Stage(Record):
         return tuple(dict.fromkeys(graph.file for graph in self.graphs))
 
     def output(self, name: str) -> Tensor | None:
-        """The output of that name, None if there is none."""
+        """Returns the output of that name, None if there is none."""
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
     @model_validator(mode="after")

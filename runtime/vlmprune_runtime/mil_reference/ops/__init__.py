@@ -1,4 +1,6 @@
-"""What each MIL operation does, in numpy: a function per operation, named and called as the operation is.
+"""Computes each MIL operation in numpy, in a function that has the operation's name and arguments.
+
+The docstring of each function is the formula of its result.
 
 Arrays of float16 come and go as float32 whose every value is a float16 value; the interpreter rounds results.
 """
