@@ -107,7 +107,7 @@ def render_answer(spec: PromptSpec, answer: str) -> str:
 def render(
     spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ONE_VIEW, *, now: datetime | None = None
 ) -> str:
-    """Returns the whole text of a first question, with an image token for every view; `now` None is the time of the call.
+    """Returns the whole text of a first question, with an image token per view; `now` None is the time of the call.
 
     >>> segments = ({"kind": "images"}, {"kind": "text", "text": "Q: "}, {"kind": "user_text"})
     >>> spec = PromptSpec(segments=segments, image_token="<image>", image_token_id=9, add_special_tokens=False)
