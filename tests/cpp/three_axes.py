@@ -122,6 +122,7 @@ def _manifest(pattern: Path) -> dict[str, Any]:
         stages[name]["graphs"] = [graph | {"grid": nth, "entry": method(name, nth)} for nth in range(len(GRIDS))]
     manifest["grids"] = [manifest["grids"][0] | grid for grid in GRIDS]
     manifest["positions"] = {"axes": 3, "image": "grid"}
+    manifest["generation"] = {"stop_token_ids": []}
     manifest["prompt"]["image_token_id"] = IMAGE_TOKEN_ID
     manifest["text_model"] |= {"hidden_size": WIDTH, "vocab_size": VOCABULARY}
     return manifest | {"context_tokens": CONTEXT_TOKENS}
