@@ -255,14 +255,14 @@ def pruned_views(
 
     `earlier` counts the images, and their views, of the conversation before it.
     """
-    found, (images, views) = [], earlier
+    pruned, (images, views) = [], earlier
     for chosen in state.selections:
         if chosen.cut == pipeline.cuts[-1].stage and chosen.view >= views:
             image, view = prompt.view_places[chosen.view - views]
             tokens = pipeline.grids[prompt.grids[chosen.view - views]].visual_tokens
             kept, rank = tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist())
-            found.append(Pruned(kept, rank, tokens, images + image, view))
-    return tuple(found)
+            pruned.append(Pruned(kept, rank, tokens, images + image, view))
+    return tuple(pruned)
 
 
 def seen_views(pipeline: Pipeline, question: Question) -> tuple[SeenView, ...]:

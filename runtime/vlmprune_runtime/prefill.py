@@ -192,11 +192,11 @@ class Prefill:
             case "sequence", _, _:
                 return np.array([len(self.tokens.view) - 1], dtype=np.int32)
             case stage, output, part:
-                made: Any = self.outputs[stage]
-                if not isinstance(made, dict):
-                    whole: Array = made[view][output]
+                value: Any = self.outputs[stage]
+                if not isinstance(value, dict):
+                    whole: Array = value[view][output]
                     return whole
-                return _part(made[output], part, self.stage_tokens[stage].view, view)
+                return _part(value[output], part, self.stage_tokens[stage].view, view)
 
     def _places(self, view: int) -> Indices:
         """Returns the indices of a view's tokens in the sequence as it is now."""

@@ -23,7 +23,7 @@ A line is a question, and goes on behind what was said before.
   /new          starts a new conversation
   /help         this text
   /quit         ends the chat, as the end of input does
-Ctrl-C stops an answer; what was said of it counts."""
+Ctrl-C stops an answer; the part until then counts."""
 
 
 @dataclass

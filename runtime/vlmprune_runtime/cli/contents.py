@@ -86,8 +86,8 @@ def generation_line(settings: Generation) -> str:
     """
     without_effect = {"stop_token_ids"} | (set() if settings.do_sample else SAMPLING_ONLY)
     changed = settings.model_dump(exclude=without_effect, exclude_defaults=True)
-    shown = {name: f"{len(value)} ids" if isinstance(value, tuple) else value for name, value in changed.items()}
-    return ", ".join(f"{name} {value}" for name, value in shown.items()) or "the likeliest token"
+    texts = {name: f"{len(value)} ids" if isinstance(value, tuple) else value for name, value in changed.items()}
+    return ", ".join(f"{name} {value}" for name, value in texts.items()) or "the likeliest token"
 
 
 def cut_line(bundle: Bundle, nth: int, cut: Cut) -> str:

@@ -65,8 +65,8 @@ def graph_for(name: str, stage: Stage, inputs: Mapping[str, Array], grid: int) -
     long_enough = [(tokens, texts, graph) for tokens, texts, graph in room if tokens >= rows and texts >= text]
     if not long_enough:
         lengths = sorted(graph.tokens or graph.text_tokens or rows for graph in fitting)
-        given = f"{rows} tokens" if any(graph.tokens for graph in fitting) else f"{text} text tokens"
-        raise BadRequest(f"{name}: {given} fit no function; it has room for: {comma_list(lengths)}")
+        length = f"{rows} tokens" if any(graph.tokens for graph in fitting) else f"{text} text tokens"
+        raise BadRequest(f"{name}: {length} fit no function; it has room for: {comma_list(lengths)}")
     return min(long_enough, key=lambda one: one[:2])[2], rows
 
 
@@ -106,15 +106,15 @@ def pad_input(tensor: Input, array: Array, kind: Type) -> Array:
     [[4, 5, 5, 5]]
     """
     shape = kind.shape or ()
-    wanted = shape[len(shape) - len(tensor.shape) :]
-    given = array.shape
+    expected = shape[len(shape) - len(tensor.shape) :]
+    shape_before = array.shape
     axis = next((axis for axis, size in enumerate(tensor.shape) if isinstance(size, str)), None)
-    if axis is not None and array.ndim == len(wanted) and wanted[axis] > array.shape[axis]:
-        padding = [(0, wanted[axis] - array.shape[axis] if nth == axis else 0) for nth in range(array.ndim)]
+    if axis is not None and array.ndim == len(expected) and expected[axis] > array.shape[axis]:
+        padding = [(0, expected[axis] - array.shape[axis] if nth == axis else 0) for nth in range(array.ndim)]
         how: Any = {"mode": "edge"} if tensor.pad == "last" else {}
         array = np.pad(array, padding, **how)
-    if array.shape != wanted:
-        raise ValueError(f"{shorten(tensor.name)}: got shape {given}, allowed: {wanted}")
+    if array.shape != expected:
+        raise ValueError(f"{shorten(tensor.name)}: got shape {shape_before}, allowed: {expected}")
     return array.reshape(shape).astype(kind.dtype)
 
 

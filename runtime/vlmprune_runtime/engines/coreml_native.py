@@ -36,10 +36,10 @@ class NativePackage:
     def run(self, function: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Returns the function's outputs by name."""
         try:
-            found = self._models[function].predict(dict(inputs), state=self._state)
+            outputs = self._models[function].predict(dict(inputs), state=self._state)
         except (RuntimeError, ValueError, TypeError) as error:
             raise EngineError(f"{self.name}: {function}", error) from None
-        return {name: np.array(value) for name, value in found.items()}
+        return {name: np.array(value) for name, value in outputs.items()}
 
     def _load(self, path: Path, function: str | None, units: str) -> Any:
         try:

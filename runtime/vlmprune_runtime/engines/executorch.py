@@ -115,7 +115,7 @@ def ordered_inputs(stage: Stage, inputs: Mapping[str, npt.NDArray[Any]]) -> dict
 
 def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
     fits = len(shape) == len(tensor.shape) and all(
-        isinstance(wanted, str) or wanted == size for wanted, size in zip(tensor.shape, shape, strict=False)
+        isinstance(expected, str) or expected == size for expected, size in zip(tensor.shape, shape, strict=False)
     )
     if not fits:
         raise ValueError(

@@ -48,11 +48,11 @@ def _declared(tensors: Iterable[Tensor]) -> tuple[Declared, ...]:
 
 def _check_side(file: str, field: str, declared: tuple[Declared, ...], nodes: list[Any]) -> None:
     graph = {node.name: node for node in nodes}
-    wanted = {tensor.name: tensor for tensor in declared}
-    if graph.keys() != wanted.keys():
-        reason = f"graph has {comma_list(sorted(graph))}; manifest says {comma_list(sorted(wanted))}"
+    expected = {tensor.name: tensor for tensor in declared}
+    if graph.keys() != expected.keys():
+        reason = f"graph has {comma_list(sorted(graph))}; manifest says {comma_list(sorted(expected))}"
         raise BundleError(file, reason, field)
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         _check_tensor(file, f"{field}.{name}", tensor, graph[name])
 
 

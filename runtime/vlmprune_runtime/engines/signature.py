@@ -77,10 +77,10 @@ def _check_dtype(field: str, tensor: Tensor, *, whole: bool) -> None:
         raise BundleError(MANIFEST, f"got {tensor.dtype}, expected {' or '.join(kinds)}", f"{field}.dtype")
 
 
-def _check_shape(field: str, tensor: Tensor, wanted: Shape | None, known: dict[str, int]) -> None:
-    if wanted is None:
+def _check_shape(field: str, tensor: Tensor, expected: Shape | None, known: dict[str, int]) -> None:
+    if expected is None:
         return
-    sizes = tuple(known.get(size, size) if isinstance(size, str) else size for size in wanted)
+    sizes = tuple(known.get(size, size) if isinstance(size, str) else size for size in expected)
     fits = len(sizes) == len(tensor.shape) and all(map(_fits, sizes, tensor.shape))
     if not fits:
         raise BundleError(MANIFEST, f"got {_shape_text(tensor.shape)}, expected {_shape_text(sizes)}", f"{field}.shape")
@@ -95,10 +95,10 @@ def _check_graph_shapes(name: str, stage: Stage) -> None:
             raise BundleError(MANIFEST, reason, f"stages.{name}.{tensor.name}.graph_shape")
 
 
-def _fits(wanted: int | str, declared: int | str) -> bool:
-    if wanted == FREE:
+def _fits(expected: int | str, declared: int | str) -> bool:
+    if expected == FREE:
         return declared == "tokens"
-    return isinstance(wanted, str) or wanted == declared
+    return isinstance(expected, str) or expected == declared
 
 
 def _shape_text(sizes: Shape) -> str:

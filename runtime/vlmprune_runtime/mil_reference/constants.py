@@ -36,9 +36,9 @@ class Constants:
         """Returns the constant in the dtype in which operations compute; the array is read-only."""
         key = _key(source)
         if key not in self._made:
-            made = widened(self._stored(source))
-            made.flags.writeable = False
-            self._made[key] = made
+            array = widened(self._stored(source))
+            array.flags.writeable = False
+            self._made[key] = array
         return self._made[key]
 
     def _stored(self, source: Source) -> Array:

@@ -68,8 +68,8 @@ def _run(operation: PreparedOperation, frame: Frame) -> tuple[Any, ...]:
         return tuple(run_block(operation.blocks[0 if arguments["pred"] else 1], frame))
     if operation.type == "while_loop":
         return _loop(operation, arguments["loop_vars"], frame)
-    found = TABLE[operation.type](**arguments)
-    return found if isinstance(found, tuple) else (found,)
+    result = TABLE[operation.type](**arguments)
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _argument(argument: Any, frame: Frame) -> Any:
@@ -77,8 +77,8 @@ def _argument(argument: Any, frame: Frame) -> Any:
 
 
 def _value(argument: Any, frame: Frame) -> Array:
-    found: Array = frame.values[argument.name] if isinstance(argument, ResultName) else argument
-    return found
+    value: Array = frame.values[argument.name] if isinstance(argument, ResultName) else argument
+    return value
 
 
 def _state(operation: PreparedOperation, frame: Frame) -> tuple[Array, ...]:

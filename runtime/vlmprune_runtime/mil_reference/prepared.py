@@ -88,8 +88,8 @@ def _source(binding: str | Value, known: Mapping[str, Source]) -> Source:
 def _prepared(operation: Operation, known: MutableMapping[str, Source], constants: Constants) -> PreparedOperation:
     arguments = []
     for name, bindings in operation.inputs.items():
-        found = tuple(_resolved(one, known, constants) for one in bindings)
-        arguments.append((name, found if (operation.type, name) in LISTS else found[0]))
+        values = tuple(_resolved(one, known, constants) for one in bindings)
+        arguments.append((name, values if (operation.type, name) in LISTS else values[0]))
     blocks = tuple(prepare(inner, constants, known, free=False) for inner in operation.blocks)
     return PreparedOperation(operation.type, tuple(arguments), operation.outputs, blocks)
 

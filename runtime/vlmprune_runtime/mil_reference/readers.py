@@ -45,10 +45,10 @@ def weight_reader() -> Any:
 
 
 def _folder() -> Path:
-    found = find_spec("coremltools")
-    if found is None or found.origin is None:
+    package = find_spec("coremltools")
+    if package is None or package.origin is None:
         raise MissingExtra("coremltools", "coreml")
-    return Path(found.origin).parent
+    return Path(package.origin).parent
 
 
 def _load(name: str, file: Path) -> ModuleType:

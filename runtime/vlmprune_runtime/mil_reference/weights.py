@@ -41,10 +41,10 @@ class WeightFiles:
         if read is None:
             raise ValueError(f"{place.file} cannot hold {dtype}")
         try:
-            found: Array = read(place.offset)
+            values: Array = read(place.offset)
         except (RuntimeError, ValueError, TypeError) as error:
             raise ValueError(f"{place.file} has no {dtype} at offset {place.offset}: {error}") from None
-        return found.view(np.float16) if dtype == "float16" else found
+        return values.view(np.float16) if dtype == "float16" else values
 
     def _reader(self, name: str) -> Any:
         if name not in self._readers:
@@ -77,7 +77,7 @@ def unpack_bits(raw: npt.NDArray[np.uint8], bits: int, count: int, signed: bool)
     [2, -1]
     """
     stream = np.unpackbits(raw, bitorder="little")[: bits * count].reshape(-1, bits)
-    found = np.packbits(stream, axis=1, bitorder="little")[:, 0]
+    values = np.packbits(stream, axis=1, bitorder="little")[:, 0]
     if not signed:
-        return found
-    return (found ^ (1 << (bits - 1))).astype(np.int8) - np.int8(1 << (bits - 1))
+        return values
+    return (values ^ (1 << (bits - 1))).astype(np.int8) - np.int8(1 << (bits - 1))

@@ -96,12 +96,12 @@ class Bundle(Pipeline):
 
     @model_validator(mode="after")
     def _files_are_listed(self) -> "Bundle":
-        wanted = {self.tokenizer}
+        required = {self.tokenizer}
         for name, stage in self.stages.items():
             if not stage.graphs:
                 raise ValueError(f"stage {name} has no graph")
-            wanted |= set(stage.files)
-        missing = sorted(wanted - set(self.files))
+            required |= set(stage.files)
+        missing = sorted(required - set(self.files))
         if missing:
             raise ValueError(f"no size and hash for {comma_list(missing)}")
         return self

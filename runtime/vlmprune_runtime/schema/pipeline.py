@@ -159,16 +159,16 @@ class Pipeline(Record):
 
     @model_validator(mode="after")
     def _sources_were_made_before(self) -> "Pipeline":
-        made: set[tuple[str, str]] = set()
+        available: set[tuple[str, str]] = set()
         for name in self.prefill:
             stage = self.stages[name]
             for tensor in stage.inputs:
                 place = parse_source(tensor.source)
-                if place.stage not in ("image", "prompt", "sequence") and place[:2] not in made:
+                if place.stage not in ("image", "prompt", "sequence") and place[:2] not in available:
                     raise ValueError(
                         f"{name}.{tensor.name} comes from {tensor.source}, which no stage has made by then"
                     )
-            made |= {(name, tensor.name) for tensor in stage.outputs}
+            available |= {(name, tensor.name) for tensor in stage.outputs}
         for graph in (graph for stage in self.stages.values() for graph in stage.graphs):
             if graph.grid is not None and graph.grid >= len(self.grids):
                 raise ValueError(f"a graph serves grid {graph.grid}; there are {len(self.grids)}")

@@ -124,10 +124,10 @@ class Cache(Record):
 
     @model_validator(mode="after")
     def _names_fit_the_owner(self) -> "Cache":
-        wanted = 2 * len(self.layers) if self.owner == "caller" else 0
+        required = 2 * len(self.layers) if self.owner == "caller" else 0
         for names in (self.inputs, self.outputs):
-            if len(set(names)) != wanted or len(names) != wanted:
-                raise ValueError(f"owner {self.owner} needs {wanted} distinct names of inputs and of outputs")
+            if len(set(names)) != required or len(names) != required:
+                raise ValueError(f"owner {self.owner} needs {required} distinct names of inputs and of outputs")
         if len(set(self.states)) != (2 if self.owner == "state" else 0) or len(self.states) > 2:
             raise ValueError("owner state needs two distinct states, any other none")
         if self.owner != "caller" and self.capacity_tokens is None:
@@ -222,8 +222,13 @@ class Stage(Record):
 
     @model_validator(mode="after")
     def _the_role_has_its_tensors(self) -> "Stage":
-        wanted = {"vision": ("features",), "embed": ("embeddings",), "prune": ("kept", "fused", "rank"), "decoder": ()}
-        for name in wanted[self.role]:
+        required = {
+            "vision": ("features",),
+            "embed": ("embeddings",),
+            "prune": ("kept", "fused", "rank"),
+            "decoder": (),
+        }
+        for name in required[self.role]:
             if self.output(name) is None:
                 raise ValueError(f"role {self.role} needs the output {short_repr(name)}")
         if self.role == "decoder" and not (self.output("hidden") or self.output("logits")):
