@@ -94,7 +94,7 @@ def most_diverse(kernel: Tensor, count: int, control_flow: ControlFlow) -> Tenso
 
     Each step carries the rows of the Cholesky factor so far (count, N) and what each token would add.
     """
-    tokens = kernel.shape[0]
+    tokens, places = kernel.shape[0], torch.arange(count)
 
     def step(state: State) -> State:
         adds, factor, chosen, nth = state
@@ -105,7 +105,7 @@ def most_diverse(kernel: Tensor, count: int, control_flow: ControlFlow) -> Tenso
         row = (kernel.index_select(0, token) - explained) * torch.where(pivot > NOTHING, pivot, 3e38).rsqrt()
         row = row * (pivot > NOTHING)
         left = (adds - (row * row)[0]).scatter(0, token, torch.full((1,), -3e38))
-        factor = factor.scatter(0, nth.view(1, 1).expand(1, tokens), row)
+        factor = factor + (places == nth).float()[:, None] * row  # ExecuTorch scatters an expanded index wrongly
         return left, factor, chosen.scatter(0, nth, token), nth + 1
 
     itself = torch.arange(tokens) * (tokens + 1)

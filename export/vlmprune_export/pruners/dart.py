@@ -74,12 +74,12 @@ class Dart(Pruner):
 
     def choose(self, similar: Tensor, image: Tensor) -> Tensor:  # (P, N), (Pi,) -> (K,)
         """Returns the chosen tokens in order: the image pivots, then for each pivot the least similar tokens."""
-        open_to = -similar.index_fill(1, image, -TAKEN)
-        chosen = [image]
+        chosen, taken = [image], torch.zeros(self.tokens).index_fill(0, image, 1.0)
         for nth, count in enumerate(shares(self.keep - image.shape[0], similar.shape[0])):
             if count:
-                chosen.append(largest(open_to[nth], count, self.control_flow))
-                open_to = open_to.index_fill(1, chosen[-1], TAKEN)
+                open_to = torch.where(taken > 0, TAKEN, -similar[nth])
+                chosen.append(largest(open_to, count, self.control_flow))
+                taken = taken.index_fill(0, chosen[-1], 1.0)
         return torch.cat(chosen)
 
 

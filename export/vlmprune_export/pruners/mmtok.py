@@ -12,25 +12,29 @@ from vlmprune_export.pruners.attention_rows import behind
 from vlmprune_export.pruners.loops import State, repeat
 from vlmprune_export.pruners.needs import HIDDEN, PLACES, TEXT_PLACES, Need
 from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
-from vlmprune_export.pruners.row_sums import row_sums
-from vlmprune_export.pruners.settings import check_number
+from vlmprune_export.pruners.settings import check_integer, check_number
 from vlmprune_export.pruners.similarity import products, unit_rows
 from vlmprune_export.pruners.site import Site
-from vlmprune_export.pruners.stable_sort import in_image_order
+from vlmprune_export.pruners.stable_sort import in_image_order, largest
 
 
 @dataclass(frozen=True)
 class MmTokSettings:
-    """`alpha` weighs the picture against the question; the temperatures are those of similarities to either."""
+    """`alpha` weighs the picture against the question; the temperatures are those of similarities to either.
+
+    Of a longer text the first `text_tokens` behind the image are read.
+    """
 
     alpha: float = 0.5
     text_temperature: float = 0.02
     visual_temperature: float = 0.2
+    text_tokens: int = 64
 
     def __post_init__(self) -> None:
         """Raises `BadRequest` for a value out of range."""
         check_number("alpha", self.alpha, 0, 100)
         check_number("text_temperature", self.text_temperature, 1e-3, 100)
+        check_integer("text_tokens", self.text_tokens, 1, 4096)
         check_number("visual_temperature", self.visual_temperature, 1e-3, 100)
 
 
@@ -50,15 +54,25 @@ class MmTok(Pruner):
         """Returns the kept indices in ascending order, their rows of `hidden`, and the rank of each."""
         if self.tokens <= self.keep:
             return keep_all(hidden)
-        covers = torch.cat([self.of_text(hidden, text, behind(text_places, places)), self.of_picture(tower)], 1)
+        question = self.first_rows(text, behind(text_places, places))
+        covers = torch.cat([self.of_text(hidden, *question), self.of_picture(tower)], 1)
         kept, rank = in_image_order(self.choose(covers), self.control_flow)
         return kept, hidden.index_select(0, kept), rank
 
-    def of_text(self, hidden: Tensor, text: Tensor, after: Tensor) -> Tensor:  # (N, D), (T, D), (T,) -> (N, T)
+    def first_rows(self, text: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:  # (T, D), (T,) -> (M, D), (M,)
+        """Returns a fixed number of rows, first those behind the image, and which are these."""
+        count = self.settings.text_tokens
+        order = torch.where(after, -torch.arange(text.shape[0]).float(), -3e38)
+        order = torch.cat([order, torch.full((count,), -3e38)])
+        first = largest(order, count, self.control_flow)
+        rows = torch.cat([text.float(), torch.zeros(count, text.shape[1])])
+        return rows.index_select(0, first), torch.cat([after.float(), torch.zeros(count)]).index_select(0, first)
+
+    def of_text(self, hidden: Tensor, text: Tensor, after: Tensor) -> Tensor:  # (N, D), (M, D), (M,) -> (N, M)
         """Returns how much each visual token covers each text token behind the image; other text counts nothing."""
         similar = products(unit_rows(text, self.control_flow), unit_rows(hidden, self.control_flow))
         shares = torch.softmax(similar / self.settings.text_temperature, dim=-1)
-        weights = after.float() / after.sum(0).clamp(min=1)
+        weights = after / after.sum(0).clamp(min=1.0)
         covers: Tensor = (shares * weights[:, None]).mT.contiguous()
         return covers
 
@@ -74,12 +88,13 @@ class MmTok(Pruner):
 
         def step(state: State) -> State:
             covered, free, chosen, count = state
-            gains = row_sums((covers - covered).clamp(min=0.0), self.control_flow)
+            gains = products((covers - covered).clamp(min=0.0), ones)[:, 0]
             token = torch.where(free > 0, gains, -1.0).argmax(0, keepdim=True)
             covered = torch.maximum(covered, covers.index_select(0, token))
             free = free.scatter(0, token, torch.zeros(1))
             return covered, free, chosen.scatter(0, count, token), count + 1
 
+        ones = torch.ones(1, covers.shape[1])  # backends take a product for sums
         start = (
             torch.zeros_like(covers[:1]),
             torch.ones(self.tokens),

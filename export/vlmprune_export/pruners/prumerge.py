@@ -8,7 +8,7 @@ from torch import Tensor
 from vlmprune_export.pruners.needs import HIDDEN, Need
 from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
 from vlmprune_export.pruners.settings import check_integer
-from vlmprune_export.pruners.similarity import products, unit_rows
+from vlmprune_export.pruners.similarity import most_similar, products, unit_rows
 from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import in_image_order, largest
 
@@ -62,5 +62,4 @@ class PruMerge(Pruner):
         unit = unit_rows(keys, self.control_flow)
         similar = products(unit.index_select(0, centres), unit).scatter(1, centres[:, None], -9.0)
         count = min(self.settings.neighbours, self.tokens - 1)
-        nearest = torch.topk(similar, count, dim=1).indices
-        return torch.zeros_like(similar).scatter(1, nearest, 1.0)
+        return most_similar(similar, count, self.control_flow)

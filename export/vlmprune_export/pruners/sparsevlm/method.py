@@ -77,7 +77,7 @@ def rating_text(embeddings: Tensor, text: Tensor, after: Tensor) -> Tensor:  # (
     weights = torch.softmax(relevant + torch.where(after, 0.0, -3e38), dim=-1).mean(0)
     weights = torch.where(after, weights, 0.0)
     above = torch.logical_and(after, weights > weights.sum(0) / after.sum(0).clamp(min=1))
-    return torch.where(above.sum(0) > 0, above, after).float()
+    return torch.where(above.sum(0) > 0, above.float(), after.float())
 
 
 def distances(text_places: Tensor, keys: Tensor) -> Tensor:  # (T,), (S, ...) -> (T, S)
