@@ -1,11 +1,12 @@
 """FastV (arXiv 2403.06764) keeps the visual tokens to which the last token of the prompt attends most."""
 
+from typing import Any
+
 from torch import Tensor
 
 from vlmprune_export.pruners.attention_rows import attention_rows, seen_by
 from vlmprune_export.pruners.needs import ALL_KEYS, HIDDEN, LAST_PLACE, PLACES, Need
 from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
-from vlmprune_export.pruners.settings import NoSettings
 from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import in_image_order, largest
 
@@ -15,7 +16,7 @@ class FastV(Pruner):
 
     needs = (HIDDEN, PLACES, ALL_KEYS, Need("query", "last"), LAST_PLACE)
 
-    def __init__(self, site: Site, settings: NoSettings) -> None:
+    def __init__(self, site: Site, settings: Any) -> None:
         """Builds the pruner for a site."""
         super().__init__()
         self.tokens, self.keep, self.settings = site.tokens, site.keep, settings

@@ -88,13 +88,12 @@ class MmTok(Pruner):
 
         def step(state: State) -> State:
             covered, free, chosen, count = state
-            gains = products((covers - covered).clamp(min=0.0), ones)[:, 0]
+            gains = (covers - covered).clamp(min=0.0).sum(1)
             token = torch.where(free > 0, gains, -1.0).argmax(0, keepdim=True)
             covered = torch.maximum(covered, covers.index_select(0, token))
             free = free.scatter(0, token, torch.zeros(1))
             return covered, free, chosen.scatter(0, count, token), count + 1
 
-        ones = torch.ones(1, covers.shape[1])  # backends take a product for sums
         start = (
             torch.zeros_like(covers[:1]),
             torch.ones(self.tokens),
