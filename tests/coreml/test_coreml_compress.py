@@ -10,7 +10,7 @@ from torch import nn
 ct = pytest.importorskip("coremltools", reason="coremltools is not installed: pip install 'vlmprune[coreml]'")
 from mil_toys import convert  # noqa: E402
 
-from vlmprune_export.backends.coreml.capture import Captured  # noqa: E402
+from vlmprune_export.backends.coreml.capture import CapturedFunction  # noqa: E402
 from vlmprune_export.backends.coreml.compress import FITTED, compress  # noqa: E402
 from vlmprune_export.backends.coreml.convert import convert as converted  # noqa: E402
 from vlmprune_export.gptq import gptq_quantize  # noqa: E402
@@ -25,7 +25,7 @@ def test_fitted_weights_are_stored_without_loss(kind: str, tmp_path: Path) -> No
     rows = torch.eye(64)
     packages = [convert(layers, [rows], tmp_path / "plain.mlpackage"), tmp_path / "small.mlpackage"]
     program = torch.export.export(layers.eval(), (rows,)).run_decompositions({})
-    small = converted(Captured(program, {"x0": rows}, ("y0",)), half=True, deployment="ios18")
+    small = converted(CapturedFunction(program, {"x0": rows}, ("y0",)), half=True, deployment="ios18")
     compress(small, "tail", kind).save(str(packages[1]))
     outputs = [ReferencePackage(package).run("main", {"x0": rows.numpy()})["y0"] for package in packages]
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=2e-3, atol=1e-6)  # float16 of a scale

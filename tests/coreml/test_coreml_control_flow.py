@@ -9,7 +9,7 @@ from torch import Tensor, nn
 pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; Core ML's loops are NOT tested")
 
 from greedy_toys import FarthestPoints, farthest_points, lattice
-from vlmprune_export.backends.coreml.capture import Captured
+from vlmprune_export.backends.coreml.capture import CapturedFunction
 from vlmprune_export.backends.coreml.convert import convert
 from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
 from vlmprune_export.backends.coreml.lint import count_operations, lint
@@ -22,7 +22,9 @@ KEEP = 9
 def saved(module: nn.Module, example: Tensor, path: Path) -> Path:
     """The module with outputs `kept` and `rank`, which are whole numbers."""
     program = torch.export.export(module.eval(), (example,), strict=False).run_decompositions(dict(DECOMPOSITIONS))
-    save_function(convert(Captured(program, {"x": example}, ("kept", "rank")), half=False, deployment="ios18"), path)
+    save_function(
+        convert(CapturedFunction(program, {"x": example}, ("kept", "rank")), half=False, deployment="ios18"), path
+    )
     lint(path)
     return path
 

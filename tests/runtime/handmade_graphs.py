@@ -45,14 +45,20 @@ def tokenizer() -> Tokenizer:
 
 def vision() -> ModelProto:
     """Mean colour of each patch, projected."""
+    return projected_patches(PX // PATCH, PX // PATCH, weights()["project"])
+
+
+def projected_patches(height: int, width: int, project: np.ndarray) -> ModelProto:
+    """Mean colour of each of height x width patches, times a matrix (3, D)."""
     nodes = [
         helper.make_node("AveragePool", ["pixels"], ["means"], kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
         helper.make_node("Reshape", ["means", "flat"], ["channels"]),
         helper.make_node("Transpose", ["channels"], ["patches"]),
         helper.make_node("MatMul", ["patches", "project"], ["features"]),
     ]
-    fixed = [*numbers(flat=np.array([3, N])), constant("project")]
-    return model(nodes, {"pixels": [1, 3, PX, PX]}, {"features": [N, D]}, fixed)
+    fixed = numbers(flat=np.array([3, height * width]), project=project)
+    pixels, features = [1, 3, height * PATCH, width * PATCH], [height * width, project.shape[1]]
+    return model(nodes, {"pixels": pixels}, {"features": features}, fixed)
 
 
 def embed() -> ModelProto:

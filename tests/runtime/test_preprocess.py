@@ -25,6 +25,8 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil  # noqa: E402
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil  # noqa: E402
 
+from vlmprune_export.processor.geometric_steps import FILTERS  # noqa: E402
+
 STEP = 1 / 255 + 1e-6
 EDGE = {"shortest_edge": 336}
 PROCESSORS = {
@@ -34,7 +36,6 @@ PROCESSORS = {
     "lanczos": CLIPImageProcessorPil(size={"shortest_edge": 257}, crop_size={"height": 101, "width": 98}, resample=1),
     "nearest": CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, resample=0),
 }
-FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 PICTURES = photos() | odd_pictures()
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from handmade_graphs import PATCH, model, numbers
+from handmade_graphs import PATCH, model, numbers, projected_patches
 from handmade_graphs import tokenizer as plain_tokenizer
 from onnx import ModelProto, NodeProto, TensorProto, helper
 from tokenizers import Tokenizer
@@ -41,14 +41,7 @@ def tokenizer() -> Tokenizer:
 
 def vision() -> ModelProto:
     """Mean colour of each patch, projected."""
-    nodes = [
-        helper.make_node("AveragePool", ["pixels"], ["means"], kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
-        helper.make_node("Reshape", ["means", "flat"], ["channels"]),
-        helper.make_node("Transpose", ["channels"], ["patches"]),
-        helper.make_node("MatMul", ["patches", "project"], ["features"]),
-    ]
-    fixed = numbers(flat=np.array([3, N]), project=weights()["project"])
-    return model(nodes, {"pixels": [1, 3, HEIGHT_PX, WIDTH_PX]}, {"features": [N, D]}, fixed)
+    return projected_patches(HEIGHT, WIDTH, weights()["project"])
 
 
 def embed() -> ModelProto:

@@ -20,7 +20,8 @@ from vlmprune_runtime.schema import (
 from vlmprune_runtime.schema.image import GeometricStep
 from vlmprune_runtime.schema.resize import Filter, Target
 
-_FILTERS: dict[int, Filter] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+FILTERS: dict[int, Filter] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""The filters by their numbers in Pillow, as processors name them."""
 _BILINEAR = 2  # what Hugging Face takes where a processor names no filter
 _IDEFICS3_LIMIT_PX = 4096  # MAX_IMAGE_SIZE, a constant of its code and no setting
 
@@ -95,7 +96,7 @@ def _sides(size: Any, name: str) -> tuple[int, int]:
 def _kernel(image_processor: Any) -> Kernel:
     resample = image_processor.resample
     number = _BILINEAR if resample is None else int(resample)
-    if number not in _FILTERS:
-        allowed = ", ".join(f"{known} ({name})" for known, name in sorted(_FILTERS.items()))
+    if number not in FILTERS:
+        allowed = ", ".join(f"{known} ({name})" for known, name in sorted(FILTERS.items()))
         raise BadRequest(f"resample of the image processor: got {number}; allowed: {allowed}")
-    return Kernel.of(_FILTERS[number])
+    return Kernel.of(FILTERS[number])

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from vlmprune_export.processor.chat_template import ChatTemplate, Turn, chat_template, first_that_renders
-from vlmprune_export.processor.prompt_layout import Layout, date_formats, layout, text_layout
+from vlmprune_export.processor.prompt_layout import PromptLayout, date_formats, find_layout, text_layout
 from vlmprune_export.processor.text_edits import MARK, find_edits
 from vlmprune_export.processor.tiles import tiles_text
 from vlmprune_runtime.errors import BadRequest
@@ -76,14 +76,16 @@ def _dated(text: str, formats: list[str]) -> str:
 def _first_turn(template: ChatTemplate, notice: Notice) -> Segments:
     asking = _Asking(template)
     rendered = asking.rendered()
-    turn_layout = layout(rendered, template.processor.image_token)
+    turn_layout = find_layout(rendered, template.processor.image_token)
     assert turn_layout is not None  # `_form` has looked for one image token
     user_text, unexplained = asking.user_text(1)
     if unexplained:
         texts = ", ".join(repr(text.replace(MARK, "..."))[:40] for text in unexplained[:_SHOWN_TEXTS])
         notice(f"warning: the chat template changes some questions in a way that a runner does not, such as {texts}")
     if turn_layout.images is not None and turn_layout.images.fewest == 0 and asking.user_text(0)[0] != user_text:
-        turn_layout = layout({count: text for count, text in rendered.items() if count}, template.processor.image_token)
+        turn_layout = find_layout(
+            {count: text for count, text in rendered.items() if count}, template.processor.image_token
+        )
         assert turn_layout is not None
     return turn_layout.segments(user_text, MARK)
 
@@ -153,9 +155,9 @@ def _follow_up(template: ChatTemplate) -> FollowUp | None:
     )
 
 
-def _second_layout(behind: dict[int, str], asking: _Asking) -> Layout | None:
+def _second_layout(behind: dict[int, str], asking: _Asking) -> PromptLayout | None:
     """Returns a layout for any number of images if the template has one, otherwise for none."""
-    turn_layout = layout(behind, asking.template.processor.image_token)
+    turn_layout = find_layout(behind, asking.template.processor.image_token)
     several = turn_layout is not None and turn_layout.images is not None and turn_layout.images.fewest == 0
     if several and asking.user_text(0) == asking.user_text(1):
         return turn_layout

@@ -9,7 +9,7 @@ from vlmprune_runtime.schema import DateSegment, ImagesSegment, Segment, Segment
 
 
 @dataclass(frozen=True)
-class Layout:
+class PromptLayout:
     """The text before and after the pictures; the user's text is a mark in one of them."""
 
     before: str
@@ -22,11 +22,11 @@ class Layout:
         return (*_cut(self.before, user_text, mark), *images, *_cut(self.after, user_text, mark))
 
 
-def layout(rendered: Mapping[int, str], image_token: str) -> Layout | None:
+def find_layout(rendered: Mapping[int, str], image_token: str) -> PromptLayout | None:
     """Returns the layout that explains prompts by their number of pictures, None if that with one is not explained.
 
     >>> prompts = {count: "<i>\\n" * count + "Q: x" for count in range(4)}
-    >>> layout(prompts, "<i>").images.after
+    >>> find_layout(prompts, "<i>").images.after
     '\\n'
     """
     before, *after = rendered.get(1, "").split(image_token)
@@ -34,13 +34,13 @@ def layout(rendered: Mapping[int, str], image_token: str) -> Layout | None:
         return None
     between = _between(rendered, before, after[0], image_token)
     if between is None:
-        return Layout(before, ImagesSegment(most=1), after[0])
+        return PromptLayout(before, ImagesSegment(most=1), after[0])
     return _without_images(rendered.get(0), before, after[0], between)
 
 
-def text_layout(rendered: str) -> Layout:
+def text_layout(rendered: str) -> PromptLayout:
     """Returns the layout of a prompt without pictures."""
-    return Layout(rendered, None, "")
+    return PromptLayout(rendered, None, "")
 
 
 def _between(rendered: Mapping[int, str], before: str, after: str, image_token: str) -> str | None:
@@ -53,16 +53,16 @@ def _between(rendered: Mapping[int, str], before: str, after: str, image_token: 
     return pieces[1] if regular else None
 
 
-def _without_images(empty: str | None, before: str, after: str, between: str) -> Layout:
+def _without_images(empty: str | None, before: str, after: str, between: str) -> PromptLayout:
     """Returns the layout in which text that is missing without a picture belongs to each picture."""
     if empty == before + after:
-        return Layout(before, ImagesSegment(between=between, fewest=0), after)
+        return PromptLayout(before, ImagesSegment(between=between, fewest=0), after)
     for cut in range(len(between), -1, -1):
         behind, ahead = between[:cut], between[cut:]
         outer, inner = before.removesuffix(ahead), after.removeprefix(behind)
         if before.endswith(ahead) and after.startswith(behind) and empty == outer + inner:
-            return Layout(outer, ImagesSegment(before=ahead, after=behind, fewest=0), inner)
-    return Layout(before, ImagesSegment(between=between), after)
+            return PromptLayout(outer, ImagesSegment(before=ahead, after=behind, fewest=0), inner)
+    return PromptLayout(before, ImagesSegment(between=between), after)
 
 
 def _cut(text: str, user_text: UserTextSegment, mark: str) -> Iterator[Segment]:

@@ -27,7 +27,7 @@ class PrefillCache:
         self.new_query: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """Records the rows, which `Layout.write` writes later."""
+        """Records the rows, which `StateLayout.write` writes later."""
         self.new_keys = keys
         self.rows.append((keys, values))
         return keys, values
@@ -84,7 +84,7 @@ def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scalin
 
 
 @dataclass(frozen=True)
-class Layout:
+class StateLayout:
     """The layout of a decoder stage's two states `k_NAME`, `v_NAME`: each (layers, kv_heads, capacity, head_dim)."""
 
     name: str
@@ -124,7 +124,7 @@ class Layout:
                 state[:, :, past_tokens] = together
 
 
-def layout_of(name: str, stage: DecoderStage, text: TextModel, context_tokens: int) -> Layout:
+def state_layout(name: str, stage: DecoderStage, text: TextModel, context_tokens: int) -> StateLayout:
     """Returns the layout with room for the context, rounded up to whole steps."""
     capacity = -(-context_tokens // STEP_TOKENS) * STEP_TOKENS
-    return Layout(name, stage.layer_indices, text.kv_heads, capacity, text.head_dim)
+    return StateLayout(name, stage.layer_indices, text.kv_heads, capacity, text.head_dim)

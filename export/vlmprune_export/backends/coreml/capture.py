@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from vlmprune_export.backends.coreml.cache import Layout, PrefillCache
+from vlmprune_export.backends.coreml.cache import PrefillCache, StateLayout
 from vlmprune_export.backends.coreml.decompositions import DECOMPOSITIONS
 from vlmprune_export.backends.coreml.function_lengths import Function
 from vlmprune_export.backends.coreml.rotary_table import rotary_from_table
@@ -20,7 +20,7 @@ from vlmprune_runtime.schema import Input
 
 
 @dataclass(frozen=True)
-class Captured:
+class CapturedFunction:
     """A captured function of a stage: its program, the tensors that it takes, names of its outputs, and its states."""
 
     program: ExportedProgram
@@ -29,7 +29,7 @@ class Captured:
     states: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-class Batched(nn.Module):
+class WithLeadingOne(nn.Module):
     """A stage that takes and gives rows with a leading dimension of one."""
 
     def __init__(self, stage: nn.Module) -> None:
@@ -45,7 +45,7 @@ class Batched(nn.Module):
 class DecoderPrefill(nn.Module):
     """A decoder stage over a whole prompt, which may be padded at its end."""
 
-    def __init__(self, stage: DecoderStage, layout: Layout) -> None:
+    def __init__(self, stage: DecoderStage, layout: StateLayout) -> None:
         super().__init__()
         self.stage, self.layout = stage, layout
         layout.add_to(self)
@@ -68,7 +68,7 @@ class DecoderPrefill(nn.Module):
 class DecoderDecode(nn.Module):
     """A decoder stage over one token behind `past_tokens` others."""
 
-    def __init__(self, stage: DecoderStage, layout: Layout) -> None:
+    def __init__(self, stage: DecoderStage, layout: StateLayout) -> None:
         super().__init__()
         self.stage, self.layout = stage, layout
         layout.add_to(self)
@@ -82,8 +82,8 @@ class DecoderDecode(nn.Module):
 
 
 def capture(
-    entry: StageEntry, inputs: tuple[Input, ...], function: Function, *, layout: Layout | None, unrolled: bool
-) -> Captured:
+    entry: StageEntry, inputs: tuple[Input, ...], function: Function, *, layout: StateLayout | None, unrolled: bool
+) -> CapturedFunction:
     """Returns one function of a stage, which takes those inputs. Raises `CaptureError`.
 
     `layout` is that of the caches, if the stage has any.
@@ -95,13 +95,13 @@ def capture(
                 return _decoder(entry, examples, function, layout)
             if isinstance(entry.module, Pruner):
                 return capture_pruner(entry.module, examples, unrolled=unrolled)
-            module = Batched(entry.module) if entry.declared.role == "embed" else entry.module
+            module = WithLeadingOne(entry.module) if entry.declared.role == "embed" else entry.module
             return _program(module, examples, entry.output_names)
     except Exception as cause:
         raise CaptureError(entry.name, cause) from cause
 
 
-def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: bool) -> Captured:
+def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: bool) -> CapturedFunction:
     """Returns a pruner: N tokens in, K out."""
     tokens = next(iter(examples.values())).shape[0]
     if tokens <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
@@ -113,7 +113,9 @@ def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: 
         pruner.control_flow = before
 
 
-def _decoder(entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: Layout) -> Captured:
+def _decoder(
+    entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: StateLayout
+) -> CapturedFunction:
     """Captures the prefill of a fixed number of tokens, or the decode of one."""
     stage = entry.decoder
     module = (DecoderDecode if function.phase == "decode" else DecoderPrefill)(stage, layout)
@@ -131,8 +133,8 @@ def _example(tensor: Input, function: Function) -> Tensor:
 
 
 def _program(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...], layout: Layout | None = None
-) -> Captured:
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...], layout: StateLayout | None = None
+) -> CapturedFunction:
     states = {} if layout is None else dict.fromkeys(layout.names, layout.shape)
     program = torch.export.export(module.eval(), tuple(inputs.values()), strict=False)
-    return Captured(program.run_decompositions(dict(DECOMPOSITIONS)), inputs, outputs, states)
+    return CapturedFunction(program.run_decompositions(dict(DECOMPOSITIONS)), inputs, outputs, states)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlmprune_export.backends.coreml.capture import Captured
+from vlmprune_export.backends.coreml.capture import CapturedFunction
 from vlmprune_export.backends.coreml.compute_precision import may_be_half
 from vlmprune_export.quiet_libraries import quiet
 
@@ -27,7 +27,7 @@ INTEGERS = ("kept", "rank")
 _DTYPES = {torch.float32: np.float32, torch.int32: np.int32}
 
 
-def convert(captured: Captured, *, half: bool, deployment: str) -> Model:
+def convert(captured: CapturedFunction, *, half: bool, deployment: str) -> Model:
     """Converts the program to the function `main`: fp32 and int32 at its edges, inside fp16 or fp32, states in fp16.
 
     Indices stay int32: the pass that makes them int16 is left out.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from vlmprune_export.backends.coreml.cache import Layout
+from vlmprune_export.backends.coreml.cache import StateLayout
 from vlmprune_export.backends.coreml.function_lengths import Function
 from vlmprune_export.stage_table import PAST_TOKENS, StageEntry
 from vlmprune_runtime.schema import Cache, Graph, Input, Stage, Tensor
@@ -46,7 +46,7 @@ def inputs_of(stage: Stage, function: Function) -> tuple[Input, ...]:
 
 
 def describe(
-    stage: Stage, package: Path, functions: tuple[Function, ...], quantisation: str, layout: Layout | None
+    stage: Stage, package: Path, functions: tuple[Function, ...], quantisation: str, layout: StateLayout | None
 ) -> Stage:
     """Returns the declared stage with its functions and files."""
     files = (path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file())
@@ -69,7 +69,7 @@ def _graph(stage: Stage, package: Path, function: Function) -> Graph:
     )  # fmt: skip
 
 
-def _cache(declared: Cache | None, layout: Layout) -> Cache | None:
+def _cache(declared: Cache | None, layout: StateLayout) -> Cache | None:
     """Returns the cache as two states, of all keys and of all values of the stage."""
     update = {
         "owner": "state",

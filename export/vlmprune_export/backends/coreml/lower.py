@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vlmprune_export.backends import Report
-from vlmprune_export.backends.coreml.cache import Layout, layout_of
+from vlmprune_export.backends.coreml.cache import StateLayout, state_layout
 from vlmprune_export.backends.coreml.capture import capture
 from vlmprune_export.backends.coreml.compress import PLANS, compress
 from vlmprune_export.backends.coreml.convert import TARGETS, convert
@@ -103,10 +103,10 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
     return stage
 
 
-def _layout(staged: StagedModel, entry: StageEntry, context_tokens: int) -> Layout | None:
+def _layout(staged: StagedModel, entry: StageEntry, context_tokens: int) -> StateLayout | None:
     if entry.declared.cache is None:
         return None
-    return layout_of(entry.name, entry.decoder, staged.family.text_model, context_tokens)
+    return state_layout(entry.name, entry.decoder, staged.family.text_model, context_tokens)
 
 
 @contextlib.contextmanager

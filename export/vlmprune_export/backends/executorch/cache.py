@@ -44,7 +44,7 @@ class SdpaCache:
         return mixed
 
 
-class CachedStage(nn.Module):
+class SelfCachedStage(nn.Module):
     """A decoder stage as the one owner of its cache buffers."""
 
     def __init__(self, stage: DecoderStage, text: TextModel, capacity_tokens: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from vlmprune_export.backends.executorch.cache import CachedStage
+from vlmprune_export.backends.executorch.cache import SelfCachedStage
 from vlmprune_export.backends.executorch.vision_attention import vision_attention
 from vlmprune_export.pruners import Pruner
 from vlmprune_export.stage_modules import DecoderStage
@@ -31,7 +31,7 @@ def _capture(staged: StagedModel, entry: StageEntry, module: nn.Module, context_
     tokens = {name: Dim(name, min=1, max=context_tokens) for name in ("tokens", "text_tokens")}
     dynamic = tuple(_dynamic(tensor.shape, tokens) for tensor in entry.declared.inputs)
     if isinstance(module, DecoderStage):
-        module = CachedStage(module, staged.family.text_model, context_tokens)
+        module = SelfCachedStage(module, staged.family.text_model, context_tokens)
     examples = tuple(entry.examples().values())
     return torch.export.export(module.eval(), examples, dynamic_shapes=dynamic, strict=False)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from vlmprune_export.backends.executorch.cache import CachedStage
+from vlmprune_export.backends.executorch.cache import SelfCachedStage
 from vlmprune_export.backends.executorch.quantise import quantised
 from vlmprune_export.backends.executorch.vision_attention import vision_attention
 from vlmprune_export.stage_modules import DecoderStage
@@ -25,7 +25,7 @@ METHODS = ("vision_encoder", "token_embedding", "text_decoder")
 _EXAMPLE_TOKENS = 6  # any length but 0 and 1
 
 
-class Batched(nn.Module):
+class BatchOfOne(nn.Module):
     """A stage with a batch of one around it."""
 
     def __init__(self, stage: nn.Module, *, inputs: bool) -> None:
@@ -47,7 +47,7 @@ class StockDecoder(nn.Module):
         family = staged.family
         whole = DecoderStage(family, 0, len(family.layers))
         whole.lm_head = staged.tail.decoder.lm_head  # quantised or not, as the stage has it
-        self.cached = CachedStage(whole, family.text_model, context_tokens)
+        self.cached = SelfCachedStage(whole, family.text_model, context_tokens)
 
     def forward(self, embeddings: Tensor, cache_position: Tensor) -> Tensor:  # (1, S, D), (1,) -> (1, V)
         """Returns the logits of the last token."""
@@ -65,8 +65,12 @@ def capture_stock(staged: StagedModel, plan: Mapping[str, str], context_tokens: 
     tokens = {1: Dim("tokens", min=1, max=context_tokens)}
     with _quantised(staged, plan), torch.no_grad():
         with vision_attention(staged.family.model):
-            vision = _export("vision_encoder", Batched(staged.stages["vision"].module, inputs=False), (pixels,), None)
-        embed = _export("token_embedding", Batched(staged.stages["embed"].module, inputs=True), (token_ids,), (tokens,))
+            vision = _export(
+                "vision_encoder", BatchOfOne(staged.stages["vision"].module, inputs=False), (pixels,), None
+            )
+        embed = _export(
+            "token_embedding", BatchOfOne(staged.stages["embed"].module, inputs=True), (token_ids,), (tokens,)
+        )
         decoder = StockDecoder(staged, context_tokens)
         start = torch.zeros(1, dtype=torch.int64)
         text_decoder = _export("text_decoder", decoder, (embeddings, start), (tokens, None))

@@ -19,7 +19,7 @@ LAST_HIDDEN = "last_hidden"  # (D,), normed: the last stage's output before the 
 _EXAMPLE_CAPACITY = 40  # different from the example's tokens, and neither 0 nor 1
 
 
-class CachedStage(nn.Module):
+class CallerCachedStage(nn.Module):
     """A decoder stage with its cache buffers as inputs and outputs."""
 
     def __init__(self, stage: DecoderStage) -> None:
@@ -36,7 +36,7 @@ class CachedStage(nn.Module):
 
 
 @dataclass(frozen=True)
-class Captured:
+class CapturedStage:
     """A captured stage, the names of its tensors in order, and its cache; `of_text` are the inputs by text token."""
 
     program: ExportedProgram
@@ -46,7 +46,7 @@ class Captured:
     of_text: tuple[str, ...] = ()
 
 
-def capture(entry: StageEntry, module: nn.Module) -> Captured:
+def capture(entry: StageEntry, module: nn.Module) -> CapturedStage:
     """Returns the stage of a row of the table, with one of its modules. Raises `CaptureError`."""
     if isinstance(module, DecoderStage):
         return _capture_decoder(entry, module)
@@ -54,17 +54,17 @@ def capture(entry: StageEntry, module: nn.Module) -> Captured:
     dynamic = tuple(_dynamic(tensor.shape) for tensor in entry.declared.inputs)
     program = _capture(entry.name, module, tuple(examples.values()), dynamic)
     of_text = tuple(tensor.name for tensor in entry.declared.inputs if "text_tokens" in tensor.shape)
-    return Captured(program, tuple(examples), entry.output_names, of_text=of_text)
+    return CapturedStage(program, tuple(examples), entry.output_names, of_text=of_text)
 
 
-def capture_without_head(entry: StageEntry) -> Captured:
+def capture_without_head(entry: StageEntry) -> CapturedStage:
     """Returns the last stage without the language-model head: that matrix is attached where it is stored."""
     with _headless(entry.decoder):
         captured = capture(entry, entry.module)
-    return Captured(captured.program, captured.inputs, (LAST_HIDDEN, *captured.outputs[1:]), captured.cache)
+    return CapturedStage(captured.program, captured.inputs, (LAST_HIDDEN, *captured.outputs[1:]), captured.cache)
 
 
-def _capture_decoder(entry: StageEntry, module: DecoderStage) -> Captured:
+def _capture_decoder(entry: StageEntry, module: DecoderStage) -> CapturedStage:
     """Captures with free numbers of tokens and of cache rows, so that one graph serves prefill and decode."""
     declared = entry.declared.cache
     assert declared is not None
@@ -72,8 +72,8 @@ def _capture_decoder(entry: StageEntry, module: DecoderStage) -> Captured:
     examples = entry.examples()
     buffers = [torch.zeros(1, cache.kv_heads, _EXAMPLE_CAPACITY, cache.head_dim) for _ in cache.inputs]
     dynamic = (*(_dynamic(tensor.shape) for tensor in entry.declared.inputs), [{2: Dim.AUTO}] * len(buffers))
-    program = _capture(entry.name, CachedStage(module), (*examples.values(), buffers), dynamic)
-    return Captured(program, (*examples, *cache.inputs), (*entry.output_names, *cache.outputs), cache)
+    program = _capture(entry.name, CallerCachedStage(module), (*examples.values(), buffers), dynamic)
+    return CapturedStage(program, (*examples, *cache.inputs), (*entry.output_names, *cache.outputs), cache)
 
 
 def _caller_cache(declared: Cache) -> Cache:

@@ -13,7 +13,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
 from vlmprune_export.backends import Report
-from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, Captured, capture, capture_without_head
+from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, CapturedStage, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
 from vlmprune_export.backends.onnx.fused_attention import simplify_attention
 from vlmprune_export.backends.onnx.quantise import PLANS, quantise
@@ -104,7 +104,7 @@ def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: Shared
     return describe(entry, [path], captured.cache, kind)
 
 
-def _translate(captured: Captured) -> ir.Model:
+def _translate(captured: CapturedStage) -> ir.Model:
     program = torch.onnx.export(
         captured.program,
         dynamo=True,
@@ -122,7 +122,7 @@ def _translate(captured: Captured) -> ir.Model:
     return model
 
 
-def _name_dimensions(model: ir.Model, captured: Captured) -> None:
+def _name_dimensions(model: ir.Model, captured: CapturedStage) -> None:
     """Names the dynamic dimensions after what they count."""
     caches = () if captured.cache is None else (*captured.cache.inputs, *captured.cache.outputs)
     names = dict.fromkeys(caches, "capacity") | dict.fromkeys(captured.of_text, "text_tokens")
