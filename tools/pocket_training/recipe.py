@@ -29,7 +29,7 @@ class Align:
 
 @dataclass(frozen=True)
 class Average:
-    """Averages phases that went on from one another; the mean is nearer to right than each of them."""
+    """Averages phases that continue one another; the mean has a smaller error than each of them."""
 
     name: str
     of: tuple[str, ...]

@@ -34,7 +34,7 @@ TEMPERATURE = 15.0  # of the cosine
 
 @dataclass(frozen=True)
 class Aims:
-    """Where patches belong among the language model's input embeddings."""
+    """The aims of patches among the language model's input embeddings."""
 
     embeddings: Tensor  # (aims, D)
     shift: Tensor  # (2, D): what a step from the middle to the right edge adds, and one to the lower edge
@@ -42,12 +42,12 @@ class Aims:
 
     @property
     def middle(self) -> Tensor:
-        """The mean of all embeddings (D,)."""
+        """Returns the mean of all embeddings, (D,)."""
         return self.embeddings.mean(0)
 
     @property
     def spread(self) -> Tensor:
-        """The mean squared distance of an embedding from the middle."""
+        """Returns the mean squared distance of an embedding from the mean."""
         return (self.embeddings - self.middle).pow(2).sum(1).mean()
 
     def scores(self, projected: Tensor) -> Tensor:  # (B, N, D) -> (B, N, aims)

@@ -149,7 +149,7 @@ def show(record: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """What the evaluation writes, each None where it was not asked for."""
+    """The files that the evaluation writes; each is None if it was not asked for."""
 
     json: OutputFile | None
     plot: OutputFile | None

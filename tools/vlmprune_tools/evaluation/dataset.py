@@ -30,7 +30,7 @@ class Item:
 
     @property
     def key(self) -> str:
-        """A hash, in 16 hex digits, of all that a model's prediction can depend on."""
+        """Returns a hash, in 16 hex digits, of all that a model's prediction can depend on."""
         return hashlib.sha256(f"{self.picture}\n{self.question}".encode()).hexdigest()[:16]
 
 
@@ -53,7 +53,7 @@ class Dataset:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The names of the tasks, in order of first appearance."""
+        """Returns the names of the tasks, in order of first appearance."""
         return tuple(dict.fromkeys(item.task for item in self.items))
 
 

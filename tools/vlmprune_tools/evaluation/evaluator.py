@@ -68,7 +68,7 @@ class Evaluator:
         return prompt
 
     def prefill(self, run: Prefill, config: PruningConfig) -> State:
-        """Prunes as the config says and runs what is left of the stages; returns the state to decode from."""
+        """Prunes as the config says and runs the remaining stages; returns the state to decode from."""
         if config.prune is not None:
             config.prune(run)
         for name in run.pipeline.prefill:

@@ -54,12 +54,12 @@ class VlmPrune(_base):  # type: ignore[misc]
 
     @property
     def rank(self) -> int:
-        """The index of this worker."""
+        """Returns the index of this worker."""
         return self._rank
 
     @property
     def world_size(self) -> int:
-        """The number of workers."""
+        """Returns the number of workers."""
         return self._world_size
 
     def generate_until(self, requests: Sequence[Instance]) -> list[str]:

@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Identity:
-    """Which model was evaluated. `sha256` is of the manifest without attached results, or of the checkpoint."""
+    """The evaluated model. `sha256` is of the manifest without attached results, or of the checkpoint."""
 
     name: str
     engine: str
@@ -58,12 +58,12 @@ class LoadedModel:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """The image's height and width in visual tokens."""
+        """Returns the image's height and width in visual tokens."""
         return self.pipeline.grids[0].height, self.pipeline.grids[0].width
 
     @property
     def visual_tokens(self) -> int:
-        """The number N of visual tokens of one image."""
+        """Returns the number N of visual tokens of one image."""
         return self.pipeline.visual_tokens
 
 

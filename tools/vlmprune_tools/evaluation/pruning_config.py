@@ -32,7 +32,7 @@ class PruningConfig:
 
     @property
     def name(self) -> str:
-        """A name that no other config of the same evaluation has."""
+        """Returns a name that no other config of the same evaluation has."""
         return f"{self.method}@{self.keep}"
 
 

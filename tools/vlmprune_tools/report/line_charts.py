@@ -37,7 +37,7 @@ class Line:
 
     @property
     def path(self) -> str:
-        """The points as SVG writes them."""
+        """Returns the points as SVG writes them."""
         return " ".join(f"{point.x},{point.y}" for point in self.points)
 
 

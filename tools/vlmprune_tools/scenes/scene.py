@@ -30,12 +30,12 @@ class PlacedObject:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """The middle of the square, (x, y)."""
+        """Returns the middle of the square, (x, y)."""
         return self.x_px + self.size_px / 2, self.y_px + self.size_px / 2
 
     @property
     def square(self) -> Square:
-        """The square that bounds the object."""
+        """Returns the square that bounds the object."""
         return self.x_px, self.y_px, self.size_px
 
 

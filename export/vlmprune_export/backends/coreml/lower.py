@@ -1,9 +1,8 @@
 """Lowers stages to Core ML packages: capture, convert, compress, join, describe, check."""
 
-import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +17,10 @@ from vlmprune_export.backends.coreml.function_lengths import functions_of, text_
 from vlmprune_export.backends.coreml.lint import lint
 from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
+from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.errors import LoweringError, VlmPruneError
 from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)
@@ -90,11 +89,11 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
             with quiet(logging.ERROR):
                 inputs = inputs_of(declared, function)
                 captured = capture(entry, inputs, function, layout=layout, unrolled=settings.unrolled)
-            with _lowering(name):
+            with lowering(name, "coreml", level=logging.ERROR):
                 half = settings.half and declared.role != "prune"
                 model = convert(captured, half=half, deployment=settings.deployment)
                 save_function(compress(model, name, settings.plan.get(name)), saved[function.name])
-        with _lowering(name):
+        with lowering(name, "coreml", level=logging.ERROR):
             join(saved, package)
             name_items(package)
             lint(package)
@@ -107,13 +106,3 @@ def _layout(staged: StagedModel, entry: StageEntry, context_tokens: int) -> Stat
     if entry.declared.cache is None:
         return None
     return state_layout(entry.name, entry.decoder, staged.family.text_model, context_tokens)
-
-
-@contextlib.contextmanager
-def _lowering(stage: str) -> Iterator[None]:
-    try:
-        yield
-    except VlmPruneError:
-        raise
-    except Exception as cause:
-        raise LoweringError(stage, "coreml", cause) from cause

@@ -1,7 +1,6 @@
 """Lowers captured stages to one .pte: partition, plan memory, write."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +21,10 @@ from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, bac
 from vlmprune_export.backends.executorch.quantise import PLANS, quantised
 from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
 from vlmprune_export.backends.executorch.stock import capture_stock
+from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.errors import LoweringError
 from vlmprune_runtime.schema import Cache, Graph, Lowering, Stage
 
 QUANTISATIONS = tuple(PLANS)
@@ -82,7 +81,7 @@ def lower_programs(
     path: Path,
 ) -> tuple[ExecutorchProgramManager, dict[str, float]]:
     """Writes the lowered program to `path`; returns it with the share of each method that delegates took."""
-    with _lowering(backend):
+    with lowering("all", f"executorch ({backend})"):
         edge = to_edge_transform_and_lower(
             programs,
             partitioner=partitioners,
@@ -157,12 +156,3 @@ def _lowering_report(names: Sequence[str], lowered: _Lowered) -> Lowering:
 def _operator_name(operator: Any) -> str:
     """Returns the name that the runtime's registry has, like `aten::add.out`."""
     return f"{operator.name}.{operator.overload}" if operator.overload else str(operator.name)
-
-
-@contextlib.contextmanager
-def _lowering(backend: str) -> Iterator[None]:
-    try:
-        with quiet():
-            yield
-    except Exception as cause:
-        raise LoweringError("all", f"executorch ({backend})", cause) from cause

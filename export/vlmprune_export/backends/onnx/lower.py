@@ -1,7 +1,5 @@
 """Lowers captured stages to ONNX files: translate, fuse, quantise, save with weights beside them."""
 
-import contextlib
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
 from vlmprune_export.backends import Report
+from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, CapturedStage, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
 from vlmprune_export.backends.onnx.fused_attention import simplify_attention
@@ -26,10 +25,8 @@ from vlmprune_export.backends.onnx.vocabulary_matrices import (
     store_matrix,
     take_table,
 )
-from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.errors import LoweringError
 from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)
@@ -69,7 +66,7 @@ def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
     for nth, module in enumerate(entry.modules):
         captured = capture(entry, module)
         paths.append(folder / (f"{entry.name}_{nth}.onnx" if nth else f"{entry.name}.onnx"))
-        with _lowering(entry.name):
+        with lowering(entry.name, "onnx"):
             _write(_translate(captured), paths[-1], kind)
     return describe(entry, paths, captured.cache if captured else None, kind)
 
@@ -77,7 +74,7 @@ def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
 def _lower_embed(entry: StageEntry, folder: Path, kind: str | None) -> tuple[SharedMatrix | None, Stage]:
     """Writes the embedding as the model computes it, with its table where the last stage can read it too."""
     path, captured = folder / f"{entry.name}.onnx", capture(entry, entry.module)
-    with _lowering(entry.name):
+    with lowering(entry.name, "onnx"):
         model = _translate(captured)
         weight = embedding_weight(entry.module)
         table = None if weight is None else take_table(model, weight)
@@ -95,7 +92,7 @@ def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: Shared
     assert isinstance(stage.lm_head, torch.nn.Linear)
     weight = stage.lm_head.weight
     captured = capture_without_head(entry)
-    with _lowering(entry.name):
+    with lowering(entry.name, "onnx"):
         _write(_translate(captured), path, kind)
         tied = table is not None and table.weight.data_ptr() == weight.data_ptr()
         matrix = table.matrix if table and tied else None
@@ -148,16 +145,3 @@ def _write(model: ir.Model, path: Path, kind: str | None) -> None:
 
 def _array(weight: torch.Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     return weight.detach().float().numpy()
-
-
-@contextlib.contextmanager
-def _lowering(stage: str) -> Iterator[None]:
-    try:
-        with quiet():
-            yield
-    except Exception as cause:
-        raise LoweringError(stage, "onnx", _root(cause)) from cause
-
-
-def _root(cause: BaseException) -> BaseException:
-    return _root(cause.__cause__) if cause.__cause__ else cause
