@@ -1,6 +1,6 @@
 """Exports a checkpoint to a bundle, which is written whole or not at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +25,11 @@ from vlmprune_export.vision_flops import count_vision_flops
 from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, Pruner, SchemaVersion
 
 TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is requested
 _CONTEXT_STEP_TOKENS = 64
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class ExportRequest:
     grids: tuple[tuple[int, int], ...] = ()
 
 
-def export_bundle(request: ExportRequest, *, progress: Progress = lambda line: None) -> Path:
+def export_bundle(request: ExportRequest, *, progress: Report = lambda line: None) -> Path:
     """Writes the bundle and returns its folder. `progress` is called with each step as it begins.
 
     Raises `BadRequest` for a request that cannot be met, `CaptureError` and `LoweringError` with the stage.
@@ -85,7 +84,7 @@ def _check_options(request: ExportRequest, backend: Backend) -> None:
             raise UnknownName(name, value, allowed[name])
 
 
-def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Progress) -> None:
+def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, folder: Path, progress: Report) -> None:
     image_processor = checkpoint.processor.image_processor
     family = build_family(checkpoint.model, request.grids or default_grids(image_processor))
     staged = StagedModel(family, request.prune)

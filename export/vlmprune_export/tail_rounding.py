@@ -1,7 +1,7 @@
 """Rounds the tail's linear layers to a quantisation grid, each fitted to the outputs of the layers before it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -13,6 +13,7 @@ from vlmprune_export.gptq import add_moments, gptq_quantize, round_to_grid
 from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_runtime.progress import Report
 
 FIT_METHODS = ("gptq", "none")
 WORTH_A_NOTE_S = 20
@@ -20,9 +21,7 @@ _TRIAL = 1024  # size of the matrices whose product measures the speed of this m
 _SEARCH_FLOPS = 6_000  # per weight: cost of the search for scales, in operations of a matrix product
 
 
-def fit_tail(
-    staged: StagedModel, grid: QuantisationGrid, calibration: Calibration, report: Callable[[str], None]
-) -> None:
+def fit_tail(staged: StagedModel, grid: QuantisationGrid, calibration: Calibration, report: Report) -> None:
     """Rounds every linear layer of the tail's decoder that `grid` fits to the grid, in place.
 
     The language-model head does not change. `report` gets the expected time, then each layer as it begins.
@@ -39,7 +38,7 @@ def fit_tail(
         rows = [_after(stage, row) for row in rows]
 
 
-def round_tail(staged: StagedModel, grid: QuantisationGrid, report: Callable[[str], None]) -> None:
+def round_tail(staged: StagedModel, grid: QuantisationGrid, report: Report) -> None:
     """Rounds the same layers to the nearest weights on the grid, without calibration."""
     layers = _linear_layers(staged.tail.decoder, grid)
     for nth, layer in enumerate(layers):

@@ -1,15 +1,14 @@
 """Backends lower the stages of a model: one folder per target."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_runtime.errors import MissingExtra, UnknownName
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Stage
-
-Report = Callable[[str], None]
 
 TARGETS: Mapping[str, str] = {
     "onnx": "vlmprune_export.backends.onnx",

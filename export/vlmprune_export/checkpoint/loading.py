@@ -1,6 +1,6 @@
 """Loads a Hugging Face checkpoint, whole, in fp32, or says in one line why not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from vlmprune_export.checkpoint.parts import Parts, fetched, parts_of
 from vlmprune_export.pocket_model import pocket_checkpoint
 from vlmprune_export.quiet_libraries import hide_hub_bars, quiet
 from vlmprune_runtime.errors import BadRequest, first_line, short_repr
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Source
 
 POCKET = "pocket"
@@ -35,9 +36,7 @@ class Checkpoint:
     source: Source
 
 
-def load_checkpoint(
-    model: str, *, progress: Callable[[str], None], bytes_per_weight: float = LOADED_BYTES
-) -> Checkpoint:
+def load_checkpoint(model: str, *, progress: Report, bytes_per_weight: float = LOADED_BYTES) -> Checkpoint:
     """Loads the checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
 
     `bytes_per_weight` is the memory that the caller's work with it takes; what does not fit is not loaded.
@@ -61,7 +60,7 @@ def load_checkpoint(
     )
 
 
-def _pocket(progress: Callable[[str], None]) -> Origin:
+def _pocket(progress: Report) -> Origin:
     return Origin(POCKET, POCKET, None, pocket_checkpoint(progress=progress))
 
 

@@ -1,6 +1,5 @@
 """Runs a bundle's engine and eager PyTorch side by side, and reports whether they agree within limits."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.prompt import load_tokenizer
 from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 from vlmprune_runtime.schema import Bundle, Pipeline
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class CheckRequest:
     pictures: Path | None = None
 
 
-def check_bundle(request: CheckRequest, *, progress: Progress = lambda line: None) -> CheckReport:
+def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None) -> CheckReport:
     """Compares stage by stage on identical inputs, and then whole answers, pruned and unpruned.
 
     Raises `BundleError`, and `BadRequest` when the checkpoint is not the one the bundle was made from.
@@ -87,7 +85,7 @@ class _Task:
 
 
 def _compared(
-    task: _Task, engine: Engine, tokens: int, progress: Progress
+    task: _Task, engine: Engine, tokens: int, progress: Report
 ) -> tuple[tuple[Difference, ...], tuple[Agreement, ...]]:
     asked = (task.pipeline, task.reference, engine, task.question.prompt, task.question.pixels)
     progress("comparing stages")
@@ -99,7 +97,7 @@ def _compared(
     return differences, tuple(agreements)
 
 
-def _reference(bundle: OpenBundle, model: str | None, progress: Progress) -> TorchEngine:
+def _reference(bundle: OpenBundle, model: str | None, progress: Report) -> TorchEngine:
     manifest = bundle.manifest
     checkpoint = load_checkpoint(model or model_argument(manifest.source), progress=progress)
     if manifest.source.sha256 is not None and checkpoint.source.sha256 != manifest.source.sha256:

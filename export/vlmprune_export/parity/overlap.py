@@ -1,6 +1,6 @@
 """Measures on many pictures how often rounding or compression before the pruner changes what it keeps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.prefill import select
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.question import ask
 from vlmprune_runtime.schema import Bundle, PromptSpec
 
@@ -52,7 +53,7 @@ def compare_kept(
     engines: tuple[Engine, Engine],
     asked: tuple[Tokenizer, PromptSpec, str],
     pictures: Iterable[Path],
-    progress: Callable[[str], None],
+    progress: Report,
 ) -> Overlap:
     """Compares both engines' kept tokens of each picture without the tail; pictures that cannot be read are skipped."""
     common, skipped, keep = list[int](), list[str](), 0

@@ -2,7 +2,6 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from vlmprune_export.pocket_model.trained_weights import merged, projector_weigh
 from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER, cache_folder, package_file
 from vlmprune_runtime.atomic import move_folder, writing
 from vlmprune_runtime.lock import locked
+from vlmprune_runtime.progress import Report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ def silent(line: str) -> None:
     """Prints nothing."""
 
 
-def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
+def pocket_checkpoint(*, progress: Report = silent) -> Path:
     """Returns the folder of the default model, a `LlavaForConditionalGeneration` in fp16.
 
     It is assembled on first use and kept under `$VLMPRUNE_CACHE` or `~/.cache/vlmprune`, in a folder named after its
@@ -40,7 +40,7 @@ def pocket_checkpoint(*, progress: Callable[[str], None] = silent) -> Path:
     return folder
 
 
-def make(folder: Path, progress: Callable[[str], None]) -> None:
+def make(folder: Path, progress: Report) -> None:
     """Assembles the model at `folder`, unless another process has done so while this one waited."""
     if folder.is_dir():
         return
@@ -58,7 +58,7 @@ def fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def assemble(folder: Path, progress: Callable[[str], None]) -> None:
+def assemble(folder: Path, progress: Report) -> None:
     """Writes model, tokenizer and processor into the new `folder`."""
     gguf_file, onnx_file = package_file(LANGUAGE_MODEL, progress), package_file(VISION_TOWER, progress)
     progress("assembling the pocket model")

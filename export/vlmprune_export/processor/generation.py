@@ -1,11 +1,12 @@
 """Reads a checkpoint's generation settings, as far as a runner can follow them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Generation
 
 # Settings that change answers and that no runner follows, with the values at which they do nothing.
@@ -37,7 +38,7 @@ _AT_REST_DRAWING: dict[str, tuple[Any, ...]] = {
 _TOP_K = 50  # of `generate` where tokens are drawn and nothing is said
 
 
-def generation_settings(model: Any, notice: Callable[[str], None] = lambda line: None) -> Generation:
+def generation_settings(model: Any, notice: Report = lambda line: None) -> Generation:
     """Returns what `generate` does by the checkpoint's defaults; calls `notice` with one line on settings left out.
 
     Raises `BadRequest` for settings out of range, and where no end-of-sequence token is named.

@@ -1,21 +1,20 @@
 """Describes an image processor as steps that a runner follows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from vlmprune_export.families import Family
 from vlmprune_export.processor.geometric_steps import given, grid_steps, single_view_steps, tile_steps, triple
 from vlmprune_runtime.errors import BadRequest, UnknownName
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import ImageSpec, NearestGrid, Resize, Size, image_steps
 from vlmprune_runtime.schema.image import GeometricStep, Split, Step
-
-Notice = Callable[[str], None]
 
 _SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to a picture that is no square
 
 
 def image_spec(
-    image_processor: Any, family: Family, notice: Notice = lambda line: None, *, tiles: int | None = None
+    image_processor: Any, family: Family, notice: Report = lambda line: None, *, tiles: int | None = None
 ) -> ImageSpec:
     """Returns padding, resize, crop, tiles, scale and normalisation of an image processor.
 
@@ -28,7 +27,7 @@ def image_spec(
     return spec
 
 
-def _steps(image_processor: Any, family: Family, notice: Notice, tiles: int | None) -> Iterable[GeometricStep | Split]:
+def _steps(image_processor: Any, family: Family, notice: Report, tiles: int | None) -> Iterable[GeometricStep | Split]:
     splits = bool(getattr(image_processor, "do_image_splitting", False))
     if tiles is not None and not (splits and image_processor.do_resize):
         raise BadRequest(f"tiles: got {tiles}; this checkpoint's image processor does not split pictures into tiles")
@@ -50,7 +49,7 @@ def steps_of(image_processor: Any, moves: tuple[GeometricStep | Split, ...]) -> 
     return image_steps(moves, factor=factor, mean=mean, std=std)
 
 
-def _pads_to_square(image_processor: Any, family: Family, notice: Notice) -> bool:
+def _pads_to_square(image_processor: Any, family: Family, notice: Report) -> bool:
     """Returns whether pictures are padded to squares on the mean colour, by LLaVA's own processor or its first configs.
 
     Other processors pad a batch to its largest picture, which changes nothing for a single one.

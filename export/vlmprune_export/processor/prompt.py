@@ -1,6 +1,5 @@
 """Describes a processor's chat template as segments that a runner follows."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -10,18 +9,17 @@ from vlmprune_export.processor.prompt_layout import PromptLayout, date_formats, 
 from vlmprune_export.processor.text_edits import MARK, find_edits
 from vlmprune_export.processor.tiles import tiles_text
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.prompt import render
 from vlmprune_runtime.schema import FollowUp, PromptSpec, Segments, UserTextSegment
 from vlmprune_runtime.schema.prompt import date_format
-
-Notice = Callable[[str], None]
 
 _ANSWER, _SECOND = "wX5Answer6Xw", "second question"
 _SHOWN_TEXTS = 3  # that a warning names
 _CHECKED_TEXTS = ("What is in the picture?", " two  spaces\n", "na\u00efve \N{GRINNING FACE} \u6f22\u5b57")
 
 
-def prompt_spec(processor: Any, model: Any, notice: Notice = lambda line: None) -> PromptSpec:
+def prompt_spec(processor: Any, model: Any, notice: Report = lambda line: None) -> PromptSpec:
     """Returns the segments of the chat template; calls `notice` with its source and with differences of a runner.
 
     Raises `BadRequest` for a template that fails, or does not render one image and one question.
@@ -49,7 +47,7 @@ def _form(template: ChatTemplate) -> ChatTemplate:
     return first_that_renders(forms, Turn(MARK, 1))[0]
 
 
-def _with_dates(template: ChatTemplate, notice: Notice) -> ChatTemplate:
+def _with_dates(template: ChatTemplate, notice: Report) -> ChatTemplate:
     """Returns the template with marked dates if a runner can fill them in; otherwise with today's, and warns."""
     if "strftime_now" not in template.text:
         return template
@@ -73,7 +71,7 @@ def _dated(text: str, formats: list[str]) -> str:
     return text
 
 
-def _first_turn(template: ChatTemplate, notice: Notice) -> Segments:
+def _first_turn(template: ChatTemplate, notice: Report) -> Segments:
     asking = _Asking(template)
     rendered = asking.rendered()
     turn_layout = find_layout(rendered, template.processor.image_token)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +21,11 @@ from vlmprune_runtime.benchmark.result import ENGINE_PACKAGES
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.engines import Engine, load_engine
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.prompt import load_tokenizer
 from vlmprune_runtime.schema import MANIFEST, Bundle, Generation, ImageSpec, Pipeline, PromptSpec, Pruner
 
 DEFAULT_LAYER = 2
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LoadedModel:
         return self.pipeline.visual_tokens
 
 
-def load_model(name: str, layer: int | None, threads: int | None, progress: Progress) -> LoadedModel:
+def load_model(name: str, layer: int | None, threads: int | None, progress: Report) -> LoadedModel:
     """Loads the bundle in that folder if it is one, otherwise the checkpoint of that name.
 
     `layer` None means the bundle's own, or 2 for a checkpoint. Errors: `BundleError`, `EngineError`, `BadRequest`.
@@ -97,7 +97,7 @@ def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedM
     )  # fmt: skip
 
 
-def load_staged_checkpoint(name: str, layer: int, progress: Progress) -> LoadedModel:
+def load_staged_checkpoint(name: str, layer: int, progress: Report) -> LoadedModel:
     """Loads a checkpoint and splits it into stages in eager PyTorch at full precision."""
     checkpoint = load_checkpoint(name, progress=progress)
     family = build_family(checkpoint.model, default_grids(checkpoint.processor.image_processor))

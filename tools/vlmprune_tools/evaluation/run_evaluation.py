@@ -1,12 +1,13 @@
 """Runs an evaluation: loads a model and a dataset, predicts, scores, and returns the record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import MAX_TOKENS
+from vlmprune_runtime.progress import Report
 from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
 from vlmprune_tools.evaluation.datasets import open_dataset
 from vlmprune_tools.evaluation.evaluation_loop import run_evaluation_loop, score_predictions
@@ -41,7 +42,7 @@ class EvaluationRequest:
     out: Path | None = None
 
 
-def evaluate(request: EvaluationRequest, *, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def evaluate(request: EvaluationRequest, *, progress: Report = lambda line: None) -> dict[str, Any]:
     """Returns the record of an evaluation. Raises `BadRequest` and all that loading a model raises."""
     if request.max_tokens < 1:
         raise BadRequest(f"max_tokens: got {request.max_tokens}; allowed: 1 or more")

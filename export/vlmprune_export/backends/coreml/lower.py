@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from vlmprune_export.backends import Report
 from vlmprune_export.backends.coreml.cache import StateLayout, state_layout
 from vlmprune_export.backends.coreml.capture import capture
 from vlmprune_export.backends.coreml.compress import PLANS, compress
@@ -21,6 +20,7 @@ from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)

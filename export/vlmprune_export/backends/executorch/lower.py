@@ -14,7 +14,6 @@ from executorch.exir import (
 from executorch.exir.passes import MemoryPlanningPass
 from torch.export import ExportedProgram
 
-from vlmprune_export.backends import Report
 from vlmprune_export.backends.executorch.capture import capture
 from vlmprune_export.backends.executorch.constants import constant_methods
 from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, backend_kind, delegated_fraction
@@ -25,6 +24,7 @@ from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Cache, Graph, Lowering, Stage
 
 QUANTISATIONS = tuple(PLANS)

@@ -10,7 +10,6 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
-from vlmprune_export.backends import Report
 from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, CapturedStage, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
@@ -27,6 +26,7 @@ from vlmprune_export.backends.onnx.vocabulary_matrices import (
 )
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)
