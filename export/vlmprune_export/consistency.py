@@ -21,10 +21,7 @@ _QUESTION = "What is in the picture?"
 
 
 def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedModel) -> None:
-    """Raises `BadRequest` for features of another grid, an unknown image token, and ids outside the embedding table.
-
-    Raises `BadRequest` with what does not fit what.
-    """
+    """Raises `BadRequest` for features of another grid, an unknown image token, and ids outside the embedding table."""
     _check_vocabulary(tokenizer, staged)
     _check_image_token(checkpoint, tokenizer)
     _check_features(staged)

@@ -31,7 +31,7 @@ _NAMES = (
 def check_files(folder: Path) -> None:
     """Raises `BadRequest` for a file that is a git-lfs pointer, is cut short, or is not of its kind.
 
-    Raises `BadRequest` with the file's path and what to do.
+    The message has the path of the file and says what to do.
     """
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         if path.suffix in (".safetensors", ".bin", ".model", ".json", ".txt", ".jinja"):

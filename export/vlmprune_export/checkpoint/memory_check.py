@@ -22,7 +22,7 @@ _GROUP = Path("/sys/fs/cgroup")
 def check_memory(name: str, folder: Path, config: Mapping[str, Any], bytes_per_weight: float) -> None:
     """Raises `BadRequest` for a checkpoint that takes more memory than is free, swap included.
 
-    Raises `BadRequest` with what is needed, what is free, and what helps.
+    The message says how much is needed and free, and what helps.
     """
     weights = sum(_weights(path, config) for path in weight_files(folder))
     needed, free = weights * bytes_per_weight, free_bytes()
