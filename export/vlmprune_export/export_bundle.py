@@ -15,7 +15,7 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
-from vlmprune_export.processor import default_grids, generation_settings, image_spec, prompt_spec
+from vlmprune_export.processor import default_grids, generation_settings, image_spec, most_picture_tokens, prompt_spec
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_table import pipeline_of
@@ -39,6 +39,9 @@ class ExportRequest:
     `grids` (height, width), in visual tokens, are those that pictures are resized to, where the family takes any; none
     stands for a few shapes about the processor's usual size.
 
+    `tiles` is how many tiles a picture's longer side becomes, where the checkpoint splits pictures into tiles; None
+    leaves that to the checkpoint.
+
     `options` belong to the target, whose module lists their names and choices in `OPTIONS`. `fit` "none" rounds 4-bit
     weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few pictures and questions.
     """
@@ -53,6 +56,7 @@ class ExportRequest:
     options: Mapping[str, str] = field(default_factory=dict)
     fit: str = "gptq"
     grids: tuple[tuple[int, int], ...] = ()
+    tiles: int | None = None
 
 
 def export_bundle(request: ExportRequest, *, progress: Report = lambda line: None) -> Path:
@@ -88,13 +92,13 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     image_processor = checkpoint.processor.image_processor
     family = build_family(checkpoint.model, request.grids or default_grids(image_processor))
     staged = StagedModel(family, request.prune)
-    visual_tokens = max(grid.view_tokens for grid in family.grids)
-    context = _context(request.context_tokens, visual_tokens, family.max_positions)
     tokenizer = _tokenizer(checkpoint)
-    image = image_spec(image_processor, family, progress)
+    image = image_spec(image_processor, family, progress, tiles=request.tiles)
     check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)
+    picture_tokens = most_picture_tokens(image, prompt, tokenizer, staged.pipeline.view_tokens)
+    context = _context(request.context_tokens, picture_tokens, family.max_positions)
     generation = generation_settings(checkpoint.model, progress)
     grid: QuantisationGrid | None = getattr(backend, "FITTED", {}).get(request.quantisation)
     if grid is not None and request.fit == "gptq":
@@ -142,13 +146,19 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _context(requested: int | None, visual_tokens: int, most: int) -> int:
-    least = visual_tokens + 1
+def _context(requested: int | None, picture_tokens: int, most: int) -> int:
+    least = picture_tokens + 1
+    if least > most:
+        raise BadRequest(
+            f"a picture takes up to {picture_tokens} tokens, the model has {most} positions; --tiles makes it fewer"
+        )
     if requested is None:
         step = _CONTEXT_STEP_TOKENS
-        requested = min(most, -(-(visual_tokens + TEXT_ROOM_TOKENS) // step) * step)
+        requested = min(most, -(-(picture_tokens + TEXT_ROOM_TOKENS) // step) * step)
     if not least <= requested <= most:
-        raise BadRequest(f"context: got {requested} tokens; allowed: {least} to {most}")
+        raise BadRequest(
+            f"context: got {requested} tokens; allowed: {least} to {most}, for a picture takes up to {picture_tokens}"
+        )
     return requested
 
 

@@ -51,7 +51,8 @@ def _pruned_from(model: Any, layer: int, places: Tensor, fused: Tensor, stays: T
     def put_mask(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         return args, {**kwargs, "attention_mask": mask[None, None]}
 
-    layers = model.model.language_model.layers
+    decoder: Any = getattr(model.model, "language_model", None) or model.model.text_model
+    layers = decoder.layers
     hooks = [layers[layer].register_forward_pre_hook(put_fused, with_kwargs=True)]
     hooks += [later.register_forward_pre_hook(put_mask, with_kwargs=True) for later in layers[layer:]]
     try:

@@ -66,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
         help="visual tokens high and wide that pictures are resized to, where the model takes any, like 16x16,16x24; "
         "default: a few shapes of about 256",
     )  # fmt: skip
+    command.add_argument(
+        "--tiles", type=int, metavar="N",
+        help="tiles along a picture's longer side, if the model splits pictures; 1: the whole alone; default: its own",
+    )  # fmt: skip
     command.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return command
 
@@ -112,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
     options = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     request = ExportRequest(
         args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit,
-        parse_grids(args.grids) if args.grids else (),
+        parse_grids(args.grids) if args.grids else (), args.tiles,
     )  # fmt: skip
     with step_progress(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)

@@ -7,11 +7,17 @@ from torch import nn
 from vlmprune_export.families.family import Family, LayerKind, PictureGrid
 from vlmprune_export.families.llava import LlavaFamily
 from vlmprune_export.families.qwen2_5_vl import Qwen25VlFamily
+from vlmprune_export.families.smolvlm import SmolVlmFamily
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 __all__ = ["ANY_GRIDS", "FAMILIES", "Family", "LayerKind", "PictureGrid", "build_family"]
 
-FAMILIES: Mapping[str, Callable[..., Family]] = {"llava": LlavaFamily, "qwen2_5_vl": Qwen25VlFamily}
+FAMILIES: Mapping[str, Callable[..., Family]] = {
+    "idefics3": SmolVlmFamily,
+    "llava": LlavaFamily,
+    "qwen2_5_vl": Qwen25VlFamily,
+    "smolvlm": SmolVlmFamily,
+}
 ANY_GRIDS = ("qwen2_5_vl",)
 """Families whose tower takes any grid; they are built with those that are chosen."""
 

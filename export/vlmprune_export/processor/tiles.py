@@ -1,9 +1,13 @@
 """Pictures that are seen as tiles and the whole: which layouts there are, and the text that stands around each view."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.schema import ImageSpec, LongestEdge, Resize, TilesText
+from vlmprune_runtime.prompt import PicturePlace, expand_ids, picture_text
+from vlmprune_runtime.schema import ImageSpec, LongestEdge, PromptSpec, Resize, TilesText
 
 TileLayout = tuple[int, int]
 """Rows and columns of tiles; 0 x 0 is a picture that is seen as one view."""
@@ -37,3 +41,12 @@ def layouts_of(spec: ImageSpec) -> tuple[TileLayout, ...]:
         return ((0, 0),)
     sides = range(1, most)
     return (*((rows, most) for rows in sides), *((most, columns) for columns in sides), (most, most))
+
+
+def most_picture_tokens(image: ImageSpec, prompt: PromptSpec, tokenizer: Tokenizer, view_tokens: Sequence[int]) -> int:
+    """Returns how many tokens a picture takes at most in a prompt: all its views, and the text between them."""
+    rows, columns = layouts_of(image)[-1]
+    largest = view_tokens.index(max(view_tokens))
+    picture = PicturePlace((largest,) * (rows * columns + 1), rows, columns)
+    ids = tokenizer.encode(picture_text(prompt, picture), add_special_tokens=False).ids
+    return len(expand_ids(ids, prompt, view_tokens, [picture]).token_ids)
