@@ -20,12 +20,13 @@ DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
 class PruneOptions:
     """The pruner, the decoder layer it runs before, how many visual tokens stay, and the method's own settings.
 
-    Layer 0 is the language model's input; None stands for the method's own choice.
+    Layer 0 is the language model's input; None stands for the method's own choice. `keep` is for every grid, or for
+    grids of so many visual tokens each.
     """
 
     method: str = "vlm-pruner"
     layer: int | None = None
-    keep: int | None = None
+    keep: int | Mapping[int, int] | None = None
     rate: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -40,7 +41,8 @@ class PruneOptions:
         if self.rate is not None and not 0 <= self.rate < 1:
             raise BadRequest(f"rate: got {self.rate}; allowed: 0 <= rate < 1")
         rate = DEFAULT_RATE if self.rate is None else self.rate
-        keep = self.keep if self.keep is not None else round(visual_tokens * (1 - rate))
+        requested = self.keep if isinstance(self.keep, int | None) else self.keep[visual_tokens]
+        keep = round(visual_tokens * (1 - rate)) if requested is None else requested
         if not 1 <= keep <= visual_tokens:
             raise BadRequest(f"keep: got {keep}; allowed: 1 to {visual_tokens} (the image's visual tokens)")
         return keep

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmprune_export.cuts import PlannedCut
-from vlmprune_export.families import Family, PictureGrid
+from vlmprune_export.families import Family
 from vlmprune_export.pruners import Need
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace
 from vlmprune_export.stage_modules import READABLE, DecoderStage, EmbedStage, VisionStage
@@ -27,12 +27,29 @@ FREE = {"tokens", "text_tokens"}
 class StageEntry:
     """One entry of the table. `modules` has one module, or one per grid where a stage differs by grid.
 
-    `declared` is what the manifest says of it, without graphs.
+    `declared` is what the manifest says of it, without graphs, and with the first grid's shapes where it differs by
+    grid; `by_grid` is the same with the shapes of each module's grid.
     """
 
     name: str
     declared: Stage
     modules: tuple[nn.Module, ...]
+    by_grid: tuple[Stage, ...]
+
+    def of_grid(self, nth: int) -> "StageEntry":
+        """Returns the entry of the `nth` grid alone; that of a stage which serves every grid is the whole entry."""
+        if len(self.modules) == 1:
+            return self
+        return StageEntry(self.name, self.by_grid[nth], self.modules[nth : nth + 1], self.by_grid[nth : nth + 1])
+
+    @property
+    def each_grid(self) -> tuple["StageEntry", ...]:
+        """Returns the entry of each grid, or the whole entry alone."""
+        return tuple(self.of_grid(nth) for nth in range(len(self.modules)))
+
+    def grid_of(self, nth: int) -> int | None:
+        """Returns the index of the only grid that the `nth` module serves, None if it serves every grid."""
+        return nth if len(self.modules) > 1 else None
 
     @property
     def module(self) -> nn.Module:
@@ -97,13 +114,15 @@ def _tower_reads(cuts: Sequence[PlannedCut]) -> tuple[str, ...]:
 
 
 def _vision(family: Family, reads: tuple[str, ...]) -> StageEntry:
-    """One view; with several grids the shapes are those of each, and declared is the first."""
-    grid = family.grids[0]
-    inputs = (_floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels"),)
-    shown = [_output(read, (grid.view_tokens, *family.tower_shapes[read])) for read in reads]
-    outputs = (_output("features", (grid.view_tokens, family.text_model.hidden_size)), *shown)
+    """Returns the entry of the vision stage, which sees one view, in each grid's shapes."""
+    stages, width = list[Stage](), family.text_model.hidden_size
+    for grid in family.grids:
+        inputs = (_floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels"),)
+        shown = [_output(read, (grid.view_tokens, *family.tower_shapes[read])) for read in reads]
+        outputs = (_output("features", (grid.view_tokens, width)), *shown)
+        stages.append(Stage(role="vision", inputs=inputs, outputs=outputs))
     modules = tuple(VisionStage(family, nth, reads) for nth in range(len(family.grids)))
-    return _entry("vision", "vision", inputs, outputs, modules)
+    return StageEntry("vision", stages[0], modules, tuple(stages))
 
 
 def _embed(family: Family) -> StageEntry:
@@ -130,20 +149,21 @@ def _decoder(family: Family, name: str, first: int, last: int, reads: tuple[str,
 
 
 def _prune(family: Family, cut: PlannedCut) -> StageEntry:
-    grid, width = family.grids[0], family.text_model.hidden_size
-    inputs = tuple(_need(family, cut, need, grid) for need in cut.needs)
-    keep = cut.keep[0]
-    outputs = (
-        schema.Tensor(name="kept", dtype="int64", shape=(keep,)),
-        _output("fused", (keep, width)),
-        schema.Tensor(name="rank", dtype="int64", shape=(keep,)),
-    )
-    return _entry(cut.stage, "prune", inputs, outputs, cut.modules)
+    stages, width = list[Stage](), family.text_model.hidden_size
+    for tokens, keep in zip(cut.tokens, cut.keep, strict=True):
+        inputs = tuple(_need(family, cut, need, tokens) for need in cut.needs)
+        outputs = (
+            schema.Tensor(name="kept", dtype="int64", shape=(keep,)),
+            _output("fused", (keep, width)),
+            schema.Tensor(name="rank", dtype="int64", shape=(keep,)),
+        )
+        stages.append(Stage(role="prune", inputs=inputs, outputs=outputs))
+    return StageEntry(cut.stage, stages[0], cut.modules, tuple(stages))
 
 
-def _need(family: Family, cut: PlannedCut, need: Need, grid: PictureGrid) -> Input:
+def _need(family: Family, cut: PlannedCut, need: Need, tokens: int) -> Input:
     text = family.text_model
-    rows: dict[str, int | str] = {"visual": cut.tokens[0], "text": "text_tokens", "last": 1, "all": "tokens"}
+    rows: dict[str, int | str] = {"visual": tokens, "text": "text_tokens", "last": 1, "all": "tokens"}
     widths = _widths(text)
     if need.tensor in TOWER_TENSORS:
         return _floats(need.name, (rows["visual"], *family.tower_shapes[need.tensor]), f"vision.{need.tensor}")
@@ -183,7 +203,8 @@ def _entry(
     name: str, role: Any, inputs: tuple[Input, ...], outputs: tuple[schema.Tensor, ...],
     modules: tuple[nn.Module, ...], cache: Cache | None = None,
 ) -> StageEntry:  # fmt: skip
-    return StageEntry(name, Stage(role=role, inputs=inputs, outputs=outputs, cache=cache), modules)
+    stage = Stage(role=role, inputs=inputs, outputs=outputs, cache=cache)
+    return StageEntry(name, stage, modules, (stage,))
 
 
 def _floats(name: str, shape: Any, source: str) -> Input:

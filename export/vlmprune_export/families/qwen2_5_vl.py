@@ -53,7 +53,7 @@ class Qwen25VlFamily:
         self.projector: nn.Module = self._tower.merger
         self.tower_shapes: Mapping[str, tuple[int, ...]] = {}
         self.embed_modules: tuple[nn.Module, ...] = (self._decoder.embed_tokens,)
-        side_px = model.config.vision_config.patch_size * self._tower.spatial_merge_size
+        side_px = self._tower.patch_size * self._tower.spatial_merge_size
         self.grids: tuple[PictureGrid, ...] = tuple(
             PictureGrid(height, width, height * side_px, width * side_px) for height, width in grids
         )

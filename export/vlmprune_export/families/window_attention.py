@@ -37,8 +37,8 @@ def _side_by_side(attend: Attend, states: Sequence[Tensor], length: int) -> Tens
 def _attention(
     module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    def attend(*states: Tensor) -> Tensor:
-        return scaled_dot_product_attention(*states, scale=options["scaling"])
+    def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return scaled_dot_product_attention(query, keys, values, scale=options["scaling"])
 
     mixed = attend_in_windows(attend, (query, keys, values), options.get("windows"))
     return mixed.transpose(1, 2).contiguous(), None

@@ -107,7 +107,8 @@ def _reference(bundle: OpenBundle, model: str | None, progress: Report) -> Torch
         )
     pruner = manifest.pruner
     grids = [(grid.height, grid.width) for grid in manifest.grids]
-    options = PruneOptions(pruner.method, manifest.layer, manifest.keep, settings=pruner.settings)
+    keep = {grid.visual_tokens: grid.kept_tokens for grid in manifest.grids}
+    options = PruneOptions(pruner.method, manifest.layer, keep, settings=pruner.settings)
     return TorchEngine(StagedModel(build_family(checkpoint.model, grids), options))
 
 

@@ -46,12 +46,13 @@ def inputs_of(stage: Stage, function: Function) -> tuple[Input, ...]:
 
 
 def describe(
-    stage: Stage, package: Path, functions: tuple[Function, ...], quantisation: str, layout: StateLayout | None
+    entry: StageEntry, package: Path, functions: tuple[Function, ...], quantisation: str, layout: StateLayout | None
 ) -> Stage:
     """Returns the declared stage with its functions and files."""
+    stage = declare(entry)
     files = (path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file())
     update = {
-        "graphs": tuple(_graph(stage, package, function) for function in functions),
+        "graphs": tuple(_graph(entry, package, function) for function in functions),
         "data": tuple(sorted(files)),
         "cache": None if layout is None else _cache(stage.cache, layout),
         "quantisation": quantisation,
@@ -61,11 +62,11 @@ def describe(
     return stage.model_copy(update=update)
 
 
-def _graph(stage: Stage, package: Path, function: Function) -> Graph:
-    names = tuple(tensor.name for tensor in inputs_of(stage, function))
+def _graph(entry: StageEntry, package: Path, function: Function) -> Graph:
+    names = tuple(tensor.name for tensor in inputs_of(declare(entry), function))
     return Graph(
         file=package.name, entry=function.name, phase=function.phase, tokens=function.tokens,
-        text_tokens=function.text_tokens, inputs=names,
+        text_tokens=function.text_tokens, inputs=names, grid=function.grid,
     )  # fmt: skip
 
 

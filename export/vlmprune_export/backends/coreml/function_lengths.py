@@ -12,12 +12,16 @@ DEFAULT_TEXT_TOKENS = (64, 256)
 
 
 class Function(NamedTuple):
-    """One function of a package: its name, what it is for, and its fixed numbers of tokens, None where it has none."""
+    """One function of a package: its name, what it is for, and its fixed numbers of tokens, None where it has none.
+
+    `grid` is the index of the only grid that it serves, None for all.
+    """
 
     name: str
     phase: Phase
     tokens: int | None = None
     text_tokens: int | None = None
+    grid: int | None = None
 
 
 DECODE = Function("decode", "decode", 1)
@@ -66,17 +70,34 @@ def prune_functions(free: Set[str], rows: int, texts: Sequence[int]) -> tuple[Fu
 def functions_of(pipeline: Pipeline, name: str, texts: Sequence[int]) -> tuple[Function, ...]:
     """Returns the functions of a stage; the first is the package's default.
 
-    A stage behind a cut has prefills for the pruned sequence and for the full one.
+    A stage behind a cut has prefills for the pruned sequence and for the full one. With several grids prefills have
+    room for the largest one, and a stage that runs per view has functions for each.
     """
-    grid, inputs = pipeline.grids[0], pipeline.stage(name).inputs
     if pipeline.stage(name).role in ("vision", "prune"):
+        inputs = pipeline.stage(name).inputs
         free = {size for tensor in inputs for size in tensor.shape if isinstance(size, str)}
-        return prune_functions(free, grid.view_tokens, texts) if free else (MAIN,)
+        alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in pipeline.view_tokens]
+        return functions_of_grids(alike) if len(alike) > 1 else alike[0]
+    rows = max(pipeline.view_tokens)
     before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
     if pipeline.stage(name).role == "embed" or not before:
-        return (*prefill_functions("prefill", grid.view_tokens, texts), DECODE)
-    pruned = prefill_functions("prefill_pruned", grid.prefix_tokens + grid.keep[before - 1], texts)
-    return (*pruned, *prefill_functions("prefill_full", grid.view_tokens, texts), DECODE)
+        return (*prefill_functions("prefill", rows, texts), DECODE)
+    kept = max(grid.prefix_tokens + grid.keep[before - 1] for grid in pipeline.grids)
+    pruned = prefill_functions("prefill_pruned", kept, texts)
+    return (*pruned, *prefill_functions("prefill_full", rows, texts), DECODE)
+
+
+def functions_of_grids(functions: Sequence[Sequence[Function]]) -> tuple[Function, ...]:
+    """Returns the functions of every grid, which have the grid's index in their names.
+
+    >>> [(one.name, one.grid) for one in functions_of_grids([(MAIN,), (MAIN,)])]
+    [('main', 0), ('main_grid_1', 1)]
+    """
+    return tuple(
+        one._replace(name=f"{one.name}_grid_{nth}" if nth else one.name, grid=nth)
+        for nth, alike in enumerate(functions)
+        for one in alike
+    )
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

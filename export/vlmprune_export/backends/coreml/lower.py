@@ -87,8 +87,9 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
         for function in functions:
             report(name if len(functions) == 1 else f"{name}: {function.name}")
             with quiet(logging.ERROR):
-                inputs = inputs_of(declared, function)
-                captured = capture(entry, inputs, function, layout=layout, unrolled=settings.unrolled)
+                one = entry.of_grid(function.grid or 0)
+                inputs = inputs_of(declare(one), function)
+                captured = capture(one, inputs, function, layout=layout, unrolled=settings.unrolled)
             with lowering(name, "coreml", level=logging.ERROR):
                 half = settings.half and declared.role != "prune"
                 model = convert(captured, half=half, deployment=settings.deployment)
@@ -97,7 +98,7 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
             join(saved, package)
             name_items(package)
             lint(package)
-    stage = describe(declared, package, functions, settings.plan.get(name, "none"), layout)
+    stage = describe(entry, package, functions, settings.plan.get(name, "none"), layout)
     annotate(package, stage, staged, settings.context_tokens)
     return stage
 

@@ -51,8 +51,8 @@ def lower(
     for name, entry in staged.stages.items():
         report(name)
         with quantised(staged, name, plan.get(name)), quiet():
-            for nth, module in enumerate(entry.modules):
-                programs[method_name(name, nth)] = capture(staged, entry, module, context_tokens)
+            for nth, one in enumerate(entry.each_grid):
+                programs[method_name(name, nth)] = capture(staged, one, one.module, context_tokens)
     report(f"all stages to {backend}")
     constants = constant_methods(staged, context_tokens)
     partitioners = {name: kind.partitioners_of(name) for name in programs}
@@ -124,9 +124,8 @@ def method_name(stage: str, grid: int) -> str:
 
 
 def _stage(entry: StageEntry, lowered: _Lowered, kind: str) -> Stage:
-    several = len(entry.modules) > 1
     names = [method_name(entry.name, nth) for nth in range(len(entry.modules))]
-    graphs = tuple(Graph(file=FILE, entry=name, grid=nth if several else None) for nth, name in enumerate(names))
+    graphs = tuple(Graph(file=FILE, entry=name, grid=entry.grid_of(nth)) for nth, name in enumerate(names))
     update = {
         "graphs": graphs,
         "cache": _cache(entry.declared.cache, lowered.context_tokens),

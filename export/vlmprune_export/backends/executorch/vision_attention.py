@@ -21,8 +21,8 @@ def _attention(
     `scaled_dot_product_attention` would be decomposed with a check for rows without any key, which no delegate takes.
     """
 
-    def attend(*states: Tensor) -> Tensor:
-        query, keys, values = (state.reshape(state.shape[1:]) for state in states)
+    def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        query, keys, values = (state.reshape(state.shape[1:]) for state in (query, keys, values))
         scores = torch.bmm(query * options["scaling"], keys.transpose(1, 2)).softmax(-1)
         return torch.bmm(scores, values)[None]
 

@@ -11,8 +11,7 @@ from vlmprune_runtime.schema import Cache, Graph, Stage
 
 def describe(entry: StageEntry, paths: Sequence[Path], cache: Cache | None, quantisation: str | None) -> Stage:
     """Returns the stage with its graphs, one per module, and the weight files that they read."""
-    several = len(paths) > 1
-    graphs = tuple(Graph(file=path.name, grid=nth if several else None) for nth, path in enumerate(paths))
+    graphs = tuple(Graph(file=path.name, grid=entry.grid_of(nth)) for nth, path in enumerate(paths))
     data = sorted({name for path in paths for name in _data_files(path)})
     update = {"graphs": graphs, "data": tuple(data), "cache": cache, "quantisation": quantisation or "none"}
     return entry.declared.model_copy(update=update)

@@ -13,6 +13,7 @@ from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, CapturedStage, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
+from vlmprune_export.backends.onnx.external_data import share_weights
 from vlmprune_export.backends.onnx.fused_attention import simplify_attention
 from vlmprune_export.backends.onnx.quantise import PLANS, quantise
 from vlmprune_export.backends.onnx.vocabulary_matrices import (
@@ -62,12 +63,14 @@ def versions() -> dict[str, str]:
 
 def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
     """Writes a graph for every module of the stage: one, or one per grid."""
-    paths, captured = [], None
-    for nth, module in enumerate(entry.modules):
-        captured = capture(entry, module)
+    paths, captured = list[Path](), None
+    for nth, one in enumerate(entry.each_grid):
+        captured = capture(one, one.module)
         paths.append(folder / (f"{entry.name}_{nth}.onnx" if nth else f"{entry.name}.onnx"))
         with lowering(entry.name, "onnx"):
             _write(_translate(captured), paths[-1], kind)
+            if nth:
+                share_weights(paths[0], paths[-1])
     return describe(entry, paths, captured.cache if captured else None, kind)
 
 
