@@ -1,5 +1,6 @@
 """Qwen2.5-VL in stages against Hugging Face: windows, several grids, positions of three axes, several pictures."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,16 @@ from oracle import masked_logits
 from PIL import Image
 from transformers import BatchFeature
 
+from grid_bundles import assert_equals_pytorch, export_grids
 from photos import odd_pictures, photos
 from tiny_qwen2_5_vl import GRIDS, IMAGE_TOKEN_ID, SIDE_PX, pictures, tiny_processor, tiny_qwen2_5_vl
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
+from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
+from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import to_rgb
 from vlmprune_runtime.prefill import State, decode, prefill
@@ -149,3 +153,27 @@ def test_other_grids_than_the_towers_are_refused() -> None:
 def test_a_pruner_that_reads_the_tower_is_refused() -> None:
     with pytest.raises(BadRequest, match="the tower of qwen2_5_vl does not show tower_"):
         engine_of(tiny_qwen2_5_vl(), method="visionzip", layer=None)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_grids(tmp_path_factory.mktemp("qwen2_5_vl"), "onnx")
+
+
+def test_two_grids_in_onnx_equal_pytorch(bundle: Path) -> None:
+    assert_equals_pytorch(bundle, relative=1e-5)
+
+
+def test_weights_of_all_grids_are_stored_once(bundle: Path) -> None:
+    parts = build_family(tiny_qwen2_5_vl()).vision_modules
+    weights_bytes = 4 * sum(weight.numel() for part in parts for weight in part.parameters())
+    assert (bundle / "vision.onnx.data").stat().st_size > weights_bytes
+    assert (bundle / "vision_1.onnx.data").stat().st_size < weights_bytes / 2
+    assert {"vision.onnx.data", "vision_1.onnx.data"} == set(open_bundle(bundle).manifest.stage("vision").data)
+
+
+@pytest.mark.parametrize("nth", range(len(GRIDS)))
+def test_the_check_passes_on_either_grid(bundle: Path, tmp_path: Path, nth: int) -> None:
+    pictures()[nth].save(tmp_path / "picture.png")
+    report = check_bundle(CheckRequest(bundle, image=tmp_path / "picture.png", prompt=TEXT, tokens=4))
+    assert report.failures() == []
