@@ -3,11 +3,14 @@
 The folder holds three files. `pixels.f32` is raw float32, little endian. `prompt_ids.json` holds the whole prompt's
 token ids, image tokens included, the shape of each view's pixels and the index of its grid, and the pictures that
 they come from (`images`; `image` repeats the first). `expected.json` holds this engine's greedy answers, pruned and
-unpruned, by the bundle's generation settings and without the stop token.
+unpruned, by the bundle's generation settings and without the stop token. `follow_up_1.json` and so on hold further
+questions, each with the token ids of the whole conversation up to its answer in either mode, and as `added` those that
+stand between the answer before and the next.
 """
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,12 @@ from PIL import Image
 from vlmprune_runtime.atomic import check_output_folder, save_folder
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.generate import Request, Runner
+from vlmprune_runtime.events import RunEvent
+from vlmprune_runtime.generate import Request, Runner, last_result
 from vlmprune_runtime.image_loading import ImageSource, load_image
-from vlmprune_runtime.question import Question
+from vlmprune_runtime.prompt import encode_follow_up
 
+MODES = {"pruned": True, "unpruned": False}
 PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
 
 
@@ -32,10 +37,11 @@ def check_dump(request: Request, out: str | PathLike[str]) -> None:
     check_output_folder(out)
 
 
-def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
-    """Answers the request pruned and unpruned, and writes both into folder `out`, whole or not at all."""
+def dump(runner: Runner, request: Request, out: str | PathLike[str], follow_ups: Sequence[str] = ()) -> None:
+    """Answers the questions pruned and unpruned, and writes all into folder `out`, whole or not at all."""
     check_dump(request, out)
     request = replace(request, sampling=replace(request.sampling, temperature=0.0))
+    turns = {name: _turns(runner, replace(request, prune=prune), follow_ups) for name, prune in MODES.items()}
     pictures = [load_image(image) for image in request.images]
     question = runner.ask(request.prompt, pictures)
     pixels = np.concatenate([view.ravel() for view in question.pixels])
@@ -49,23 +55,44 @@ def dump(runner: Runner, request: Request, out: str | PathLike[str]) -> None:
         "grids": list(question.prompt.grids),
     }
     expected = {
-        name: _answer(runner, replace(request, prune=prune), question)
-        for name, prune in (("pruned", True), ("unpruned", False))
+        name: first.expected | ({"follow_ups": [turn.expected for turn in further]} if further else {})
+        for name, (first, *further) in turns.items()
     }
     files = {PIXELS: pixels.astype("<f4").tobytes(), PROMPT_IDS: _json(prompt_ids), EXPECTED: _json(expected)}
+    for nth, prompt in enumerate(follow_ups, start=1):
+        ids = {name: told[nth].token_ids for name, told in turns.items()}
+        added = encode_follow_up(runner.tokenizer, runner.bundle.manifest.prompt, prompt).tolist()
+        files[f"follow_up_{nth}.json"] = _json({"prompt": prompt, **ids, "added": added})
     save_folder(files, out)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What is expected as answer behind the tokens of the whole conversation up to it."""
+
+    token_ids: list[int]
+    expected: dict[str, Any]
+
+
+def _turns(runner: Runner, request: Request, follow_ups: Sequence[str]) -> list[_Turn]:
+    """Returns every turn of the conversation in one mode."""
+    turns = [_turn(runner, request, runner.stream(request))]
+    return turns + [_turn(runner, request, runner.follow_up(prompt)) for prompt in follow_ups]
+
+
+def _turn(runner: Runner, request: Request, events: Iterator[RunEvent]) -> _Turn:
+    result = last_result(events)
+    assert runner.conversation is not None
+    token_ids = runner.conversation.held.token_ids[: result.prompt_tokens]
+    limit = runner.chooser(request, token_ids).limit
+    expected = {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
+    return _Turn(token_ids.tolist(), expected)
 
 
 def _image(source: ImageSource, picture: Image.Image) -> dict[str, Any]:
     path = Path(str(source))
     size = {"width_px": picture.width, "height_px": picture.height}
     return {"name": path.name, "sha256": file_sha256(path), **size}
-
-
-def _answer(runner: Runner, request: Request, question: Question) -> dict[str, Any]:
-    result = runner.answer(request)
-    limit = runner.chooser(request, question.prompt.token_ids).limit
-    return {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
 
 
 def _json(fields: dict[str, Any]) -> bytes:

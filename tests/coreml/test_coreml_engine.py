@@ -13,6 +13,7 @@ pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; the C
 from coreml_bundles import CONTEXT_TOKENS, PROMPT
 from mil_edits import INNER, edited
 
+from follow_ups import check_follow_ups
 from manifests import change_manifest, manifest_of
 from stage_inputs import WIDTH, head_inputs
 from vlmprune_runtime.bundle import open_bundle
@@ -215,3 +216,8 @@ def test_an_old_macos_and_unknown_units_are_refused(bundle: Path, monkeypatch: p
     monkeypatch.setattr("vlmprune_runtime.engines.coreml_native.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="coreml"):
         NativePackage(bundle / "vision.mlpackage", "ALL")
+
+
+def test_follow_ups_are_the_whole_conversation(bundle: Path, tmp_path: Path) -> None:
+    """Token by token through the decode function, as no prefill function goes on behind others."""
+    check_follow_ups(bundle, tmp_path / "talking")

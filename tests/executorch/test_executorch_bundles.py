@@ -6,6 +6,7 @@ import pytest
 from executorch_bundles import QUICK, WHY, checked, exported
 
 import tiny
+from follow_ups import check_follow_ups
 from manifests import manifest_of
 from tiny import write_checkpoint
 from vlmprune_export.parity import LIMITS
@@ -117,3 +118,7 @@ def test_the_checkpoint_is_put_back_after_quantising(tmp_path: Path) -> None:
         with quantised(staged, name, "8da4w"):
             assert {key: id(module) for key, module in model.named_modules()} != before
     assert {name: id(module) for name, module in model.named_modules()} == before
+
+
+def test_follow_ups_are_the_whole_conversation(bundle: Path, tmp_path: Path) -> None:
+    check_follow_ups(bundle, tmp_path / "talking")

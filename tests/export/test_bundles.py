@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from follow_ups import check_follow_ups
 from tiny import TEXTS, TOWERS, write_checkpoint
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.export_bundle import ExportRequest, export_bundle
@@ -217,3 +218,7 @@ def _sign(bundle: Path) -> None:
     manifest = json.loads(path.read_text())
     manifest["files"] = {name: _entry(bundle / name).model_dump() for name in manifest["files"]}
     path.write_text(json.dumps(manifest))
+
+
+def test_follow_ups_are_the_whole_conversation(bundle: Path, tmp_path: Path) -> None:
+    check_follow_ups(bundle, tmp_path / "talking")

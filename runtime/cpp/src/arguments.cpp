@@ -25,6 +25,9 @@ void check(const Arguments& arguments) {
   if (arguments.prompt_ids.empty()) throw bad_request("--prompt-ids is missing; --help shows the usage");
   if (arguments.json && !arguments.prune)
     throw bad_request("--json measures both modes; it does not go with --no-prune");
+  if (arguments.json && arguments.follow_ups.size() > 1) {
+    throw bad_request("--json measures one --follow-up, got more");
+  }
   if (arguments.kept && (arguments.json || !arguments.prune))
     throw bad_request("--kept goes with neither --json nor --no-prune");
 }
@@ -39,6 +42,7 @@ Answer a question with an ExecuTorch bundle; the token ids of the answer go to s
   BUNDLE              folder that vlmprune-export has written
   --pixels FILE       pixels.f32 of `vlmprune-run ... --dump DIR`
   --prompt-ids FILE   prompt_ids.json of the same
+  --follow-up FILE    follow_up_1.json of the same: go on behind the answer; repeated for several
   --json              measure both modes, pruned and unpruned, in turn; print a benchmark record
   --max-tokens N      default: the bundle's limit, or 32; with --json every answer has this many, stop tokens or not
   --repetitions N     with --json: measured pairs of runs, default 10, after 2 warm-up pairs
@@ -58,6 +62,7 @@ Arguments parse_arguments(int count, char** words) {
   const std::map<std::string, Take> options = {
       {"--pixels", [&](const std::string& word) { arguments.pixels = word; }},
       {"--prompt-ids", [&](const std::string& word) { arguments.prompt_ids = word; }},
+      {"--follow-up", [&](const std::string& word) { arguments.follow_ups.emplace_back(word); }},
       {"--max-tokens", [&](const std::string& word) { arguments.max_tokens = count_of("--max-tokens", word); }},
       {"--repetitions", [&](const std::string& word) { arguments.repetitions = count_of("--repetitions", word); }}};
   for (int nth = 1; nth < count; ++nth) {

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 namespace vlmprune {
 
 struct Arguments {
   std::filesystem::path bundle, pixels, prompt_ids;
+  std::vector<std::filesystem::path> follow_ups;
   bool json = false, kept = false, prune = true, greedy = false, verify = true, help = false;
   std::optional<int64_t> max_tokens;
   int64_t repetitions = 10;

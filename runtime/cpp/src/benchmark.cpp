@@ -26,9 +26,11 @@ std::vector<TimedRun> run_rounds(Program& program, const Manifest& manifest, con
 }
 
 void check_context_fits(const Manifest& manifest, const Task& task) {
-  const int64_t needed = static_cast<int64_t>(task.prompt.token_ids.size()) + task.max_tokens - 1;
+  int64_t needed = static_cast<int64_t>(task.prompt.token_ids.size()) + task.decoding.max_tokens - 1;
+  if (task.follow_up) needed += 1 + static_cast<int64_t>(task.follow_up->added.size());
   if (needed > manifest.context_tokens) {
-    throw bad_request("prompt and answer take " + std::to_string(needed) + " tokens, the context has " +
+    const std::string parts = task.follow_up ? "prompt, answer and follow-up" : "prompt and answer";
+    throw bad_request(parts + " take " + std::to_string(needed) + " tokens, the context has " +
                       std::to_string(manifest.context_tokens));
   }
 }

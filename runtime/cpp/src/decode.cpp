@@ -6,15 +6,47 @@
 namespace vlmprune {
 namespace {
 
-// Returns the likeliest token after the settings have changed the logits, which are those of `stage`.
-int64_t choose_token(const std::string& stage, Floats logits, const Task& task, const Integers& answer) {
+// Returns the likeliest token after the settings have changed the logits; `sequence` is all before it, of which
+// `answer_tokens` belong to the answer.
+int64_t choose_token(const Manifest& manifest, Floats logits, const Decoding& decoding, const Integers& sequence,
+                     size_t answer_tokens) {
   if (std::any_of(logits.begin(), logits.end(), [](float logit) { return std::isnan(logit); })) {
-    throw engine_error(stage, "the logits are not numbers");
+    throw engine_error(manifest.prefill.back(), "the logits are not numbers");
   }
-  Integers sequence = task.prompt.token_ids;
-  sequence.insert(sequence.end(), answer.begin(), answer.end());
-  apply_penalties(logits, task.generation, {sequence, static_cast<int64_t>(answer.size()), task.max_tokens});
+  apply_penalties(logits, decoding.generation, {sequence, static_cast<int64_t>(answer_tokens), decoding.max_tokens});
   return std::max_element(logits.begin(), logits.end()) - logits.begin();
+}
+
+// The answer behind the tokens that are held, from the state behind them; the prefill began at `start`.
+void generate(Program& program, const Manifest& manifest, const Decoding& decoding, Clock::time_point start,
+              Answer& answer) {
+  Integers sequence = answer.held;
+  int64_t token = choose_token(manifest, answer.state.logits, decoding, sequence, 0);
+  answer.timings.ttft_ms = ms_since(start);
+  while (!decoding.generation.stops_at(token)) {
+    answer.token_ids.push_back(token);
+    const bool enough = static_cast<int64_t>(answer.token_ids.size()) >= decoding.max_tokens;
+    if (enough || answer.state.fills(manifest.context_tokens)) break;
+    const auto began = Clock::now();
+    Timings unused;
+    answer.state = extend(manifest, program, {token}, answer.state, unused);
+    answer.held.push_back(token);
+    sequence.push_back(token);
+    token = choose_token(manifest, answer.state.logits, decoding, sequence, answer.token_ids.size());
+    answer.timings.decode_ms.push_back(ms_since(began));
+  }
+  answer.past_tokens = answer.state.past_tokens;
+}
+
+// The time of the first token behind a follow-up, with which the last token of the answer is run.
+double follow_up_ms(Program& program, const Manifest& manifest, const Task& task, const Answer& answer) {
+  const auto start = Clock::now();
+  Integers token_ids = {answer.token_ids.back()};
+  token_ids.insert(token_ids.end(), task.follow_up->added.begin(), task.follow_up->added.end());
+  Timings unused;
+  const State state = extend(manifest, program, token_ids, answer.state, unused);
+  choose_token(manifest, state.logits, task.decoding, answer.held, 0);
+  return ms_since(start);
 }
 
 }  // namespace
@@ -22,21 +54,33 @@ int64_t choose_token(const std::string& stage, Floats logits, const Task& task, 
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune) {
   Answer answer{};
   const auto start = Clock::now();
-  const std::string& last = manifest.prefill.back();
-  State state = prefill(manifest, program, task.prompt, task.pixels, prune, answer.timings);
-  int64_t token = choose_token(last, state.logits, task, answer.token_ids);
-  answer.timings.ttft_ms = ms_since(start);
-  answer.selections = state.selections;
-  while (!task.generation.stops_at(token)) {
-    answer.token_ids.push_back(token);
-    const bool enough = static_cast<int64_t>(answer.token_ids.size()) >= task.max_tokens;
-    if (enough || state.max_past_tokens() >= manifest.context_tokens) break;
-    const auto began = Clock::now();
-    state = decode(manifest, program, token, state);
-    token = choose_token(last, state.logits, task, answer.token_ids);
-    answer.timings.decode_ms.push_back(ms_since(began));
+  answer.state = prefill(manifest, program, task.prompt, task.pixels, prune, answer.timings);
+  answer.held = task.prompt.token_ids;
+  answer.selections = answer.state.selections;
+  generate(program, manifest, task.decoding, start, answer);
+  if (task.follow_up) answer.timings.follow_up_ms = follow_up_ms(program, manifest, task, answer);
+  return answer;
+}
+
+Answer go_on(Program& program, const Manifest& manifest, const Integers& token_ids, const Decoding& decoding,
+             const Answer& before) {
+  Answer answer{};
+  const auto start = Clock::now();
+  const auto room = static_cast<size_t>(manifest.context_tokens);
+  if (token_ids.size() > room) {
+    throw bad_request("the conversation takes " + std::to_string(token_ids.size()) + " tokens by now, the context has " +
+                      std::to_string(room));
   }
-  answer.past_tokens = state.past_tokens;
+  // The last token is run in any case, for its logits.
+  const auto end = std::mismatch(before.held.begin(), before.held.end(), token_ids.begin(), token_ids.end() - 1);
+  const auto is_visual = [&](int64_t id) { return id == manifest.image_token_id; };
+  if (std::any_of(end.first, before.held.end(), is_visual) || std::any_of(end.second, token_ids.end(), is_visual)) {
+    throw bad_request("the follow-up has other pictures than the conversation that it goes on with");
+  }
+  const State state = before.state.rewound(before.held.end() - end.first);
+  answer.state = extend(manifest, program, {end.second, token_ids.end()}, state, answer.timings);
+  answer.held = token_ids;
+  generate(program, manifest, decoding, start, answer);
   return answer;
 }
 

@@ -10,21 +10,35 @@ namespace vlmprune {
 
 // Describes an answer: the most tokens that it may have, and the settings that choose them. A benchmark has no
 // settings, so that both modes decode as many tokens.
-struct Task {
-  const Prompt& prompt;
-  const std::vector<Array>& pixels;
+struct Decoding {
   int64_t max_tokens;
   Generation generation;
 };
 
+// Describes what is asked. A benchmark times the first token behind `follow_up` too.
+struct Task {
+  const Prompt& prompt;
+  const std::vector<Array>& pixels;
+  Decoding decoding;
+  std::optional<FollowUp> follow_up = {};
+};
+
 // Holds an answer without its stop token; `past_tokens` counts the rows in the cache of each decoder stage at the end.
+// `held` are the tokens of those rows before pruning, and `state` is the state behind them.
 struct Answer {
   Integers token_ids;
   std::vector<Selection> selections;
   std::map<std::string, int64_t> past_tokens;
   Timings timings;
+  Integers held;
+  State state;
 };
 
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune);
+
+// Returns the answer behind a whole conversation (`token_ids`), whose rows are in the caches as far as it begins with what the
+// answer before has left there. Throws a bad request unless its pictures are the same and it fits the context.
+Answer go_on(Program& program, const Manifest& manifest, const Integers& token_ids, const Decoding& decoding,
+             const Answer& before);
 
 }  // namespace vlmprune

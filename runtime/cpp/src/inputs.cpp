@@ -44,18 +44,29 @@ std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest
   return spans;
 }
 
-void check_ids(const Prompt& prompt, const Manifest& manifest, const Field& field) {
+void check_ids(const Integers& token_ids, const Manifest& manifest, const Field& field) {
   const int64_t vocabulary = manifest.text_model.vocab_size;
-  for (const int64_t id : prompt.token_ids) {
+  for (const int64_t id : token_ids) {
     if (id != manifest.image_token_id && id >= vocabulary) {
       throw field.error("got " + std::to_string(id) + ", allowed: 0 to " + std::to_string(vocabulary - 1));
     }
   }
+}
+
+void check_room(const Integers& token_ids, const Manifest& manifest) {
   const auto room = static_cast<size_t>(manifest.context_tokens);
-  if (prompt.token_ids.size() > room) {
-    throw bad_request("the prompt takes " + std::to_string(prompt.token_ids.size()) +
+  if (token_ids.size() > room) {
+    throw bad_request("the prompt takes " + std::to_string(token_ids.size()) +
                       " tokens with its image, the context has " + std::to_string(room));
   }
+}
+
+Integers ids_at(const Field& root, const std::string& name, const Manifest& manifest) {
+  const Field field = root.at(name);
+  const Integers token_ids = field.integers(0);
+  check_ids(token_ids, manifest, field);
+  if (token_ids.empty()) throw field.error("should have a token, got []");
+  return token_ids;
 }
 
 ImageInfo parse_image_info(const Field& field) {
@@ -81,9 +92,17 @@ Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) 
   const Document document(path, Origin::request);
   const Field root = document.root(), ids = root.at("token_ids");
   Prompt prompt{root.at("prompt").text(), parse_image_info(root.at("image")), ids.integers(0), {}};
-  check_ids(prompt, manifest, ids);
+  check_ids(prompt.token_ids, manifest, ids);
+  check_room(prompt.token_ids, manifest);
   prompt.spans = find_spans(prompt.token_ids, manifest, root);
   return prompt;
+}
+
+FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manifest) {
+  const Document document(path, Origin::request);
+  const Field root = document.root();
+  const auto ids = [&](const std::string& name) { return ids_at(root, name, manifest); };
+  return {root.at("prompt").text(), ids("pruned"), ids("unpruned"), ids("added")};
 }
 
 std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest,

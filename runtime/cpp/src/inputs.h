@@ -31,6 +31,16 @@ struct Prompt {
   std::vector<Span> spans;
 };
 
+// Holds a further question in the same conversation. `pruned` and `unpruned` are the whole conversation up to where the answer
+// begins, as it is in either mode; `added` is what stands between the answer before and the next one.
+struct FollowUp {
+  std::string text;
+  Integers pruned, unpruned, added;
+};
+
+// Returns the follow-up in a JSON file. Throws a bad request unless its ids belong to this bundle.
+FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manifest);
+
 // Returns the prompt in a JSON file. Throws a bad request unless its ids belong to this bundle and fit its context.
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest);
 

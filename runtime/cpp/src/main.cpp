@@ -20,18 +20,39 @@ std::string joined(const Integers& token_ids) {
   return text;
 }
 
-void answer_once(Program& program, const Bundle& bundle, const Task& task, const Arguments& arguments) {
-  const Answer result = answer(program, bundle.manifest, task, arguments.prune);
-  std::cout << joined(result.token_ids) << std::endl;
-  for (const Selection& selection : result.selections) {
-    const bool last = selection.cut == bundle.manifest.cuts.back().stage;
-    if (arguments.kept && last) std::cout << joined(selection.cells) << std::endl;
-  }
+void print_times(const Answer& result, const Manifest& manifest) {
   std::cerr << std::fixed << std::setprecision(0) << "first token after " << result.timings.ttft_ms << " ms";
-  for (const std::string& stage : bundle.manifest.prefill) {
-    std::cerr << ", " << stage << " " << result.timings.stage_ms(stage);
+  for (const std::string& stage : manifest.prefill) {
+    if (result.timings.stages_ms.count(stage)) std::cerr << ", " << stage << " " << result.timings.stage_ms(stage);
   }
   std::cerr << std::endl;
+}
+
+// Returns how many tokens an answer behind so many others may have, and how they are chosen.
+Decoding decoding_of(const Arguments& arguments, const Manifest& manifest, size_t tokens) {
+  const Generation& settings = manifest.generation;
+  if (settings.do_sample && !arguments.greedy) {
+    throw bad_request("this bundle samples its tokens (do_sample), which this runner does not do; add --greedy");
+  }
+  const auto limit = settings.limit(static_cast<int64_t>(tokens), kMaxTokens);
+  return {arguments.max_tokens.value_or(limit), settings};
+}
+
+void answer_once(Program& program, const Manifest& manifest, const Task& task, const Arguments& arguments) {
+  Answer result = answer(program, manifest, task, arguments.prune);
+  std::cout << joined(result.token_ids) << std::endl;
+  for (const Selection& selection : result.selections) {
+    const bool last = selection.cut == manifest.cuts.back().stage;
+    if (arguments.kept && last) std::cout << joined(selection.cells) << std::endl;
+  }
+  print_times(result, manifest);
+  for (const auto& path : arguments.follow_ups) {
+    const FollowUp further = read_follow_up(path, manifest);
+    const Integers& token_ids = arguments.prune ? further.pruned : further.unpruned;
+    result = go_on(program, manifest, token_ids, decoding_of(arguments, manifest, token_ids.size()), result);
+    std::cout << joined(result.token_ids) << std::endl;
+    print_times(result, manifest);
+  }
 }
 
 void measure(Program& program, RunMetadata& metadata, int64_t repetitions) {
@@ -51,13 +72,10 @@ void measure(Program& program, RunMetadata& metadata, int64_t repetitions) {
 // Returns the task; a measurement takes the likeliest tokens, whatever the bundle's settings are.
 Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt& prompt,
              const std::vector<Array>& pixels) {
-  if (arguments.json) return {prompt, pixels, arguments.max_tokens.value_or(kMaxTokens), {}};
-  const Generation& settings = manifest.generation;
-  if (settings.do_sample && !arguments.greedy) {
-    throw bad_request("this bundle samples its tokens (do_sample), which this runner does not do; add --greedy");
-  }
-  const auto limit = settings.limit(static_cast<int64_t>(prompt.token_ids.size()), kMaxTokens);
-  return {prompt, pixels, arguments.max_tokens.value_or(limit), settings};
+  if (!arguments.json) return {prompt, pixels, decoding_of(arguments, manifest, prompt.token_ids.size())};
+  Task task{prompt, pixels, {arguments.max_tokens.value_or(kMaxTokens), {}}};
+  if (!arguments.follow_ups.empty()) task.follow_up = read_follow_up(arguments.follow_ups[0], manifest);
+  return task;
 }
 
 void run(const Arguments& arguments) {
@@ -69,7 +87,7 @@ void run(const Arguments& arguments) {
   const Task task = task_of(arguments, bundle.manifest, prompt, pixels);
   if (arguments.json) check_context_fits(bundle.manifest, task);
   Program program(bundle);
-  if (!arguments.json) return answer_once(program, bundle, task, arguments);
+  if (!arguments.json) return answer_once(program, bundle.manifest, task, arguments);
   const Memory memory{before, resident_bytes(), {}, {}};
   RunMetadata metadata{bundle, task, arguments.repetitions, kWarmups, ms_since(start), memory};
   measure(program, metadata, arguments.repetitions);

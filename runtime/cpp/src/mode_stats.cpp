@@ -45,6 +45,10 @@ Reading llm_reading(const Manifest& manifest) {
 
 bool decoded(const TimedRuns& runs) { return !runs.front()->answer.timings.decode_ms.empty(); }
 
+bool followed_up(const TimedRuns& runs) { return runs.front()->answer.timings.follow_up_ms.has_value(); }
+
+double follow_up_reading(const Timings& timings) { return *timings.follow_up_ms; }
+
 Json flops_of(const Sizes& sizes, bool prune) {
   const StageFlops flops = sizes.prefill(prune);
   const StageFlops then = decode_flops(sizes.manifest, rows_of_decoders(sizes.manifest, sizes.size_of(prune)));
@@ -66,6 +70,7 @@ Json mode_stats(const Sizes& sizes, const TimedRuns& runs, bool prune) {
           {"llm_prefill_ms", spread(read(runs, llm_reading(sizes.manifest)))},
           {"ttft_ms", spread(read(runs, &Timings::ttft_ms))},
           {"decode_ms_per_token", per_token},
+          {"follow_up_ms", followed_up(runs) ? spread(read(runs, follow_up_reading)) : Json(nullptr)},
           {"decode_tokens_per_s", speed},
           {"flops", flops_of(sizes, prune)},
           {"kv_cache_filled_bytes", cache_bytes(sizes.manifest, last.past_tokens)}};
@@ -78,7 +83,8 @@ Json ratios_of(const Manifest& manifest, const TimedRuns& unpruned, const TimedR
   return {{"tail", ratio(stage_reading(manifest.prefill.back()))},
           {"llm_prefill", ratio(llm_reading(manifest))},
           {"ttft", ratio(&Timings::ttft_ms)},
-          {"decode", decoded(unpruned) ? ratio(&Timings::decode_ms_per_token) : Json(nullptr)}};
+          {"decode", decoded(unpruned) ? ratio(&Timings::decode_ms_per_token) : Json(nullptr)},
+          {"follow_up", followed_up(unpruned) ? ratio(follow_up_reading) : Json(nullptr)}};
 }
 
 // Returns the ceilings by FLOPs, and by the unpruned times if only the tail shrank in proportion to its FLOPs; beside

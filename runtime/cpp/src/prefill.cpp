@@ -55,10 +55,17 @@ void put_rows(const Array& from, const std::vector<size_t>& places, Array& to) {
 
 }  // namespace
 
-int64_t State::max_past_tokens() const {
-  int64_t most = 0;
+bool State::fills(int64_t context_tokens) const {
+  int64_t most = next_position;
   for (const auto& [stage, tokens] : past_tokens) most = std::max(most, tokens);
-  return most;
+  return most >= context_tokens;
+}
+
+State State::rewound(int64_t tokens) const {
+  State before = *this;
+  for (auto& [stage, past] : before.past_tokens) past -= tokens;
+  before.next_position -= tokens;
+  return before;
 }
 
 void Prefill::set_views(const std::vector<Array>& views, const std::vector<Span>& spans) {
@@ -179,10 +186,10 @@ State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, 
   return run.state();
 }
 
-State decode(const Manifest& manifest, Program& program, int64_t token_id, const State& state) {
-  Prefill run(manifest, program, place_text(manifest, {token_id}, state.next_position), state.past_tokens);
-  Timings unused;
-  for (const std::string& name : manifest.decode) run.run(name, unused);
+State extend(const Manifest& manifest, Program& program, const Integers& token_ids, const State& state,
+             Timings& timings) {
+  Prefill run(manifest, program, place_text(manifest, token_ids, state.next_position), state.past_tokens);
+  for (const std::string& name : manifest.decode) run.run(name, timings);
   return run.state();
 }
 

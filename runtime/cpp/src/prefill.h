@@ -27,7 +27,10 @@ struct State {
   int64_t next_position;
   std::vector<Selection> selections;
 
-  int64_t max_past_tokens() const;
+  // Returns whether a context has no room for one more token: no row in the fullest cache, or no position.
+  bool fills(int64_t context_tokens) const;
+  // Returns the state before the last so many tokens of text, whose cached rows the next tokens overwrite.
+  State rewound(int64_t tokens) const;
 };
 
 // Carries a sequence through the stages.
@@ -67,7 +70,8 @@ class Prefill {
 State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, const std::vector<Array>& views,
               bool prune, Timings& timings);
 
-// The state after one more token.
-State decode(const Manifest& manifest, Program& program, int64_t token_id, const State& state);
+// Returns the state after more tokens of text.
+State extend(const Manifest& manifest, Program& program, const Integers& token_ids, const State& state,
+             Timings& timings);
 
 }  // namespace vlmprune

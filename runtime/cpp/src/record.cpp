@@ -19,7 +19,7 @@ Json settings_of(const RunMetadata& metadata) {
   const ImageInfo& picture = metadata.task.prompt.picture;
   return {{"repetitions", metadata.repetitions},
           {"warmups", metadata.warmups},
-          {"tokens", metadata.task.max_tokens},
+          {"tokens", metadata.task.decoding.max_tokens},
           {"threads", nullptr},
           {"prompt", metadata.task.prompt.text},
           {"image",
@@ -27,6 +27,7 @@ Json settings_of(const RunMetadata& metadata) {
             {"sha256", or_null(picture.sha256)},
             {"width_px", picture.width_px},
             {"height_px", picture.height_px}}},
+          {"follow_up", metadata.task.follow_up ? Json(metadata.task.follow_up->text) : Json(nullptr)},
           {"order", "alternating pairs"}};
 }
 
@@ -71,17 +72,20 @@ Json runs_of(const Measurement& measurement) {
                     {"pruned", run.prune},
                     {"stages_ms", stages},
                     {"ttft_ms", rounded(timings.ttft_ms)},
-                    {"decode_ms", decode}});
+                    {"decode_ms", decode},
+                    {"follow_up_ms", timings.follow_up_ms ? Json(rounded(*timings.follow_up_ms)) : Json(nullptr)}});
   }
   return runs;
 }
 
 Json result_of(const RunMetadata& metadata, const Measurement& measurement) {
+  const auto& follow_up = metadata.task.follow_up;
   const ModeComparison modes = compare_modes(metadata.bundle.manifest, metadata.task.prompt, measurement.runs);
   return {{"bundle", measured_bundle(metadata.bundle)},
           {"engine", {{"name", "executorch"}, {"version", EXECUTORCH_VERSION}, {"unit", "cpu"}}},
           {"images", metadata.task.prompt.spans.size()},
           {"prompt_tokens", metadata.task.prompt.token_ids.size()},
+          {"follow_up_tokens", follow_up ? Json(1 + follow_up->added.size()) : Json(nullptr)},
           {"load_ms", rounded(metadata.load_ms)},
           {"unpruned", modes.unpruned},
           {"pruned", modes.pruned},

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct Timings {
   std::map<std::string, double> stages_ms;  // all images together; stages that did not run are absent
   double ttft_ms = 0;
   std::vector<double> decode_ms;
+  std::optional<double> follow_up_ms = {};  // to the first token behind a further question
 
   double stage_ms(const std::string& stage) const;
   // Returns the time that the language model takes for the prompt: its decoder and prune stages.

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
         draw_overlay(loaded, views, grid_areas(loaded, runner.bundle.manifest), place)
         status.print(f"overlay: {place.path}")
     if args.dump:
-        dump(runner, request, args.dump)
+        dump(runner, request, args.dump, questions.follow_ups)
         status.print(f"dump: {args.dump}")
 
 
