@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from follow_ups import LONG, PROMPT, with_follow_ups
 from running import WAYS, WHY, asked, called, expected
 
+from follow_ups import LONG, PROMPT, with_follow_ups
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.summary import paired_ratio, spread
 from vlmprune_runtime.cli import run

@@ -1,22 +1,29 @@
 """The benchmark on an engine and a clock that are made up, so that every number is known."""
 
+import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from handmade_graphs import K, N
+from rich.console import Console
+from write_golden import TWO_PICTURES
 
 from vlmprune_runtime.benchmark import device, loading, memory, timed_run
 from vlmprune_runtime.benchmark.loading import LoadedBundle, check_context_fits
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure_loaded, settings_of, steps_of
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Memory, Result, json_schema
 from vlmprune_runtime.benchmark.rounds import run_order
-from vlmprune_runtime.benchmark.timed_run import Task
+from vlmprune_runtime.benchmark.summary import paired_ratio, spread
+from vlmprune_runtime.benchmark.table import result_table
+from vlmprune_runtime.benchmark.timed_run import Task, follow_up_tokens
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.generate import Runner
+from vlmprune_runtime.generate import Runner, open_runner
+from vlmprune_runtime.prompt import encode_follow_up
 
 NOTHING = Memory(
     measure="rss",
@@ -138,9 +145,42 @@ def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Pat
 
 def test_an_answer_that_does_not_fit(runner: Runner, picture_file: Path) -> None:
     tokens = len(runner.encode("why?").token_ids)
-    check_context_fits(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 1))
+    check_context_fits(runner, Task([picture_file], "why?", runner.context_tokens - tokens + 1))
     with pytest.raises(BadRequest, match="the context has"):
-        check_context_fits(runner, Task(picture_file, "why?", runner.context_tokens - tokens + 2))
+        check_context_fits(runner, Task([picture_file], "why?", runner.context_tokens - tokens + 2))
+
+
+def test_the_follow_up_is_timed_behind_the_answer(clock: Clock) -> None:
+    """Its first token takes as many rows as the question has, and the last token of the answer; no picture is seen."""
+    runner = open_runner(TWO_PICTURES.bundle)
+    request = BenchmarkRequest(TWO_PICTURES.images, "why?", repetitions=4, warmups=1, tokens=3, follow_up="so?")
+    record = record_of([loaded_bundle(runner, clock)], request)
+    [result] = record.results
+    added = encode_follow_up(runner.tokenizer, runner.bundle.manifest.prompt, "so?")
+    assert (result.images, result.follow_up_tokens) == (2, 1 + len(added))
+    assert [image.name for image in record.settings.images] == ["first.png", "second.png"]
+    assert record.settings.follow_up == "so?"
+    times = [run.follow_up_ms for run in result.runs if run.pruned]
+    assert result.pruned.follow_up_ms == spread(times)
+    slow = [run.follow_up_ms for run in result.runs if not run.pruned]
+    assert result.ratios.follow_up == paired_ratio(slow, times)
+    assert result.pruned.follow_up_ms.p50 < result.pruned.ttft_ms.p50
+    shown = Console(width=150, record=True, file=io.StringIO())
+    shown.print(result_table(result))
+    assert "follow-up, first token, ms" in shown.export_text()
+
+
+def test_a_follow_up_that_has_no_room(runner: Runner, picture_file: Path) -> None:
+    """The sample question is left out, another one is refused."""
+    task = Task([picture_file], "why?", 2)
+    assert follow_up_tokens(runner, task, 30) is None
+    with pytest.raises(BadRequest, match="no further question"):
+        check_context_fits(runner, replace(task, follow_up="x"))
+    two = open_runner(TWO_PICTURES.bundle)
+    assert follow_up_tokens(two, task, 127) is None
+    assert follow_up_tokens(two, task, 50) is not None
+    with pytest.raises(BadRequest, match="prompt, answer and follow-up take"):
+        follow_up_tokens(two, replace(task, follow_up="x"), 127)
 
 
 @pytest.mark.parametrize("name", ["repetitions", "warmups", "tokens"])
@@ -187,6 +227,6 @@ def test_memory_is_unknown_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_loading_is_observed(bundle_folder: Path, picture_file: Path) -> None:
-    entered = loading.load_and_warm_up(bundle_folder, Task(picture_file, "why?", 3), None, True)
+    entered = loading.load_and_warm_up(bundle_folder, Task([picture_file], "why?", 3), None, True)
     assert entered.memory.kv_cache_allocated_bytes == 2 * 2 * 8 * 4 * 64
     assert entered.runs == {}

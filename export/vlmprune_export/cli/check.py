@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
     command.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
     command.add_argument(
-        "--image", type=picture_file, default=SAMPLE_IMAGE, metavar="FILE", help="default: a sample scene"
+        "--image", action="append", type=picture_file, metavar="FILE", help="repeated for several; default: a sample"
     )
     command.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     command.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "export") from missing
     request = CheckRequest(
-        args.bundle, args.model, args.image, args.prompt, args.tokens,
+        args.bundle, args.model, args.image or SAMPLE_IMAGE, args.prompt, args.tokens,
         relative=args.limit, compute_units=args.compute_units, pictures=args.pictures,
     )  # fmt: skip
     if args.attach:

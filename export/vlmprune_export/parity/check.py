@@ -1,5 +1,6 @@
 """Runs a bundle's engine and eager PyTorch side by side, and reports whether they agree within limits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,12 +38,17 @@ class CheckRequest:
 
     bundle: Path
     model: str | None = None
-    image: Path = SAMPLE_IMAGE
+    image: Path | Sequence[Path] = SAMPLE_IMAGE
     prompt: str = SAMPLE_PROMPT
     tokens: int = 32
     relative: float | None = None
     compute_units: str | None = None
     pictures: Path | None = None
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The images of the question, also if there is only one."""
+        return (self.image,) if isinstance(self.image, Path) else tuple(self.image)
 
 
 def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None) -> CheckReport:
@@ -55,8 +61,8 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
     pictures = pictures_in(request.pictures) if request.pictures else ()
-    picture, parts = load_image(request.image), (load_tokenizer(bundle), manifest.prompt)
-    asked = ask(manifest, manifest.image, parts, request.prompt, [picture])
+    images, parts = [load_image(image) for image in request.images], (load_tokenizer(bundle), manifest.prompt)
+    asked = ask(manifest, manifest.image, parts, request.prompt, images)
     _check_room(manifest, len(asked.prompt.token_ids), request.tokens)
     task = _Task(manifest, _reference(bundle, request.model, progress), asked)
     limits = {half: _limits(manifest, half, request.relative) for half in (False, True)}

@@ -63,5 +63,11 @@ def compare_generation(
 def _kept(expected: State, measured: State) -> tuple[int | None, int | None]:
     if not expected.selections:
         return None, None
-    ours, theirs = (set(state.selections[-1].cells.tolist()) for state in (measured, expected))
+    ours, theirs = (_last_cut(state) for state in (measured, expected))
     return len(theirs), len(ours & theirs)
+
+
+def _last_cut(state: State) -> set[tuple[int, int]]:
+    """The view and the place of every token that the last cut kept."""
+    last = state.selections[-1].cut
+    return {(one.view, cell) for one in state.selections if one.cut == last for cell in one.cells.tolist()}

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from vlmprune_runtime.benchmark.memory import peak_bytes, reset_peak, resident_bytes
 from vlmprune_runtime.benchmark.record import Memory
-from vlmprune_runtime.benchmark.timed_run import Task, TimedRun, run_timed
+from vlmprune_runtime.benchmark.timed_run import Task, TimedRun, follow_up_tokens, run_timed
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner, open_runner
@@ -55,10 +55,12 @@ def load_and_warm_up(path: str | PathLike[str], task: Task, threads: int | None,
 
 def check_context_fits(runner: Runner, task: Task) -> None:
     """Raises `BadRequest` unless prompt and answer fit the context; the last token is not written to the cache."""
-    needed = len(runner.ask(task.prompt, [task.image]).prompt.token_ids) + task.tokens - 1
+    prompt_tokens = len(runner.ask(task.prompt, task.images).prompt.token_ids)
+    needed = prompt_tokens + task.tokens - 1
     if needed > runner.context_tokens:
         name, capacity = runner.bundle.folder.name, runner.context_tokens
         raise BadRequest(f"{name}: prompt and answer take {needed} tokens, the context has {capacity}")
+    follow_up_tokens(runner, task, prompt_tokens + task.tokens)
 
 
 def cache_bytes(bundle: Bundle, tokens: Mapping[str, int]) -> int:

@@ -17,22 +17,26 @@ from vlmprune_runtime.benchmark.timed_run import Task, run_timed
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
+from vlmprune_runtime.sample import SAMPLE_FOLLOW_UP, SAMPLE_IMAGE, SAMPLE_PROMPT
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class BenchmarkRequest:
-    """Holds the settings of a measurement; `threads` None leaves their number to the engine."""
+    """Holds the settings of a measurement; `threads` None leaves their number to the engine.
 
-    image: Path = SAMPLE_IMAGE
+    `follow_up` None asks a sample question behind the answer where a bundle has room for it.
+    """
+
+    image: Path | Sequence[Path] = SAMPLE_IMAGE
     prompt: str = SAMPLE_PROMPT
     repetitions: int = 10
     warmups: int = 2
     tokens: int = 16
     threads: int | None = None
     verify: bool = True
+    follow_up: str | None = None
 
     def __post_init__(self) -> None:
         """Raises `BadRequest` for counts below 1."""
@@ -43,7 +47,12 @@ class BenchmarkRequest:
     @property
     def task(self) -> Task:
         """The work of every run."""
-        return Task(self.image, self.prompt, self.tokens)
+        return Task(self.images, self.prompt, self.tokens, self.follow_up)
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The images of the question, also if there is only one."""
+        return (self.image,) if isinstance(self.image, Path) else tuple(self.image)
 
 
 def steps_of(bundles: int, request: BenchmarkRequest) -> int:
@@ -85,20 +94,22 @@ def measure_loaded(
 
 def settings_of(request: BenchmarkRequest) -> Settings:
     """Returns the request as it stands in the record. Raises `BadRequest` if the picture cannot be read."""
-    picture = load_image(request.image)
+    images = tuple(_image_info(path) for path in request.images)
     return Settings(
         repetitions=request.repetitions,
         warmups=request.warmups,
         tokens=request.tokens,
         threads=request.threads,
         prompt=request.prompt,
-        image=ImageInfo(
-            name=request.image.name,
-            sha256=file_sha256(request.image),
-            width_px=picture.width,
-            height_px=picture.height,
-        ),
+        image=images[0],
+        images=images if len(images) > 1 else (),
+        follow_up=SAMPLE_FOLLOW_UP if request.follow_up is None else request.follow_up,
     )
+
+
+def _image_info(path: Path) -> ImageInfo:
+    picture = load_image(path)
+    return ImageInfo(name=path.name, sha256=file_sha256(path), width_px=picture.width, height_px=picture.height)
 
 
 def _run_rounds(loaded: Sequence[LoadedBundle], task: Task, rounds: int, progress: Progress) -> None:

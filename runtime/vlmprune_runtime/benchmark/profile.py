@@ -1,6 +1,7 @@
 """`profile` lists the operators that a stage spends its time on, as the engine itself records them."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike
 from statistics import median
@@ -100,11 +101,12 @@ def _profile(bundle: OpenBundle, request: BenchmarkRequest, progress: Progress) 
     context = check_context(bundle, None)
     engine = TRACED[bundle.manifest.target](bundle, request.threads, context)
     runner = Runner(bundle, engine, load_tokenizer(bundle), context)
-    check_context_fits(runner, request.task)
+    task = replace(request.task, asks_again=False)
+    check_context_fits(runner, task)
     rounds = request.warmups + request.repetitions
     for turn in range(rounds):
         progress(f"round {turn + 1} of {rounds}: {bundle.folder.name}, pruned")
-        run_timed(runner, request.task, prune=True)
+        run_timed(runner, task, prune=True)
     traces = engine.traces()
     kept = traces[len(traces) * request.warmups // rounds :]  # every round makes the same calls
     return BundleProfile(folder=bundle.folder.name, target=bundle.manifest.target, stages=costs(kept))

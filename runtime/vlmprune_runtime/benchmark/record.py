@@ -39,8 +39,9 @@ class ModeStats(Part):
     """Holds the statistics of one mode: the bundle pruned, or the same graphs without the prune stages.
 
     `ttft_ms` runs from the picture file and the question to the choice of the first token. `llm_prefill_ms` is the
-    sum of the prune stages and the decoder stages. `kv_cache_filled_bytes` counts the cache rows in use after the
-    last token.
+    sum of the prune stages and the decoder stages. `follow_up_ms` runs from a further question behind the answer, the
+    last token of which is run with it, to the choice of the next first token; null if none was asked.
+    `kv_cache_filled_bytes` counts the cache rows in use after the last token of the answer.
     """
 
     stages_ms: dict[Stage, Spread]
@@ -48,6 +49,7 @@ class ModeStats(Part):
     ttft_ms: Spread
     decode_ms_per_token: Spread | None
     decode_tokens_per_s: Annotated[float, Field(ge=0)] | None
+    follow_up_ms: Spread | None = None
     flops: Flops | None
     kv_cache_filled_bytes: Count | None
 
@@ -67,6 +69,7 @@ class Ratios(Part):
     llm_prefill: PairedRatio
     ttft: PairedRatio
     decode: PairedRatio | None
+    follow_up: PairedRatio | None = None
 
 
 class Ceilings(Part):
@@ -108,15 +111,20 @@ class Run(Part):
     stages_ms: dict[Stage, Ms]
     ttft_ms: Ms
     decode_ms: tuple[Ms, ...]
+    follow_up_ms: Ms | None = None
 
 
 class Result(Part):
-    """Holds the measurements of one bundle on one engine."""
+    """Holds the measurements of one bundle on one engine.
+
+    `follow_up_tokens` are run for the further question; null if none was asked.
+    """
 
     bundle: BundleInfo
     engine: Engine
     images: Count
     prompt_tokens: Count
+    follow_up_tokens: Count | None = None
     load_ms: Ms | None
     unpruned: ModeStats
     pruned: ModeStats

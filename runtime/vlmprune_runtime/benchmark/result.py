@@ -10,11 +10,12 @@ from vlmprune_runtime.benchmark.summary import (
     STAGES,
     ceilings,
     decode_ms,
+    follow_up_times,
     ratios,
     spread,
     stage_spreads,
 )
-from vlmprune_runtime.benchmark.timed_run import Task, TimedRun
+from vlmprune_runtime.benchmark.timed_run import Task, TimedRun, follow_up_tokens
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.flops import decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.schema import MANIFEST, Bundle, Grid
@@ -24,16 +25,18 @@ ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": 
 
 def result_of(loaded_bundle: LoadedBundle, task: Task) -> Result:
     """Returns all measurements of one bundle."""
-    manifest, encoded = loaded_bundle.runner.bundle.manifest, loaded_bundle.runner.ask(task.prompt, [task.image]).prompt
+    manifest, encoded = loaded_bundle.runner.bundle.manifest, loaded_bundle.runner.ask(task.prompt, task.images).prompt
     tokens, grids = len(encoded.token_ids), encoded.grids
+    further = follow_up_tokens(loaded_bundle.runner, task, tokens + task.tokens)
     unpruned, pruned = (runs_of(loaded_bundle, prune) for prune in (False, True))
     measured = ratios(unpruned, pruned)
     slow, fast = (prefill_flops(manifest, tokens, grids, prune=prune) for prune in (False, True))
     return Result(
         bundle=_bundle_info(loaded_bundle, manifest.grids[grids[0]]),
         engine=_engine(manifest),
-        images=len(grids),
+        images=len(task.images),
         prompt_tokens=tokens,
+        follow_up_tokens=None if further is None else 1 + len(further),
         load_ms=None if loaded_bundle.load_ms is None else round(loaded_bundle.load_ms, 1),
         unpruned=_mode_stats(manifest, unpruned, _flops(manifest, tokens, grids, prune=False)),
         pruned=_mode_stats(manifest, pruned, _flops(manifest, tokens, grids, prune=True)),
@@ -60,6 +63,7 @@ def _mode_stats(manifest: Bundle, runs: Sequence[TimedRun], flops: Flops) -> Mod
         decode_tokens_per_s=round(1000 / decode.p50, 3) if decode and decode.p50 else None,
         flops=flops,
         kv_cache_filled_bytes=cache_bytes(manifest, runs[-1].past_tokens),
+        follow_up_ms=spread(follow_up_times(runs)) if follow_up_times(runs) else None,
     )
 
 
@@ -77,6 +81,7 @@ def _run(nth: int, prune: bool, run: TimedRun) -> Run:
         stages_ms={stage: round(run.timings.stage_ms(stage), 4) for stage in STAGES if stage in ran},
         ttft_ms=round(run.timings.ttft_ms, 4),
         decode_ms=tuple(round(ms, 4) for ms in run.timings.decode_ms),
+        follow_up_ms=None if run.follow_up_ms is None else round(run.follow_up_ms, 4),
     )
 
 

@@ -66,6 +66,7 @@ class ImageInfo(Part):
 class Settings(Part):
     """Holds the requested settings. Decoding is greedy and ignores stop tokens, so both modes decode as many tokens.
 
+    Of several images `image` is the first and `images` are all. `follow_up` is the further question, null for none.
     `order` "alternating pairs": each round runs both modes of a bundle one directly after the other, and the next
     round reverses their order. `threads` null is the engine's own choice.
     """
@@ -76,6 +77,8 @@ class Settings(Part):
     threads: Count | None
     prompt: str
     image: ImageInfo
+    images: tuple[ImageInfo, ...] = ()
+    follow_up: str | None = None
     order: Literal["alternating pairs"] = "alternating pairs"
 
 

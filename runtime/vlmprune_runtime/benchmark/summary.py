@@ -51,6 +51,11 @@ def stage_times(runs: Sequence[TimedRun], stage: Stage) -> list[float]:
     return [run.timings.stage_ms(stage) for run in runs]
 
 
+def follow_up_times(runs: Sequence[TimedRun]) -> list[float]:
+    """Returns the times of the first token behind the further question; none if it was not asked."""
+    return [run.follow_up_ms for run in runs if run.follow_up_ms is not None]
+
+
 def ratios(unpruned: Sequence[TimedRun], pruned: Sequence[TimedRun]) -> Ratios:
     """Returns the ratios of unpruned to pruned times; the two timed runs of a round are a pair."""
 
@@ -58,11 +63,13 @@ def ratios(unpruned: Sequence[TimedRun], pruned: Sequence[TimedRun]) -> Ratios:
         sides = ([reading(run.timings) for run in runs] for runs in (unpruned, pruned))
         return paired_ratio(*sides)
 
+    further = [follow_up_times(runs) for runs in (unpruned, pruned)]
     return Ratios(
         tail=ratio(lambda timings: timings.stage_ms("tail")),
         llm_prefill=ratio(lambda timings: timings.llm_prefill_ms),
         ttft=ratio(lambda timings: timings.ttft_ms),
         decode=ratio(decode_ms) if unpruned[0].timings.decode_ms else None,
+        follow_up=paired_ratio(*further) if all(further) else None,
     )
 
 

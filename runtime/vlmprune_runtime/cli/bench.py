@@ -20,6 +20,7 @@ EXAMPLES = """\
   vlmprune-bench BUNDLE
   vlmprune-bench BUNDLE BUNDLE2 --repetitions 20 --threads 2 --json bench.json
   vlmprune-bench BUNDLE --image cat.jpg --prompt "What is in the picture?" --tokens 32
+  vlmprune-bench BUNDLE --image a.jpg --image b.jpg --prompt "What differs?" --follow-up "Which is older?"
   vlmprune-bench BUNDLE --profile --json profile.json
 """
 WIDTH_CHARS = 116
@@ -40,8 +41,14 @@ def parser() -> argparse.ArgumentParser:
         "bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written"
     )
     arguments.add_argument(
-        "--image", type=picture_file, default=DEFAULTS.image, metavar="FILE", help="default: a sample scene"
+        "--image",
+        action="append",
+        type=picture_file,
+        metavar="FILE",
+        help="repeated for several; default: a sample scene",
     )
+    further = "the first token behind a further question is timed too; default: a sample, where the bundle has room"
+    arguments.add_argument("--follow-up", metavar="TEXT", help=further)
     arguments.add_argument("--prompt", default=DEFAULTS.prompt, metavar="TEXT", help="default: %(default)r")
     numbers = (
         ("repetitions", "pairs of runs that count, default %(default)s"),
@@ -63,8 +70,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Measures the bundles; the record is written before the table is printed."""
-    names = ("image", "prompt", "repetitions", "warmups", "tokens", "threads")
-    request = BenchmarkRequest(**{name: getattr(args, name) for name in names}, verify=not args.no_verify)
+    names = ("prompt", "repetitions", "warmups", "tokens", "threads", "follow_up")
+    given = {name: getattr(args, name) for name in names}
+    request = BenchmarkRequest(args.image or DEFAULTS.image, **given, verify=not args.no_verify)
     place = check_output_file(args.json, RECORD_MARKS) if args.json else None
     if args.profile:
         run_profile(args, request, place)
