@@ -31,6 +31,18 @@ def test_csv(tmp_path: Path) -> None:
     assert data.load_picture("a.png").size == (4, 4)
 
 
+def test_a_row_about_several_pictures(tmp_path: Path) -> None:
+    """In the order of the row; each is looked for, and rows of the same pictures stand side by side."""
+    data = read(tmp_path, "q.csv", HEADER + "a.png|b.png,What differs?,x,\na.png,Which?,x,\n a.png | b.png,And?,x,\n")
+    assert [item.pictures for item in data.items] == [("a.png", "b.png")] * 2 + [("a.png",)]
+    assert len({item.key for item in data.items}) == 3 and data.pictures == ("a.png", "b.png")
+    lines = '{"image": ["b.png", "a.png"], "text": "What differs?", "answer": "x"}\n'
+    assert read(tmp_path, "q.jsonl", lines).items[0].pictures == ("b.png", "a.png")
+    for broken, message in (("[]", r"image is \[\]; allowed"), ('["b.png", "c.png"]', "image 'c.png': no such file")):
+        with pytest.raises(BadRequest, match=message):
+            read(tmp_path, "q.jsonl", lines.replace('["b.png", "a.png"]', broken))
+
+
 def test_csv_with_bom_spaces_windows_lines_and_columns_of_any_order(tmp_path: Path) -> None:
     data = read(tmp_path, "q.csv", b"\xef\xbb\xbfanswer, image, question\r\nred, a.png, Which?\r\n")
     assert data.items[0].answers == ("red",) and data.items[0].picture == "a.png"

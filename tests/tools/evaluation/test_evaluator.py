@@ -1,5 +1,6 @@
 """Answers are those the runtime generates, however many configs share one prompt."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from vlmprune_runtime.generate import Request, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.dataset import DatasetOptions, Item
 from vlmprune_tools.evaluation.datasets import open_dataset
-from vlmprune_tools.evaluation.evaluation_loop import mean_pixels, run_evaluation_loop
+from vlmprune_tools.evaluation.evaluation_loop import mean_picture, run_evaluation_loop
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
 from vlmprune_tools.evaluation.prediction_log import PredictionLog
-from vlmprune_tools.evaluation.pruning_config import PruningConfig, build_configs
+from vlmprune_tools.evaluation.pruning_config import PruningConfig, build_configs, run_exported_pruner
 from vlmprune_tools.evaluation.variants import parse_variant
 
 TOKENS = 6
@@ -28,7 +29,7 @@ def configs(model: LoadedModel, *keeps: int) -> list[PruningConfig]:
 
 def answers(model: LoadedModel, picture: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
     evaluator = Evaluator(model, TOKENS)
-    return evaluator.predict(evaluator.encode_image(evaluator.preprocess(load_image(picture))), question, chosen)
+    return evaluator.predict([evaluator.encode_picture(evaluator.see(load_image(picture)))], question, chosen)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -98,8 +99,33 @@ def test_what_is_shared_runs_once(in_onnx: LoadedModel, asked_folder: Path) -> N
 
 def test_the_mean_picture_is_the_mean(in_onnx: LoadedModel, asked_folder: Path) -> None:
     data, evaluator = open_dataset(str(asked_folder / "asked.csv"), DatasetOptions()), Evaluator(in_onnx, 2)
-    pixels = [evaluator.preprocess(load_image(asked_folder / f"{index}.png")) for index in range(4)]
-    assert mean_pixels(evaluator, data) == pytest.approx(sum(pixels) / 4, abs=1e-6)
+    seen = [evaluator.see(load_image(asked_folder / f"{index}.png")) for index in range(4)]
+    [mean] = mean_picture(evaluator, data).views
+    assert mean.pixels == pytest.approx(sum(picture.views[0].pixels for picture in seen) / 4, abs=1e-6)
+
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_several_pictures_of_a_row_are_asked_about_as_the_runner_does(prune: bool, tmp_path: Path) -> None:
+    names = ["first.png", "second.png"]
+    (tmp_path / "q.jsonl").write_text(json.dumps({"image": names, "text": "why?", "answer": "x"}) + "\n")
+    data = open_dataset(str(tmp_path / "q.jsonl"), DatasetOptions(images=GOLDEN / "two_pictures"))
+    config = PruningConfig("own", 6, run_exported_pruner if prune else None)
+    model, log = load_model(str(GOLDEN / "bundle_two_pictures"), None, None, lambda line: None), PredictionLog()
+    run_evaluation_loop(Evaluator(model, 6), data, [config], log)
+    images = [GOLDEN / "two_pictures" / name for name in names]
+    expected = open_runner(GOLDEN / "bundle_two_pictures").answer(Request(images, "why?", prune, 6))
+    assert log.predictions[data.items[0].key] == {"own@6": expected.text.strip()}
+
+
+def test_a_row_with_a_picture_too_many_is_named(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("image,question,answer\nfirst.png|second.png|first.png,why?,x\n")
+    model = load_model(str(GOLDEN / "bundle_two_pictures"), None, None, lambda line: None)
+    data = open_dataset(str(tmp_path / "q.csv"), DatasetOptions(images=GOLDEN / "two_pictures"))
+    with pytest.raises(BadRequest, match=r"q.csv:2: got 3 images; allowed: 1 to 2"):
+        run_evaluation_loop(Evaluator(model, 2), data, [PruningConfig("unpruned", 15)], PredictionLog())
 
 
 def test_a_question_that_is_too_long_is_named(in_onnx: LoadedModel, asked_folder: Path) -> None:

@@ -85,7 +85,7 @@ def test_it_answers_as_we_do(
     assert issubclass(harness, StandIn)
     picture = load_image(asked_folder / "0.png")
     evaluator = Evaluator(in_pytorch, 5)
-    visual = evaluator.encode_image(evaluator.preprocess(picture))
+    visual = [evaluator.encode_picture(evaluator.see(picture))]
     configs = build_configs(in_pytorch, [parse_variant("vlm-pruner:batch=2")], [3])
     expected = evaluator.predict(visual, QUESTIONS[0], configs)
     assert len(set(expected.values())) == 2
@@ -100,10 +100,27 @@ def test_it_answers_as_we_do(
     assert whole.generate_until([stopped]) == [expected["unpruned@49"].split(stop)[0].strip()]
 
 
+def test_several_pictures_stand_in_their_order(
+    harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: LoadedModel
+) -> None:
+    pictures = [load_image(asked_folder / f"{index}.png") for index in (0, 1)]
+    evaluator, text = Evaluator(in_pytorch, 5), f"<image> <image>\n{QUESTIONS[1]}"
+    configs = build_configs(in_pytorch, [parse_variant("vlm-pruner")], [3])
+    answers = []
+    for order in (pictures, pictures[::-1]):
+        seen = [evaluator.encode_picture(evaluator.see(picture)) for picture in order]
+        expected = evaluator.predict(seen, QUESTIONS[1], configs)
+        pruned = model(harness, asked_checkpoint, order, ",keep=3")
+        assert pruned.generate_until([instance(text, {"max_new_tokens": 5}, order)]) == [expected["vlm-pruner@3"]]
+        answers.append(expected)
+    assert answers[0] != answers[1]
+
+
 def test_what_it_cannot_do_is_said(harness: type[Any], asked_checkpoint: Path, asked_folder: Path) -> None:
     picture = load_image(asked_folder / "0.png")
     loaded = model(harness, asked_checkpoint, [picture, picture])
-    with pytest.raises(BadRequest, match="task 'task', document 0: got 2 pictures; allowed: one"):
+    loaded.task_dict["task"]["test"][0]["pictures"] = [picture] * 6
+    with pytest.raises(BadRequest, match=r"task 'task', document 0: the prompt takes \d+ tokens with its 6 images"):
         loaded.generate_until([instance("what ?", {}, [])])
     with pytest.raises(BadRequest, match="likelihoods are not supported"):
         loaded.loglikelihood([])
@@ -124,9 +141,7 @@ def test_a_moved_model_is_the_same_model(in_pytorch: LoadedModel, asked_folder: 
     for model in (in_pytorch, moved):
         evaluator = Evaluator(model, 5)
         configs = build_configs(model, [parse_variant("vlm-pruner")], [8])
-        predicted.append(
-            evaluator.predict(evaluator.encode_image(evaluator.preprocess(picture)), QUESTIONS[1], configs)
-        )
+        predicted.append(evaluator.predict([evaluator.encode_picture(evaluator.see(picture))], QUESTIONS[1], configs))
     assert predicted[0] == predicted[1]
 
 

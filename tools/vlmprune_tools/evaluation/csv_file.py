@@ -1,4 +1,4 @@
-"""Reads CSV with the columns image, question, answer (accepted answers separated by `|`) and optionally task."""
+"""Reads CSV with the columns image, question, answer and optionally task; `|` separates accepted answers and images."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -45,4 +45,5 @@ def item_of(record: Mapping[str | None, object], task: str, location: str) -> It
         raise BadRequest(f"{location}: {', '.join(empty) or 'one of the answers'} is empty")
     metric = "vqa" if len(answers) == VQA_ANSWERS else "exact"
     task = str(record.get("task") or "").strip() or task
-    return Item(cells["image"], cells["question"], answers, task, metric, location)
+    picture, *more = (part.strip() for part in cells["image"].split("|"))
+    return Item(picture, cells["question"], answers, task, metric, location, tuple(more))

@@ -16,9 +16,10 @@ RESERVED_TASKS = (MEAN, TESTED)
 
 @dataclass(frozen=True)
 class Item:
-    """One question about one picture, with the accepted answers.
+    """One question about one picture or several, with the accepted answers.
 
-    `metric` is a name in `METRICS`; `location` says in messages where the question comes from.
+    `metric` is a name in `METRICS`; `location` says in messages where the question comes from. `more_pictures` are
+    those behind the first, in the order of their places in the prompt.
     """
 
     picture: str
@@ -27,11 +28,17 @@ class Item:
     task: str
     metric: str
     location: str
+    more_pictures: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """All pictures in the order of their places in the prompt."""
+        return (self.picture, *self.more_pictures)
 
     @property
     def key(self) -> str:
         """Returns a hash, in 16 hex digits, of all that a model's prediction can depend on."""
-        return hashlib.sha256(f"{self.picture}\n{self.question}".encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join([*self.pictures, self.question]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def open_file(path: Path, options: DatasetOptions) -> Dataset:
     items = [checked(item, folder) for item in FORMATS[path.suffix.lower()](text, path)]
     if not items:
         raise BadRequest(f"{path.name}: holds no question")
-    pictures = tuple(dict.fromkeys(item.picture for item in items))
+    pictures = tuple(dict.fromkeys(picture for item in items for picture in item.pictures))
     sha256 = digest(content, pictures, folder)
     selected = grouped_by_picture(balanced(items, options.limit))
     return Dataset(path.name, selected, PictureFolder(folder).load_picture, sha256, pictures[:MEAN_PICTURES])
@@ -59,18 +59,19 @@ def read_text(path: Path) -> tuple[bytes, str]:
 
 
 def checked(item: Item, folder: Path) -> Item:
-    """Returns the item if its picture exists and its task is not a reserved name."""
-    if not (folder / item.picture).is_file():
-        raise BadRequest(f"{item.location}: image {item.picture!r}: no such file in {folder}")
+    """Returns the item if its pictures exist and its task is not a reserved name."""
+    for picture in item.pictures:
+        if not (folder / picture).is_file():
+            raise BadRequest(f"{item.location}: image {picture!r}: no such file in {folder}")
     if item.task in RESERVED_TASKS:
         raise BadRequest(f"{item.location}: task {item.task!r} is what the report calls its means; rename it")
     return item
 
 
 def grouped_by_picture(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Puts items of one picture side by side, with pictures in order of first appearance."""
-    rank = {picture: index for index, picture in enumerate(dict.fromkeys(item.picture for item in items))}
-    return tuple(sorted(items, key=lambda item: rank[item.picture]))
+    """Puts items of the same pictures side by side, with pictures in order of first appearance."""
+    rank = {pictures: index for index, pictures in enumerate(dict.fromkeys(item.pictures for item in items))}
+    return tuple(sorted(items, key=lambda item: rank[item.pictures]))
 
 
 def digest(content: bytes, pictures: Iterable[str], folder: Path) -> str:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.progress import track
+from vlmprune_runtime.question import SeenPicture
 from vlmprune_tools.evaluation.dataset import Dataset, Item
-from vlmprune_tools.evaluation.evaluator import Array, Evaluator
+from vlmprune_tools.evaluation.evaluator import EncodedPicture, Evaluator
 from vlmprune_tools.evaluation.metrics import AGREEMENT, METRICS
 from vlmprune_tools.evaluation.prediction_log import PredictionLog
 from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig
@@ -27,39 +28,47 @@ def run_evaluation_loop(
         return
     sighted = [config for config in configs if config.method != BLIND]
     blind = [config for config in configs if config.method == BLIND]
-    mean_visual = evaluator.encode_image(mean_pixels(evaluator, dataset)) if blind else None
+    mean = evaluator.encode_picture(mean_picture(evaluator, dataset)) if blind else None
     encoder = ImageEncoder(evaluator, dataset)
     for index in track(range(len(pending)), f"evaluating {dataset.name}"):
         item = pending[index]
         with locating_errors(item):
-            predictions = evaluator.predict(encoder.visual(item), item.question, sighted)
-            if mean_visual is not None:
-                predictions |= evaluator.predict(mean_visual, item.question, blind)
+            predictions = evaluator.predict(encoder.pictures(item), item.question, sighted)
+            if mean is not None:
+                predictions |= evaluator.predict([mean] * len(item.pictures), item.question, blind)
         log.add(item.key, predictions)
 
 
 @dataclass
 class ImageEncoder:
-    """Keeps the visual embeddings of the last picture: the vision stage runs once for all its questions."""
+    """Keeps the visual embeddings of the last item's pictures: the vision stage runs once for all its questions."""
 
     evaluator: Evaluator
     dataset: Dataset
-    _last: dict[str, Array] = field(default_factory=dict)
+    _last: dict[str, EncodedPicture] = field(default_factory=dict)
 
-    def visual(self, item: Item) -> Array:  # -> (N, D)
-        """Returns the visual embeddings of the item's picture."""
-        if item.picture not in self._last:
-            pixels = self.evaluator.preprocess(self.dataset.load_picture(item.picture))
-            self._last = {item.picture: self.evaluator.encode_image(pixels)}
-        return self._last[item.picture]
+    def pictures(self, item: Item) -> list[EncodedPicture]:
+        """Returns the visual embeddings of the item's pictures, in their order."""
+        self._last = {name: self._last[name] if name in self._last else self._encoded(name) for name in item.pictures}
+        return [self._last[name] for name in item.pictures]
+
+    def _encoded(self, name: str) -> EncodedPicture:
+        return self.evaluator.encode_picture(self.evaluator.see(self.dataset.load_picture(name)))
 
 
-def mean_pixels(evaluator: Evaluator, dataset: Dataset) -> Array:  # -> (1, 3, H, W)
-    """Returns the mean of the dataset's preprocessed pictures, which the blind model is shown."""
-    total = np.zeros(1)
+def mean_picture(evaluator: Evaluator, dataset: Dataset) -> SeenPicture:
+    """Returns the mean of the dataset's pictures as the model sees them, which the blind model is shown.
+
+    Raises `BadRequest` where it does not see all of them in one shape.
+    """
+    total: npt.NDArray[np.float64] | float = 0.0
     for picture in dataset.pictures:
-        total = total + evaluator.preprocess(dataset.load_picture(picture)).astype(np.float64)
-    return (total / len(dataset.pictures)).astype(np.float32)
+        seen = evaluator.see(dataset.load_picture(picture))
+        if len(evaluator.model.pipeline.grids) > 1 or len(seen.views) > 1:
+            raise BadRequest("the blind model is shown a mean picture; allowed: models that see all in one shape")
+        total = total + seen.views[0].pixels.astype(np.float64)
+    mean = np.asarray(total / len(dataset.pictures), dtype=np.float32)
+    return replace(seen, views=(replace(seen.views[0], pixels=mean),))
 
 
 @contextmanager

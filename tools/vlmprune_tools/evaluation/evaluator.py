@@ -1,6 +1,6 @@
 """Answers one question under many pruning configs: vision, embed and head run once, prune and tail once per config."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -10,13 +10,21 @@ from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import Prefill, State, decode, start_prefill
-from vlmprune_runtime.preprocess import preprocess
-from vlmprune_runtime.prompt import EncodedPrompt, encode_prompt
+from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, encode_prompt
+from vlmprune_runtime.question import SeenPicture, see
 from vlmprune_runtime.sampling import GREEDY, TokenChooser
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.pruning_config import PruningConfig
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """The visual embeddings (N, D) of every view of a picture, and the place that the picture takes in a prompt."""
+
+    features: tuple[Array, ...]
+    place: PicturePlace
 
 
 @dataclass(frozen=True)
@@ -31,40 +39,47 @@ class Evaluator:
     model: LoadedModel
     max_tokens: int
 
-    def preprocess(self, image: Image.Image) -> Array:  # -> (1, 3, H, W)
-        """Returns the pixels that the vision stage takes."""
-        return preprocess(image, self.model.image)
+    def see(self, image: Image.Image) -> SeenPicture:
+        """Returns a picture as the model sees it: its views, and the place that they take in a prompt."""
+        return see(self.model.pipeline, self.model.image, image)
 
-    def encode_image(self, pixels: Array) -> Array:  # (1, 3, H, W) -> (N, D)
-        """Returns the visual embeddings of one picture."""
-        [vision] = self.model.pipeline.of_role("vision")
-        [pixels_input] = self.model.pipeline.stage(vision).inputs
-        return self.model.engine.run(vision, {pixels_input.name: pixels})["features"]
+    def encode_picture(self, seen: SeenPicture) -> EncodedPicture:
+        """Runs the vision stage on every view of a picture."""
+        pipeline = self.model.pipeline
+        [vision] = pipeline.of_role("vision")
+        [pixels] = pipeline.stage(vision).inputs
+        features = []
+        for view, grid in zip(seen.views, seen.place.grids, strict=True):
+            several = {"grid": grid} if len(pipeline.grids) > 1 else {}
+            features.append(self.model.engine.run(vision, {pixels.name: view.pixels[None]}, **several)["features"])
+        return EncodedPicture(tuple(features), seen.place)
 
-    def predict(self, visual: Array, question: str, configs: Iterable[PruningConfig]) -> dict[str, str]:
-        """Returns the prediction under each config, by the config's name."""
-        prompt = self.encode_question(question)
-        run = self.start(prompt, visual)
+    def predict(
+        self, pictures: Sequence[EncodedPicture], question: str, configs: Iterable[PruningConfig]
+    ) -> dict[str, str]:
+        """Returns the prediction about pictures under each config, by the config's name."""
+        prompt = self.encode_question(question, [picture.place for picture in pictures])
+        run = self.start(prompt, [features for picture in pictures for features in picture.features])
         return {config.name: self.generate(prompt, self.prefill(run.fork(), config)) for config in configs}
 
-    def start(self, prompt: EncodedPrompt, visual: Array) -> Prefill:
-        """Runs all stages before the first cut, with the visual embeddings of the picture given."""
+    def start(self, prompt: EncodedPrompt, features: Sequence[Array]) -> Prefill:
+        """Runs all stages before the first cut, with the visual embeddings (N, D) of every view given."""
         pipeline = self.model.pipeline
-        run = start_prefill(pipeline, self.model.engine, prompt, [visual])
-        run.set_features([visual])
+        run = start_prefill(pipeline, self.model.engine, prompt, features)
+        run.set_features(features)
         for name in takewhile(lambda stage: pipeline.stage(stage).role != "prune", pipeline.prefill):
             _run(run, name)
         return run
 
-    def encode_question(self, question: str) -> EncodedPrompt:
-        """Returns the prompt's token ids; raises `BadRequest` if they do not fit into the context."""
+    def encode_question(self, question: str, places: Sequence[PicturePlace]) -> EncodedPrompt:
+        """Returns the prompt's token ids; raises `BadRequest` if they or the pictures do not fit into the context."""
         model = self.model
-        prompt = encode_prompt(model.tokenizer, model.prompt, model.pipeline.view_tokens, question)
-        tokens = len(prompt.token_ids)
+        prompt = encode_prompt(model.tokenizer, model.prompt, model.pipeline.view_tokens, question, places)
+        tokens, images = len(prompt.token_ids), "image" if len(places) == 1 else f"{len(places)} images"
         if tokens > model.context_tokens:
-            raise BadRequest(f"the prompt takes {tokens} tokens with its image, the context has {model.context_tokens}")
-        if len(prompt.spans) != 1:
-            raise BadRequest(f"the prompt has places for {len(prompt.spans)} images; allowed: one")
+            raise BadRequest(
+                f"the prompt takes {tokens} tokens with its {images}, the context has {model.context_tokens}"
+            )
         return prompt
 
     def prefill(self, run: Prefill, config: PruningConfig) -> State:

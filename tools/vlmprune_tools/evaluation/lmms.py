@@ -67,15 +67,19 @@ class VlmPrune(_base):  # type: ignore[misc]
         return [self.answer(*request.args) for request in requests]
 
     def answer(self, context: str, generation: dict[str, Any], doc_to_visual: Any, *document: Any) -> str:
-        """Predicts the answer about the one picture of a document; the task's first stop string ends it."""
+        """Predicts the answer about the pictures of a document; the task's first stop string ends it.
+
+        The pictures stand where the chat template puts them, in their order, wherever the task has its image tokens.
+        """
         doc_id, task, split = document
         pictures = doc_to_visual(self.task_dict[task][split][doc_id])
-        if len(pictures) != 1:
-            raise BadRequest(f"task {task!r}, document {doc_id}: got {len(pictures)} pictures; allowed: one")
         evaluator = Evaluator(self.model, int(generation.get("max_new_tokens") or MAX_TOKENS))
-        visual = evaluator.encode_image(evaluator.preprocess(load_image(pictures[0])))
         question = context.replace(self.model.prompt.image_token, "").strip()
-        prediction = evaluator.predict(visual, question, [self.config])[self.config.name]
+        try:
+            encoded = [evaluator.encode_picture(evaluator.see(load_image(picture))) for picture in pictures]
+            prediction = evaluator.predict(encoded, question, [self.config])[self.config.name]
+        except BadRequest as error:
+            raise BadRequest(f"task {task!r}, document {doc_id}: {error}") from None
         return cut_at_stop(prediction, generation.get("until"))
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
@@ -83,7 +87,7 @@ class VlmPrune(_base):  # type: ignore[misc]
         raise BadRequest("this model answers by generating; tasks that compare likelihoods are not supported")
 
     def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[str]:
-        """Raises `BadRequest`: a model answers one question about one picture."""
+        """Raises `BadRequest`: a model answers one question."""
         raise BadRequest("this model answers one question; tasks of several rounds are not supported")
 
 

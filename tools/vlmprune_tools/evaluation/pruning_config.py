@@ -80,6 +80,8 @@ class TorchPruner:
             raise BadRequest(
                 f"{self.label}: the bundle has {len(run.pipeline.cuts)} cuts; allowed: its own pruner, or one cut"
             )
+        if any(run.tokens.grids):
+            raise BadRequest(f"{self.label}: a view lies on another grid; allowed: the bundle's own pruner")
         [cut] = run.pipeline.cuts
         for view in range(len(run.tokens.grids)):
             tensors = [

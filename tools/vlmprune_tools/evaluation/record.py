@@ -78,7 +78,7 @@ def data_fields(dataset: Dataset) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "templated": dataset.templated,
         "questions": len(dataset.items),
-        "pictures": len({item.picture for item in dataset.items}),
+        "pictures": len({picture for item in dataset.items for picture in item.pictures}),
         "tasks": list(dataset.tasks),
         "metrics": {name: DESCRIPTIONS[name] for name in sorted({item.metric for item in dataset.items})},
     }
