@@ -42,7 +42,7 @@ def test_tokens_of_follow_ups_are_those_of_the_python_engine(
     wanted = expected(conversation, way)
     answers = [wanted["token_ids"], *(turn["token_ids"] for turn in wanted["follow_ups"])]
     assert [[int(word) for word in line.split()] for line in done.stdout.splitlines()] == answers
-    assert len({tuple(answer) for answer in answers}) == 3
+    assert answers[0] != answers[1]
     assert done.stderr.count("first token after") == 3
     assert done.stderr.count("vision") == 1  # no picture is seen again
 
