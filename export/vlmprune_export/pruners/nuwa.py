@@ -130,7 +130,7 @@ class NuwaVision(Pruner):
         in_cell = place.index_select(0, self.cells.view(-1)).view(-1, CELL, 1)
         better = (in_cell.mT < in_cell).to(torch.int64).sum(2).view(-1)
         beaten = (better >= self.best).to(torch.int64)
-        return torch.ones_like(place).scatter(0, self.cells.view(-1), beaten)
+        return torch.ones(self.grid.tokens, dtype=torch.int64).scatter(0, self.cells.view(-1), beaten)
 
     def gathered(self, rows: Tensor, late: Tensor, chosen: Tensor) -> Tensor:  # (N, Dt), (N, Dh), (C,) -> (C, Dt)
         """Returns the row of each chosen token plus the weighted mean of rows that are similar and near."""
