@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmprune_export.families import Family
+from vlmprune_export.families.family import DropsInTower
 from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace, TensorName
 from vlmprune_export.pruners.settings import read_settings
@@ -114,7 +115,7 @@ def model_parts(family: Family) -> ModelParts:
     text, one_axis = family.text_model, family.positions.axes == 1
     return ModelParts(
         text.attention_heads, text.kv_heads, text.head_dim, family.projector, family.norm, rope if one_axis else None,
-        family.max_positions,
+        family.max_positions, family.dropping_tower if isinstance(family, DropsInTower) else None,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vlmprune_export.cuts import PlannedCut
 from vlmprune_export.families import Family
 from vlmprune_export.pruners import Need
-from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace
+from vlmprune_export.pruners.needs import PIXELS, TOWER_TENSORS, CutPlace
 from vlmprune_export.stage_modules import READABLE, DecoderStage, EmbedStage, VisionStage
 from vlmprune_runtime import schema
 from vlmprune_runtime.schema import Cache, CacheLayer, Input, Stage
@@ -67,6 +67,16 @@ class StageEntry:
         """Returns the names of the outputs, in the module's order."""
         return tuple(tensor.name for tensor in self.declared.outputs)
 
+    @property
+    def runs_tower(self) -> bool:
+        """Returns whether the stage runs the vision tower: the vision stage, or a pruner that drops tokens inside."""
+        return any(tensor.source == "image.pixels" for tensor in self.declared.inputs)
+
+    @property
+    def plan_name(self) -> str:
+        """Returns the stage by whose rule this one is quantised: what runs the tower is quantised like `vision`."""
+        return "vision" if self.runs_tower else self.name
+
     def examples(self, tokens: int = EXAMPLE_TOKENS) -> dict[str, Tensor]:
         """Returns an example of every input, with so many tokens where that is free."""
         return {tensor.name: example(tensor, tokens) for tensor in self.declared.inputs}
@@ -117,12 +127,16 @@ def _vision(family: Family, reads: tuple[str, ...]) -> StageEntry:
     """Returns the entry of the vision stage, which sees one view, in each grid's shapes."""
     stages, width = list[Stage](), family.text_model.hidden_size
     for grid in family.grids:
-        inputs = (_floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels"),)
+        inputs = (_pixels(grid),)
         shown = [_output(read, (grid.view_tokens, *family.tower_shapes[read])) for read in reads]
         outputs = (_output("features", (grid.view_tokens, width)), *shown)
         stages.append(Stage(role="vision", inputs=inputs, outputs=outputs))
     modules = tuple(VisionStage(family, nth, reads) for nth in range(len(family.grids)))
     return StageEntry("vision", stages[0], modules, tuple(stages))
+
+
+def _pixels(grid: PictureGrid) -> Input:
+    return _floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels")
 
 
 def _embed(family: Family) -> StageEntry:
@@ -150,8 +164,8 @@ def _decoder(family: Family, name: str, first: int, last: int, reads: tuple[str,
 
 def _prune(family: Family, cut: PlannedCut) -> StageEntry:
     stages, width = list[Stage](), family.text_model.hidden_size
-    for tokens, keep in zip(cut.tokens, cut.keep, strict=True):
-        inputs = tuple(_need(family, cut, need, tokens) for need in cut.needs)
+    for grid, tokens, keep in zip(family.grids, cut.tokens, cut.keep, strict=True):
+        inputs = tuple(_pixels(grid) if need == PIXELS else _need(family, cut, need, tokens) for need in cut.needs)
         outputs = (
             schema.Tensor(name="kept", dtype="int64", shape=(keep,)),
             _output("fused", (keep, width)),

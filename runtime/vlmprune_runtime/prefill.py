@@ -136,9 +136,8 @@ class Prefill:
 
     def run_all(self, *, prune: bool = True) -> Generator[StageTimed, None, State]:
         """Runs all stages, yields each one's time as it has run, and returns the state after the last."""
-        for name in self.pipeline.prefill:
-            if prune or self.pipeline.stage(name).role != "prune":
-                yield from self.run(name)
+        for name in self.pipeline.stages_of_prompt(prune=prune):
+            yield from self.run(name)
         return self.state()
 
     def _run_views(self, name: str) -> Steps:

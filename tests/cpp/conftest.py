@@ -55,7 +55,7 @@ def cut_bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     folder = tmp_path_factory.mktemp("cuts")
     bundles = {}
     for name, options in CUTS.items():
-        pruner = PruneOptions("uniform", keep=8, **options)
+        pruner = PruneOptions(**{"method": "uniform", "keep": 8, **options})
         bundles[name] = exported(checkpoint, folder / name, prune=pruner, context_tokens=CONTEXT_TOKENS)
         dumped(bundles[name], folder / f"{name} question")
     return bundles

@@ -6,5 +6,7 @@ CONTEXT_TOKENS = 128  # room for two pictures
 CUTS: dict[str, dict[str, Any]] = {
     "input": {"layer": 0},
     "two": {"settings": {"vision_keep": 20}},
+    "tower": {"method": "saint", "settings": {"place": "tower"}},
 }
-"""Options of the pruner `uniform`: a cut at the language model's input; one after vision and one before a layer."""
+"""Options of a pruner, `uniform` if none is named: a cut at the language model's input; one after vision and one before
+a layer; one inside the vision tower, where a pruned prompt does not run the vision stage."""

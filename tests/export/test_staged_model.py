@@ -65,10 +65,12 @@ def test_pruned_is_the_masked_oracle(text: str, tower: str, layer: int) -> None:
     np.testing.assert_allclose(state.logits, expected.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"place": "vision"}])
-def test_a_cut_before_the_first_layer_is_the_masked_oracle(settings: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("method", "settings"), [("uniform", {}), ("uniform", {"place": "vision"}), ("saint", {"place": "tower"})]
+)
+def test_a_cut_before_the_first_layer_is_the_masked_oracle(method: str, settings: dict[str, str]) -> None:
     model, prompt, pixels = tiny_llava(), question(), torch.randn(1, 3, 56, 56)
-    engine = engine_of(model, method="uniform", layer=0, settings=settings)
+    engine = engine_of(model, method=method, layer=0, settings=settings)
     assert "head" not in engine.staged.stages
     state = run(engine, prompt, pixels)
     kept, fused = (torch.from_numpy(part) for part in (state.selections[0].kept, state.selections[0].fused))

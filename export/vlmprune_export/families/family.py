@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from vlmprune_export.families.dropping_tower import DroppingTower
 from vlmprune_runtime.schema import Positions, TextModel
 
 LayerKind = Literal["full", "sliding", "convolution"]
@@ -77,3 +78,10 @@ class Family(Protocol):
         With one axis, `positions` are (1, S).
         """
         ...
+
+
+@runtime_checkable
+class DropsInTower(Protocol):
+    """A family whose vision tower can drop tokens between two of its layers."""
+
+    dropping_tower: DroppingTower

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.decoder_attention import ATTENTION
+from vlmprune_export.families.dropping_tower import DroppingTower
 from vlmprune_export.families.family import LayerKind, PictureGrid
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
@@ -40,6 +41,7 @@ class LlavaFamily:
         self.tower = Tower(
             model.model.vision_tower, self.projector, _layers_of_features(model.config)[-1], has_cls=_has_cls(vision)
         )  # fmt: skip
+        self.dropping_tower = DroppingTower(model.model.vision_tower, self.tower, _layers_of_features(model.config))
         self.tower_shapes: Mapping[str, tuple[int, ...]] = self.tower.widths(
             len(_layers_of_features(model.config)) * vision.hidden_size
         )

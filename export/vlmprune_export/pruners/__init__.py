@@ -20,7 +20,7 @@ from vlmprune_export.pruners.occam_token import OccamSettings, occam_layer, occa
 from vlmprune_export.pruners.prumerge import PruMerge, PruMergeSettings
 from vlmprune_export.pruners.pruner import Pruner
 from vlmprune_export.pruners.random_pruner import RandomSettings, random_pruner
-from vlmprune_export.pruners.saint import Saint, SaintSettings, saint_layer
+from vlmprune_export.pruners.saint import SaintSettings, saint_layer, saint_places, saint_pruner
 from vlmprune_export.pruners.settings import NoSettings, check_integer, read_settings
 from vlmprune_export.pruners.site import ModelParts, Site
 from vlmprune_export.pruners.sparsevlm import SparseVlm, SparseVlmSettings
@@ -68,7 +68,7 @@ PRUNERS = {
     "vlm-pruner": PrunerKind(VlmPrunerSettings, VlmPruner),
     "duet-vlm": PrunerKind(DuetSettings, duet_pruner, duet_places, duet_layer),
     "occam-token": PrunerKind(OccamSettings, occam_pruner, occam_places, occam_layer),
-    "saint": PrunerKind(SaintSettings, Saint, layer=saint_layer),
+    "saint": PrunerKind(SaintSettings, saint_pruner, saint_places, saint_layer),
     "nuwa": PrunerKind(NuwaSettings, nuwa_pruner, nuwa_places, nuwa_layer),
     "fastv": PrunerKind(NoSettings, FastV),
     "divprune": PrunerKind(NoSettings, DivPrune, place_at_input),

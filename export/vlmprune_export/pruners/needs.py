@@ -8,7 +8,7 @@ TowerTensorName = Literal[
     "tower_hidden", "tower_keys", "tower_attention", "tower_last_keys", "tower_last_attention", "tower_late"
 ]
 DecoderTensorName = Literal["hidden", "keys", "query", "next_keys", "next_query"]
-TensorName = DecoderTensorName | Literal["embeddings", "places", "joint"] | TowerTensorName
+TensorName = DecoderTensorName | Literal["embeddings", "places", "joint", "pixels"] | TowerTensorName
 TokenGroup = Literal["visual", "text", "last", "all"]
 CutPlace = Literal["vision", "input", "layer"]
 
@@ -24,6 +24,8 @@ class Need:
     where the rows stand in the sequence, which says what a query can see and which text lies behind the image. On a
     target of fixed lengths text is padded at its end with rows of zeros, whose place is 0.
     `joint`: embeddings in CLIP's joint space of pictures and text.
+
+    `pixels`: those of the view, for a pruner that runs the vision tower itself.
 
     Of the vision tower, for a cut after the vision stage: `tower_hidden` (N, Dt), the rows that the projector takes;
     of the last layer that these rows come from, `tower_keys` (N, dh), the raw keys as the mean over heads, and
@@ -60,6 +62,9 @@ class Place:
     at: CutPlace
     keep: int | Callable[[int, int], int] | None = None
 
+
+PIXELS = Need("pixels")
+"""The pixels of the view."""
 
 HIDDEN, KEYS, PLACES = Need("hidden"), Need("keys"), Need("places")
 """The hidden states, keys and places of the visual tokens."""

@@ -2,10 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from vlmprune_export.pruners.needs import CutPlace
+
+
+class TowerParts(Protocol):
+    """A vision tower in which tokens are dropped behind a layer; the module of it has the weights."""
+
+    def layer_behind(self, fraction: float) -> int:
+        """Returns the layer at a fraction of the tower; tokens can be dropped behind it."""
+        ...
+
+    def __call__(self, pixels: Tensor, layer: int, select: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns the visual embeddings (K, D) of the tokens that `select` takes by their keys (N, dh), and these."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,8 @@ class ModelParts:
     need `tower_hidden` gives it, to a visual embedding; `norm` is the decoder's last norm. A pruner has no weights of
     its own, but one that merges rows of the tower needs the projector behind it. `rope` takes positions (P,) to the
     cosines (P, head_dim) of the decoder's rotary embedding, and is None where positions have several axes; a sequence
-    may have as many as `positions`.
+    may have as many as `positions`. `tower` is the vision tower for a pruner that works inside it, None where the
+    family has none that tokens can be dropped in; its weights then belong to the prune stage too.
     """
 
     heads: int = 1
@@ -26,6 +40,7 @@ class ModelParts:
     norm: nn.Module = field(default_factory=nn.Identity)
     rope: Callable[[Tensor], Tensor] | None = None
     positions: int = 2048
+    tower: TowerParts | None = None
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,9 @@ Grid parse_grid(const Field& field) {
           optional_integer(field, "prefix_tokens", 0).value_or(0)};
 }
 
-Cut parse_cut(const Field& field) { return {field.at("stage").text(), field.at("layer").integer(0)}; }
+Cut parse_cut(const Field& field) {
+  return {field.at("stage").text(), field.at("at").text(), field.at("layer").integer(0)};
+}
 
 Positions parse_positions(const Field& field) {
   const Positions positions{field.at("axes").integer(1), lookup(field.at("image"), kImagePositions)};
@@ -240,6 +242,23 @@ std::vector<std::string> Manifest::of_role(Role role) const {
   std::vector<std::string> names;
   const auto has_role = [&](const std::string& name) { return stage(name).role == role; };
   std::copy_if(prefill.begin(), prefill.end(), std::back_inserter(names), has_role);
+  return names;
+}
+
+std::vector<std::string> Manifest::stages_of_prompt(bool prune) const {
+  const std::string vision = of_role(Role::vision)[0];
+  const auto reads_vision = [&](const auto& named) {
+    const auto& inputs = named.second.inputs;
+    const auto from_vision = [&](const TensorSpec& input) { return input.source.stage == vision; };
+    return std::any_of(inputs.begin(), inputs.end(), from_vision);
+  };
+  const bool cut_at_vision = !cuts.empty() && cuts[0].at == "vision";
+  const bool replaced = cut_at_vision && std::none_of(stages.begin(), stages.end(), reads_vision);
+  std::vector<std::string> names;
+  const auto needed = [&](const std::string& name) {
+    return prune ? !(replaced && name == vision) : stage(name).role != Role::prune;
+  };
+  std::copy_if(prefill.begin(), prefill.end(), std::back_inserter(names), needed);
   return names;
 }
 

@@ -77,7 +77,7 @@ struct Grid {
 };
 
 struct Cut {
-  std::string stage;
+  std::string stage, at;  // `at` is `vision`, `input` or `layer`
   int64_t layer;
 };
 
@@ -115,6 +115,9 @@ struct Manifest {
   const Stage& stage(const std::string& name) const { return stages.at(name); }
   // Returns the stages of a role in the order of `prefill`.
   std::vector<std::string> of_role(Role role) const;
+  // Returns the stages that a prompt needs, in that order. Unpruned it needs no prune stage. Pruned it needs no vision
+  // stage if the first cut stands right behind it and no stage reads what it gives.
+  std::vector<std::string> stages_of_prompt(bool prune) const;
 };
 
 // Returns the manifest in a document; its version is checked before anything else.

@@ -180,9 +180,7 @@ State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, 
               bool prune, Timings& timings) {
   Prefill run(manifest, program, place_prompt(manifest, prompt), {});
   run.set_views(views, prompt.spans);
-  for (const std::string& name : manifest.prefill) {
-    if (prune || manifest.stage(name).role != Role::prune) run.run(name, timings);
-  }
+  for (const std::string& name : manifest.stages_of_prompt(prune)) run.run(name, timings);
   return run.state();
 }
 

@@ -107,6 +107,19 @@ class Pipeline(Record):
             raise BadRequest(f"the image becomes {height_px} x {width_px} px; allowed: {allowed}")
         return sizes.index((height_px, width_px))
 
+    def stages_of_prompt(self, *, prune: bool) -> tuple[str, ...]:
+        """Names of the stages that a prompt needs, in the order in which it runs through them.
+
+        Unpruned it needs no prune stage. Pruned it needs no vision stage if the first cut stands right behind it and no
+        stage reads what it gives: then every row of `features` would be dropped or replaced.
+        """
+        if not prune:
+            return tuple(name for name in self.prefill if self.stages[name].role != "prune")
+        [vision] = self.of_role("vision")
+        sources = (parse_source(tensor.source).stage for stage in self.stages.values() for tensor in stage.inputs)
+        replaced = bool(self.cuts) and self.cuts[0].at == "vision" and vision not in sources
+        return tuple(name for name in self.prefill if not (replaced and name == vision))
+
     @property
     def visual_tokens(self) -> int:
         """N of the first grid."""

@@ -103,8 +103,8 @@ def capture(
 
 def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: bool) -> CapturedFunction:
     """Returns a pruner: N tokens in, K out."""
-    tokens = next(iter(examples.values())).shape[0]
-    if tokens <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
+    tokens = examples["hidden"].shape[0] if "hidden" in examples else None
+    if tokens is not None and tokens <= getattr(pruner, "keep", 0):  # Core ML cannot give back an input as it is
         pruner, examples = FixedPruner(range(tokens), pruner.settings), {"hidden": examples["hidden"]}
     before, pruner.control_flow = pruner.control_flow, "unrolled" if unrolled else "while-cond"
     try:

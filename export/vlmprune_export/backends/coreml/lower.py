@@ -93,12 +93,12 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
             with lowering(name, "coreml", level=logging.ERROR):
                 half = settings.half and declared.role != "prune"
                 model = convert(captured, half=half, deployment=settings.deployment)
-                save_function(compress(model, name, settings.plan.get(name)), saved[function.name])
+                save_function(compress(model, name, settings.plan.get(entry.plan_name)), saved[function.name])
         with lowering(name, "coreml", level=logging.ERROR):
             join(saved, package)
             name_items(package)
             lint(package)
-    stage = describe(entry, package, functions, settings.plan.get(name, "none"), layout)
+    stage = describe(entry, package, functions, settings.plan.get(entry.plan_name, "none"), layout)
     annotate(package, stage, staged, settings.context_tokens)
     return stage
 

@@ -19,7 +19,7 @@ from vlmprune_runtime.errors import CaptureError
 
 def capture(staged: StagedModel, entry: StageEntry, module: nn.Module, context_tokens: int) -> ExportedProgram:
     """Returns a stage with one of its modules; a decoder serves prefill and decode. Raises `CaptureError`."""
-    vision = entry.declared.role == "vision"
+    vision = entry.runs_tower
     try:
         with torch.no_grad(), vision_attention(staged.family.model) if vision else nullcontext(), _scanning(module):
             return _capture(staged, entry, module, context_tokens)

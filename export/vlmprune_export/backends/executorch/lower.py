@@ -50,7 +50,7 @@ def lower(
     programs: dict[str, ExportedProgram] = {}
     for name, entry in staged.stages.items():
         report(name)
-        with quantised(staged, name, plan.get(name)), quiet():
+        with quantised(staged, name, plan.get(entry.plan_name)), quiet():
             for nth, one in enumerate(entry.each_grid):
                 programs[method_name(name, nth)] = capture(staged, one, one.module, context_tokens)
     report(f"all stages to {backend}")
@@ -58,7 +58,7 @@ def lower(
     partitioners = {name: kind.partitioners_of(name) for name in programs}
     program, shares = lower_programs(programs, partitioners, constants, backend, folder / FILE)
     lowered = _Lowered(program, shares, backend, context_tokens)
-    stages = {name: _stage(entry, lowered, plan.get(name, "none")) for name, entry in staged.stages.items()}
+    stages = {name: _stage(entry, lowered, plan.get(entry.plan_name, "none")) for name, entry in staged.stages.items()}
     if stock == "yes":
         report(f"the stock layout to {backend}")
         with quiet():

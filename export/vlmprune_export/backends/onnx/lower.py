@@ -52,7 +52,7 @@ def lower(
         elif entry is staged.tail:
             stages[name] = _lower_tail(entry, folder, plan.get(name), table)
         else:
-            stages[name] = _lower_stage(entry, folder, plan.get(name))
+            stages[name] = _lower_stage(entry, folder, plan.get(entry.plan_name))
     return stages
 
 

@@ -4,7 +4,11 @@ import torch
 from torch import Tensor
 
 from vlmprune_export.pruners.loops import ControlFlow
+from vlmprune_export.pruners.needs import PIXELS
+from vlmprune_export.pruners.pruner import Pruned, Pruner
+from vlmprune_export.pruners.saint.settings import SaintSettings
 from vlmprune_export.pruners.similarity import products, unit_rows
+from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import largest, stable_argsort
 from vlmprune_runtime.errors import BadRequest
 
@@ -26,6 +30,31 @@ def drop_counts(tokens: int, keep: int, step: int) -> list[int]:
         counts.append(step)
         left -= step
     return counts
+
+
+class SaintTower(Pruner):
+    """Runs the vision tower, and drops tokens behind one of its layers, so that the later ones are cheaper.
+
+    As in the released code this is the layer at 19 of 24; the CLS token stays and takes no part.
+    """
+
+    needs = (PIXELS,)
+
+    def __init__(self, site: Site, settings: SaintSettings) -> None:
+        """Builds the pruner for a site. Raises `BadRequest` for a tower that no token can be dropped in."""
+        super().__init__()
+        if site.parts.tower is None:
+            raise BadRequest("saint has no tower here in which tokens can be dropped; allowed: place=layer")
+        self.tower, self.keep, self.settings = site.parts.tower, min(site.keep, site.tokens), settings
+        self.layer = self.tower.layer_behind(19 / 24)
+        self.counts = drop_counts(site.tokens, self.keep, settings.tower_step)
+
+    def forward(self, pixels: Tensor) -> Pruned:  # (1, 3, height, width) -> (K,), (K, D), (K,)
+        """Returns the kept indices in ascending order, their visual embeddings, and their ranks, which are in order."""
+        features, kept = self.tower(
+            pixels, self.layer, lambda keys: distinct_tokens(keys, self.counts, self.control_flow)
+        )  # fmt: skip
+        return kept, features, torch.arange(self.keep)
 
 
 def distinct_tokens(keys: Tensor, counts: list[int], control_flow: ControlFlow) -> Tensor:  # (N, dh) -> (K,)
