@@ -1,11 +1,19 @@
 """Inputs of any pruner, by what it declares that it needs: a sequence of two system tokens, an image and a text."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from vlmprune_export.pruners import Need, Pruner
+from vlmprune_export.pruners import Need, Pruner, PrunerKind
+from vlmprune_export.pruners.needs import CutPlace
 
 SYSTEM_TOKENS, TEXT_TOKENS, WIDTH = 2, 5, 8
+
+
+def cuts_of(kinds: Mapping[str, PrunerKind]) -> list[tuple[str, CutPlace]]:
+    """Every cut of every method with its default settings: the method and where the cut stands."""
+    return [(method, place.at) for method, kind in kinds.items() for place in kind.places(kind.settings(), 2)]
 
 
 def inputs_of(pruner: Pruner, hidden: Tensor, seed: int = 0) -> list[Tensor]:  # (N, D)

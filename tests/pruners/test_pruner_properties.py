@@ -3,18 +3,13 @@
 import pytest
 import torch
 
-from pruner_inputs import inputs_of
+from pruner_inputs import cuts_of, inputs_of
 from vlmprune_export.pruners import PRUNERS, build_pruner
 from vlmprune_export.pruners.needs import CutPlace
 from vlmprune_runtime.errors import BadRequest
 
 GRID, TOKENS = (4, 6), 24
-CUTS = [  # VLM-Pruner has tests of its own
-    (method, place.at)
-    for method, kind in PRUNERS.items()
-    for place in kind.places(kind.settings(), 2)
-    if method != "vlm-pruner"
-]
+CUTS = [cut for cut in cuts_of(PRUNERS) if cut[0] != "vlm-pruner"]  # which has tests of its own
 HOSTILE = {
     "zeros": torch.zeros(TOKENS, 16),
     "constant": torch.ones(TOKENS, 16),

@@ -90,7 +90,11 @@ def _add_pruning(command: argparse.ArgumentParser) -> None:
     amount = group.add_mutually_exclusive_group()
     amount.add_argument("--keep", type=int, metavar="K", help="visual tokens that stay; default: --rate 0.889")
     amount.add_argument("--rate", type=float, metavar="R", help="share of visual tokens to drop")
-    group.add_argument("--pruner", default="vlm-pruner", metavar="NAME", help="vlm-pruner (default), uniform or random")
+    group.add_argument(
+        "--pruner", default="vlm-pruner", metavar="NAME",
+        help="vlm-pruner (default), duet-vlm, occam-token, saint, nuwa, fastv, divprune, dart, visionzip, sparsevlm, "
+        "cdpruner-embed, mmtok, prumerge, or the floors uniform and random",
+    )  # fmt: skip
     group.add_argument(
         "--layer",
         type=int,
@@ -100,7 +104,8 @@ def _add_pruning(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-        help="a setting of the pruner (vlm-pruner: pivots, threshold, batch, ...; uniform: place, vision_keep)",
+        help="a setting of the pruner (vlm-pruner: pivots, threshold, batch, ...; duet-vlm, nuwa, "
+        "occam-token, uniform: vision_keep; saint: place=layer, tower or both); a name that it does not have lists all",
     )  # fmt: skip
 
 
