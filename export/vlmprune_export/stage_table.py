@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmprune_export.cuts import PlannedCut
-from vlmprune_export.families import Family
+from vlmprune_export.families import Family, PictureGrid
 from vlmprune_export.pruners import Need
 from vlmprune_export.pruners.needs import PIXELS, TOWER_TENSORS, CutPlace
 from vlmprune_export.stage_modules import READABLE, DecoderStage, EmbedStage, VisionStage
