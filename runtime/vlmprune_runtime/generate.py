@@ -16,11 +16,9 @@ from vlmprune_runtime.engines import Engine, check_context, load_engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import (
     Finished,
-    Pruned,
     Reason,
     RunEvent,
     RunResult,
-    SeenView,
     StageTimed,
     TextPiece,
     Timings,
@@ -39,8 +37,8 @@ from vlmprune_runtime.prompt import (
     tokenize,
 )
 from vlmprune_runtime.question import Question, SeenPicture, see
+from vlmprune_runtime.reported_views import pruned_views, seen_views
 from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
-from vlmprune_runtime.schema import Pipeline
 
 MAX_TOKENS = 32
 
@@ -120,9 +118,8 @@ class Runner:
             raise BadRequest("there is no conversation to go on with; ask a first question before a follow-up")
         record = self._current = _Record()
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
-        render_follow_up(
-            manifest.prompt, prompt, self._smallest(len(request.images))
-        )  # refused before an image is read
+        smallest = self._smallest(len(request.images))
+        render_follow_up(manifest.prompt, prompt, smallest)  # so that too many images are refused before one is read
         pictures = self._see(request.images)
         places = [picture.place for picture in pictures]
         turn = self.conversation.go_on(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, places)
@@ -188,7 +185,7 @@ class Runner:
         answer, prefilled = conversation.answer, len(turn.prompt.token_ids)
         result = RunResult(
             answer.text, tuple(answer.token_ids), reason, len(token_ids), prefilled, pruned, record.timings(),
-            seen_views(manifest, question),
+            seen_views(manifest, pictures, turn.earlier_pictures),
         )  # fmt: skip
         yield Finished(result)
 
@@ -246,34 +243,6 @@ def open_runner(
     tokenizer = load_tokenizer(bundle)
     engine = load_engine(bundle, threads=threads, context_tokens=context_tokens)
     return Runner(bundle, engine, tokenizer, context_tokens)
-
-
-def pruned_views(
-    pipeline: Pipeline, state: State, prompt: EncodedPrompt, earlier: tuple[int, int] = (0, 0)
-) -> tuple[Pruned, ...]:
-    """Returns what the last cut kept of each view of a prompt, as plain numbers.
-
-    `earlier` counts the images, and their views, of the conversation before it.
-    """
-    pruned, (images, views) = [], earlier
-    for chosen in state.selections:
-        if chosen.cut == pipeline.cuts[-1].stage and chosen.view >= views:
-            image, view = prompt.view_places[chosen.view - views]
-            tokens = pipeline.grids[prompt.grids[chosen.view - views]].visual_tokens
-            kept, rank = tuple(chosen.cells.tolist()), tuple(chosen.rank.tolist())
-            pruned.append(Pruned(kept, rank, tokens, images + image, view))
-    return tuple(pruned)
-
-
-def seen_views(pipeline: Pipeline, question: Question) -> tuple[SeenView, ...]:
-    """Returns the grid of each view of each image, and the place of each tile."""
-    views = []
-    for image, picture in enumerate(question.pictures):
-        for index, seen in zip(picture.place.grids, picture.views, strict=True):
-            grid = pipeline.grids[index]
-            sizes = (grid.height, grid.width, grid.height_px, grid.width_px)
-            views.append(SeenView(image, *sizes, seen.view.row, seen.view.column))
-    return tuple(views)
 
 
 def _record_steps(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:

@@ -100,8 +100,9 @@ def test_only_new_text_is_run(talking: Runner, picture: Image.Image) -> None:
 
 def test_a_new_picture_is_pruned_and_the_old_one_stays_as_it_was(talking: Runner, picture: Image.Image) -> None:
     [old] = talking.answer(Request(picture, "b", max_tokens=1)).pruned
-    [new] = last_result(talking.follow_up("c", [picture.rotate(90)])).pruned
-    assert (old.image, new.image) == (0, 1)
+    result = last_result(talking.follow_up("c", [picture.rotate(90)]))
+    [new], [seen] = result.pruned, result.seen
+    assert (old.image, new.image, seen.image) == (0, 1, 1)
     assert old.kept != new.kept
     kept = [selection.cells.tolist() for selection in told(talking).held.state.selections]
     assert kept == [list(old.kept), list(new.kept)]
