@@ -68,8 +68,8 @@ Answer go_on(Program& program, const Manifest& manifest, const Integers& token_i
   const auto start = Clock::now();
   const auto room = static_cast<size_t>(manifest.context_tokens);
   if (token_ids.size() > room) {
-    throw bad_request("the conversation takes " + std::to_string(token_ids.size()) + " tokens by now, the context has " +
-                      std::to_string(room));
+    throw bad_request("the conversation takes " + std::to_string(token_ids.size()) +
+                      " tokens by now, the context has " + std::to_string(room));
   }
   // The last token is run in any case, for its logits.
   const auto end = std::mismatch(before.held.begin(), before.held.end(), token_ids.begin(), token_ids.end() - 1);

@@ -36,8 +36,8 @@ struct Answer {
 
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune);
 
-// Returns the answer behind a whole conversation (`token_ids`), whose rows are in the caches as far as it begins with what the
-// answer before has left there. Throws a bad request unless its pictures are the same and it fits the context.
+// Returns the answer behind a whole conversation (`token_ids`), whose rows are in the caches as far as it begins with
+// what the answer before has left there. Throws a bad request unless its pictures are the same and it fits the context.
 Answer go_on(Program& program, const Manifest& manifest, const Integers& token_ids, const Decoding& decoding,
              const Answer& before);
 

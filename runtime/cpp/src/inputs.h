@@ -31,8 +31,8 @@ struct Prompt {
   std::vector<Span> spans;
 };
 
-// Holds a further question in the same conversation. `pruned` and `unpruned` are the whole conversation up to where the answer
-// begins, as it is in either mode; `added` is what stands between the answer before and the next one.
+// Holds a further question in the same conversation. `pruned` and `unpruned` are the whole conversation up to where the
+// answer begins, as it is in either mode; `added` is what stands between the answer before and the next one.
 struct FollowUp {
   std::string text;
   Integers pruned, unpruned, added;

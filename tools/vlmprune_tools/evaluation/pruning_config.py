@@ -11,7 +11,7 @@ from vlmprune_export.pruners import Need, Pruner, build_pruner, pruner_name
 from vlmprune_export.stage_table import source_of
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import Array, Prefill, stages_before_tail
-from vlmprune_runtime.schema import Cut
+from vlmprune_runtime.schema import Cut, Pipeline
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.variants import Variant
 
@@ -50,12 +50,27 @@ def build_configs(model: LoadedModel, variants: Sequence[Variant], keeps: Sequen
 
 def build_config(model: LoadedModel, variant: Variant, keep: int) -> PruningConfig:
     """Returns a config that prunes in the bundle's own graph if that holds the same pruner, otherwise in PyTorch."""
-    pruner = build_pruner(variant.pruner, grid=model.grid, keep=keep, settings=variant.settings)
-    settings, exported = asdict(pruner.settings), model.exported_pruner
+    pruners = tuple(
+        build_pruner(variant.pruner, grid=(grid.height, grid.width), keep=count, settings=variant.settings)
+        for grid, count in zip(model.pipeline.grids, keeps_of_grids(model.pipeline, keep), strict=True)
+    )
+    settings, exported = asdict(pruners[0].settings), model.exported_pruner
     same = (pruner_name(variant.pruner), model.pipeline.keep, settings)
     if exported is not None and keep == model.pipeline.keep and (exported.method, keep, exported.settings) == same:
         return PruningConfig(variant.label, keep, run_exported_pruner, model.identity.engine, settings)
-    return PruningConfig(variant.label, keep, TorchPruner(pruner, variant.label), "pytorch", settings)
+    return PruningConfig(variant.label, keep, TorchPruner(pruners, variant.label), "pytorch", settings)
+
+
+def keeps_of_grids(pipeline: Pipeline, keep: int) -> list[int]:
+    """Returns how many tokens stay of a view on each grid: the same share as `keep` of the first, one at least.
+
+    >>> from types import SimpleNamespace
+    >>> grids = [SimpleNamespace(visual_tokens=tokens) for tokens in (20, 24, 3)]
+    >>> keeps_of_grids(SimpleNamespace(grids=grids), 5)
+    [5, 6, 1]
+    """
+    first = pipeline.grids[0].visual_tokens
+    return [max(1, round(keep * grid.visual_tokens / first)) for grid in pipeline.grids]
 
 
 def run_exported_pruner(run: Prefill) -> None:
@@ -68,9 +83,12 @@ def run_exported_pruner(run: Prefill) -> None:
 
 @dataclass(frozen=True)
 class TorchPruner:
-    """Runs any pruner in PyTorch at the model's only cut, whatever engine ran the stages before it."""
+    """Runs any pruner in PyTorch at the model's only cut, whatever engine ran the stages before it.
 
-    pruner: Pruner
+    `pruners` has one for each grid of the model.
+    """
+
+    pruners: tuple[Pruner, ...]
     label: str
 
     @torch.inference_mode()
@@ -80,14 +98,11 @@ class TorchPruner:
             raise BadRequest(
                 f"{self.label}: the bundle has {len(run.pipeline.cuts)} cuts; allowed: its own pruner, or one cut"
             )
-        if any(run.tokens.grids):
-            raise BadRequest(f"{self.label}: a view lies on another grid; allowed: the bundle's own pruner")
         [cut] = run.pipeline.cuts
-        for view in range(len(run.tokens.grids)):
-            tensors = [
-                torch.from_numpy(self._read(run, cut, need, view).astype(np.float32)) for need in self.pruner.needs
-            ]
-            kept, fused, rank = (value.numpy() for value in self.pruner(*tensors))
+        for view, grid in enumerate(run.tokens.grids):
+            pruner = self.pruners[grid]
+            tensors = [torch.from_numpy(self._read(run, cut, need, view).astype(np.float32)) for need in pruner.needs]
+            kept, fused, rank = (value.numpy() for value in pruner(*tensors))
             run.prune(cut.stage, view, {"kept": kept, "fused": fused, "rank": rank})
 
     def _read(self, run: Prefill, cut: Cut, need: Need, view: int) -> Array:
