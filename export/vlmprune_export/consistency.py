@@ -20,6 +20,19 @@ from vlmprune_runtime.schema import PromptSpec
 _QUESTION = "What is in the picture?"
 
 
+def check_decoder(staged: StagedModel, target: str, quantisation: str) -> None:
+    """Raises `BadRequest` for a decoder that does what is declared of it, but not lowered to that target yet."""
+    family, traits = staged.family, staged.family.traits
+    model_type = str(family.model.config.model_type)  # type: ignore[union-attr]
+    if "sliding" in family.layer_kinds:
+        window = f"a window of {traits.window_tokens} tokens"
+        raise BadRequest(f"{model_type} has decoder layers with {window}, which no target has yet")
+    if traits.image_attention == "both_ways":
+        raise BadRequest(f"visual tokens of {model_type} attend both ways; no target has that yet, eager PyTorch does")
+    if traits.deepstack_layers and (target != "onnx" or quantisation != "none"):
+        raise BadRequest(f"{model_type} adds features to hidden states (deepstack); allowed: onnx without quantisation")
+
+
 def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedModel) -> None:
     """Raises `BadRequest` for features of another grid, an unknown image token, and ids outside the embedding table."""
     _check_vocabulary(tokenizer, staged)

@@ -20,11 +20,13 @@ ATTENTION = "vlmprune"
 class StageCache(Protocol):
     """The cache that a decoder layer gets as `past_key_values`, and that its attention calls.
 
-    `new_keys` and `new_query` are those of the layer that ran last, after RoPE, (1, heads, S, dh).
+    `new_keys` and `new_query` are those of the layer that ran last, after RoPE, (1, heads, S, dh). `views` (S,) are the
+    views that new tokens belong to, negative for others, where the tokens of a view attend to each other both ways.
     """
 
     new_keys: Tensor | None
     new_query: Tensor | None
+    views: Tensor | None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any) -> tuple[Tensor, Tensor]:
         """Stores a layer's new keys and values; returns those that its attention shall see."""
@@ -47,6 +49,7 @@ class TorchCache:
         }
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
+        self.views: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Appends to the layer's cache, and returns all of it."""
@@ -58,9 +61,11 @@ class TorchCache:
         return keys, values
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """Returns scaled dot-product attention under a causal mask aligned to the end."""
+        """Returns scaled dot-product attention under a causal mask aligned to the end, or one open within views."""
         new, total = query.shape[2], keys.shape[2]
         mask = torch.ones(new, total, dtype=torch.bool).tril(total - new)
+        if self.views is not None:
+            mask[:, total - new :] |= (self.views[:, None] == self.views[None]) & (self.views >= 0)[None]
         mixed = scaled_dot_product_attention(query, keys, values, mask, scale=scaling, enable_gqa=True)
         return mixed.transpose(1, 2)
 
@@ -71,6 +76,7 @@ class Projections:
     def __init__(self) -> None:
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
+        self.views: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Notes the layer's keys."""

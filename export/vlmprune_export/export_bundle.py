@@ -10,7 +10,7 @@ from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
 from vlmprune_export.checkpoint.memory_check import LOWERED_BYTES, QUANTISED_BYTES
-from vlmprune_export.consistency import check_parts, check_prompt
+from vlmprune_export.consistency import check_decoder, check_parts, check_prompt
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
@@ -94,6 +94,8 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     staged = StagedModel(family, request.prune)
     tokenizer = _tokenizer(checkpoint)
     image = image_spec(image_processor, family, progress, tiles=request.tiles)
+    check_decoder(staged, request.target, request.quantisation)
+    check_decoder(staged, request.target, request.quantisation)
     check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)

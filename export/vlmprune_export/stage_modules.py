@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vlmprune_export.decoder_attention import Projections, StageCache
 from vlmprune_export.families import Family
+from vlmprune_export.families.family import DEEPSTACK, VIEWS
 
 READABLE = ("keys", "query", "next_keys", "next_query")
 """What a decoder stage can show beside the hidden states: keys and queries after RoPE, of its last layer or the next.
@@ -67,10 +68,13 @@ class DecoderStage(nn.Module):
             self.next_parts.extend([following.input_layernorm, following.self_attn])  # type: ignore[list-item]
 
     def forward(  # (S, D), (S,) or (axes, S) -> (S, D), what is read (S, ...); or (V,)
-        self, rows: Tensor, positions: Tensor, cache: StageCache
+        self, rows: Tensor, positions: Tensor, cache: StageCache, *extra: Tensor
     ) -> tuple[Tensor, ...]:
-        """Returns the raw output of the last layer and what is read of it, or the logits of the last token."""
-        hidden = self.hidden(rows, positions, cache)
+        """Returns the raw output of the last layer and what is read of it, or the logits of the last token.
+
+        `extra` is what the family's traits ask for, in their order.
+        """
+        hidden = self.hidden(rows, positions, cache, *extra)
         if self.lm_head is not None:
             return (self.logits(hidden[-1:])[0],)
         shown = {name: getattr(cache, f"new_{name}") for name in ("keys", "query")}
@@ -85,8 +89,13 @@ class DecoderStage(nn.Module):
         logits: Tensor = self.lm_head(self.norm(rows))
         return logits if self.logit_cap is None else self.logit_cap * torch.tanh(logits / self.logit_cap)
 
-    def hidden(self, rows: Tensor, positions: Tensor, cache: StageCache) -> Tensor:  # (S, D), (S,) -> (S, D)
+    def hidden(  # (S, D), (S,) -> (S, D)
+        self, rows: Tensor, positions: Tensor, cache: StageCache, *extra: Tensor
+    ) -> Tensor:
         """Returns hidden states after the last of the layers; the cache has seen their keys and values."""
+        more = dict(zip(self.family.traits.inputs, extra, strict=True)) if extra else {}
+        if VIEWS in more:
+            cache.views = more[VIEWS]
         states, position_ids = rows[None], _batched(positions)
         kinds = {self.family.layer_kinds[index] for index in self.layer_indices}
         rotary = {kind: self.family.rotary(states, position_ids, kind) for kind in sorted(kinds)}
@@ -99,6 +108,8 @@ class DecoderStage(nn.Module):
                 past_key_values=cache,
                 stage_cache=cache,
             )
+            if DEEPSTACK in more and index in self.family.traits.deepstack_layers:
+                states = states + more[DEEPSTACK][:, self.family.traits.deepstack_layers.index(index)][None]
         return states[0]
 
     def next_projections(self, hidden: Tensor, positions: Tensor) -> Projections:  # (S, D), (S,)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vlmprune_export.cuts import PlannedCut
 from vlmprune_export.families import Family, PictureGrid
+from vlmprune_export.families.family import DEEPSTACK, VIEWS
 from vlmprune_export.pruners import Need
 from vlmprune_export.pruners.needs import PIXELS, TOWER_TENSORS, CutPlace
 from vlmprune_export.stage_modules import READABLE, DecoderStage, EmbedStage, VisionStage
@@ -96,7 +97,8 @@ def example(tensor: Input, tokens: int) -> Tensor:
 def stage_table(family: Family, cuts: Sequence[PlannedCut]) -> dict[str, StageEntry]:
     """Returns the stages by name, in the order in which a prompt runs through them."""
     decoders = _decoders(family, cuts)
-    before = [_embed(family), _vision(family, _tower_reads(cuts))]
+    deepstack = (DEEPSTACK,) if family.traits.deepstack_layers else ()
+    before = [_embed(family), _vision(family, (*_tower_reads(cuts), *deepstack))]
     rows = [*before, *(_prune(family, cut) for cut in cuts if cut.at != "layer")]
     for name, (first, last) in decoders.items():
         rows.append(_decoder(family, name, first, last, _reads(cuts, last)))
@@ -152,6 +154,7 @@ def _decoder(family: Family, name: str, first: int, last: int, reads: tuple[str,
         _floats("hidden" if first else "embeddings", ("tokens", text.hidden_size), "sequence.rows"),
         _integers(POSITIONS, ("tokens",) if axes == 1 else (axes, "tokens"), "sequence.positions", pad="last"),
         _integers(PAST_TOKENS, (1,), "sequence.past_tokens", dtype="int32"),
+        *(_trait_input(family, extra) for extra in family.traits.inputs),
     )
     if last < len(family.layers):
         shown = [_output(read, ("tokens", widths[read])) for read in reads]
@@ -160,6 +163,14 @@ def _decoder(family: Family, name: str, first: int, last: int, reads: tuple[str,
         outputs = (_output("logits", (text.vocab_size,)),)
     module = DecoderStage(family, first, last, reads)
     return _entry(name, "decoder", inputs, outputs, (module,), _cache(family, first, last))
+
+
+def _trait_input(family: Family, name: str) -> Input:
+    """Returns what a decoder stage takes for one of the family's traits, a row for every token."""
+    if name == VIEWS:
+        return _integers(VIEWS, ("tokens",), "sequence.views", pad="last")
+    layers = len(family.traits.deepstack_layers)
+    return _floats(DEEPSTACK, ("tokens", layers, family.text_model.hidden_size), "sequence.deepstack")
 
 
 def _prune(family: Family, cut: PlannedCut) -> StageEntry:
@@ -206,7 +217,11 @@ def _widths(text: schema.TextModel) -> dict[str, int]:
 def _cache(family: Family, first: int, last: int) -> Cache:
     """The cache of a run of layers; who owns it and how it is laid out is each backend's to say."""
     text = family.text_model
-    layers = tuple(CacheLayer(layer=index, kind=family.layer_kinds[index]) for index in range(first, last))
+    kinds, window = family.layer_kinds, family.traits.window_tokens
+    layers = tuple(
+        CacheLayer(layer=index, kind=kinds[index], window_tokens=window if kinds[index] == "sliding" else None)
+        for index in range(first, last)
+    )
     return Cache(
         owner="graph", layers=layers, kv_heads=text.kv_heads, head_dim=text.head_dim, dtype="float32",
         layout=("batch", "kv_heads", "capacity", "head_dim"), capacity_tokens=family.max_positions,

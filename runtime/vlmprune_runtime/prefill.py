@@ -186,6 +186,10 @@ class Prefill:
             case "sequence", "places", part:
                 every = np.arange(len(self.tokens.view), dtype=np.int64)
                 return _part(every, part, self.tokens.view, view)
+            case "sequence", "views", _:
+                return self.tokens.view
+            case "sequence", "deepstack", _:
+                return self._deepstack(name)
             case "sequence", "past_tokens", _:
                 return np.array([self.past_tokens.get(name, 0)], dtype=np.int32)
             case "sequence", _, _:
@@ -196,6 +200,18 @@ class Prefill:
                     whole: Array = value[view][output]
                     return whole
                 return _part(value[output], part, self.stage_tokens[stage].view, view)
+
+    def _deepstack(self, name: str) -> Array:  # -> (S, layers, D)
+        """Returns what is added to hidden states of the tokens that are left: the rows of visual ones, and zeros."""
+        [vision] = self.pipeline.of_role("vision")
+        declared = self.pipeline.stage(vision).output("deepstack")
+        if declared is None:
+            raise EngineError(name, "takes sequence.deepstack, which the vision stage does not give")
+        rows = np.zeros((len(self.tokens.view), *declared.shape[1:]), dtype=np.float32)
+        for view, output in enumerate(self.outputs.get(vision, ())):
+            mine = self.tokens.view == view
+            rows[mine] = output["deepstack"][self.tokens.cell[mine]]
+        return rows
 
     def _places(self, view: int) -> Indices:
         """Returns the indices of a view's tokens in the sequence as it is now."""

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from vlmprune_export.families.family import Family, LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, Family, LayerKind, PictureGrid
 from vlmprune_export.families.llava import LlavaFamily
 from vlmprune_export.families.qwen2_5_vl import Qwen25VlFamily
 from vlmprune_export.families.smolvlm import SmolVlmFamily
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
-__all__ = ["ANY_GRIDS", "FAMILIES", "Family", "LayerKind", "PictureGrid", "build_family"]
+__all__ = ["ANY_GRIDS", "FAMILIES", "DecoderTraits", "Family", "LayerKind", "PictureGrid", "build_family"]
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {
     "idefics3": SmolVlmFamily,

@@ -12,6 +12,30 @@ from vlmprune_runtime.schema import Positions, TextModel
 LayerKind = Literal["full", "sliding", "convolution"]
 
 
+DEEPSTACK, VIEWS = "deepstack", "views"
+"""What a decoder may take beside rows and positions, and the tensor of the tower that is added to hidden states."""
+
+
+@dataclass(frozen=True)
+class DecoderTraits:
+    """What a decoder does that most decoders do not.
+
+    `deepstack_layers` are those behind which features of the tower are added to the hidden states of visual tokens:
+    its tensor `deepstack`, whose rows have (layers, D) numbers. With `image_attention` `both_ways` the visual tokens of
+    a view attend to all tokens of that view. Layers of the kind `sliding` attend to the last `window_tokens` tokens.
+    """
+
+    deepstack_layers: tuple[int, ...] = ()
+    image_attention: Literal["causal", "both_ways"] = "causal"
+    window_tokens: int | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names what decoder stages take for it."""
+        deep = (DEEPSTACK,) if self.deepstack_layers else ()
+        return (*deep, *((VIEWS,) if self.image_attention == "both_ways" else ()))
+
+
 @dataclass(frozen=True)
 class PictureGrid:
     """A shape of picture that the tower takes, and the visual tokens that come of it, high and wide.
@@ -48,6 +72,7 @@ class Family(Protocol):
     model: nn.Module
     layers: nn.ModuleList
     layer_kinds: tuple[LayerKind, ...]
+    traits: DecoderTraits
     norm: nn.Module
     lm_head: nn.Linear
     vision_modules: tuple[nn.Module, ...]

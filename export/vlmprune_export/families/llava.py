@@ -8,7 +8,7 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.decoder_attention import ATTENTION
 from vlmprune_export.families.dropping_tower import DroppingTower
-from vlmprune_export.families.family import LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest
@@ -30,6 +30,7 @@ class LlavaFamily:
         decoder = model.model.language_model
         self.layers: nn.ModuleList = decoder.layers
         self.layer_kinds: tuple[LayerKind, ...] = tuple[LayerKind, ...]("full" for _ in decoder.layers)
+        self.traits = DecoderTraits()
         self.norm: nn.Module = decoder.norm
         self.lm_head: nn.Linear = model.lm_head
         self.vision_modules: tuple[nn.Module, ...] = (model.model.vision_tower, model.model.multi_modal_projector)

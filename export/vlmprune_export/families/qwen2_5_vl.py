@@ -10,7 +10,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
 from vlmprune_export.decoder_attention import ATTENTION
-from vlmprune_export.families.family import LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.window_attention import WINDOW_ATTENTION
 from vlmprune_runtime.errors import BadRequest
@@ -46,6 +46,7 @@ class Qwen25VlFamily:
         model.set_attn_implementation({"text_config": ATTENTION, "vision_config": WINDOW_ATTENTION})
         self.layers: nn.ModuleList = self._decoder.layers
         self.layer_kinds: tuple[LayerKind, ...] = tuple[LayerKind, ...]("full" for _ in self.layers)
+        self.traits = DecoderTraits()
         self.norm: nn.Module = self._decoder.norm
         self.lm_head: nn.Linear = model.lm_head
         self._patches = _still(self._tower.patch_embed.proj)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration, SmolVLMForConditionalGeneration
 
 from vlmprune_export.decoder_attention import ATTENTION
-from vlmprune_export.families.family import LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest
@@ -32,6 +32,7 @@ class SmolVlmFamily:
         model.set_attn_implementation({"text_config": ATTENTION})
         self.layers: nn.ModuleList = self._decoder.layers
         self.layer_kinds: tuple[LayerKind, ...] = tuple[LayerKind, ...]("full" for _ in self.layers)
+        self.traits = DecoderTraits()
         self.norm: nn.Module = self._decoder.norm
         self.lm_head: nn.Linear = model.lm_head
         self.vision_modules: tuple[nn.Module, ...] = (self._tower, self._connector)

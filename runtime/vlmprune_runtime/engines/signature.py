@@ -19,7 +19,14 @@ _FIXED: dict[str, Shape] = {
     "sequence.past_tokens": (1,),
     "sequence.last_row": (1,),
 }
-_INTEGERS = ("prompt.token_ids", "sequence.positions", "sequence.places", "sequence.past_tokens", "sequence.last_row")
+_INTEGERS = (
+    "prompt.token_ids",
+    "sequence.positions",
+    "sequence.places",
+    "sequence.views",
+    "sequence.past_tokens",
+    "sequence.last_row",
+)
 _OUTPUTS: dict[str, dict[str, Shape]] = {
     "vision": {"features": ("M", "D")},
     "embed": {"embeddings": ("S", "D")},

@@ -25,16 +25,19 @@ Dimension = Literal["tokens", "text_tokens"]
 """A free dimension: the tokens of this call, or the text tokens among those of the prompt."""
 
 _STAGE_OUTPUT = r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\[(visual|text|last)\])?"
-_SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row|places\[(visual|text|last)\])"
+_SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row|deepstack|views|places\[(visual|text|last)\])"
 SourceText = Annotated[str, Field(pattern=rf"^(image\.pixels|prompt\.token_ids|{_SEQUENCE}|{_STAGE_OUTPUT})$")]
 """Where an input comes from.
 
 `image.pixels`: one view of a picture. `prompt.token_ids`: the tokens of this call, 0 where a visual token stands.
 `sequence.rows`: the embeddings or hidden states of this call's tokens. `sequence.positions`: their positions.
 `sequence.past_tokens`: how many tokens the stage's cache holds already. `sequence.last_row`: the index of the last
-real token where rows are padded. `sequence.places[PART]`: the indices of a part's rows in the sequence as it is now,
-parts as below. `STAGE.OUTPUT`: an output of a stage that ran before; of a stage that runs on the
-sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the rows of text and `[last]` the last row.
+real token where rows are padded. `sequence.deepstack`: for every token the row of its visual token in the output
+`deepstack` of the vision stage, zeros for text. `sequence.views`: the index among the views of this call of the view
+that a token belongs to, a negative number for text. `sequence.places[PART]`: the indices of a part's rows in the
+sequence as it is now, parts as below. `STAGE.OUTPUT`: an output of a stage that ran before; of a stage that runs on
+the sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the rows of text and `[last]` the last
+row.
 """
 
 

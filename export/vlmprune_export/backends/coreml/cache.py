@@ -25,6 +25,7 @@ class PrefillCache:
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
+        self.views: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Records the rows, which `StateLayout.write` writes later."""
@@ -50,6 +51,7 @@ class DecodeCache:
         self.rows: list[tuple[Tensor, Tensor]] = []
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
+        self.views: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Returns the layer's rows so far, the new row among them."""

@@ -27,6 +27,7 @@ class SdpaCache:
         self.buffers, self.start = buffers, start
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
+        self.views: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Stores nothing yet, because `attend` writes the buffers."""

@@ -21,6 +21,7 @@ class GroupQueryCache:
         self.present: dict[int, tuple[Tensor, Tensor]] = {}
         self.new_keys: Tensor | None = None
         self.new_query: Tensor | None = None
+        self.views: Tensor | None = None
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Stores nothing, because the attention node writes the buffers."""

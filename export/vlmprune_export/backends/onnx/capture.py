@@ -26,13 +26,14 @@ class CallerCachedStage(nn.Module):
         super().__init__()
         self.stage = stage
 
-    def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor, past: Sequence[Tensor]) -> list[Tensor]:
-        """Returns the stage's outputs, then key and value buffer of each layer."""
+    def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor, *rest: Any) -> list[Tensor]:
+        """Returns the stage's outputs, then key and value buffer of each layer; the buffers are the last argument."""
+        *extra, past = rest
         indices = self.stage.layer_indices
         buffers = {index: (past[2 * at], past[2 * at + 1]) for at, index in enumerate(indices)}
         total = (past_tokens + rows.shape[0]).to(torch.int32)
         cache = GroupQueryCache(buffers, total)
-        return [*self.stage(rows, positions, cache), *cache.presents()]
+        return [*self.stage(rows, positions, cache, *extra), *cache.presents()]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def _capture_decoder(entry: StageEntry, module: DecoderStage) -> CapturedStage:
     cache = _caller_cache(declared)
     examples = entry.examples()
     buffers = [torch.zeros(1, cache.kv_heads, _EXAMPLE_CAPACITY, cache.head_dim) for _ in cache.inputs]
-    dynamic = (*(_dynamic(tensor.shape) for tensor in entry.declared.inputs), [{2: Dim.AUTO}] * len(buffers))
+    first, rest = 3, [*(_dynamic(tensor.shape) for tensor in entry.declared.inputs), [{2: Dim.AUTO}] * len(buffers)]
+    dynamic = (*rest[:first], tuple(rest[first:]))  # those behind the first three are one argument of variable length
     program = _capture(entry.name, CallerCachedStage(module), (*examples.values(), buffers), dynamic)
     return CapturedStage(program, (*examples, *cache.inputs), (*entry.output_names, *cache.outputs), cache)
 
