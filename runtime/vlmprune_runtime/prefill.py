@@ -207,7 +207,8 @@ class Prefill:
         declared = self.pipeline.stage(vision).output("deepstack")
         if declared is None:
             raise EngineError(name, "takes sequence.deepstack, which the vision stage does not give")
-        rows = np.zeros((len(self.tokens.view), *declared.shape[1:]), dtype=np.float32)
+        sizes: Any = (len(self.tokens.view), *declared.shape[1:])
+        rows = np.zeros(sizes, dtype=np.float32)
         for view, output in enumerate(self.outputs.get(vision, ())):
             mine = self.tokens.view == view
             rows[mine] = output["deepstack"][self.tokens.cell[mine]]

@@ -77,13 +77,9 @@ class Published:
 def _qwen(text: dict[str, Any], vision: dict[str, Any]) -> Any:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    ids = {"image": "<|image_pad|>", "video": "<|video_pad|>"} | {
-        f"vision_{side}": f"<|vision_{side}|>" for side in ("start", "end")
-    }
-    config = Qwen2_5_VLConfig(
-        text_config=text, vision_config=vision, tie_word_embeddings=True,
-        **{f"{name}_token_id": _QWEN_TOKENS[token] for name, token in ids.items()},
-    )  # fmt: skip
+    names = {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start", "vision_end": "vision_end"}
+    ids: dict[str, Any] = {f"{name}_token_id": _QWEN_TOKENS[f"<|{token}|>"] for name, token in names.items()}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
@@ -99,10 +95,8 @@ def _smolvlm(text: dict[str, Any], vision: dict[str, Any]) -> Any:
     from transformers import LlamaConfig, SmolVLMConfig, SmolVLMForConditionalGeneration
 
     llama = LlamaConfig(**text, tie_word_embeddings=False)
-    config = SmolVLMConfig(
-        text_config=llama, vision_config=vision, scale_factor=4, image_token_id=_SMOLVLM_TOKENS["<image>"],
-        pad_token_id=2, tie_word_embeddings=False,
-    )  # fmt: skip
+    ids: dict[str, Any] = {"image_token_id": _SMOLVLM_TOKENS["<image>"], "pad_token_id": 2}
+    config = SmolVLMConfig(text_config=llama, vision_config=vision, scale_factor=4, tie_word_embeddings=False, **ids)
     return SmolVLMForConditionalGeneration(config)
 
 
