@@ -15,7 +15,7 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
-from vlmprune_export.processor import default_grids, generation_settings, image_spec, most_picture_tokens, prompt_spec
+from vlmprune_export.processor import default_grids, generation_settings, image_spec, picture_lengths, prompt_spec
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_table import pipeline_of
@@ -99,7 +99,8 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     check_parts(checkpoint, tokenizer, staged)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     check_prompt(tokenizer, prompt, staged)
-    picture_tokens = most_picture_tokens(image, prompt, tokenizer, staged.pipeline.view_tokens)
+    staged.picture_lengths = picture_lengths(image, prompt, tokenizer)
+    picture_tokens = staged.picture_lengths[-1].tokens(max(staged.pipeline.view_tokens))
     context = _context(request.context_tokens, picture_tokens, family.max_positions)
     generation = generation_settings(checkpoint.model, progress)
     grid: QuantisationGrid | None = getattr(backend, "FITTED", {}).get(request.quantisation)

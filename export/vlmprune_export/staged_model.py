@@ -1,6 +1,6 @@
 """A model cut into its stages."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -10,12 +10,30 @@ from vlmprune_export.pruners import pruner_name
 from vlmprune_export.stage_table import StageEntry, pipeline_of, stage_table
 
 
+class PictureLength(NamedTuple):
+    """How many views a picture has in a prompt, and how many text tokens stand between them."""
+
+    views: int
+    text_tokens: int
+
+    def tokens(self, view_tokens: int) -> int:
+        """Returns all tokens of the picture, with so many for each view."""
+        return self.views * view_tokens + self.text_tokens
+
+
+ONE_VIEW = (PictureLength(1, 0),)
+
+
 class StagedModel:
-    """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected."""
+    """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected.
+
+    `picture_lengths` are those that a picture may have in a prompt, ascending.
+    """
 
     def __init__(self, family: Family, options: PruneOptions) -> None:
         """Cuts the model. Raises `BadRequest` for options that do not fit the model."""
         self.family, self.options = family, options
+        self.picture_lengths: tuple[PictureLength, ...] = ONE_VIEW
         self.method = pruner_name(options.method)
         self.cuts = plan_cuts(family, options)
         self.stages: dict[str, StageEntry] = stage_table(family, self.cuts)

@@ -10,20 +10,19 @@ from oracle import masked_logits
 from PIL import Image
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
-from tiny_smolvlm import TILE_PX, TILE_TOKENS, tiny_processor, tiny_smolvlm, write_smolvlm
+from tile_bundles import assert_passes_the_check, export_tiles
+from tiny_smolvlm import TILE_PX, TILE_TOKENS, tiny_processor, tiny_smolvlm
 from vlmprune_export.cuts import PruneOptions
-from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.families import build_family
-from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.processor import image_spec, prompt_spec
-from vlmprune_export.processor.tiles import layouts_of, most_picture_tokens
+from vlmprune_export.processor.tiles import layouts_of, picture_lengths
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, open_runner
 from vlmprune_runtime.prefill import State, decode, prefill
-from vlmprune_runtime.prompt import ONE_VIEW, PicturePlace, picture_text
+from vlmprune_runtime.prompt import PicturePlace, picture_text
 from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.resize_modes import resized_size
 from vlmprune_runtime.schema import ImageSpec
@@ -171,7 +170,9 @@ def test_the_largest_picture_is_known() -> None:
     processor, model = tiny_processor(), tiny_smolvlm()
     question = question_of(engine_of(model), "smolvlm", pictures([(70, 70)]))
     prompt, tokenizer = prompt_spec(processor, model), processor.tokenizer.backend_tokenizer
-    most = most_picture_tokens(spec_of(tiles=TILES), prompt, tokenizer, [TILE_TOKENS])
+    lengths = picture_lengths(spec_of(tiles=TILES), prompt, tokenizer)
+    assert [length.views for length in lengths] == [4, 7, 10]
+    most = lengths[-1].tokens(TILE_TOKENS)
     first, last = (np.flatnonzero(question.prompt.token_ids == token) for token in (4, 4))
     assert most == last[-1] - first[0] + 1  # from the first <fake_token_around_image> to the last
     assert most > 10 * TILE_TOKENS
@@ -179,50 +180,26 @@ def test_the_largest_picture_is_known() -> None:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("smolvlm")
-    return exported(write_smolvlm(folder / "checkpoint"), folder / "bundle")
+    """Of at most 2 x 2 tiles, where the checkpoint has 3 x 3."""
+    return export_tiles(tmp_path_factory.mktemp("smolvlm"), "onnx", context_tokens=None)
 
 
-def exported(checkpoint: Path, out: Path, **wishes: Any) -> Path:
-    return export_bundle(ExportRequest(out, str(checkpoint), prune=PruneOptions(keep=4), **wishes))
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    [image] = pictures([(90, 40)])
-    image.save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
-
-
-def test_the_bundle_passes_the_check(bundle: Path, picture: Path) -> None:
-    report = check_bundle(CheckRequest(bundle, image=picture, prompt=QUESTION, tokens=8))
-    assert report.failures() == []
-    assert sum(gap.output == "kept" for gap in report.differences) == 7
-    assert max(gap.relative for gap in report.differences) < 1e-4
+@pytest.mark.parametrize(("views", "size"), [(3, (90, 40)), (5, (70, 70))])
+def test_the_bundle_passes_the_check(bundle: Path, views: int, size: tuple[int, int]) -> None:
+    assert_passes_the_check(bundle, views, size)
 
 
 def test_the_bundle_answers_about_two_pictures(bundle: Path) -> None:
     result = open_runner(bundle).answer(Request(pictures(SIZES["two"]), QUESTION, max_tokens=4))
     assert [(view.image, view.view) for view in result.pruned] == [
-        *((0, nth) for nth in range(4)), *((1, nth) for nth in range(10)),
+        *((0, nth) for nth in range(3)), *((1, nth) for nth in range(5)),
     ]  # fmt: skip
-    assert [(view.row, view.column) for view in result.seen[:4]] == [(0, 0), (1, 0), (2, 0), (None, None)]
+    assert [(view.row, view.column) for view in result.seen[:3]] == [(0, 0), (1, 0), (None, None)]
 
 
 def test_the_context_holds_the_largest_picture(bundle: Path, tmp_path: Path) -> None:
-    manifest = open_bundle(bundle).manifest
-    assert manifest.context_tokens > 10 * TILE_TOKENS + 448
-    runner = open_runner(bundle)
-    with pytest.raises(BadRequest, match=r"takes \d+ tokens with its 4 images in 40 views, the context has 640"):
-        runner.ask(QUESTION, pictures([(70, 70)]) * 4)
-    with pytest.raises(
-        BadRequest, match=r"context: got 100 tokens; allowed: 185 to 1024, for a picture takes up to 184"
-    ):
-        exported(write_smolvlm(tmp_path / "checkpoint"), tmp_path / "bundle", context_tokens=100)
-
-
-def test_tiles_of_an_export_are_in_its_manifest(tmp_path: Path) -> None:
-    made = exported(write_smolvlm(tmp_path / "checkpoint", "idefics3"), tmp_path / "bundle", tiles=1)
-    runner = open_runner(made)
-    assert runner.ask(QUESTION, pictures([(70, 70)])).prompt.pictures == ONE_VIEW
-    assert runner.bundle.manifest.context_tokens < 10 * TILE_TOKENS + 448
+    assert open_bundle(bundle).manifest.context_tokens == 576  # 94 tokens of 5 views, and 448 of text
+    with pytest.raises(BadRequest, match=r"takes \d+ tokens with its 8 images in 40 views, the context has 576"):
+        open_runner(bundle).ask(QUESTION, pictures([(70, 70)]) * 8)
+    with pytest.raises(BadRequest, match=r"context: got 90 tokens; allowed: 95 to 1024, for a picture takes up to 94"):
+        export_tiles(tmp_path, "onnx", context_tokens=90)

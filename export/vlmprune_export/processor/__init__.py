@@ -4,6 +4,6 @@ from vlmprune_export.processor.generation import generation_settings
 from vlmprune_export.processor.grids import default_grids
 from vlmprune_export.processor.image import image_spec
 from vlmprune_export.processor.prompt import prompt_spec
-from vlmprune_export.processor.tiles import most_picture_tokens
+from vlmprune_export.processor.tiles import picture_lengths
 
-__all__ = ["default_grids", "generation_settings", "image_spec", "most_picture_tokens", "prompt_spec"]
+__all__ = ["default_grids", "generation_settings", "image_spec", "picture_lengths", "prompt_spec"]

@@ -1,12 +1,12 @@
 """Pictures that are seen as tiles and the whole: which layouts there are, and the text that stands around each view."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from vlmprune_export.staged_model import PictureLength
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prompt import PicturePlace, expand_ids, picture_text
+from vlmprune_runtime.prompt import PicturePlace, picture_text
 from vlmprune_runtime.schema import ImageSpec, LongestEdge, PromptSpec, Resize, TilesText
 
 TileLayout = tuple[int, int]
@@ -43,10 +43,12 @@ def layouts_of(spec: ImageSpec) -> tuple[TileLayout, ...]:
     return (*((rows, most) for rows in sides), *((most, columns) for columns in sides), (most, most))
 
 
-def most_picture_tokens(image: ImageSpec, prompt: PromptSpec, tokenizer: Tokenizer, view_tokens: Sequence[int]) -> int:
-    """Returns how many tokens a picture takes at most in a prompt: all its views, and the text between them."""
-    rows, columns = layouts_of(image)[-1]
-    largest = view_tokens.index(max(view_tokens))
-    picture = PicturePlace((largest,) * (rows * columns + 1), rows, columns)
-    ids = tokenizer.encode(picture_text(prompt, picture), add_special_tokens=False).ids
-    return len(expand_ids(ids, prompt, view_tokens, [picture]).token_ids)
+def picture_lengths(image: ImageSpec, prompt: PromptSpec, tokenizer: Tokenizer) -> tuple[PictureLength, ...]:
+    """Returns for each number of views that a picture may have the most text tokens between them, ascending."""
+    text_tokens = dict[int, int]()
+    for rows, columns in layouts_of(image):
+        views = rows * columns + 1
+        text = picture_text(prompt, PicturePlace((0,) * views, rows, columns))
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        text_tokens[views] = max(text_tokens.get(views, 0), len(ids) - views)
+    return tuple(PictureLength(views, text_tokens[views]) for views in sorted(text_tokens))

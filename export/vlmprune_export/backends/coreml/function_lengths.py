@@ -3,6 +3,7 @@
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
+from vlmprune_export.staged_model import ONE_VIEW, PictureLength
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import Pipeline
 from vlmprune_runtime.schema.stage import Phase
@@ -53,7 +54,7 @@ def prune_functions(free: Set[str], rows: int, texts: Sequence[int]) -> tuple[Fu
     """Returns a function per text length of a pruner that reads text or the whole sequence.
 
     >>> prune_functions({"text_tokens"}, 576, (64,))
-    (Function(name='main', phase='prefill', tokens=None, text_tokens=64),)
+    (Function(name='main', phase='prefill', tokens=None, text_tokens=64, grid=None),)
     """
     names = ["main", *(f"main_{text}" for text in texts[1:])]
     return tuple(
@@ -67,7 +68,26 @@ def prune_functions(free: Set[str], rows: int, texts: Sequence[int]) -> tuple[Fu
     )
 
 
-def functions_of(pipeline: Pipeline, name: str, texts: Sequence[int]) -> tuple[Function, ...]:
+def picture_functions(
+    prefix: str, view_tokens: int, pictures: Sequence[PictureLength], texts: Sequence[int]
+) -> tuple[Function, ...]:
+    """Returns prefills for each length that a picture has, for all text lengths only with the longest picture.
+
+    >>> pictures = [PictureLength(3, 10), PictureLength(5, 20)]
+    >>> [(one.name, one.tokens) for one in picture_functions("prefill", 16, pictures, (64, 256))]
+    [('prefill', 122), ('prefill_5_views', 164), ('prefill_5_views_256', 356)]
+    """
+    functions = list[Function]()
+    for nth, picture in enumerate(pictures):
+        name = f"{prefix}_{picture.views}_views" if nth else prefix
+        some = texts if nth == len(pictures) - 1 else texts[:1]
+        functions += prefill_functions(name, picture.tokens(view_tokens), some)
+    return tuple(functions)
+
+
+def functions_of(
+    pipeline: Pipeline, name: str, texts: Sequence[int], pictures: Sequence[PictureLength] = ONE_VIEW
+) -> tuple[Function, ...]:
     """Returns the functions of a stage; the first is the package's default.
 
     A stage behind a cut has prefills for the pruned sequence and for the full one. With several grids prefills have
@@ -76,15 +96,16 @@ def functions_of(pipeline: Pipeline, name: str, texts: Sequence[int]) -> tuple[F
     if pipeline.stage(name).role in ("vision", "prune"):
         inputs = pipeline.stage(name).inputs
         free = {size for tensor in inputs for size in tensor.shape if isinstance(size, str)}
-        alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in pipeline.view_tokens]
+        rows = [pictures[-1].tokens(tokens) for tokens in pipeline.view_tokens]
+        alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in rows]
         return functions_of_grids(alike) if len(alike) > 1 else alike[0]
     rows = max(pipeline.view_tokens)
     before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
     if pipeline.stage(name).role == "embed" or not before:
-        return (*prefill_functions("prefill", rows, texts), DECODE)
+        return (*picture_functions("prefill", rows, pictures, texts), DECODE)
     kept = max(grid.prefix_tokens + grid.keep[before - 1] for grid in pipeline.grids)
-    pruned = prefill_functions("prefill_pruned", kept, texts)
-    return (*pruned, *prefill_functions("prefill_full", rows, texts), DECODE)
+    pruned = picture_functions("prefill_pruned", kept, pictures, texts)
+    return (*pruned, *picture_functions("prefill_full", rows, pictures, texts), DECODE)
 
 
 def functions_of_grids(functions: Sequence[Sequence[Function]]) -> tuple[Function, ...]:

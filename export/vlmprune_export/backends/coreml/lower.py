@@ -63,7 +63,9 @@ def lower(
     `head_bits` "16" leaves the weights of `head` as they are when the others are quantised.
     """
     plan = {name: kind for name, kind in PLANS[quantisation].items() if name != "head" or head_bits == "8"}
-    texts = text_lengths(text_tokens, max(staged.pipeline.view_tokens), context_tokens)
+    texts = text_lengths(
+        text_tokens, staged.picture_lengths[-1].tokens(max(staged.pipeline.view_tokens)), context_tokens
+    )
     settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan)
     stages = {}
     for name in staged.stages:
@@ -79,7 +81,7 @@ def versions() -> dict[str, str]:
 
 def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings, report: Report) -> Stage:
     entry, declared = staged.stages[name], declare(staged.stages[name])
-    functions = functions_of(staged.pipeline, name, settings.texts)
+    functions = functions_of(staged.pipeline, name, settings.texts, staged.picture_lengths)
     layout = _layout(staged, entry, settings.context_tokens)
     package = folder / f"{name}.mlpackage"
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".functions-") as scratch:

@@ -1,0 +1,14 @@
+"""A picture in tiles in Core ML's packages, which have prefills for every number of views."""
+
+from pathlib import Path
+
+from tile_bundles import FASTV, assert_passes_the_check, export_tiles
+from vlmprune_runtime.bundle import open_bundle
+
+
+def test_a_picture_in_tiles_equals_pytorch(tmp_path: Path) -> None:
+    bundle = export_tiles(tmp_path, "coreml", prune=FASTV, options={"precision": "fp32", "text_tokens": "40"})
+    graphs = open_bundle(bundle).manifest.stages["tail"].graphs
+    names = ("prefill_pruned", "prefill_pruned_5_views", "prefill_full", "prefill_full_5_views", "decode")
+    assert tuple(graph.entry for graph in graphs) == names
+    assert_passes_the_check(bundle, views=3, size=(64, 20), tokens=2)

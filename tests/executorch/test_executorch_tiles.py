@@ -1,0 +1,9 @@
+"""A picture in tiles on ExecuTorch."""
+
+from pathlib import Path
+
+from tile_bundles import FASTV, assert_passes_the_check, export_tiles
+
+
+def test_a_picture_in_tiles_equals_pytorch(tmp_path: Path) -> None:
+    assert_passes_the_check(export_tiles(tmp_path, "executorch", prune=FASTV), views=3, size=(64, 20))

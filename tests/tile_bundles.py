@@ -1,0 +1,38 @@
+"""A tiny SmolVLM as a bundle, and what must hold on every target with a picture in tiles."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tiny_smolvlm import write_smolvlm
+from vlmprune_export.cuts import PruneOptions
+from vlmprune_export.export_bundle import ExportRequest, export_bundle
+from vlmprune_export.parity import CheckRequest, check_bundle
+
+QUESTION = "what is in the picture?"
+FASTV = PruneOptions("fastv", layer=2, keep=4)
+"""A selection without a loop, which is lowered within seconds."""
+
+
+def noise(width_px: int, height_px: int) -> Image.Image:
+    """A picture whose tiles differ."""
+    dice = np.random.default_rng(3)
+    return Image.fromarray(dice.integers(0, 256, (height_px, width_px, 3), dtype=np.uint8))
+
+
+def export_tiles(folder: Path, target: str, tiles: int = 2, **settings: Any) -> Path:
+    """Writes a checkpoint and its bundle, in which a picture has at most so many tiles on a side."""
+    checkpoint = write_smolvlm(folder / "checkpoint")
+    settings = {"prune": PruneOptions(keep=4), "context_tokens": 256} | settings
+    return export_bundle(ExportRequest(folder / target, str(checkpoint), target, tiles=tiles, **settings))
+
+
+def assert_passes_the_check(bundle: Path, views: int, size: tuple[int, int], tokens: int = 8) -> None:
+    """Every stage equals PyTorch on identical inputs, the kept tokens of all views too, and so do the answers."""
+    picture = bundle.parent / "picture.png"
+    noise(*size).save(picture)
+    report = check_bundle(CheckRequest(bundle, image=picture, prompt=QUESTION, tokens=tokens))
+    assert report.failures() == []
+    assert [gap.equal for gap in report.differences if gap.output == "kept"] == [True] * views
