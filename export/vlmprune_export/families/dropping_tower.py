@@ -74,6 +74,7 @@ class DroppingTower(nn.Module):
         hooks.append(layers[0].register_forward_pre_hook(lambda _, given: caught["states"].update({0: given[0]})))
         hooks.append(projections.q_proj.register_forward_pre_hook(lambda _, given: caught.update(input=given[0])))
         hooks.append(layers[layer + 1].register_forward_pre_hook(shorten))
+        hooks += [one.register_forward_pre_hook(_unmasked, with_kwargs=True) for one in layers[layer + 1 :]]
         try:
             yield caught
         finally:
@@ -82,3 +83,9 @@ class DroppingTower(nn.Module):
 
     def _remaining(self, rows: Tensor, kept: Tensor) -> Tensor:  # (1, R, D), (K,) -> (1, K and the prefix, D)
         return rows.index_select(1, torch.cat([torch.arange(self.prefix), kept + self.prefix]))
+
+
+def _unmasked(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Takes the mask away, which lets every token see all others but has the length of the whole picture."""
+    masks = {name: None for name in named if name == "attention_mask"}
+    return (given[0], *(None for _ in given[1:])), named | masks
