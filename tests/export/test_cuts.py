@@ -1,4 +1,4 @@
-"""`uniform` at every place of a cut, exported to every target: the check passes, and the cuts are declared."""
+"""A pruner at every place of a cut, exported to every target: the check passes, and the cuts are declared."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from vlmprune_runtime.bundle import open_bundle
 PLACES: dict[str, tuple[PruneOptions, list[tuple[str, str, int]]]] = {
     "input": (PruneOptions("uniform", 0, 9), [("prune", "input", 0)]),
     "vision": (PruneOptions("uniform", 2, 9, settings={"place": "vision"}), [("prune", "vision", 0)]),
-    "vision and layer": (
-        PruneOptions("uniform", 2, 9, settings={"vision_keep": 20}),
+    "vision and layer": (  # reads the tower, and what the next layer projects
+        PruneOptions("duet-vlm", keep=9),
         [("prune_vision", "vision", 0), ("prune", "layer", 2)],
     ),
 }
