@@ -67,7 +67,7 @@ def _totals(result: Result) -> Iterator[tuple[str, ...]]:
     yield ("then a token, ms", *steps, _times(ratios.decode), *_flops(result, "decode"))
     further = (*_cells(slow.follow_up_ms), *_cells(fast.follow_up_ms))
     if slow.follow_up_ms or fast.follow_up_ms:
-        yield ("follow-up, first token, ms", *further, _times(ratios.follow_up), "", "")
+        yield ("follow-up, ms", *further, _times(ratios.follow_up), "", "")
     speeds = [f"{mode.decode_tokens_per_s:.1f}" if mode.decode_tokens_per_s else "-" for mode in (slow, fast)]
     yield ("then, tokens/s", speeds[0], "", "", speeds[1], "", "", "", "", "")
 
