@@ -9,7 +9,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from vlmprune_export.backends.onnx.fused_attention import expose_products
-from vlmprune_export.backends.onnx.row_scales import scale_rows
+from vlmprune_export.backends.onnx.row_scales import scale_rows, split_gemms
 from vlmprune_export.quantisation_grids import BlockGrid, QuantisationGrid
 
 # How each quantisation treats each stage. The prune stage has no weights and selects in fp32. At int4, vision and head
@@ -34,6 +34,7 @@ def _int8(source: Path, target: Path) -> None:
     """Quantises weights to 8 bits per column, and activations to 8 bits per token at run time."""
     scaled, raw = target.with_suffix(".scaled"), target.with_suffix(".raw")
     model = onnx.load(str(source))
+    split_gemms(model)
     expose_products(model)
     scale_rows(model)
     _save(model, scaled)
@@ -50,7 +51,9 @@ def _int8(source: Path, target: Path) -> None:
 
 def _int4(source: Path, target: Path) -> None:
     """Quantises weights to 4 bits in blocks of 32 with a zero point, activations to 8 bits (accuracy level 4)."""
-    quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), block_size=_BLOCK, is_symmetric=False, accuracy_level=4)
+    model = onnx.load(str(source))
+    split_gemms(model)
+    quantizer = MatMulNBitsQuantizer(model, block_size=_BLOCK, is_symmetric=False, accuracy_level=4)
     quantizer.process()
     _save(quantizer.model.model, target)
 
