@@ -21,12 +21,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 class Overlap:
     """How many of `keep` tokens both engines kept on each picture, each after its own vision and head stages.
 
-    `skipped` are the pictures that could not be read, each with the reason.
+    With several grids `keep` is the largest and `keep_by_picture` those of the pictures. `skipped` are the pictures that
+    could not be read, each with the reason.
     """
 
     keep: int
     in_common: tuple[int, ...]
     skipped: tuple[str, ...] = ()
+    keep_by_picture: tuple[int, ...] = ()
 
     @property
     def mean_fraction(self) -> float | None:
@@ -34,10 +36,12 @@ class Overlap:
 
         >>> Overlap(4, (4, 2)).mean_fraction
         0.75
+        >>> Overlap(4, (4, 2), keep_by_picture=(4, 2)).mean_fraction
+        1.0
         """
         if not self.in_common:
             return None
-        return sum(self.in_common) / (self.keep * len(self.in_common))
+        return sum(self.in_common) / (sum(self.keep_by_picture) or self.keep * len(self.in_common))
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -56,7 +60,7 @@ def compare_kept(
     progress: Report,
 ) -> Overlap:
     """Compares both engines' kept tokens of each picture without the tail; pictures that cannot be read are skipped."""
-    common, skipped, keep = list[int](), list[str](), 0
+    common, skipped, keep = list[int](), list[str](), list[int]()
     for nth, picture in enumerate(pictures, start=1):
         progress(f"comparing kept tokens, picture {nth}")
         try:
@@ -66,6 +70,6 @@ def compare_kept(
             continue
         runs = (select(manifest, engine, question.prompt, question.pixels) for engine in engines)
         first, second = (set(run[-1].cells.tolist()) for run in runs)
-        keep = len(first)
+        keep.append(len(first))
         common.append(len(first & second))
-    return Overlap(keep, tuple(common), tuple(skipped))
+    return Overlap(max(keep, default=0), tuple(common), tuple(skipped), tuple(keep))
