@@ -21,8 +21,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 class Overlap:
     """How many of `keep` tokens both engines kept on each picture, each after its own vision and head stages.
 
-    With several grids `keep` is the largest and `keep_by_picture` those of the pictures. `skipped` are the pictures that
-    could not be read, each with the reason.
+    With several grids `keep` is the largest, and `keep_by_picture` has that of each picture. `skipped` are the pictures
+    that could not be read, each with the reason.
     """
 
     keep: int
