@@ -10,10 +10,11 @@ from oracle import masked_logits
 from PIL import Image
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
-from tile_bundles import assert_passes_the_check, export_tiles
+from tile_bundles import assert_passes_the_check, export_tiles, noise
 from tiny_smolvlm import TILE_PX, TILE_TOKENS, tiny_processor, tiny_smolvlm
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
+from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_export.processor.tiles import layouts_of, picture_lengths
 from vlmprune_export.staged_model import StagedModel
@@ -187,6 +188,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("views", "size"), [(3, (90, 40)), (5, (70, 70))])
 def test_the_bundle_passes_the_check(bundle: Path, views: int, size: tuple[int, int]) -> None:
     assert_passes_the_check(bundle, views, size)
+
+
+def test_kept_tokens_of_all_views_are_compared(bundle: Path, tmp_path: Path) -> None:
+    noise(90, 40).save(tmp_path / "wide.png")
+    noise(50, 50).save(tmp_path / "square.png")
+    request = CheckRequest(bundle, image=tmp_path / "wide.png", prompt=QUESTION, tokens=1, pictures=tmp_path)
+    kept = check_bundle(request).kept
+    assert kept is not None
+    assert (kept.keep_by_picture, kept.mean_fraction) == ((5 * 4, 3 * 4), 1.0)
 
 
 def test_the_bundle_answers_about_two_pictures(bundle: Path) -> None:

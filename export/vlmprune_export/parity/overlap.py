@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from vlmprune_export.parity.token_agreement import kept_places
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
@@ -69,7 +70,7 @@ def compare_kept(
             skipped.append(str(reason))
             continue
         runs = (select(manifest, engine, question.prompt, question.pixels) for engine in engines)
-        first, second = (set(run[-1].cells.tolist()) for run in runs)
+        first, second = (kept_places(run) for run in runs)
         keep.append(len(first))
         common.append(len(first & second))
     return Overlap(max(keep, default=0), tuple(common), tuple(skipped), tuple(keep))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from vlmprune_runtime.engines import Engine
-from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prefill import Selection, State, decode, prefill
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import Pipeline
 
@@ -63,11 +63,11 @@ def compare_generation(
 def _kept(expected: State, measured: State) -> tuple[int | None, int | None]:
     if not expected.selections:
         return None, None
-    ours, theirs = (_last_cut(state) for state in (measured, expected))
+    ours, theirs = (kept_places(state.selections) for state in (measured, expected))
     return len(theirs), len(ours & theirs)
 
 
-def _last_cut(state: State) -> set[tuple[int, int]]:
-    """The view and the place of every token that the last cut kept."""
-    last = state.selections[-1].cut
-    return {(one.view, cell) for one in state.selections if one.cut == last for cell in one.cells.tolist()}
+def kept_places(selections: Sequence[Selection]) -> set[tuple[int, int]]:
+    """Returns the view and the place of every token that the last cut kept."""
+    last = selections[-1].cut
+    return {(one.view, cell) for one in selections if one.cut == last for cell in one.cells.tolist()}
