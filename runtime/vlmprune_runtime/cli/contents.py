@@ -51,6 +51,8 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "prefill", " -> ".join(bundle.prefill)
     yield "image", image_line(bundle.image)
     yield "prompt", " ".join(map(segment_line, bundle.prompt.segments))
+    if tiles := bundle.prompt.tiles:
+        yield "picture in tiles", f"{tiles.tile!a} a tile, {tiles.row_end!a} behind a row, {tiles.whole!a} the whole"
     further = bundle.prompt.follow_up
     yield "further turn", " ".join(map(segment_line, further.segments)) if further else "none"
     yield "stop tokens", ", ".join(map(str, bundle.generation.stop_token_ids)) or "none"
