@@ -96,8 +96,8 @@ def functions_of(
     if pipeline.stage(name).role in ("vision", "prune"):
         inputs = pipeline.stage(name).inputs
         free = {size for tensor in inputs for size in tensor.shape if isinstance(size, str)}
-        rows = [pictures[-1].tokens(tokens) for tokens in pipeline.view_tokens]
-        alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in rows]
+        longest = [pictures[-1].tokens(tokens) for tokens in pipeline.view_tokens]
+        alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in longest]
         return functions_of_grids(alike) if len(alike) > 1 else alike[0]
     rows = max(pipeline.view_tokens)
     before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
