@@ -11,6 +11,7 @@ from vlmprune_export.families import Family
 from vlmprune_export.families.family import DropsInTower
 from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace, TensorName
+from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.pruners.settings import read_settings
 from vlmprune_runtime.errors import BadRequest
 
@@ -68,6 +69,8 @@ class PlannedCut:
 
 def plan_cuts(family: Family, options: PruneOptions) -> tuple[PlannedCut, ...]:
     """Returns the cuts of a method on a family. Raises `BadRequest` for a place that the method cannot stand at."""
+    if options.method == RESIZE:
+        return ()
     kind = pruner_kind(options.method)
     layer = kind.layer(len(family.layers)) if options.layer is None else options.layer
     _check_layer(family, layer)
@@ -85,7 +88,7 @@ def plan_cuts(family: Family, options: PruneOptions) -> tuple[PlannedCut, ...]:
 
 def pruner_settings(cuts: tuple[PlannedCut, ...]) -> dict[str, Any]:
     """Returns every setting of the method, defaults included."""
-    return asdict(cuts[-1].modules[0].settings)
+    return asdict(cuts[-1].modules[0].settings) if cuts else {}
 
 
 def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[int, ...], stage: str) -> PlannedCut:

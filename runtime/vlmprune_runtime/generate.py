@@ -104,7 +104,7 @@ class Runner:
         record = self._current = _Record()
         self._request, self.conversation = request, None
         self.encode(request.prompt, self._smallest(len(request.images)))
-        pictures = self._see(request.images)
+        pictures = self._see(request.images, prune=request.prune)
         yield from self._reply(request, self._first_turn(request.prompt, pictures), pictures, record)
 
     def follow_up(self, prompt: str, images: Sequence[ImageSource] = ()) -> Iterator[RunEvent]:
@@ -120,7 +120,7 @@ class Runner:
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
         smallest = self._smallest(len(request.images))
         render_follow_up(manifest.prompt, prompt, smallest)  # so that too many images are refused before one is read
-        pictures = self._see(request.images)
+        pictures = self._see(request.images, prune=request.prune)
         places = [picture.place for picture in pictures]
         turn = self.conversation.go_on(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, places)
         yield from self._reply(request, turn, pictures, record)
@@ -136,13 +136,13 @@ class Runner:
         self._check_room(len(encoded.token_ids), encoded)
         return encoded
 
-    def ask(self, prompt: str, images: Sequence[ImageSource]) -> Question:
+    def ask(self, prompt: str, images: Sequence[ImageSource], *, prune: bool = True) -> Question:
         """Returns a first question with its pictures. Raises `BadRequest` if it or one of them has no place.
 
         No picture is read if there is no room for all of them, each seen as one view on the smallest grid.
         """
         self.encode(prompt, self._smallest(len(images)))
-        pictures = self._see(images)
+        pictures = self._see(images, prune=prune)
         return Question(self.encode(prompt, [picture.place for picture in pictures]), pictures)
 
     def chooser(self, request: Request, token_ids: npt.NDArray[np.int64]) -> TokenChooser:  # (S,)
@@ -156,9 +156,10 @@ class Runner:
         tokens = self.bundle.manifest.view_tokens
         return [PicturePlace((tokens.index(min(tokens)),))] * images
 
-    def _see(self, images: Sequence[ImageSource]) -> tuple[SeenPicture, ...]:
+    def _see(self, images: Sequence[ImageSource], *, prune: bool) -> tuple[SeenPicture, ...]:
         manifest = self.bundle.manifest
-        return tuple(see(manifest, manifest.image, load_image(image)) for image in images)
+        spec = manifest.image_steps(prune=prune)
+        return tuple(see(manifest, spec, load_image(image)) for image in images)
 
     def _first_turn(self, prompt: str, pictures: Sequence[SeenPicture]) -> Turn:
         manifest, places = self.bundle.manifest, [picture.place for picture in pictures]

@@ -34,6 +34,8 @@ def build_family(model: nn.Module, grids: Sequence[tuple[int, int]] = ()) -> Fam
     if grids and model_type in ANY_GRIDS:
         return FAMILIES[model_type](model, grids)
     family = FAMILIES[model_type](model)
+    if grids and isinstance(family, LlavaFamily) and grids[0] == (family.grids[0].height, family.grids[0].width):
+        return LlavaFamily(model, grids[1:])  # type: ignore[arg-type]
     own = [(grid.height, grid.width) for grid in family.grids]
     if grids and list(grids) != own:
         raise BadRequest(f"grids: got {shown_grids(grids)}; the tower of {model_type} takes {shown_grids(own)} only")

@@ -9,6 +9,7 @@ from transformers import LlavaForConditionalGeneration
 from vlmprune_export.decoder_attention import ATTENTION
 from vlmprune_export.families.dropping_tower import DroppingTower
 from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
+from vlmprune_export.families.position_tables import PositionTable
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest
@@ -20,7 +21,8 @@ NATIVE_SIZES = ("pixtral",)  # towers whose features follow each picture's own s
 class LlavaFamily:
     """`LlavaForConditionalGeneration` with a square grid of patches and one rope for all layers."""
 
-    def __init__(self, model: LlavaForConditionalGeneration) -> None:
+    def __init__(self, model: LlavaForConditionalGeneration, smaller: Sequence[tuple[int, int]] = ()) -> None:
+        """`smaller` grids than the tower's own are reached by interpolating its position embeddings."""
         text: Any = model.config.text_config
         vision: Any = model.config.vision_config
         check_text_model(text, "llava")
@@ -35,9 +37,14 @@ class LlavaFamily:
         self.lm_head: nn.Linear = model.lm_head
         self.vision_modules: tuple[nn.Module, ...] = (model.model.vision_tower, model.model.multi_modal_projector)
         self.embed_modules: tuple[nn.Module, ...] = (decoder.embed_tokens,)
+        patch_px, prefix = _pair(vision.patch_size), _prefix(model.config)
         self.grids: tuple[PictureGrid, ...] = (
-            PictureGrid(*_grid(model.config), *_pair(vision.image_size), _prefix(model.config)),
+            PictureGrid(*_grid(model.config), *_pair(vision.image_size), prefix),
+            *(PictureGrid(high, wide, high * patch_px[0], wide * patch_px[1], prefix) for high, wide in smaller),
         )
+        self._position_tables = [
+            PositionTable(model.model.vision_tower, grid.height_px, grid.width_px) for grid in self.grids[1:]
+        ]
         self.projector: nn.Module = model.model.multi_modal_projector
         self.tower = Tower(
             model.model.vision_tower, self.projector, _layers_of_features(model.config)[-1], has_cls=_has_cls(vision)
@@ -53,8 +60,14 @@ class LlavaFamily:
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
         """Returns what tower, feature layers and projector give as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
-        features: Tensor = self._llava.model.get_image_features(pixels, return_dict=True).pooler_output[0]
-        return features
+        if not grid:
+            features: Tensor = self._llava.model.get_image_features(pixels, return_dict=True).pooler_output[0]
+            return features
+        table = self._position_tables[grid - 1]
+        with table.used():
+            made = self._llava.model.get_image_features(pixels, return_dict=True, **table.options)
+        smaller: Tensor = made.pooler_output[0]
+        return smaller
 
     def read_tower(self, pixels: Tensor, grid: int, names: Sequence[str]) -> tuple[Tensor, ...]:
         """Returns `features` and the tensors of the tower of those names, each with a row for every visual token."""

@@ -62,9 +62,11 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
     check_units(manifest.target, request.compute_units)
     pictures = pictures_in(request.pictures) if request.pictures else ()
     images, parts = [load_image(image) for image in request.images], (load_tokenizer(bundle), manifest.prompt)
-    asked = ask(manifest, manifest.image, parts, request.prompt, images)
+    asked, pruned = (
+        ask(manifest, manifest.image_steps(prune=prune), parts, request.prompt, images) for prune in (False, True)
+    )
     _check_room(manifest, len(asked.prompt.token_ids), request.tokens)
-    task = _Task(manifest, _reference(bundle, request.model, progress), asked)
+    task = _Task(manifest, _reference(bundle, request.model, progress), asked, pruned)
     limits = {half: _limits(manifest, half, request.relative) for half in (False, True)}
     progress("loading the engine")
     reports = []
@@ -83,23 +85,29 @@ def _limits(manifest: Bundle, half: bool, relative: float | None) -> Limits:
 
 @dataclass(frozen=True)
 class _Task:
-    """What every engine is asked, and the reference it is held against."""
+    """What every engine is asked, unpruned and pruned, and the reference it is held against."""
 
     pipeline: Pipeline
     reference: TorchEngine
     question: Question
+    pruned: Question
 
 
 def _compared(
     task: _Task, engine: Engine, tokens: int, progress: Report
 ) -> tuple[tuple[Difference, ...], tuple[Agreement, ...]]:
-    asked = (task.pipeline, task.reference, engine, task.question.prompt, task.question.pixels)
+    engines, whole = (task.pipeline, task.reference, engine), (task.question.prompt, task.question.pixels)
+    smaller = (task.pruned.prompt, task.pruned.pixels)
     progress("comparing stages")
-    differences = compare_stages(*asked)
+    differences = compare_stages(*engines, *whole)
+    if task.pruned.prompt.grids != task.question.prompt.grids:
+        of_smaller = compare_stages(*engines, *smaller)
+        differences += tuple(replace(row, stage=f"{row.stage}, smaller picture") for row in of_smaller)
     agreements = []
     for prune in (True, False):
         progress(f"comparing answers, {'pruned' if prune else 'unpruned'}")
-        agreements.append(compare_generation(*asked, tokens=tokens, prune=prune))
+        asked = smaller if prune else whole
+        agreements.append(compare_generation(*engines, *asked, tokens=tokens, prune=prune))
     return differences, tuple(agreements)
 
 

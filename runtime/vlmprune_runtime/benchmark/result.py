@@ -25,21 +25,24 @@ ENGINE_PACKAGES = {"onnx": "onnxruntime", "executorch": "executorch", "coreml": 
 
 def result_of(loaded_bundle: LoadedBundle, task: Task) -> Result:
     """Returns all measurements of one bundle."""
-    manifest, encoded = loaded_bundle.runner.bundle.manifest, loaded_bundle.runner.ask(task.prompt, task.images).prompt
-    tokens, grids = len(encoded.token_ids), encoded.grids
+    runner, manifest = loaded_bundle.runner, loaded_bundle.runner.bundle.manifest
+    whole, kept = (runner.ask(task.prompt, task.images, prune=prune).prompt for prune in (False, True))
+    tokens, grids = len(whole.token_ids), whole.grids
+    kept_tokens = len(kept.token_ids)
     further = follow_up_tokens(loaded_bundle.runner, task, tokens + task.tokens)
     unpruned, pruned = (runs_of(loaded_bundle, prune) for prune in (False, True))
     measured = ratios(unpruned, pruned)
-    slow, fast = (prefill_flops(manifest, tokens, grids, prune=prune) for prune in (False, True))
+    slow = prefill_flops(manifest, tokens, grids, prune=False)
+    fast = prefill_flops(manifest, kept_tokens, kept.grids, prune=True)
     return Result(
-        bundle=_bundle_info(loaded_bundle, manifest.grids[grids[0]]),
+        bundle=_bundle_info(loaded_bundle, manifest.grids[grids[0]], manifest.grids[kept.grids[0]]),
         engine=_engine(manifest),
         images=len(task.images),
         prompt_tokens=tokens,
         follow_up_tokens=None if further is None else 1 + len(further),
         load_ms=None if loaded_bundle.load_ms is None else round(loaded_bundle.load_ms, 1),
         unpruned=_mode_stats(manifest, unpruned, _flops(manifest, tokens, grids, prune=False)),
-        pruned=_mode_stats(manifest, pruned, _flops(manifest, tokens, grids, prune=True)),
+        pruned=_mode_stats(manifest, pruned, _flops(manifest, kept_tokens, kept.grids, prune=True)),
         ratios=measured,
         ceilings=ceilings(measured, slow, fast, unpruned),
         memory=loaded_bundle.memory,
@@ -85,7 +88,7 @@ def _run(nth: int, prune: bool, run: TimedRun) -> Run:
     )
 
 
-def _bundle_info(loaded_bundle: LoadedBundle, grid: Grid) -> BundleInfo:
+def _bundle_info(loaded_bundle: LoadedBundle, grid: Grid, kept_grid: Grid) -> BundleInfo:
     bundle = loaded_bundle.runner.bundle
     manifest = bundle.manifest
     return BundleInfo(
@@ -101,7 +104,7 @@ def _bundle_info(loaded_bundle: LoadedBundle, grid: Grid) -> BundleInfo:
         method=manifest.pruner.method,
         layer=manifest.layer,
         visual_tokens=grid.visual_tokens,
-        keep=grid.kept_tokens,
+        keep=kept_grid.kept_tokens,
         versions=manifest.versions,
     )
 

@@ -47,7 +47,7 @@ class TimedRun:
 def run_timed(runner: Runner, task: Task, *, prune: bool) -> TimedRun:
     """Runs the task once, timed as `Runner.stream` times it."""
     start = perf_counter()
-    question = runner.ask(task.prompt, task.images)
+    question = runner.ask(task.prompt, task.images, prune=prune)
     stages = [StageTimed("preprocess", ms_since(start))]
     steps = prefill_steps(runner.bundle.manifest, runner.engine, question.prompt, question.pixels, prune=prune)
     state = _collect(steps, stages)
