@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
-from vlmprune_export.checkpoint.memory_check import LOWERED_BYTES, QUANTISED_BYTES
+from vlmprune_export.checkpoint.memory_check import need_of
 from vlmprune_export.consistency import check_decoder, check_parts, check_prompt
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
@@ -24,10 +24,10 @@ from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.tail_rounding import FIT_METHODS, fit_tail, round_tail
 from vlmprune_export.vision_flops import count_vision_flops
 from vlmprune_runtime import __version__
-from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.bundle import counted_bytes, file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.progress import Report
-from vlmprune_runtime.schema import MANIFEST, Bundle, FileEntry, ImageSpec, Pruner, SchemaVersion
+from vlmprune_runtime.progress import Report, part_of
+from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, ImageSpec, Pruner, SchemaVersion
 
 TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is requested
 _CONTEXT_STEP_TOKENS = 64
@@ -45,6 +45,7 @@ class ExportRequest:
 
     `options` belong to the target, whose module lists their names and choices in `OPTIONS`. `fit` "none" rounds 4-bit
     weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few pictures and questions.
+    `ignore_memory` loads a checkpoint that is expected not to fit into memory.
     """
 
     out: Path
@@ -58,6 +59,7 @@ class ExportRequest:
     fit: str = "gptq"
     grids: tuple[tuple[int, int], ...] = ()
     tiles: int | None = None
+    ignore_memory: bool = False
 
 
 def export_bundle(request: ExportRequest, *, progress: Report = lambda line: None) -> Path:
@@ -71,9 +73,9 @@ def export_bundle(request: ExportRequest, *, progress: Report = lambda line: Non
     if request.fit not in FIT_METHODS:
         raise UnknownName("fit", request.fit, FIT_METHODS)
     _check_options(request, backend)
-    bytes_per_weight = LOWERED_BYTES if request.quantisation == "none" else QUANTISED_BYTES
+    need = None if request.ignore_memory else need_of(request.target, request.quantisation)
     with publishing(request.out, force=request.force) as folder:
-        checkpoint = load_checkpoint(request.model, progress=progress, bytes_per_weight=bytes_per_weight)
+        checkpoint = load_checkpoint(request.model, progress=progress, need=need)
         needed = needed_bytes(checkpoint.model, request.target, request.quantisation)
         with enough_disk(folder, needed, request.out):
             _write(checkpoint, request, backend, folder, progress)
@@ -134,8 +136,9 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
         text_model=family.text_model,
         context_tokens=context,
         memory=estimate(folder, stages, family.text_model, context),
+        export=ExportSettings(fit=None if grid is None else request.fit, options=dict(request.options)),  # type: ignore[arg-type]
         versions={"vlmprune": __version__, **backend.versions()},
-        files={path.relative_to(folder).as_posix(): _entry(path) for path in _files(folder)},
+        files=_entries(folder, part_of("writing the manifest", progress)),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _as_readable_as_the_manifest(folder)
@@ -186,5 +189,11 @@ def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return backend
 
 
-def _entry(path: Path) -> FileEntry:
-    return FileEntry(size_bytes=path.stat().st_size, sha256=file_sha256(path))
+def _entries(folder: Path, report: Report) -> dict[str, FileEntry]:
+    """Returns size and hash of every file; `report` gets how much is read."""
+    sizes = {path: path.stat().st_size for path in _files(folder)}
+    read = counted_bytes(sum(sizes.values()), part_of("hashing", report))
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(size_bytes=size, sha256=file_sha256(path, read))
+        for path, size in sizes.items()
+    }

@@ -4,31 +4,46 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partialmethod
+from typing import Any
 
 
 @contextlib.contextmanager
-def quiet(level: int = logging.WARNING) -> Iterator[None]:
-    """Hides log lines up to `level`, warnings, prints and tqdm's progress bars while the block runs."""
-    from tqdm import tqdm
+def quiet(level: int = logging.WARNING, report: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hides log lines up to `level`, warnings, prints and tqdm's progress bars while the block runs.
 
-    disabled, init = logging.root.manager.disable, tqdm.__init__
+    `report` gets what the bars count instead, as "loading weights 3 of 24".
+    """
+    disabled = logging.root.manager.disable
     logging.disable(level)
-    tqdm.__init__ = partialmethod(init, disable=True)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _bars(report):
             warnings.simplefilter("ignore")
             yield
     finally:
-        tqdm.__init__ = init
         logging.disable(disabled)
 
 
-def hide_hub_bars() -> None:
-    """Turns off the progress bars of transformers and of the hub's client, which have switches of their own."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-    from transformers.utils import logging as hf_logging
+@contextlib.contextmanager
+def _bars(report: Callable[[str], None] | None) -> Iterator[None]:
+    """Gives the counts of tqdm's bars to `report`, or nobody."""
+    from tqdm import tqdm
 
-    hf_logging.disable_progress_bar()
-    disable_progress_bars()
+    def display(bar: Any, *_: Any, **__: Any) -> None:
+        if report is not None and bar.total and bar.n < bar.total:
+            report(_count(bar))
+
+    before = tqdm.__init__, tqdm.display
+    tqdm.__init__ = partialmethod(tqdm.__init__, disable=report is None, file=io.StringIO())
+    tqdm.display = display
+    try:
+        yield
+    finally:
+        tqdm.__init__, tqdm.display = before
+
+
+def _count(bar: Any) -> str:
+    """Returns what a bar counts and how far it is; bytes as a percentage."""
+    what = str(bar.desc or "part").rstrip(" :").lower()
+    return f"{what} {100 * bar.n // bar.total} %" if bar.unit == "B" else f"{what} {bar.n + 1} of {bar.total}"

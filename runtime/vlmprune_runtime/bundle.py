@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BundleError, first_line, short_repr, shorten
 from vlmprune_runtime.schema import MAJOR, MANIFEST, MINOR, Bundle, FileEntry
 
 MAX_MANIFEST_BYTES = 8 * 2**20
+_PART_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,21 @@ class OpenBundle:
         return self.folder / name
 
 
-def open_bundle(path: str | PathLike[str], *, verify: bool = True) -> OpenBundle:
+def open_bundle(
+    path: str | PathLike[str], *, verify: bool = True, report: Callable[[str], None] = lambda line: None
+) -> OpenBundle:
     """Returns the bundle in folder `path`. Raises `BundleError`.
 
-    `verify=False` skips the hashes; sizes and paths are checked always.
+    `verify=False` skips the hashes; sizes and paths are checked always. `report` gets the percentage of the bytes
+    whose hashes are checked.
     """
     folder = Path(path)
     if not _is_folder(folder):
         raise BundleError(str(path), "no such folder")
     manifest = parse_manifest(_read_manifest(folder / MANIFEST))
+    read = counted_bytes(sum(entry.size_bytes for entry in manifest.files.values()), report)
     for name, entry in manifest.files.items():
-        _check_file(folder, name, entry, verify)
+        _check_file(folder, name, entry, read if verify else None)
     for package in _packages(manifest):
         _check_package(folder, package, manifest)
     return OpenBundle(folder, manifest)
@@ -89,10 +95,35 @@ def _without_unknown(fields: dict[str, Any], error: ValidationError) -> dict[str
     return fields if unknown else None
 
 
-def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
+def file_sha256(path: Path, read: Callable[[int], None] = lambda size_bytes: None) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits; `read` gets the number of bytes of each part of it."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while part := file.read(_PART_BYTES):
+            digest.update(part)
+            read(len(part))
+    return digest.hexdigest()
+
+
+def counted_bytes(total: int, report: Callable[[str], None]) -> Callable[[int], None]:
+    """Returns a function that takes numbers of bytes and reports each new percentage of their total.
+
+    >>> lines = []
+    >>> read = counted_bytes(3000, lines.append)
+    >>> for _ in range(3): read(1000)
+    >>> lines
+    ['33 % of 2.9 KiB', '66 % of 2.9 KiB', '100 % of 2.9 KiB']
+    """
+    done, percent = 0, 0
+
+    def read(size_bytes: int) -> None:
+        nonlocal done, percent
+        done += size_bytes
+        if 100 * done // max(1, total) > percent:
+            percent = 100 * done // max(1, total)
+            report(f"{percent} % of {format_bytes(total)}")
+
+    return read
 
 
 def _is_folder(folder: Path) -> bool:
@@ -169,7 +200,7 @@ def _known_parts(loc: Iterable[int | str], fields: Any) -> Iterator[int | str]:
         yield part
 
 
-def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
+def _check_file(folder: Path, name: str, entry: FileEntry, read: Callable[[int], None] | None) -> None:
     path = folder / name
     try:
         _check_location(folder, name)
@@ -177,7 +208,7 @@ def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None
         if size != entry.size_bytes:
             what = "truncated" if size < entry.size_bytes else "too long"
             raise BundleError(name, f"is {what}: got {size} bytes, expected {entry.size_bytes}", "size_bytes")
-        if verify and file_sha256(path) != entry.sha256:
+        if read and file_sha256(path, read) != entry.sha256:
             raise BundleError(name, "is not the file that was exported: other sha256", "sha256")
     except OSError as error:
         raise BundleError(name, f"cannot be read: {error.strerror}") from None

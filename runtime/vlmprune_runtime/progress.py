@@ -1,6 +1,5 @@
 """Shows progress on stderr: as a bar in a terminal, elsewhere as lines or not at all."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,33 +15,23 @@ T = TypeVar("T")
 Report = Callable[[str], None]
 
 
-@contextmanager
-def step_progress(steps: int) -> Iterator[Report]:
-    """Yields a function to call with each step as it begins; without a terminal it prints the steps as lines.
+def silent(line: str) -> None:
+    """Takes a line of progress and shows nothing."""
 
-    A step with "3 of 24" in it moves the bar by that part of a step. Notes and warnings stay on the terminal.
+
+def part_of(step: str, report: Report) -> Report:
+    """Returns a function that reports parts of a step under the step's name.
+
+    >>> part_of("lowering tail", print)("translating")
+    lowering tail: translating
     """
-    console = _stderr()
-    if not console.is_terminal:
-        yield partial(console.print, soft_wrap=True)
-        return
-    with _bar(console, "starting", steps) as update:
-        begun = set[str]()
-
-        def begin(line: str) -> None:
-            if line.startswith(MESSAGES):
-                console.print(line, soft_wrap=True)
-                return
-            begun.add(step_name(line))
-            update(description=line, completed=min(len(begun) - 1 + part_done(line), steps))
-
-        yield begin
+    return lambda part: report(f"{step}: {part}")
 
 
 @contextmanager
 def run_progress(runs: int) -> Iterator[Report]:
     """Yields a function to call with each run as it begins; without a terminal it prints only what is loaded."""
-    console = _stderr()
+    console = stderr_console()
     if not console.is_terminal:
         yield lambda line: console.print(line) if line.startswith("loading") else None
         return
@@ -52,7 +41,7 @@ def run_progress(runs: int) -> Iterator[Report]:
 
 def track(items: Sequence[T], title: str) -> Iterator[T]:
     """Yields the items and advances a bar, which only a terminal shows."""
-    console = _stderr()
+    console = stderr_console()
     if not console.is_terminal:
         yield from items
         return
@@ -62,26 +51,8 @@ def track(items: Sequence[T], title: str) -> Iterator[T]:
             update(advance=1)
 
 
-def step_name(line: str) -> str:
-    """Returns the first two words of a line, which all parts of a step share.
-
-    >>> step_name("lowering tail: decode"), step_name("fitting layer 3 of 30")
-    ('lowering tail', 'fitting layer')
-    """
-    return " ".join(line.replace(":", " ").split()[:2])
-
-
-def part_done(line: str) -> float:
-    """Returns the fraction of a step that is done when its nth of several parts begins.
-
-    >>> part_done("fitting layer 3 of 8, about 40 s left"), part_done("lowering tail")
-    (0.25, 0.0)
-    """
-    part = re.search(r"(\d+) of (\d+)", line)
-    return (int(part[1]) - 1) / int(part[2]) if part else 0.0
-
-
-def _stderr() -> Console:
+def stderr_console() -> Console:
+    """Returns a console without markup or colours of its own."""
     return Console(stderr=True, highlight=False, markup=False)
 
 

@@ -29,3 +29,19 @@ def test_fitted_weights_are_stored_without_loss(kind: str, tmp_path: Path) -> No
     compress(small, "tail", kind).save(str(packages[1]))
     outputs = [ReferencePackage(package).run("main", {"x0": rows.numpy()})["y0"] for package in packages]
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=2e-3, atol=1e-6)  # float16 of a scale
+
+
+def test_a_bias_that_equals_a_norms_shift_keeps_nobody_from_8_bits(tmp_path: Path) -> None:
+    """Equal constants become one, which a linear layer and a norm read with different configurations."""
+    layers = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64), nn.Linear(64, 64)).eval()
+    for layer in layers:
+        layer.bias.data.zero_()
+    rows = torch.randn(5, 64)
+    program = torch.export.export(layers, (rows,)).run_decompositions({})
+    model = converted(CapturedFunction(program, {"x0": rows}, ("y0",)), half=True, deployment="ios18")
+    model = compress(model, "vision", "int8")
+    kinds = [operation.op_type for operation in model._mil_program.functions["main"].operations]
+    assert kinds.count("constexpr_blockwise_shift_scale") == 2
+    model.save(str(tmp_path / "small.mlpackage"))
+    measured = ReferencePackage(tmp_path / "small.mlpackage").run("main", {"x0": rows.numpy()})["y0"]
+    np.testing.assert_allclose(measured, layers(rows).detach().numpy(), atol=0.02)

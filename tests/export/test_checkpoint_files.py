@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tiny import write_checkpoint
+from vlmprune_export.backends import TARGETS, backend_for
 from vlmprune_export.checkpoint import Checkpoint, load_checkpoint
-from vlmprune_export.checkpoint.memory_check import LOADED_BYTES, QUANTISED_BYTES
+from vlmprune_export.checkpoint.memory_check import LOADED, MemoryNeed, need_of
 from vlmprune_runtime.errors import BadRequest
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 9\n"
@@ -93,7 +94,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another family": (
         lambda folder: edit(folder, "config.json", model_type="gpt2"),
-        "unknown model type 'gpt2'; choose one of: llava",
+        "unknown model type 'gpt2'; choose one of: .*llava",
     ),
 }
 
@@ -163,22 +164,40 @@ def huge_weights(folder: Path, weights: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "room", "message"),
+    ("free", "need", "message"),
     [
         (
             24e9,
-            LOADED_BYTES,
-            "7.00 billion weights and takes about 26.08 GiB of memory .*, but 22.35 GiB are free; .* swap",
+            LOADED,
+            "7.00 billion weights and takes about 40.05 GiB of memory .*, but 22.35 GiB are free; .* swap",
         ),
-        (60e9, QUANTISED_BYTES, r"takes about 75.62 GiB .*what helps: --quant none \(about 52.15 GiB\)"),
-        (24e9, QUANTISED_BYTES, "what helps: more memory or swap"),
+        (110e9, need_of("coreml", "none"), r"takes about 115.11 GiB .*what helps: --quant int8 \(about 98.91 GiB\)"),
+        (24e9, need_of("onnx", "int8"), "what helps: more memory or swap.*--ignore-memory tries it all the same"),
+        (24e9, need_of("coreml", "none"), "what helps: more memory or swap"),
     ],
 )
 def test_what_does_not_fit_into_memory_is_not_loaded(
-    free: float, room: float, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    free: float, need: MemoryNeed, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint")
     huge_weights(folder, 7_000_000_000)
     monkeypatch.setattr("vlmprune_export.checkpoint.memory_check.free_bytes", lambda: free)
     with pytest.raises(BadRequest, match=message):
-        load_checkpoint(str(folder), progress=lambda line: None, bytes_per_weight=room)
+        load_checkpoint(str(folder), progress=lambda line: None, need=need)
+
+
+def test_what_seems_too_big_is_loaded_if_memory_is_to_be_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    monkeypatch.setattr("vlmprune_export.checkpoint.memory_check.free_bytes", lambda: 10.0)
+    with pytest.raises(BadRequest, match="--ignore-memory"):
+        load(folder)
+    assert load_checkpoint(str(folder), progress=lambda line: None, need=None).name == "checkpoint"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_quantisation_of_every_target_has_an_estimate(target: str) -> None:
+    pytest.importorskip({"onnx": "onnx", "coreml": "coremltools"}.get(target, target))
+    for quantisation in backend_for(target).QUANTISATIONS:
+        assert need_of(target, quantisation).bytes(10**9) > 4e9

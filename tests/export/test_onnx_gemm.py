@@ -2,9 +2,11 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from sessions import session_of
+from vlmprune_export.backends.onnx.external_data import take_weights
 from vlmprune_export.backends.onnx.row_scales import split_gemms
 
 
@@ -21,8 +23,13 @@ def test_a_gemm_becomes_a_product_and_a_sum() -> None:
         nodes, "toy", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])], outputs,
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
     )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    split_gemms(model)
+    whole = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+    weights = take_weights(whole)
+    model = ir.to_proto(whole)
+    weights = split_gemms(model, weights)
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].numpy(), tensor.name))
     assert [node.op_type for node in model.graph.node] == ["MatMul", "Add", "MatMul", "Gemm"]
     onnx.checker.check_model(model, full_check=True)
     rows = dice.standard_normal((2, 3), dtype=np.float32)

@@ -36,7 +36,7 @@ def load_tokenizer() -> Any:
     """Loads the checkpoint's tokenizer."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(pocket_checkpoint())
+    return AutoTokenizer.from_pretrained(pocket_checkpoint(), trust_remote_code=False)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from vlmprune_export.checkpoint.dequantisation import Format, format_of
 from vlmprune_export.checkpoint.file_checks import read_json
 from vlmprune_export.checkpoint.image_text_processor import load_processor
 from vlmprune_export.checkpoint.lora import merge_adapter
-from vlmprune_export.checkpoint.memory_check import LOADED_BYTES, check_memory
+from vlmprune_export.checkpoint.memory_check import LOADED, MemoryNeed, check_memory
 from vlmprune_export.checkpoint.model_type import check_model_type
 from vlmprune_export.checkpoint.origin import Origin, origin_of
 from vlmprune_export.checkpoint.parts import Parts, fetched, parts_of
 from vlmprune_export.pocket_model import pocket_checkpoint
-from vlmprune_export.quiet_libraries import hide_hub_bars, quiet
+from vlmprune_export.quiet_libraries import quiet
 from vlmprune_runtime.errors import BadRequest, first_line, short_repr
-from vlmprune_runtime.progress import Report
+from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.schema import Source
 
 POCKET = "pocket"
@@ -36,27 +36,28 @@ class Checkpoint:
     source: Source
 
 
-def load_checkpoint(model: str, *, progress: Report, bytes_per_weight: float = LOADED_BYTES) -> Checkpoint:
+def load_checkpoint(model: str, *, progress: Report, need: MemoryNeed | None = LOADED) -> Checkpoint:
     """Loads the checkpoint of that name: `pocket`, a local folder, a hub id, or a hub's address of it.
 
-    `bytes_per_weight` is the memory that the caller's work with it takes; what does not fit is not loaded.
+    `need` is the memory that the caller's work with it takes, and what does not fit is not loaded; with None that is
+    not looked at.
 
     Raises `BadRequest` when it is no checkpoint, is not whole or is of no known family.
     """
     origin = _pocket(progress) if model == POCKET else origin_of(model)
     progress("reading the checkpoint")
+    report = part_of("reading the checkpoint", progress)
     try:
-        with quiet():
-            hide_hub_bars()
+        with quiet(report=report):
             parts = parts_of(origin.folder or fetched(origin.model, origin.revision))
-            loaded, processor = _load(model, parts, bytes_per_weight)
+            loaded, processor = _load(model, parts, need)
     except BadRequest:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as cause:
         raise BadRequest(f"{short_repr(model)} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
     revision = origin.revision if origin.folder else parts.base.name
     return Checkpoint(
-        origin.name, loaded, processor, Source(model=origin.model, revision=revision, sha256=parts.digest())
+        origin.name, loaded, processor, Source(model=origin.model, revision=revision, sha256=parts.digest(report))
     )
 
 
@@ -64,10 +65,11 @@ def _pocket(progress: Report) -> Origin:
     return Origin(POCKET, POCKET, None, pocket_checkpoint(progress=progress))
 
 
-def _load(name: str, parts: Parts, bytes_per_weight: float) -> tuple[nn.Module, Any]:
+def _load(name: str, parts: Parts, need: MemoryNeed | None) -> tuple[nn.Module, Any]:
     config = read_json(parts.base / "config.json")
     check_model_type(name, config)
-    check_memory(name, parts.base, config, bytes_per_weight)
+    if need is not None:
+        check_memory(name, parts.base, config, need)
     model = _model(name, parts, config, format_of(name, config))
     if parts.adapter:
         merge_adapter(model, parts.adapter)

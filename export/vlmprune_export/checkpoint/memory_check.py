@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,66 @@ from vlmprune_export.checkpoint.file_checks import stored_shapes, weight_files
 from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BadRequest
 
-LOADED_BYTES = 4.0  # bytes a weight in fp32
-LOWERED_BYTES = 8.0  # while a stage is lowered: the model, and a copy of that stage in the target's form
-QUANTISED_BYTES = 11.6  # as measured of ONNX int8, whose quantiser holds copies of its own
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Memory that a command takes at its peak: a part for Python and its libraries, and one for every weight."""
+
+    fixed_bytes: float
+    bytes_per_weight: float
+
+    def bytes(self, weights: int) -> float:
+        """Returns the bytes for a model of so many weights."""
+        return self.fixed_bytes + weights * self.bytes_per_weight
+
+
+LOADED = MemoryNeed(1.0e9, 6.0)  # while a bf16 checkpoint becomes fp32, both are in memory
+# Peaks of exports of random checkpoints of 43 and 143 million weights, as docs/measurements.md has them.
+_NEEDS: Mapping[tuple[str, str], MemoryNeed] = {
+    ("onnx", "none"): MemoryNeed(1.0e9, 7.0),
+    ("onnx", "int8"): MemoryNeed(1.0e9, 7.0),
+    ("onnx", "int4"): MemoryNeed(1.0e9, 7.0),
+    ("executorch", "none"): MemoryNeed(1.0e9, 14.0),
+    ("executorch", "8da8w"): MemoryNeed(1.0e9, 12.0),
+    ("executorch", "8da4w"): MemoryNeed(1.0e9, 14.0),  # not measured
+    ("coreml", "none"): MemoryNeed(1.1e9, 17.5),
+    ("coreml", "int8"): MemoryNeed(1.2e9, 15.0),
+    ("coreml", "int4"): MemoryNeed(1.2e9, 17.5),  # not measured
+    ("coreml", "pal4"): MemoryNeed(1.2e9, 17.5),  # not measured
+}
+
+
+def need_of(target: str, quantisation: str) -> MemoryNeed:
+    """Returns what an export takes."""
+    return _NEEDS[target, quantisation]
+
 
 _STORED_BYTES: Mapping[str, float] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def check_memory(name: str, folder: Path, config: Mapping[str, Any], bytes_per_weight: float) -> None:
+def check_memory(name: str, folder: Path, config: Mapping[str, Any], need: MemoryNeed) -> None:
     """Raises `BadRequest` for a checkpoint that takes more memory than is free, swap included.
 
-    The message says how much is needed and free, and what helps.
+    The message says what is needed, what is free, and what helps.
     """
     weights = sum(_weights(path, config) for path in weight_files(folder))
-    needed, free = weights * bytes_per_weight, free_bytes()
+    needed, free = need.bytes(weights), free_bytes()
     if needed <= free:
         return
-    unquantised = bytes_per_weight == QUANTISED_BYTES and weights * LOWERED_BYTES <= free
-    less = f"--quant none (about {format_bytes(weights * LOWERED_BYTES)}), " if unquantised else ""
     raise BadRequest(
         f"{name!r} has {weights / 1e9:.2f} billion weights and takes about {format_bytes(needed)} of memory "
-        f"({bytes_per_weight:g} bytes a weight), but {format_bytes(free)} are free; what helps: {less}more memory or "
-        "swap, ending other programs, or exporting on a larger machine and copying the bundle"
+        f"({format_bytes(need.fixed_bytes)} and {need.bytes_per_weight:g} bytes a weight), but {format_bytes(free)} "
+        f"are free; what helps: {_cheaper(need, weights, free)}more memory or swap, ending other programs, or "
+        "exporting on a larger machine and copying the bundle; --ignore-memory tries it all the same"
     )
+
+
+def _cheaper(need: MemoryNeed, weights: int, free: float) -> str:
+    """Names the quantisations of the same target that fit, as advice."""
+    target = next((target for (target, _), known in _NEEDS.items() if known is need), None)
+    fits = {kind: known.bytes(weights) for (other, kind), known in _NEEDS.items() if other == target}
+    return "".join(f"--quant {kind} (about {format_bytes(size)}), " for kind, size in fits.items() if size <= free)
 
 
 def free_bytes() -> float:

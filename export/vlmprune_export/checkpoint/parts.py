@@ -10,8 +10,9 @@ from urllib.request import getproxies
 
 from vlmprune_export.checkpoint.file_checks import check_files, read_json
 from vlmprune_export.checkpoint.lora import CONFIG, adapter_weights
-from vlmprune_runtime.bundle import file_sha256
+from vlmprune_runtime.bundle import counted_bytes, file_sha256
 from vlmprune_runtime.errors import BadRequest, short_repr
+from vlmprune_runtime.progress import Report, part_of
 
 _PATTERNS = ("*.json", "*.model", "*.txt", "*.jinja", "*.safetensors")
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -37,9 +38,11 @@ class Parts:
         """Returns each folder once."""
         return (self.base, self.adapter) if self.adapter and self.adapter != self.base else (self.base,)
 
-    def digest(self) -> str:
-        """Returns the SHA-256 over names and contents of configs and weights."""
-        lines = "\n".join(f"{file.name} {file_sha256(file)}" for folder in self.folders() for file in _hashed(folder))
+    def digest(self, report: Report) -> str:
+        """Returns the SHA-256 over names and contents of configs and weights; `report` gets how much is read."""
+        files = [file for folder in self.folders() for file in _hashed(folder)]
+        read = counted_bytes(sum(file.stat().st_size for file in files), part_of("hashing", report))
+        lines = "\n".join(f"{file.name} {file_sha256(file, read)}" for file in files)
         return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from vlmprune_runtime.attach import attach, check_attach
 from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
 from vlmprune_runtime.errors import MissingExtra
-from vlmprune_runtime.progress import step_progress
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
+from vlmprune_runtime.step_progress import step_progress
 
 if TYPE_CHECKING:
     from vlmprune_export.parity import CheckReport
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all pictures there too"
     )
     command.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
+    command.add_argument("--ignore-memory", action="store_true", help="load the checkpoint even if it seems too big")
     command.add_argument("--attach", action="store_true", help="write the result into bundle.json")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     return command
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     request = CheckRequest(
         args.bundle, args.model, args.image or SAMPLE_IMAGE, args.prompt, args.tokens,
         relative=args.limit, compute_units=args.compute_units, pictures=args.pictures,
+        ignore_memory=args.ignore_memory,
     )  # fmt: skip
     if args.attach:
         check_attach(args.bundle)

@@ -9,8 +9,8 @@ from vlmprune_export.setting import parse_grids, parse_setting
 from vlmprune_runtime.bundle import parse_manifest
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import MissingExtra
-from vlmprune_runtime.progress import step_progress
 from vlmprune_runtime.schema import MANIFEST
+from vlmprune_runtime.step_progress import step_progress
 
 EXAMPLES = """\
   vlmprune-export --target onnx --keep 64 --out pocket-onnx
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--tiles", type=int, metavar="N",
         help="tiles along a picture's longer side, if the model splits pictures; 1: the whole alone; default: its own",
     )  # fmt: skip
+    command.add_argument("--ignore-memory", action="store_true", help="begin even if the memory seems too small")
     command.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return command
 
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> None:
     options = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     request = ExportRequest(
         args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit,
-        parse_grids(args.grids) if args.grids else (), args.tiles,
+        parse_grids(args.grids) if args.grids else (), args.tiles, args.ignore_memory,
     )  # fmt: skip
     with step_progress(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)

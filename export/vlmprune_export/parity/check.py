@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlmprune_export.checkpoint import load_checkpoint
+from vlmprune_export.checkpoint.memory_check import LOADED
 from vlmprune_export.checkpoint.origin import model_argument
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
@@ -20,7 +21,7 @@ from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.progress import Report
+from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.prompt import load_tokenizer
 from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
@@ -34,6 +35,7 @@ class CheckRequest:
     `compute_units` are Core ML's, for a coreml bundle on macOS; None takes those that the bundle advises.
     `relative` replaces the limit of that name; the others stay those of the bundle's quantisation.
     `pictures` is a folder on all of whose pictures the kept sets are compared too.
+    `ignore_memory` loads a checkpoint that is expected not to fit into memory.
     """
 
     bundle: Path
@@ -44,6 +46,7 @@ class CheckRequest:
     relative: float | None = None
     compute_units: str | None = None
     pictures: Path | None = None
+    ignore_memory: bool = False
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -57,7 +60,7 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
     Raises `BundleError`, and `BadRequest` when the checkpoint is not the one the bundle was made from.
     """
     progress("opening the bundle")
-    bundle = open_bundle(request.bundle)
+    bundle = open_bundle(request.bundle, report=part_of("opening the bundle", progress))
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
     pictures = pictures_in(request.pictures) if request.pictures else ()
@@ -66,7 +69,7 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
         ask(manifest, manifest.image_steps(prune=prune), parts, request.prompt, images) for prune in (False, True)
     )
     _check_room(manifest, len(asked.prompt.token_ids), request.tokens)
-    task = _Task(manifest, _reference(bundle, request.model, progress), asked, pruned)
+    task = _Task(manifest, _reference(bundle, request, progress), asked, pruned)
     limits = {half: _limits(manifest, half, request.relative) for half in (False, True)}
     progress("loading the engine")
     reports = []
@@ -99,21 +102,24 @@ def _compared(
     engines, whole = (task.pipeline, task.reference, engine), (task.question.prompt, task.question.pixels)
     smaller = (task.pruned.prompt, task.pruned.pixels)
     progress("comparing stages")
-    differences = compare_stages(*engines, *whole)
+    report = part_of("comparing stages", progress)
+    differences = compare_stages(*engines, *whole, report=report)
     if task.pruned.prompt.grids != task.question.prompt.grids:
-        of_smaller = compare_stages(*engines, *smaller)
+        of_smaller = compare_stages(*engines, *smaller, report=report)
         differences += tuple(replace(row, stage=f"{row.stage}, smaller picture") for row in of_smaller)
     agreements = []
     for prune in (True, False):
-        progress(f"comparing answers, {'pruned' if prune else 'unpruned'}")
-        asked = smaller if prune else whole
-        agreements.append(compare_generation(*engines, *asked, tokens=tokens, prune=prune))
+        step, asked = f"comparing answers, {'pruned' if prune else 'unpruned'}", smaller if prune else whole
+        progress(step)
+        report = part_of(step, progress)
+        agreements.append(compare_generation(*engines, *asked, tokens=tokens, prune=prune, report=report))
     return differences, tuple(agreements)
 
 
-def _reference(bundle: OpenBundle, model: str | None, progress: Report) -> TorchEngine:
+def _reference(bundle: OpenBundle, request: CheckRequest, progress: Report) -> TorchEngine:
     manifest = bundle.manifest
-    checkpoint = load_checkpoint(model or model_argument(manifest.source), progress=progress)
+    need = None if request.ignore_memory else LOADED
+    checkpoint = load_checkpoint(request.model or model_argument(manifest.source), progress=progress, need=need)
     if manifest.source.sha256 is not None and checkpoint.source.sha256 != manifest.source.sha256:
         raise BadRequest(
             f"{checkpoint.source.model!r} is not the checkpoint that this bundle was made from (other sha256); "

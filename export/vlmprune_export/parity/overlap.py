@@ -62,8 +62,9 @@ def compare_kept(
 ) -> Overlap:
     """Compares both engines' kept tokens of each picture without the tail; pictures that cannot be read are skipped."""
     common, skipped, keep = list[int](), list[str](), list[int]()
+    pictures = list(pictures)
     for nth, picture in enumerate(pictures, start=1):
-        progress(f"comparing kept tokens, picture {nth}")
+        progress(f"comparing kept tokens, picture {nth} of {len(pictures)}")
         try:
             question = ask(manifest, manifest.image, asked[:2], asked[2], [load_image(picture)])
         except BadRequest as reason:

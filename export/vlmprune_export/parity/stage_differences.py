@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from vlmprune_runtime.engines import Engine, Tensors
 from vlmprune_runtime.prefill import Prefill, State, extend_steps, final_state, start_prefill
+from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import Pipeline
 
@@ -41,26 +42,33 @@ class ComparingEngine:
     Its outputs are the reference's. `label` is added to the names of decoder stages.
     """
 
-    def __init__(self, pipeline: Pipeline, reference: Engine, engine: Engine) -> None:
-        self.pipeline, self.reference, self.engine = pipeline, reference, engine
+    def __init__(self, pipeline: Pipeline, reference: Engine, engine: Engine, report: Report = silent) -> None:
+        self.pipeline, self.reference, self.engine, self.report = pipeline, reference, engine, report
         self.label = ""
         self.differences: list[Difference] = []
 
     def run(self, stage: str, inputs: Mapping[str, Array], *, grid: int = 0) -> Tensors:
         """Returns the reference's outputs of the stage."""
+        name = stage + (self.label if self.pipeline.stage(stage).role == "decoder" else "")
+        self.report(name)
         several = {"grid": grid} if len(self.pipeline.grids) > 1 else {}
         expected = self.reference.run(stage, inputs, **several)
         measured = self.engine.run(stage, inputs, **several)
-        name = stage + (self.label if self.pipeline.stage(stage).role == "decoder" else "")
         self.differences += [difference(name, output, measured[output], value) for output, value in expected.items()]
         return expected
 
 
 def compare_stages(
-    pipeline: Pipeline, reference: Engine, engine: Engine, prompt: EncodedPrompt, views: Sequence[Array]
+    pipeline: Pipeline,
+    reference: Engine,
+    engine: Engine,
+    prompt: EncodedPrompt,
+    views: Sequence[Array],
+    *,
+    report: Report = silent,
 ) -> tuple[Difference, ...]:
     """Compares every stage on the reference's own intermediate results: prefill both ways, decode, and more text."""
-    both = ComparingEngine(pipeline, reference, engine)
+    both = ComparingEngine(pipeline, reference, engine, report)
     run = start_prefill(pipeline, both, prompt, views)
     roles = [pipeline.stage(name).role for name in pipeline.prefill]
     before = roles.index("prune") if "prune" in roles else 0

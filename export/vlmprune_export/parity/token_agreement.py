@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.prefill import Selection, State, decode, prefill
+from vlmprune_runtime.progress import Report
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import Pipeline
 
@@ -45,6 +46,7 @@ def compare_generation(
     *,
     tokens: int,
     prune: bool,
+    report: Report,
 ) -> Agreement:
     """Compares greedy choices while both engines get the reference's tokens, beyond end tokens too."""
     expected = prefill(pipeline, reference, prompt, views, prune=prune)
@@ -52,6 +54,7 @@ def compare_generation(
     keep, common = _kept(expected, measured)
     agreed = 0
     for step in range(tokens):
+        report(f"token {step + 1} of {tokens}")
         token_id = int(expected.logits.argmax())
         agreed += token_id == int(measured.logits.argmax())
         if step + 1 < tokens:

@@ -11,17 +11,13 @@ from vlmprune_export.pocket_model.trained_weights import merged, projector_weigh
 from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER, cache_folder, package_file
 from vlmprune_runtime.atomic import move_folder, writing
 from vlmprune_runtime.lock import locked
-from vlmprune_runtime.progress import Report
+from vlmprune_runtime.progress import Report, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 PATIENCE_S = 3600.0  # for another process that fetches and assembles
-
-
-def silent(line: str) -> None:
-    """Prints nothing."""
 
 
 def pocket_checkpoint(*, progress: Report = silent) -> Path:

@@ -79,7 +79,7 @@ def write_tokenizer(gguf_file: Path, folder: Path) -> None:
     """Writes `tokenizer.json` and its config, with one reserved token of the vocabulary renamed to `<image>`."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name, trust_remote_code=False)
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     reserved = next(name for name, index in spec["model"]["vocab"].items() if index == IMAGE_TOKEN_ID)
     spec["model"]["vocab"] = {

@@ -42,7 +42,11 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     source, pruner = bundle.source, bundle.pruner
     settings = ", ".join(f"{key} {value}" for key, value in pruner.settings.items())
     yield "source", " ".join(filter(None, (source.model, source.revision, source.sha256)))
-    yield "quantisation", bundle.quantisation
+    yield (
+        "quantisation",
+        f"{bundle.quantisation}, fit {bundle.export.fit}" if bundle.export.fit else bundle.quantisation,
+    )
+    yield "export options", ", ".join(f"{name} {value}" for name, value in bundle.export.options.items()) or "none"
     yield "pruner", f"{pruner.method}, {settings or 'no settings'}"
     for nth, cut in enumerate(bundle.cuts):
         yield f"cut {nth + 1}", cut_line(bundle, nth, cut)
@@ -117,9 +121,30 @@ def stages_table(bundle: Bundle) -> Table:
         stage = bundle.stages[name]
         files = [file for file in stage.files if not is_package(file.split("/")[0])]
         files = [*files, *filter(is_package, stage.graph_files)]
-        size = format_bytes(sum(bundle.files[file].size_bytes for file in stage.files))
+        size = format_bytes(stage_bytes(bundle, name))
         table.add_row(name, "\n".join(files), size, cache_line(stage), stage.quantisation)
     return table
+
+
+def float_table(bundle: Bundle) -> Table | None:
+    """Returns a table of the weights of quantised stages that stay in floating point, None if there are none."""
+    table = Table(title="in floating point")
+    for name in ("stage", "operator", "weights", "size", "of the stage", "why"):
+        table.add_column(name, justify="right" if name in ("weights", "size", "of the stage") else "left")
+    for name in bundle.prefill:
+        lowering, size = bundle.stages[name].lowering, stage_bytes(bundle, name)
+        for one in lowering.float_weights if lowering else ():
+            share = f"{one.size_bytes / max(1, size):.1%}"
+            table.add_row(
+                name, printable(one.operator), f"{one.weights:,}", format_bytes(one.size_bytes), share,
+                printable(one.reason),
+            )  # fmt: skip
+    return table if table.rows else None
+
+
+def stage_bytes(bundle: Bundle, name: str) -> int:
+    """Returns the bytes of all files of a stage."""
+    return sum(bundle.files[file].size_bytes for file in bundle.stages[name].files)
 
 
 def tensors_table(bundle: Bundle) -> Table:

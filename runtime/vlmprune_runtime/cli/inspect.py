@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console, Group
 
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
-from vlmprune_runtime.cli.contents import facts_table, stages_table, tensors_table
+from vlmprune_runtime.cli.contents import facts_table, float_table, stages_table, tensors_table
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 
 EXAMPLES = """\
@@ -42,9 +42,10 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def show(bundle: OpenBundle) -> None:
-    """Prints three tables: the facts, the stages, and the stages' tensors."""
+    """Prints tables: the facts, the stages, what of quantised ones is in floating point, and the stages' tensors."""
     manifest = bundle.manifest
-    tables = Group(facts_table(manifest), stages_table(manifest), tensors_table(manifest))
+    found = (facts_table(manifest), stages_table(manifest), float_table(manifest), tensors_table(manifest))
+    tables = Group(*(table for table in found if table is not None))
     Console(highlight=False, markup=False, emoji=False).print(tables)
 
 

@@ -20,7 +20,16 @@ from vlmprune_runtime.schema.base import (
     listed_name,
     plain_name,
 )
-from vlmprune_runtime.schema.bundle import Bundle, FileEntry, Memory, Pruner, SchemaVersion, Source, TextModel
+from vlmprune_runtime.schema.bundle import (
+    Bundle,
+    ExportSettings,
+    FileEntry,
+    Memory,
+    Pruner,
+    SchemaVersion,
+    Source,
+    TextModel,
+)
 from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
 from vlmprune_runtime.schema.pipeline import Cut, Grid, Pipeline, Positions
@@ -46,7 +55,17 @@ from vlmprune_runtime.schema.resize import (
     SmartMultiple,
     WholeTiles,
 )
-from vlmprune_runtime.schema.stage import Cache, CacheLayer, Graph, Input, Lowering, Stage, Tensor, parse_source
+from vlmprune_runtime.schema.stage import (
+    Cache,
+    CacheLayer,
+    FloatWeights,
+    Graph,
+    Input,
+    Lowering,
+    Stage,
+    Tensor,
+    parse_source,
+)
 
 __all__ = [
     "MAJOR",
@@ -62,9 +81,11 @@ __all__ = [
     "DateSegment",
     "Dtype",
     "Exact",
+    "ExportSettings",
     "FileEntry",
     "FileName",
     "Finite",
+    "FloatWeights",
     "FollowUp",
     "Generation",
     "Graph",

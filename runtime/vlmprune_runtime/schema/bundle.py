@@ -42,6 +42,17 @@ class FileEntry(Record):
     sha256: Sha256
 
 
+class ExportSettings(Record):
+    """Settings of the export that the other fields do not tell.
+
+    `fit` says how 4-bit weights were found: "gptq" fits them to what the layers see, "none" takes the nearest values;
+    it is None where there are none. `options` are the target's own.
+    """
+
+    fit: Literal["gptq", "none"] | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+
+
 class Memory(Record):
     """Estimates the memory of a run in bytes, so that a phone can refuse a bundle before it loads it."""
 
@@ -88,6 +99,7 @@ class Bundle(Pipeline):
     context_tokens: Positive
     memory: Memory
     versions: dict[str, str]
+    export: ExportSettings = ExportSettings()
     files: dict[ListedName, FileEntry]
     parity: dict[str, Any] | None = None
     accuracy: dict[str, Any] | None = None

@@ -138,11 +138,24 @@ class Cache(Record):
         return self
 
 
+class FloatWeights(Record):
+    """Weights of a quantised stage that its graphs hold in floating point.
+
+    `operator` reads them, `weights` counts them, and `reason` says why they are not quantised.
+    """
+
+    operator: str
+    weights: Positive
+    size_bytes: Positive
+    reason: str
+
+
 class Lowering(Record):
-    """Says how a stage was divided between delegates and the runtime's own kernels.
+    """Says how a stage was lowered: what a runtime must have to run it, and what stays in floating point.
 
     `operators` names every kernel that the runtime must register, `delegates` every backend; `delegated_fraction` is
-    the fraction of operators that the delegates run. "lowered, not run": the exporting machine could not run it.
+    the fraction of operators that the delegates run, 0 for a target without delegates. `float_weights` is empty for a
+    stage that is not quantised. "lowered, not run": the exporting machine could not run it.
     """
 
     backend: str
@@ -150,6 +163,7 @@ class Lowering(Record):
     delegated_fraction: Annotated[float, Field(ge=0, le=1)]
     operators: tuple[str, ...]
     status: Literal["runnable", "lowered, not run"]
+    float_weights: tuple[FloatWeights, ...] = ()
 
 
 class Graph(Record):

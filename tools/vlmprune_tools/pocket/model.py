@@ -19,9 +19,9 @@ def load_pocket(trained: Path | None, dtype: torch.dtype = torch.float32) -> tup
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     folder = pocket_checkpoint()
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     if trained is None:
-        return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype), processor
+        return LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype, trust_remote_code=False), processor
     gguf_file, onnx_file = (package_file(part, lambda line: None) for part in (LANGUAGE_MODEL, VISION_TOWER))
     model: Any = pocket_model(gguf_file, onnx_file, packed_tensors(trained))
     return model.half().to(dtype), processor

@@ -11,6 +11,7 @@ import torch
 from vlmprune_export.backends.coreml.capture import CapturedFunction
 from vlmprune_export.backends.coreml.compute_precision import may_be_half
 from vlmprune_export.quiet_libraries import quiet
+from vlmprune_runtime.progress import Report, silent
 
 with quiet(logging.ERROR):  # the import warns about everything that needs macOS
     import coremltools as ct
@@ -27,16 +28,16 @@ INTEGERS = ("kept", "rank")
 _DTYPES = {torch.float32: np.float32, torch.int32: np.int32}
 
 
-def convert(captured: CapturedFunction, *, half: bool, deployment: str) -> Model:
+def convert(captured: CapturedFunction, *, half: bool, deployment: str, report: Report = silent) -> Model:
     """Converts the program to the function `main`: fp32 and int32 at its edges, inside fp16 or fp32, states in fp16.
 
-    Indices stay int32: the pass that makes them int16 is left out.
+    Indices stay int32: the pass that makes them int16 is left out. `report` gets each operation and pass.
     """
     pipeline = ct.PassPipeline.DEFAULT
     pipeline.remove_passes({"common::add_int16_cast"})
     states = [_state(name, shape) for name, shape in captured.states.items()]
     mark_control_flow(captured.program.graph_module)
-    with quiet(logging.ERROR), loops_allowed():
+    with quiet(logging.ERROR, report), loops_allowed():
         return ct.convert(
             captured.program,
             inputs=[_tensor(name, value) for name, value in captured.inputs.items()],

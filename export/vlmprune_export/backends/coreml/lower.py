@@ -9,19 +9,20 @@ from pathlib import Path
 
 from vlmprune_export.backends.coreml.cache import StateLayout, state_layout
 from vlmprune_export.backends.coreml.capture import capture
-from vlmprune_export.backends.coreml.compress import PLANS, compress
+from vlmprune_export.backends.coreml.compress import PLANS, compress, float_weights, operators
 from vlmprune_export.backends.coreml.convert import TARGETS, convert
 from vlmprune_export.backends.coreml.describe import declare, describe, inputs_of
 from vlmprune_export.backends.coreml.function_lengths import functions_of, text_lengths
 from vlmprune_export.backends.coreml.lint import lint
 from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
+from vlmprune_export.backends.float_weights import sum_float_weights
 from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.progress import Report
-from vlmprune_runtime.schema import Stage
+from vlmprune_runtime.progress import Report, part_of
+from vlmprune_runtime.schema import FloatWeights, Lowering, Stage
 
 QUANTISATIONS = tuple(PLANS)
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -84,23 +85,35 @@ def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Setting
     functions = functions_of(staged.pipeline, name, settings.texts, staged.picture_lengths)
     layout = _layout(staged, entry, settings.context_tokens)
     package = folder / f"{name}.mlpackage"
+    kinds, floats = set[str](), tuple[FloatWeights, ...]()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".functions-") as scratch:
         saved = {function.name: Path(scratch) / f"{function.name}.mlpackage" for function in functions}
         for function in functions:
-            report(name if len(functions) == 1 else f"{name}: {function.name}")
+            part = part_of(name if len(functions) == 1 else f"{name}: {function.name}", report)
+            part("capturing")
             with quiet(logging.ERROR):
                 one = entry.of_grid(function.grid or 0)
                 inputs = inputs_of(declare(one), function)
                 captured = capture(one, inputs, function, layout=layout, unrolled=settings.unrolled)
             with lowering(name, "coreml", level=logging.ERROR):
                 half = settings.half and declared.role != "prune"
-                model = convert(captured, half=half, deployment=settings.deployment)
-                save_function(compress(model, name, settings.plan.get(entry.plan_name)), saved[function.name])
+                model = convert(captured, half=half, deployment=settings.deployment, report=part)
+                model = compress(model, name, settings.plan.get(entry.plan_name), part)
+                kinds |= operators(model)
+                floats = sum_float_weights(float_weights(model)) if entry.plan_name in settings.plan else ()
+                part("writing")
+                save_function(model, saved[function.name])
+        report(f"{name}: joining the functions")
         with lowering(name, "coreml", level=logging.ERROR):
             join(saved, package)
             name_items(package)
             lint(package)
     stage = describe(entry, package, functions, settings.plan.get(entry.plan_name, "none"), layout)
+    report_of_lowering = Lowering(
+        backend="coreml", delegates=(), delegated_fraction=0.0, operators=tuple(sorted(kinds)),
+        status="lowered, not run", float_weights=floats,
+    )  # fmt: skip
+    stage = stage.model_copy(update={"lowering": report_of_lowering})
     annotate(package, stage, staged, settings.context_tokens)
     return stage
 

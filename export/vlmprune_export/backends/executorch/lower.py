@@ -1,6 +1,6 @@
 """Lowers captured stages to one .pte: partition, plan memory, write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +17,16 @@ from torch.export import ExportedProgram
 from vlmprune_export.backends.executorch.capture import capture
 from vlmprune_export.backends.executorch.constants import constant_methods
 from vlmprune_export.backends.executorch.partition import BACKENDS, REFUSED, backend_kind, delegated_fraction
-from vlmprune_export.backends.executorch.quantise import PLANS, quantised
+from vlmprune_export.backends.executorch.quantise import PLANS, float_weights, quantised
 from vlmprune_export.backends.executorch.stock import FILE as STOCK_FILE
 from vlmprune_export.backends.executorch.stock import capture_stock
+from vlmprune_export.backends.float_weights import sum_float_weights
 from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.quiet_libraries import quiet
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.progress import Report
-from vlmprune_runtime.schema import Cache, Graph, Lowering, Stage
+from vlmprune_runtime.progress import Report, part_of
+from vlmprune_runtime.schema import Cache, FloatWeights, Graph, Lowering, Stage
 
 QUANTISATIONS = tuple(PLANS)
 OPTIONS: Mapping[str, tuple[str, ...]] = {"backend": (*BACKENDS, *REFUSED), "stock": ("no", "yes")}
@@ -49,21 +50,27 @@ def lower(
     kind, plan = backend_kind(backend, quantised=bool(PLANS[quantisation])), PLANS[quantisation]
     programs: dict[str, ExportedProgram] = {}
     for name, entry in staged.stages.items():
-        report(name)
+        report(f"{name}: capturing")
         with quantised(staged, name, plan.get(entry.plan_name)), quiet():
             for nth, one in enumerate(entry.each_grid):
                 programs[method_name(name, nth)] = capture(staged, one, one.module, context_tokens)
     report(f"all stages to {backend}")
     constants = constant_methods(staged, context_tokens)
-    partitioners = {name: kind.partitioners_of(name) for name in programs}
+    part = part_of(f"all stages to {backend}", report)
+    partitioners = _reported({name: kind.partitioners_of(name) for name in programs}, part)
     program, shares = lower_programs(programs, partitioners, constants, backend, folder / FILE)
-    lowered = _Lowered(program, shares, backend, context_tokens)
+    floats = {
+        name: sum_float_weights(float_weights(programs[name]))
+        for name, entry in staged.stages.items()
+        if entry.plan_name in plan
+    }
+    lowered = _Lowered(program, shares, backend, context_tokens, floats)
     stages = {name: _stage(entry, lowered, plan.get(entry.plan_name, "none")) for name, entry in staged.stages.items()}
     if stock == "yes":
         report(f"the stock layout to {backend}")
         with quiet():
             whole = capture_stock(staged, plan, context_tokens)
-        partitioners = {name: kind.partitioners() for name in whole}
+        partitioners = _reported({name: kind.partitioners() for name in whole}, part)
         lower_programs(whole, partitioners, constants, backend, folder / STOCK_FILE)
     return stages
 
@@ -71,6 +78,23 @@ def lower(
 def versions() -> dict[str, str]:
     """Returns the versions of exporter and runtime packages."""
     return {name: version(name) for name in ("torch", "transformers", "torchao", "executorch")}
+
+
+def _reported(partitioners: dict[str, list[Any]], report: Report) -> dict[str, list[Any]]:
+    """Returns the partitioners, which now report the methods as they come to them: ExecuTorch itself says nothing."""
+    names = list(partitioners)
+    for nth, (name, own) in enumerate(partitioners.items(), start=1):
+        for partitioner in own:
+            partitioner.partition = _reporting(partitioner.partition, report, f"{name}, {nth} of {len(names)}")
+    return partitioners
+
+
+def _reporting(partition: Callable[..., Any], report: Report, line: str) -> Callable[..., Any]:
+    def reporting(program: ExportedProgram) -> Any:
+        report(line)
+        return partition(program)
+
+    return reporting
 
 
 def lower_programs(
@@ -106,12 +130,17 @@ def _backend_config() -> ExecutorchBackendConfig:
 
 
 class _Lowered(NamedTuple):
-    """The program of all methods, each method's share of delegated operators, by which backend, with which caches."""
+    """The program of all methods, and what is to be reported of it.
+
+    That is each method's share of delegated operators, by which backend, the length of the caches, and the weights of
+    each quantised stage that stay in floating point.
+    """
 
     program: ExecutorchProgramManager
     shares: Mapping[str, float]
     backend: str
     context_tokens: int
+    float_weights: Mapping[str, tuple[FloatWeights, ...]]
 
 
 def method_name(stage: str, grid: int) -> str:
@@ -149,6 +178,7 @@ def _lowering_report(names: Sequence[str], lowered: _Lowered) -> Lowering:
         delegated_fraction=round(min(lowered.shares[name] for name in names), 4),
         operators=tuple(sorted({_operator_name(operator) for method in methods for operator in method.operators})),
         status="runnable" if BACKENDS[lowered.backend].runnable else "lowered, not run",
+        float_weights=lowered.float_weights.get(names[0], ()),
     )
 
 

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401 - registers embedding_byte
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torchao.quantization import quantize_
 from torchao.quantization.granularity import PerAxis, PerGroup
 from torchao.quantization.quant_api import Int8DynamicActivationIntxWeightConfig
 from torchao.quantization.quant_primitives import MappingType
 from torchao.utils import unwrap_tensor_subclass
 
+from vlmprune_export.backends.float_weights import FloatWeight
 from vlmprune_export.quantisation_grids import BlockGrid, QuantisationGrid
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
@@ -98,6 +100,20 @@ def _config(inputs: int, kind: str | None) -> Int8DynamicActivationIntxWeightCon
             weight_mapping_type=MappingType.SYMMETRIC_NO_CLIPPING_ERR,
         )
     return Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int8, weight_granularity=PerAxis(0))
+
+
+def float_weights(program: ExportedProgram) -> Iterator[FloatWeight]:
+    """Yields the floating-point weights of a captured stage; caches and the scales of quantised weights are none."""
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    caches, tensors = set(signature.buffers_to_mutate.values()), {**program.constants, **program.state_dict}
+    for node in program.graph.find_nodes(op="placeholder"):
+        weight = tensors.get(names.get(node.name, ""))
+        if weight is None or not weight.is_floating_point() or weight.numel() < 2 or names[node.name] in caches:
+            continue
+        readers = [str(reader.target) for reader in node.users]
+        if readers and not any("quant" in reader or "affine" in reader for reader in readers):
+            yield FloatWeight(readers[0].removesuffix(".default"), weight.numel(), weight.nbytes)
 
 
 class ByteEmbedding(nn.Module):

@@ -2,7 +2,7 @@
 
 import hashlib
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+Weights = Mapping[str, ir.TensorProtocol]
+
+_INLINE_BYTES = 1024  # smaller initializers stay in the graph
+_ROWS = 1024  # that are quantised at once
+_LARGE_BYTES, _SMALL_ALIGNMENT = 1 << 16, 64
 _PAGE_BYTES = 4096  # ONNX Runtime maps external data instead of copying it when it starts on a page
 
 
@@ -40,13 +46,27 @@ class TensorLocation:
 
 
 def append_array(path: Path, array: NDArray[Any]) -> TensorLocation:
-    """Writes an array at the next page of a data file, which is created if it is missing."""
+    """Writes an array behind the others of a data file, a large one from the next page on; creates a missing file."""
+    alignment = _PAGE_BYTES if array.nbytes >= _LARGE_BYTES else _SMALL_ALIGNMENT
     with path.open("ab") as file:
-        offset = -(-file.tell() // _PAGE_BYTES) * _PAGE_BYTES
+        offset = -(-file.tell() // alignment) * alignment
         file.write(b"\0" * (offset - file.tell()))
         file.write(np.ascontiguousarray(array).data)
     element_type = helper.np_dtype_to_tensor_dtype(array.dtype)
     return TensorLocation(path.name, offset, array.nbytes, array.shape, element_type)
+
+
+def take_weights(model: ir.Model) -> Weights:
+    """Returns the values of the larger initializers by name, and leaves the graph with their shapes alone."""
+    taken: dict[str, ir.TensorProtocol] = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and (tensor.nbytes > _INLINE_BYTES or len(tensor.shape) > 1):
+            taken[name] = tensor
+            value.const_value = ir.ExternalTensor(
+                "taken", None, None, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+            )
+    return taken
 
 
 def per_row_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -56,8 +76,19 @@ def per_row_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     >>> q.tolist()
     [[64, -127]]
     """
-    scale = np.maximum(np.abs(weight).max(axis=1, keepdims=True), np.float32(1e-12)) / np.float32(127)
-    return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
+    largest = np.maximum(weight.max(axis=1, keepdims=True), -weight.min(axis=1, keepdims=True))
+    scale = np.maximum(largest, np.float32(1e-12)) / np.float32(127)
+    return to_int8(weight, scale), scale.astype(np.float32)
+
+
+def to_int8(weight: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Returns weight / scale rounded, some rows at a time, since a vocabulary's table is the largest weight of all."""
+    quantised = np.empty(weight.shape, np.int8)
+    scales = np.broadcast_to(scale, (len(weight), scale.shape[1]))
+    for start in range(0, len(weight), _ROWS):
+        part = slice(start, start + _ROWS)
+        quantised[part] = np.rint(weight[part] / scales[part])
+    return quantised
 
 
 def save_with_initializers(model: onnx.ModelProto, path: Path, stored: dict[str, TensorLocation]) -> None:

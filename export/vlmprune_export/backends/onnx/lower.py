@@ -13,7 +13,7 @@ from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, CapturedStage, capture, capture_without_head
 from vlmprune_export.backends.onnx.describe import describe
-from vlmprune_export.backends.onnx.external_data import share_weights
+from vlmprune_export.backends.onnx.external_data import share_weights, take_weights
 from vlmprune_export.backends.onnx.fused_attention import simplify_attention
 from vlmprune_export.backends.onnx.quantise import PLANS, quantise
 from vlmprune_export.backends.onnx.vocabulary_matrices import (
@@ -27,7 +27,7 @@ from vlmprune_export.backends.onnx.vocabulary_matrices import (
 )
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.progress import Report
+from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.schema import Stage
 
 QUANTISATIONS = tuple(PLANS)
@@ -48,11 +48,11 @@ def lower(
     for name, entry in staged.stages.items():
         report(name)
         if entry.declared.role == "embed":
-            table, stages[name] = _lower_embed(entry, folder, plan.get(name))
+            table, stages[name] = _lower_embed(entry, folder, plan.get(name), part_of(name, report))
         elif entry is staged.tail:
-            stages[name] = _lower_tail(entry, folder, plan.get(name), table)
+            stages[name] = _lower_tail(entry, folder, plan.get(name), table, part_of(name, report))
         else:
-            stages[name] = _lower_stage(entry, folder, plan.get(entry.plan_name))
+            stages[name] = _lower_stage(entry, folder, plan.get(entry.plan_name), part_of(name, report))
     return stages
 
 
@@ -61,42 +61,48 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")}
 
 
-def _lower_stage(entry: StageEntry, folder: Path, kind: str | None) -> Stage:
+def _lower_stage(entry: StageEntry, folder: Path, kind: str | None, report: Report) -> Stage:
     """Writes a graph for every module of the stage: one, or one per grid."""
     paths, captured = list[Path](), None
     for nth, one in enumerate(entry.each_grid):
+        report("capturing")
         captured = capture(one, one.module)
         paths.append(folder / (f"{entry.name}_{nth}.onnx" if nth else f"{entry.name}.onnx"))
         with lowering(entry.name, "onnx"):
-            _write(_translate(captured), paths[-1], kind)
+            _write(_translate(captured, report), paths[-1], kind, report)
             if nth:
                 share_weights(paths[0], paths[-1])
     return describe(entry, paths, captured.cache if captured else None, kind)
 
 
-def _lower_embed(entry: StageEntry, folder: Path, kind: str | None) -> tuple[SharedMatrix | None, Stage]:
+def _lower_embed(
+    entry: StageEntry, folder: Path, kind: str | None, report: Report
+) -> tuple[SharedMatrix | None, Stage]:
     """Writes the embedding as the model computes it, with its table where the last stage can read it too."""
     path, captured = folder / f"{entry.name}.onnx", capture(entry, entry.module)
     with lowering(entry.name, "onnx"):
-        model = _translate(captured)
+        model = _translate(captured, report)
         weight = embedding_weight(entry.module)
         table = None if weight is None else take_table(model, weight)
         if weight is None or table is None:
-            _write(model, path, kind)
+            _write(model, path, kind, report)
             return None, describe(entry, [path], None, kind)
+        report("writing the table")
         matrix = store_matrix(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
         save_embed(model, path, table, matrix)
     return SharedMatrix(weight, matrix), describe(entry, [path], None, kind)
 
 
-def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: SharedMatrix | None) -> Stage:
+def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: SharedMatrix | None, report: Report) -> Stage:
     """Writes the last stage without its last matrix, and then attaches that matrix from where it is stored."""
     path, stage = folder / f"{entry.name}.onnx", entry.decoder
     assert isinstance(stage.lm_head, torch.nn.Linear)
     weight = stage.lm_head.weight
+    report("capturing")
     captured = capture_without_head(entry)
     with lowering(entry.name, "onnx"):
-        _write(_translate(captured), path, kind)
+        _write(_translate(captured, report), path, kind, report)
+        report("writing the language-model head")
         tied = table is not None and table.weight.data_ptr() == weight.data_ptr()
         matrix = table.matrix if table and tied else None
         matrix = matrix or store_matrix(folder / f"{path.name}.data", _array(weight), quantised=kind is not None)
@@ -104,7 +110,8 @@ def _lower_tail(entry: StageEntry, folder: Path, kind: str | None, table: Shared
     return describe(entry, [path], captured.cache, kind)
 
 
-def _translate(captured: CapturedStage) -> ir.Model:
+def _translate(captured: CapturedStage, report: Report) -> ir.Model:
+    report("translating")
     program = torch.onnx.export(
         captured.program,
         dynamo=True,
@@ -115,6 +122,7 @@ def _translate(captured: CapturedStage) -> ir.Model:
     )
     assert program is not None
     model = program.model
+    report("fusing")
     fuse_for_onnxruntime(model, "cpu")
     simplify_attention(model)
     ClearMetadataAndDocStringPass()(model)  # stack traces name the exporting machine's paths
@@ -132,18 +140,16 @@ def _name_dimensions(model: ir.Model, captured: CapturedStage) -> None:
         value.shape = ir.Shape([dim if isinstance(dim, int) else name for dim in value.shape])
 
 
-def _write(model: ir.Model, path: Path, kind: str | None) -> None:
+def _write(model: ir.Model, path: Path, kind: str | None, report: Report) -> None:
     if kind is None:
+        report("writing")
         data = path.with_name(f"{path.name}.data")
         ir.save(model, path, external_data=data.name)
         if not data.stat().st_size:
             data.unlink()
         return
-    plain = path.with_name(f"plain-{path.name}")
-    ir.save(model, plain, external_data=f"{plain.name}.data")
-    quantise(plain, path, kind)
-    plain.unlink()
-    plain.with_name(f"{plain.name}.data").unlink(missing_ok=True)
+    weights = take_weights(model)
+    quantise(ir.serde.serialize_model(model), weights, path, kind, report)
 
 
 def _array(weight: torch.Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":

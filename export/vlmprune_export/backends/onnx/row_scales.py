@@ -9,7 +9,10 @@ from 0.41 to 0.10 of their RMS, for two cheap elementwise passes.
 from collections.abc import Callable
 
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+import onnx_ir as ir
+from onnx import NodeProto, TensorProto, helper
+
+from vlmprune_export.backends.onnx.external_data import Weights
 
 _AXIS, _FLOOR = "row_axis", "row_floor"
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
@@ -27,23 +30,22 @@ def scale_rows(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(helper.make_tensor(_FLOOR, TensorProto.FLOAT, [], [1e-12]))
 
 
-def split_gemms(model: onnx.ModelProto) -> None:
+def split_gemms(model: onnx.ModelProto, weights: Weights) -> Weights:
     """Replaces every `Gemm` with a constant matrix by a product and a sum: quantisers know products alone.
 
-    Linear layers of rows without a batch become `Gemm`, as in a tower that takes patches of one picture.
+    Linear layers of rows without a batch become `Gemm`, as in a tower that takes patches of one picture. Returns the
+    weights with the transposed matrices among them, which are views of the others.
     """
-    matrices = {tensor.name: tensor for tensor in model.graph.initializer}
-    transposed: dict[str, TensorProto] = {}
+    transposed: dict[str, ir.TensorProtocol] = {}
 
     def split(node: NodeProto) -> list[NodeProto]:
         options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         plain = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | options == _PLAIN
-        if node.op_type != "Gemm" or not plain or node.input[1] not in matrices:
+        if node.op_type != "Gemm" or not plain or node.input[1] not in weights:
             return [node]
         matrix, product = node.input[1], f"{node.output[0]}_product"
         if matrix not in transposed:
-            values = numpy_helper.to_array(matrices[matrix]).T
-            transposed[matrix] = numpy_helper.from_array(values.copy(), f"{matrix}_transposed")
+            transposed[matrix] = ir.Tensor(weights[matrix].numpy().T, name=f"{matrix}_transposed")
         name = product if len(node.input) > 2 else node.output[0]
         first = helper.make_node("MatMul", [node.input[0], f"{matrix}_transposed"], [name], f"{name}_matmul")
         if len(node.input) < 3:
@@ -51,10 +53,11 @@ def split_gemms(model: onnx.ModelProto) -> None:
         return [first, helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"{node.output[0]}_bias")]
 
     rewrite(model, split)
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name not in transposed or tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend([*kept, *transposed.values()])
+    model.graph.initializer.extend(
+        TensorProto(name=f"{matrix}_transposed", data_type=TensorProto.FLOAT, dims=tensor.shape.numpy())
+        for matrix, tensor in transposed.items()
+    )
+    return {**weights, **{f"{matrix}_transposed": tensor for matrix, tensor in transposed.items()}}
 
 
 def rewrite(model: onnx.ModelProto, replace: Callable[[NodeProto], list[NodeProto]]) -> None:
