@@ -7,6 +7,7 @@ from vlmprune_runtime.schema import FloatWeights
 
 # By a part of the operator's name; the first that fits.
 _REASONS = (
+    ("bias", "biases and positions are added, not multiplied"),
     ("conv", "a convolution over patches; only matrix products are quantised"),
     ("norm", "the scales and shifts of a norm are no matrix"),
     ("attention", "a fused attention, whose weights the quantiser does not see"),

@@ -61,7 +61,8 @@ def float_weights(model: Model) -> Iterator[FloatWeight]:
         value = operation.outputs[0].val
         floating = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1
         if floating and readers and not any(reader.startswith("constexpr") for reader in readers):
-            yield FloatWeight(readers[0], value.size, value.nbytes)
+            bias = " bias" if value.ndim == 1 and readers[0] == "linear" else ""
+            yield FloatWeight(readers[0] + bias, value.size, value.nbytes)
 
 
 def _operations(model: Model) -> Any:

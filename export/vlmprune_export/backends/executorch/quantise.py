@@ -102,6 +102,9 @@ def _config(inputs: int, kind: str | None) -> Int8DynamicActivationIntxWeightCon
     return Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int8, weight_granularity=PerAxis(0))
 
 
+_NO_WEIGHTS = ("quant", "affine", "update_cache")  # parts of operators that read scales or caches
+
+
 def float_weights(program: ExportedProgram) -> Iterator[FloatWeight]:
     """Yields the floating-point weights of a captured stage; caches and the scales of quantised weights are none."""
     signature = program.graph_signature
@@ -112,8 +115,9 @@ def float_weights(program: ExportedProgram) -> Iterator[FloatWeight]:
         if weight is None or not weight.is_floating_point() or weight.numel() < 2 or names[node.name] in caches:
             continue
         readers = [str(reader.target) for reader in node.users]
-        if readers and not any("quant" in reader or "affine" in reader for reader in readers):
-            yield FloatWeight(readers[0].removesuffix(".default"), weight.numel(), weight.nbytes)
+        if readers and not any(part in reader for reader in readers for part in _NO_WEIGHTS):
+            bias = " bias" if weight.ndim == 1 and "linear" in readers[0] else ""
+            yield FloatWeight(readers[0].removesuffix(".default") + bias, weight.numel(), weight.nbytes)
 
 
 class ByteEmbedding(nn.Module):
