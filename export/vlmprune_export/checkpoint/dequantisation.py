@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vlmprune_export.checkpoint.file_checks import stored_shapes
 from vlmprune_runtime.errors import BadRequest, MissingExtra
 
 _ADVICE = "export the checkpoint that it was made from, and give --quant, or save it dequantised first"
@@ -34,24 +36,42 @@ def _tensor_classes(model: Any) -> nn.Module:
     return loaded
 
 
+def _check_nothing(name: str, folder: Path) -> None:
+    """Checks nothing: the format's library finds what is missing."""
+
+
+def _check_fp8_scales(name: str, folder: Path) -> None:
+    """Raises `BadRequest` for fp8 weights without scales, which transformers would take as they are."""
+    for path in folder.glob("*.safetensors"):
+        shapes = stored_shapes(path)
+        for weight, (dtype, _) in shapes.items():
+            if dtype.startswith("F8_E4M3") and f"{weight}_scale_inv" not in shapes:
+                raise BadRequest(
+                    f"{name!r}: {weight} is in fp8 and {path.name} has no scale for it (expected: {weight}_scale_inv); "
+                    f"{_ADVICE}"
+                )
+
+
 @dataclass(frozen=True)
 class Format:
     """How weights of a format become plain ones.
 
     `library` is the package that reads it, with the extra that brings it; `config` are entries of the checkpoint's
-    `quantization_config` to be changed; `plain` is called once the model is loaded.
+    `quantization_config` to be changed; `plain` is called once the model is loaded, `check`
+    with the checkpoint's name and folder before it is read.
     """
 
     library: str | None = None
     extra: str = "quantised"
     config: Mapping[str, Any] = field(default_factory=dict)
     plain: Callable[[Any], nn.Module] = _as_loaded
+    check: Callable[[str, Path], None] = _check_nothing
 
 
 FORMATS: Mapping[str, Format] = {
     "bitsandbytes": Format("bitsandbytes", plain=_bitsandbytes),
     "compressed-tensors": Format("compressed_tensors", config={"dequantize": True}),
-    "fp8": Format(config={"dequantize": True}),
+    "fp8": Format(config={"dequantize": True}, check=_check_fp8_scales),
     "torchao": Format("torchao", extra="executorch", plain=_tensor_classes),
 }
 

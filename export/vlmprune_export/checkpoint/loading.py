@@ -70,7 +70,10 @@ def _load(name: str, parts: Parts, need: MemoryNeed | None) -> tuple[nn.Module, 
     check_model_type(name, config)
     if need is not None:
         check_memory(name, parts.base, config, need)
-    model = _model(name, parts, config, format_of(name, config))
+    quantised = format_of(name, config)
+    if quantised:
+        quantised.check(name, parts.base)
+    model = _model(name, parts, config, quantised)
     if parts.adapter:
         merge_adapter(model, parts.adapter)
     return model.eval(), load_processor(parts.processor, model.config)

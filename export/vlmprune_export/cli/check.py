@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
     command.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
     command.add_argument(
-        "--image", action="append", type=picture_file, metavar="FILE", help="repeated for several; default: a sample"
+        "--image", action="append", type=picture_file, metavar="FILE", help="-: standard input; several: repeat"
     )
     command.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     command.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         type=picture_file,
         metavar="FILE",
-        help="repeated for several; default: a sample scene",
+        help="-: standard input; repeated for several; default: a sample scene",
     )
     further = "the first token behind a further question is timed too; default: a sample, where the bundle has room"
     arguments.add_argument("--follow-up", metavar="TEXT", help=further)

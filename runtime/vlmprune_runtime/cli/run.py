@@ -31,6 +31,7 @@ EXAMPLES = """\
   vlmprune-run BUNDLE --image cat.jpg --chat
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is it?" --dump question
 """
+_LIMIT = f"default: the bundle's; {MAX_TOKENS} where it sets none (transformers' generate then stops at 20)"
 ALONE = ("compare", "follow_up", "overlay", "dump", "json")  # what does not go with --chat
 
 
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_sampling(arguments: argparse.ArgumentParser) -> None:
     description = "how tokens are chosen; default: the bundle's own settings, which vlmprune-inspect shows"
     group = arguments.add_argument_group("answer", description)
-    group.add_argument("--max-tokens", type=int, metavar="N", help=f"{MAX_TOKENS} where the bundle sets no limit")
+    group.add_argument("--max-tokens", type=int, metavar="N", help=_LIMIT)
     group.add_argument("--temperature", type=float, metavar="T", help="0: the likeliest token; above: draw")
     group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens; 0: from all")
     group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest with mass P; 1: from all")
