@@ -12,6 +12,8 @@ from tiny import write_checkpoint
 from vlmprune_export.backends import TARGETS, backend_for
 from vlmprune_export.checkpoint import Checkpoint, load_checkpoint
 from vlmprune_export.checkpoint.memory_check import LOADED, MemoryNeed, need_of
+from vlmprune_export.families import build_family
+from vlmprune_export.processor import generation_settings, image_spec
 from vlmprune_runtime.errors import BadRequest
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 9\n"
@@ -201,3 +203,26 @@ def test_every_quantisation_of_every_target_has_an_estimate(target: str) -> None
     pytest.importorskip({"onnx": "onnx", "coreml": "coremltools"}.get(target, target))
     for quantisation in backend_for(target).QUANTISATIONS:
         assert need_of(target, quantisation).bytes(10**9) > 4e9
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("generation_config.json", {"eos_token_id": "x"}, "generation_config.json: a setting has a value of a wrong"),
+        ("generation_config.json", {"top_k": "many", "do_sample": True}, "generation_config.json: "),
+        ("processor_config.json", {"image_processor__size": {"shortest_edge": -5}}, "the image processor's config: "),
+        ("processor_config.json", {"image_processor__image_mean": ["a", 0, 0]}, "the image processor's config: "),
+        ("processor_config.json", {"image_processor__rescale_factor": "half"}, "the image processor's config: "),
+        ("processor_config.json", {"image_processor__resample": 77}, "the image processor's config: |resample"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused_in_one_line(
+    file: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    edit(folder, file, **changes)
+    with pytest.raises(BadRequest, match=message) as refused:
+        checkpoint = load(folder)
+        generation_settings(checkpoint.model)
+        image_spec(checkpoint.processor.image_processor, build_family(checkpoint.model))
+    assert "\n" not in str(refused.value)

@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from peft import PeftModel
 from PIL import Image
+from test_adapters_merged import plain, write_adapter
 
-from tiny import write_checkpoint
+from tiny import tiny_processor, write_checkpoint
 from vlmprune_export.cli import check, export
 from vlmprune_export.parity import LIMITS
 from vlmprune_export.parity.check import _limits
-from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.bundle import file_sha256, open_bundle
+from vlmprune_runtime.cli import run
+from vlmprune_runtime.sample import SAMPLE_IMAGE
 
 PROMPT = "what is in the picture ?"
 
@@ -118,3 +122,46 @@ def test_check_skips_a_picture_that_cannot_be_read(made: Path, tmp_path: Path, c
     lines = capsys.readouterr().out.splitlines()
     assert "kept in common on 1 pictures: 8.0 of 8 on average, 8 at least" in lines
     assert any(line.endswith("a.png: not a picture in a known format") for line in lines)
+
+
+def link_into_store(bundle: Path, hub: Path) -> Path:
+    """A bundle as a hub's client leaves it: a snapshot whose every file is a link to a blob named by its hash."""
+    snapshot, blobs = hub / "models--me--b" / "snapshots" / "abc", hub / "models--me--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in bundle.iterdir():
+        blob = blobs / file_sha256(path)
+        blob.write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(Path("../../blobs") / blob.name)
+    return snapshot
+
+
+def test_an_adapter_is_exported_by_command_and_answers_like_the_merged_model_also_from_a_hub_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = write_checkpoint(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter", target_modules=["q_proj", "down_proj", "linear_1"])
+    PeftModel.from_pretrained(plain(base), adapter).merge_and_unload().save_pretrained(tmp_path / "merged")
+    tiny_processor("clip").save_pretrained(tmp_path / "merged")
+    answers = {}
+    for name in ("base", "adapter", "merged"):
+        bundle = tmp_path / f"{name}-bundle"
+        arguments = [
+            str(tmp_path / name),
+            "--target",
+            "onnx",
+            "--keep",
+            "9",
+            "--pruner",
+            "uniform",
+            "--out",
+            str(bundle),
+        ]
+        assert export.main(arguments) == 0
+        folders = (bundle, link_into_store(bundle, tmp_path / f"{name}-hub"))
+        capsys.readouterr()
+        for folder in folders:
+            question = ["--image", str(SAMPLE_IMAGE), "--prompt", "what is in the picture ?", "--max-tokens", "8"]
+            assert run.main([str(folder), *question]) == 0
+            answers[name, folder == bundle] = capsys.readouterr().out
+    assert answers["adapter", True] == answers["adapter", False] == answers["merged", True] != answers["base", True]

@@ -108,7 +108,7 @@ def test_a_hub_that_cannot_be_reached_is_known_at_once(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("vlmprune_export.checkpoint.source.getproxies", dict)
+    monkeypatch.setattr("vlmprune_export.checkpoint.parts.getproxies", dict)
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(
         BadRequest, match="no folder 'me/none'; as a hub id it is not in the cache, and no hub is reach"

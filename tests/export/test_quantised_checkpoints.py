@@ -76,7 +76,7 @@ def test_fp8_weights_are_multiplied_by_their_scales(tmp_path: Path) -> None:
 def test_fp8_weights_without_scales_are_refused(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint")
     as_fp8(folder, scales=False)
-    with pytest.raises(BadRequest, match="is in fp8 and model.safetensors has no scale for it"):
+    with pytest.raises(BadRequest, match=r"is in fp8 and .* has no scale for it"):
         loaded(folder)
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
+from vlmprune_export.processor.settings_errors import settings_of
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Generation
@@ -46,13 +45,9 @@ def generation_settings(model: Any, notice: Report = lambda line: None) -> Gener
     config = model.generation_config
     if left_out := sorted(_left_out(config)):
         notice(f"warning: generation settings of the checkpoint that runners do not follow: {', '.join(left_out)}")
-    stops = _stop_tokens(model)
-    try:
+    with settings_of("generation_config.json"):
+        stops = _stop_tokens(model)
         return Generation(stop_token_ids=stops, **_limits(config), **_bans(config), **_drawing(config))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"]))
-        raise BadRequest(f"generation_config.json: {name}: {problem['msg']}, got {problem['input']!r:.40}") from None
 
 
 def _left_out(config: Any) -> Iterable[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from vlmprune_export.families import Family
 from vlmprune_export.processor.geometric_steps import given, grid_steps, single_view_steps, tile_steps, triple
+from vlmprune_export.processor.settings_errors import settings_of
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import ImageSpec, NearestGrid, Resize, Size, image_steps
@@ -21,8 +22,9 @@ def image_spec(
     Calls `notice` if the config asks for padding that the image processor leaves out. `tiles` sets how many tiles
     a picture's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
     """
-    moves = tuple(_steps(image_processor, family, notice, tiles))
-    spec = ImageSpec(steps=steps_of(image_processor, moves))
+    with settings_of("the image processor's config"):
+        moves = tuple(_steps(image_processor, family, notice, tiles))
+        spec = ImageSpec(steps=steps_of(image_processor, moves))
     _check_size(spec, family)
     return spec
 
