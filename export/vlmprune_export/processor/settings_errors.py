@@ -19,7 +19,7 @@ def settings_of(file: str) -> Iterator[None]:
         raise
     except ValidationError as error:
         problem = error.errors()[0]
-        name = ".".join([error.title, *map(str, problem["loc"])]) if problem["loc"] else error.title
+        name = ".".join(map(str, problem["loc"])) or error.title
         raise BadRequest(f"{file}: {name}: {problem['msg']}, got {short_repr(problem['input'])}") from None
     except _WRONG as cause:
         raise BadRequest(f"{file}: a setting has a value of a wrong kind: {first_line(cause)}") from cause
