@@ -34,7 +34,7 @@ class PositionTable:
 
     @torch.no_grad()
     def _interpolated(self, height_px: int, width_px: int) -> Tensor:  # -> (1, R, Dv)
-        tables, interpolate = [], getattr(self.embeddings, INTERPOLATE)
+        tables, interpolate = list[Tensor](), getattr(self.embeddings, INTERPOLATE)
 
         def caught(*given: Any) -> Tensor:
             tables.append(interpolate(*given))
