@@ -25,7 +25,7 @@ READERS = ("fastv", "dart", "sparsevlm", "cdpruner-embed", "divprune")
 
 def question() -> EncodedPrompt:
     ids = np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64)
-    return expand_image_tokens(ids, IMAGE_TOKEN_ID, N)
+    return expand_image_tokens(ids, IMAGE_TOKEN_ID, [N])
 
 
 def kept_by(method: str, pixels: torch.Tensor, **settings: object) -> list[int]:

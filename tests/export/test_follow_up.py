@@ -19,7 +19,8 @@ FOLLOW_UPS = {"text": [2, 13, 14, 15], "picture": [2, IMAGE_TOKEN_ID, 13, 14]}
 
 
 def encoded(ids: list[int]) -> EncodedPrompt:
-    return expand_image_tokens(np.array(ids, dtype=np.int64), IMAGE_TOKEN_ID, 49)
+    images = ids.count(IMAGE_TOKEN_ID)
+    return expand_image_tokens(np.array(ids, dtype=np.int64), IMAGE_TOKEN_ID, [49], [0] * images)
 
 
 def follow_up(engine: TorchEngine, further: list[int], pictures: Tensor, *, prune: bool) -> State:

@@ -219,6 +219,9 @@ void check_version(const Document& document) {
     throw major.error("was exported by a newer vlmprune (got version " + short_repr(major.raw()) +
                       ", this runtime reads " + std::to_string(kMajor) + "): update it");
   }
+  if (document.root().find("pruned_image")) {
+    throw document.error("the pruned mode sees a smaller picture, which this runner cannot do", "pruned_image");
+  }
 }
 
 }  // namespace

@@ -145,7 +145,7 @@ def test_without_answers_it_is_agreement_with_unpruned(asked_bundle: Path, asked
         (["--keeps", "50"], "keeps: got 50; allowed: 1 to 49"),
         (["--keeps", "0"], "keeps: got 0"),
         (["--keeps", "8,many"], "keeps: got 'many'; allowed: whole numbers"),
-        (["--pruners", "best"], "unknown pruner 'best'; choose one of: random, uniform, vlm-pruner"),
+        (["--pruners", "best"], "unknown pruner 'best'; choose one of: cdpruner, cdpruner-embed, dart"),
         (["--pruners", "grid:seed=1"], "pruner 'grid' has no setting 'seed'"),
         (["--pruners", "vlm-pruner:batch"], "setting 'batch': allowed: NAME=VALUE"),
         (["--pruners", "vlm-pruner:batch=0"], "batch is 0; allowed"),

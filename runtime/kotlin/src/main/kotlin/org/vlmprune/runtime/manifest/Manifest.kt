@@ -105,6 +105,7 @@ private fun checkVersion(manifest: Map<*, *>): Boolean {
 private const val OLDER = "was exported by an older vlmprune: export it again"
 
 private fun readManifest(document: Field): Manifest = document.record { record ->
+    record.optional("pruned_image")?.let { throw it.broken("the pruned mode sees a smaller picture, which this app cannot do yet") }
     record["schema"].record { version -> listOf(version["major"].int(), version["minor"].int(0..Int.MAX_VALUE)) }
     record["source"].record { source -> listOf(source["model"].text(), source.optional("revision"), source.optional("sha256")) }
     listOf("parity", "accuracy").forEach { record.optional(it)?.table { _, value -> value } }

@@ -29,6 +29,7 @@ data class PromptSpec(
 )
 
 internal fun readPrompt(field: Field): PromptSpec = field.record { record ->
+    record.optional("tiles")?.let { throw it.broken("pictures in tiles are not supported by this app yet") }
     PromptSpec(
         segments = record["segments"].list(::readSegment),
         followUp = record.optional("follow_up")?.let(::readFollowUp),
