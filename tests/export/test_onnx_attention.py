@@ -17,6 +17,7 @@ from vlmprune_export.backends.onnx.lower import _translate, _write
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.staged_model import StagedModel
+from vlmprune_runtime.progress import silent
 
 WIDTH, HEADS, TOKENS = 32, 4, 9
 
@@ -26,7 +27,7 @@ def translated(request: pytest.FixtureRequest) -> ir.Model:
     """The fused graph of a tiny vision stage."""
     staged = StagedModel(build_family(tiny_llava("llama", request.param)), PruneOptions(keep=8))
     entry = staged.stages["vision"]
-    return _translate(capture(entry, entry.module))
+    return _translate(capture(entry, entry.module), silent)
 
 
 def test_weights_are_joined_and_masks_of_zeros_gone_before_quantisation(translated: ir.Model) -> None:
@@ -39,7 +40,7 @@ def test_weights_are_joined_and_masks_of_zeros_gone_before_quantisation(translat
 
 
 def test_all_matrix_products_of_a_quantised_tower_are_quantised(translated: ir.Model, tmp_path: Path) -> None:
-    _write(translated, tmp_path / "vision.onnx", "int8")
+    _write(translated, tmp_path / "vision.onnx", "int8", silent)
     graph = onnx.load(str(tmp_path / "vision.onnx")).graph
     operators = Counter(node.op_type for node in graph.node)
     layers = operators["MultiHeadAttention"]
