@@ -34,6 +34,7 @@ check: $(VENV)/dev.stamp  ## style, types, layering
 	$(BIN)/ruff check export runtime tools tests
 	$(BIN)/ruff format --check export runtime tools tests
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/python -m pytest tests/test_layering.py
 
 format: $(VENV)/dev.stamp

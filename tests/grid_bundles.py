@@ -42,7 +42,7 @@ def assert_equals_pytorch(bundle: Path, relative: float, method: str = "vlm-prun
         assert max(one.relative for one in differences) <= relative
         assert all(one.equal for one in differences if one.equal is not None)
         for prune in (True, False):
-            agreed = compare_generation(manifest, *engines, tokens=tokens, prune=prune)
+            agreed = compare_generation(manifest, *engines, tokens=tokens, prune=prune, report=print)
             assert (agreed.tokens_fraction, agreed.overlap_fraction) == (1.0, 1.0)
     assert_says_which_grid(runner, pictures())
 

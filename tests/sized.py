@@ -49,7 +49,7 @@ def sized_config(size: str) -> LlavaConfig:
         patch_size=_PATCH_PX,
     )
     return LlavaConfig(
-        text_config=text, vision_config=vision, image_token_id=IMAGE_TOKEN_ID, vision_feature_layer=-2,
+        text_config=text, vision_config=vision, image_token_index=IMAGE_TOKEN_ID, vision_feature_layer=-2,
         vision_feature_select_strategy="default", tie_word_embeddings=True,
     )  # fmt: skip
 

@@ -51,7 +51,7 @@ def tiny_llava(text: str = "llama", tower: str = "clip", *, tied: bool = False) 
     config = LlavaConfig(
         text_config=TEXTS[text](**_TEXT, **sliding, tie_word_embeddings=tied),
         vision_config=TOWERS[tower](**_VISION),
-        image_token_id=IMAGE_TOKEN_ID,
+        image_token_index=IMAGE_TOKEN_ID,
         vision_feature_layer=[1, -2] if tower == "dinov2" else -2,
         vision_feature_select_strategy=strategy,
         tie_word_embeddings=tied,

@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from tiny import TEXTS, TOWERS, write_checkpoint
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.parity import LIMITS, CheckReport, CheckRequest, check_bundle
-from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.bundle import file_sha256, open_bundle
 from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BadRequest, LoweringError, ParityError, UnknownName
 from vlmprune_runtime.prompt import render
@@ -210,13 +211,15 @@ def test_unknown_names_list_the_choices(checkpoint: Path, tmp_path: Path) -> Non
         exported(checkpoint, tmp_path / "bundle", quantisation="fp8")
 
 
+def file_fields(path: Path) -> dict[str, Any]:
+    return {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
 def _sign(bundle: Path) -> None:
     """Bring sizes and hashes up to date, as a careless tool would."""
-    from vlmprune_export.export_bundle import _entry
-
     path = bundle / "bundle.json"
     manifest = json.loads(path.read_text())
-    manifest["files"] = {name: _entry(bundle / name).model_dump() for name in manifest["files"]}
+    manifest["files"] = {name: file_fields(bundle / name) for name in manifest["files"]}
     path.write_text(json.dumps(manifest))
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from handmade_bundle import save_manifest
@@ -154,7 +155,7 @@ def test_altered_file_only_passes_without_verification(asked: list[str], copied_
 
 
 @pytest.mark.parametrize("command", [run, inspect])
-def test_help_has_examples(command: object, capsys: pytest.CaptureFixture) -> None:
+def test_help_has_examples(command: Any, capsys: pytest.CaptureFixture) -> None:
     assert command.main(["--help"]) == 0
     assert "examples:\n  vlmprune-" in capsys.readouterr().out
 

@@ -1,6 +1,7 @@
 """Follow-up questions on the caches as they are: the same as the whole conversation run anew."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_a_follow_up_that_breaks_off_can_be_asked_again(talking: Runner, picture
     expected = last_result(talking.follow_up("x"))
     talking.answer(request)
     for broken in ("entirely other", "y"):
-        events = talking.follow_up(broken)
+        events: Any = talking.follow_up(broken)
         assert [next(events).stage for _ in range(3)] == ["preprocess", "embed", "head"]
         events.close()
     found = last_result(talking.follow_up("x"))

@@ -7,6 +7,7 @@ torchvision is not installed its resize is done by the torch operation that it c
 """
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from vlmprune_export.processor.geometric_steps import FILTERS  # noqa: E402
 
 STEP = 1 / 255 + 1e-6
 EDGE = {"shortest_edge": 336}
-PROCESSORS = {
+PROCESSORS: dict[str, Any] = {
     "clip": CLIPImageProcessorPil(size=EDGE, crop_size={"height": 336, "width": 336}),
     "bit": BitImageProcessorPil(size=EDGE, crop_size={"height": 200, "width": 301}, resample=2),
     "siglip": SiglipImageProcessorPil(size={"height": 384, "width": 378}),
@@ -39,7 +40,7 @@ PROCESSORS = {
 PICTURES = photos() | odd_pictures()
 
 
-def spec_of(processor: object) -> ImageSpec:
+def spec_of(processor: Any) -> ImageSpec:
     """What the exporter would write for a processor."""
     size, crop = processor.size, processor.crop_size if processor.do_center_crop else None
     edge = size.shortest_edge

@@ -132,7 +132,7 @@ def conversation_fields(golden: Golden, runner: Runner, turns: Any, prune: bool)
     (prompt, names), *further = turns
     results = [runner.answer(Request(files(golden, names), prompt, prune, max_tokens=8))]
     results += [last_result(runner.follow_up(prompt, files(golden, names))) for prompt, names in further]
-    told = [turn_fields(*turn, result) for turn, result in zip(turns, results, strict=True)]
+    told = [turn_fields(prompt, names, result) for (prompt, names), result in zip(turns, results, strict=True)]
     return {"prune": prune, "max_tokens": 8, "turns": told}
 
 
