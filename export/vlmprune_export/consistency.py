@@ -33,10 +33,25 @@ def check_decoder(staged: StagedModel, target: str, quantisation: str) -> None:
         raise BadRequest(f"{model_type} adds features to hidden states (deepstack); allowed: onnx without quantisation")
 
 
-def check_parts(checkpoint: Checkpoint, tokenizer: Tokenizer, staged: StagedModel) -> None:
-    """Raises `BadRequest` for features of another grid, an unknown image token, and ids outside the embedding table."""
+def check_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
+    """Raises `BadRequest` for a tokenizer that does not have the image token, or another id for it."""
+    config: Any = checkpoint.model.config
+    token = checkpoint.processor.image_token
+    token_id = tokenizer.token_to_id(token)
+    if token_id is None:
+        raise BadRequest(f"the tokenizer has no image token {token!r}; config.json gives it id {config.image_token_id}")
+    if token_id != config.image_token_id:
+        raise BadRequest(
+            f"the tokenizer gives the image token {token!r} id {token_id}, config.json (image_token_id) "
+            f"{config.image_token_id}; allowed: one id in both"
+        )
+    if tokenizer.encode(token, add_special_tokens=False).ids != [token_id]:
+        raise BadRequest(f"the tokenizer splits the image token {token!r}; it must be a special token")
+
+
+def check_parts(tokenizer: Tokenizer, staged: StagedModel) -> None:
+    """Raises `BadRequest` for features of another grid, and for ids outside the embedding table."""
     _check_vocabulary(tokenizer, staged)
-    _check_image_token(checkpoint, tokenizer)
     _check_features(staged)
 
 
@@ -89,21 +104,6 @@ def _table_rows(staged: StagedModel) -> int:
     return next(
         part.num_embeddings for part in staged.stages["embed"].module.modules() if isinstance(part, nn.Embedding)
     )
-
-
-def _check_image_token(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
-    config: Any = checkpoint.model.config
-    token = checkpoint.processor.image_token
-    token_id = tokenizer.token_to_id(token)
-    if token_id is None:
-        raise BadRequest(f"the tokenizer has no image token {token!r}; config.json gives it id {config.image_token_id}")
-    if token_id != config.image_token_id:
-        raise BadRequest(
-            f"the tokenizer gives the image token {token!r} id {token_id}, config.json (image_token_id) "
-            f"{config.image_token_id}; allowed: one id in both"
-        )
-    if tokenizer.encode(token, add_special_tokens=False).ids != [token_id]:
-        raise BadRequest(f"the tokenizer splits the image token {token!r}; it must be a special token")
 
 
 def _shape(sizes: Iterable[int]) -> str:

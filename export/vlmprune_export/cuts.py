@@ -16,6 +16,8 @@ from vlmprune_export.pruners.settings import read_settings
 from vlmprune_runtime.errors import BadRequest
 
 DEFAULT_RATE = 0.889  # 64 of 576, the paper's hardest setting
+PRUNE = "prune"
+"""The name of a method's last prune stage; an earlier one is called by its place as well."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,11 @@ class PlannedCut:
         return self.modules[0].needs
 
 
-def plan_cuts(family: Family, options: PruneOptions) -> tuple[PlannedCut, ...]:
-    """Returns the cuts of a method on a family. Raises `BadRequest` for a place that the method cannot stand at."""
+def plan_cuts(family: Family, options: PruneOptions, context_tokens: int | None = None) -> tuple[PlannedCut, ...]:
+    """Returns the cuts of a method on a family, None standing for a context of all positions that the model has.
+
+    Raises `BadRequest` for a place that the method cannot stand at.
+    """
     if options.method == RESIZE:
         return ()
     kind = pruner_kind(options.method)
@@ -76,14 +81,12 @@ def plan_cuts(family: Family, options: PruneOptions) -> tuple[PlannedCut, ...]:
     _check_layer(family, layer)
     options = replace(options, layer=layer)
     places = kind.places(read_settings(kind.settings, options.method, options.settings), layer)
-    tokens = tuple(grid.tokens for grid in family.grids)
-    cuts = []
-    for nth, place in enumerate(places):
-        last = nth == len(places) - 1
-        cut = _planned(family, options, place, tokens, "prune" if last else "prune_vision")
-        cuts.append(cut)
-        tokens = cut.keep
-    return tuple(cuts)
+    tokens, parts = tuple(grid.tokens for grid in family.grids), model_parts(family, context_tokens)
+    cuts = list[PlannedCut]()
+    for place in places:
+        cuts.append(_planned(family, options, place, tokens, parts))
+        tokens = cuts[-1].keep
+    return (*(replace(cut, stage=f"{PRUNE}_{cut.at}") for cut in cuts[:-1]), cuts[-1])
 
 
 def pruner_settings(cuts: tuple[PlannedCut, ...]) -> dict[str, Any]:
@@ -91,7 +94,9 @@ def pruner_settings(cuts: tuple[PlannedCut, ...]) -> dict[str, Any]:
     return asdict(cuts[-1].modules[0].settings) if cuts else {}
 
 
-def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[int, ...], stage: str) -> PlannedCut:
+def _planned(
+    family: Family, options: PruneOptions, place: Place, tokens: tuple[int, ...], parts: ModelParts
+) -> PlannedCut:
     whole = tuple(grid.tokens for grid in family.grids)
     keep = tuple(_keep(options, place, *counts) for counts in zip(whole, tokens, strict=True))
     modules = []
@@ -100,17 +105,17 @@ def _planned(family: Family, options: PruneOptions, place: Place, tokens: tuple[
         shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
         modules.append(
             build_pruner(
-                options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=model_parts(family)
+                options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=parts
             )
         )  # fmt: skip
     _check_needs(family, options, place, {need.tensor for need in modules[0].needs})
     layer = options.layer if place.at == "layer" else 0
     assert layer is not None
-    return PlannedCut(stage, place.at, layer, tuple(modules), tokens, keep)
+    return PlannedCut(PRUNE, place.at, layer, tuple(modules), tokens, keep)
 
 
-def model_parts(family: Family) -> ModelParts:
-    """Returns the parts of a model that pruning methods use."""
+def model_parts(family: Family, context_tokens: int | None) -> ModelParts:
+    """Returns the parts of a model that pruning methods use; `context_tokens` None stands for all its positions."""
 
     def rope(positions: Tensor) -> Tensor:  # (P,) -> (P, head_dim)
         return family.rotary(torch.zeros(1, 1), positions[None], family.layer_kinds[0])[0][0].float()
@@ -118,7 +123,7 @@ def model_parts(family: Family) -> ModelParts:
     text, one_axis = family.text_model, family.positions.axes == 1
     return ModelParts(
         text.attention_heads, text.kv_heads, text.head_dim, family.projector, family.norm, rope if one_axis else None,
-        family.max_positions, family.dropping_tower if isinstance(family, DropsInTower) else None,
+        context_tokens or family.max_positions, family.dropping_tower if isinstance(family, DropsInTower) else None,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from vlmprune_export.backends import Backend, backend_for
 from vlmprune_export.calibration import sample_calibration
 from vlmprune_export.checkpoint import POCKET, Checkpoint, load_checkpoint
 from vlmprune_export.checkpoint.memory_check import need_of
-from vlmprune_export.consistency import check_decoder, check_parts, check_prompt
+from vlmprune_export.consistency import check_decoder, check_parts, check_prompt, check_tokenizer
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import Family, build_family
@@ -97,15 +97,17 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     image, smaller = image_spec(image_processor, family, progress, tiles=request.tiles), None
     if request.prune.method == RESIZE:
         family, smaller = _with_smaller_grid(checkpoint, family, request.prune, image)
-    staged = StagedModel(family, request.prune)
     tokenizer = _tokenizer(checkpoint)
-    check_decoder(staged, request.target, request.quantisation)
-    check_parts(checkpoint, tokenizer, staged)
+    check_tokenizer(checkpoint, tokenizer)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
-    check_prompt(tokenizer, prompt, staged)
-    staged.picture_lengths = picture_lengths(image, prompt, tokenizer)
-    picture_tokens = staged.picture_lengths[-1].tokens(max(staged.pipeline.view_tokens))
+    lengths = picture_lengths(image, prompt, tokenizer)
+    picture_tokens = lengths[-1].tokens(max(grid.view_tokens for grid in family.grids))
     context = _context(request.context_tokens, picture_tokens, family.max_positions)
+    staged = StagedModel(family, request.prune, context)
+    staged.picture_lengths = lengths
+    check_decoder(staged, request.target, request.quantisation)
+    check_parts(tokenizer, staged)
+    check_prompt(tokenizer, prompt, staged)
     generation = generation_settings(checkpoint.model, progress)
     grid: QuantisationGrid | None = getattr(backend, "FITTED", {}).get(request.quantisation)
     if grid is not None and request.fit == "gptq":

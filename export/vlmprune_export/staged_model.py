@@ -30,12 +30,15 @@ class StagedModel:
     `picture_lengths` are those that a picture may have in a prompt, ascending.
     """
 
-    def __init__(self, family: Family, options: PruneOptions) -> None:
-        """Cuts the model. Raises `BadRequest` for options that do not fit the model."""
+    def __init__(self, family: Family, options: PruneOptions, context_tokens: int | None = None) -> None:
+        """Cuts the model. Raises `BadRequest` for options that do not fit the model.
+
+        `context_tokens` is the most that a sequence will have, None for as many as the model has positions.
+        """
         self.family, self.options = family, options
         self.picture_lengths: tuple[PictureLength, ...] = ONE_VIEW
         self.method = pruner_name(options.method)
-        self.cuts = plan_cuts(family, options)
+        self.cuts = plan_cuts(family, options, context_tokens)
         self.stages: dict[str, StageEntry] = stage_table(family, self.cuts)
         self.pipeline = pipeline_of(family, self.cuts, {name: row.declared for name, row in self.stages.items()})
 

@@ -77,3 +77,12 @@ def test_what_a_checkpoint_does_not_have_is_said() -> None:
     family = build_family(tiny_llava())
     with pytest.raises(BadRequest, match=r"cdpruner needs CLIP's text tower.*allowed: cdpruner-embed"):
         StagedModel(family, PruneOptions("cdpruner", keep=9))
+
+
+def test_the_second_sparsevlm_corrects_the_distances_of_the_context() -> None:
+    """The tiny model has 256 positions, and its correction has a meaning up to 91."""
+    family, options = build_family(tiny_llava()), PruneOptions("sparsevlm", LAYER, 9, settings={"plus": True})
+    assert StagedModel(family, options, 91).cuts[0].modules[0].decay.shape == (91,)
+    for context in (92, None):
+        with pytest.raises(BadRequest, match=rf"up to 91 positions.*{context or 256}.*or a shorter --context"):
+            StagedModel(family, options, context)

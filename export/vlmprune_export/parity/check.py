@@ -129,7 +129,7 @@ def _reference(bundle: OpenBundle, request: CheckRequest, progress: Report) -> T
     grids = [(grid.height, grid.width) for grid in manifest.grids]
     keep = {grid.visual_tokens: grid.kept_tokens for grid in manifest.grids}
     options = PruneOptions(pruner.method, manifest.layer, keep, settings=pruner.settings)
-    return TorchEngine(StagedModel(build_family(checkpoint.model, grids), options))
+    return TorchEngine(StagedModel(build_family(checkpoint.model, grids), options, manifest.context_tokens))
 
 
 def _check_room(manifest: Bundle, prompt_tokens: int, tokens: int) -> None:

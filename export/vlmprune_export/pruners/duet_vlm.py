@@ -1,19 +1,18 @@
 """DUET-VLM (arXiv 2602.18846) merges visual tokens behind the tower, and lets the question choose in the decoder."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from vlmprune_export.pruners.attention_rows import attention_rows, behind, seen_by
 from vlmprune_export.pruners.grid import LARGEST_SIDE
-from vlmprune_export.pruners.needs import HIDDEN, PLACES, TEXT_PLACES, Need, Place
+from vlmprune_export.pruners.needs import HIDDEN, Need, Place
 from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
 from vlmprune_export.pruners.settings import check_integer
 from vlmprune_export.pruners.similarity import products, unit_rows
 from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import in_image_order, largest
+from vlmprune_export.pruners.text_cut import NEXT_LAYER, TextCut, summed
 from vlmprune_runtime.errors import BadRequest
 
 FINITE = 3e38
@@ -54,8 +53,11 @@ def duet_layer(layers: int) -> int:
 
 
 def duet_pruner(site: Site, settings: DuetSettings) -> Pruner:
-    """Returns the pruner of the cut behind the tower, or of the one before a decoder layer."""
-    return DuetVision(site, settings) if site.at == "vision" else DuetText(site, settings)
+    """Returns the pruner of the cut behind the tower, or of the one before a decoder layer (stages V2V and T2V).
+
+    There every text token behind the image votes, which is what the released model runs with the published weights.
+    """
+    return DuetVision(site, settings) if site.at == "vision" else TextCut(site, settings, summed, NEXT_LAYER)
 
 
 class DuetVision(Pruner):
@@ -106,30 +108,3 @@ class DuetVision(Pruner):
         members = torch.zeros_like(similar).scatter(0, similar.argmax(0, keepdim=True), 1.0)
         means = products(members / members.sum(1, keepdim=True).clamp(min=1.0), rows.index_select(0, others).float().mT)
         return (own.float() + means).clamp(-FINITE, FINITE).to(rows.dtype)
-
-
-class DuetText(Pruner):
-    """Keeps the tokens to which the text behind the image attends most in the layer behind the cut (stage T2V).
-
-    Every text token behind the image votes, which is what the released model runs with the published weights.
-    """
-
-    needs = (HIDDEN, PLACES, Need("next_keys", "all"), Need("next_query", "text"), TEXT_PLACES)
-
-    def __init__(self, site: Site, settings: DuetSettings) -> None:
-        """Builds the pruner for a site."""
-        super().__init__()
-        self.tokens, self.keep, self.settings = site.tokens, site.keep, settings
-        self.attention = partial(attention_rows, heads=(site.parts.heads, site.parts.kv_heads))
-
-    def forward(  # (N, D), (N,), (S, Hkv * dh), (T, Hq * dh), (T,) -> (K,), (K, D), (K,)
-        self, hidden: Tensor, places: Tensor, keys: Tensor, query: Tensor, text_places: Tensor
-    ) -> Pruned:
-        """Returns the kept indices in ascending order, their rows of `hidden`, and the rank of each."""
-        if self.tokens <= self.keep:
-            return keep_all(hidden)
-        rows = self.attention(query, keys, visible=seen_by(text_places, keys)).mean(0)
-        votes = behind(text_places, places).to(rows.dtype)
-        scores = products(votes[None], rows.mT)[0].index_select(0, places)
-        kept, rank = in_image_order(largest(scores, self.keep, self.control_flow), self.control_flow)
-        return kept, hidden.index_select(0, kept), rank

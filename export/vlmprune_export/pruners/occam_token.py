@@ -5,18 +5,16 @@ scores. Whoever shows a number calls it "OccamToken, fixed budget".
 """
 
 from dataclasses import dataclass
-from functools import partial
 
-import torch
 from torch import Tensor
 
-from vlmprune_export.pruners.attention_rows import attention_rows, behind, seen_by
 from vlmprune_export.pruners.grid import LARGEST_SIDE
-from vlmprune_export.pruners.needs import ALL_KEYS, HIDDEN, PLACES, TEXT_PLACES, Need, Place
+from vlmprune_export.pruners.needs import HIDDEN, Need, Place
 from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
 from vlmprune_export.pruners.settings import check_integer
 from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import in_image_order, largest
+from vlmprune_export.pruners.text_cut import TextCut, largest_of
 from vlmprune_runtime.errors import BadRequest
 
 
@@ -54,8 +52,11 @@ def occam_layer(layers: int) -> int:
 
 
 def occam_pruner(site: Site, settings: OccamSettings) -> Pruner:
-    """Returns the pruner of the cut behind the tower, or of the one before a decoder layer."""
-    return OccamVision(site, settings) if site.at == "vision" else OccamText(site, settings)
+    """Returns the pruner of the cut behind the tower (stage I), or of the one before a decoder layer (stage II).
+
+    There a token's score is the attention of the one text token that attends to it most.
+    """
+    return OccamVision(site, settings) if site.at == "vision" else TextCut(site, settings, largest_of)
 
 
 class OccamVision(Pruner):
@@ -73,29 +74,4 @@ class OccamVision(Pruner):
         if self.tokens <= self.keep:
             return keep_all(hidden)
         kept, rank = in_image_order(largest(attention, self.keep, self.control_flow), self.control_flow)
-        return kept, hidden.index_select(0, kept), rank
-
-
-class OccamText(Pruner):
-    """Stage II keeps the tokens to which some text token behind the image attends most, as the mean over heads."""
-
-    needs = (HIDDEN, PLACES, ALL_KEYS, Need("query", "text"), TEXT_PLACES)
-
-    def __init__(self, site: Site, settings: OccamSettings) -> None:
-        """Builds the pruner for a site."""
-        super().__init__()
-        self.tokens, self.keep, self.settings = site.tokens, site.keep, settings
-        self.attention = partial(attention_rows, heads=(site.parts.heads, site.parts.kv_heads))
-
-    def forward(  # (N, D), (N,), (S, Hkv * dh), (T, Hq * dh), (T,) -> (K,), (K, D), (K,)
-        self, hidden: Tensor, places: Tensor, keys: Tensor, query: Tensor, text_places: Tensor
-    ) -> Pruned:
-        """Returns the kept indices in ascending order, their rows of `hidden`, and the rank of each."""
-        if self.tokens <= self.keep:
-            return keep_all(hidden)
-        rows = self.attention(query, keys, visible=seen_by(text_places, keys)).mean(0)
-        votes = torch.where(behind(text_places, places)[:, None], rows, 0.0)
-        kept, rank = in_image_order(
-            largest(votes.amax(0).index_select(0, places), self.keep, self.control_flow), self.control_flow
-        )
         return kept, hidden.index_select(0, kept), rank
