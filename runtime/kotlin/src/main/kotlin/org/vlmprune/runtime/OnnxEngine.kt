@@ -16,13 +16,17 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /** Runs the stages of an ONNX bundle on the CPU; each cache buffer is both input and output, and is never copied. */
-class OnnxEngine(bundle: Bundle, threads: Int = 0, override val contextTokens: Int = bundle.manifest.contextTokens) : Engine {
+class OnnxEngine(bundle: Bundle, options: EngineOptions = EngineOptions(), loading: (String) -> Unit = {}) : Engine {
     private val environment = OrtEnvironment.getEnvironment(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL).also { it.setTelemetry(false) }
     private val stages = mutableMapOf<String, LoadedStage>()
 
     init {
         try {
-            for ((name, stage) in bundle.manifest.stages) stages[name] = LoadedStage(environment, bundle, name, stage, Settings(threads, contextTokens))
+            val settings = Settings(options.threads ?: 0, options.contextOf(bundle))
+            for ((name, stage) in bundle.manifest.stages) {
+                loading(name)
+                stages[name] = LoadedStage(environment, bundle, name, stage, settings)
+            }
         } catch (error: Throwable) {
             close()
             throw error

@@ -23,6 +23,9 @@ class Tokens(
 ) {
     val size: Int get() = view.size
 
+    /** Returns the indices of the tokens of a view, or of text. */
+    fun placesOf(view: Int): IntArray = this.view.indices.filter { this.view[it] == view }.toIntArray()
+
     /** Returns the tokens at some indices; what they were encoded as is kept whole. */
     fun select(indices: IntArray) = Tokens(
         tokenIds,
@@ -38,12 +41,13 @@ class Tokens(
 fun placeText(manifest: Manifest, tokenIds: IntArray, start: Long): Tokens =
     Placing(manifest, start).apply { text(tokenIds.toList()) }.tokens(emptyList())
 
-/** Returns the tokens of a prompt; the visual ones of each span lie on the span's grid. */
-fun placePrompt(manifest: Manifest, prompt: EncodedPrompt): Tokens {
-    val placing = Placing(manifest, 0)
+/** Returns the tokens of a prompt from position [start] on; the visual ones of each span lie on the span's grid. */
+fun placePrompt(manifest: Manifest, prompt: EncodedPrompt, start: Long = 0): Tokens {
+    val placing = Placing(manifest, start)
+    val grids = prompt.grids
     var at = 0
     for ((nth, span) in prompt.spans.withIndex()) {
-        val grid = manifest.grids[prompt.grids[nth]]
+        val grid = manifest.grids[grids[nth]]
         if (span.stop - span.start != grid.viewTokens) {
             throw BadRequest("the prompt has a place of ${span.stop - span.start} visual tokens; allowed: ${grid.viewTokens}")
         }
@@ -52,7 +56,7 @@ fun placePrompt(manifest: Manifest, prompt: EncodedPrompt): Tokens {
         at = span.stop
     }
     placing.text(prompt.tokenIds.drop(at))
-    return placing.tokens(prompt.grids)
+    return placing.tokens(grids)
 }
 
 /** Tokens so far, and the position of the next one. */

@@ -54,16 +54,10 @@ private fun FramedPicture.resized(resize: Resize, crop: Crop?): Picture {
 private fun Picture.centreCropped(crop: Crop): Picture =
     cropped(cropStart(width, crop.widthPx), cropStart(height, crop.heightPx), crop.widthPx, crop.heightPx, crop.colour)
 
-/** Returns the first pixel of a centre crop, negative for a picture that is too small and is padded. */
-private fun cropStart(givenPx: Int, cropPx: Int): Int =
-    if (givenPx >= cropPx) (givenPx - cropPx) / 2 else -((cropPx - givenPx) / 2)
-
 private fun Picture.split(split: Split): List<Picture> {
     val tile = split.tilePx
-    if (maxOf(height, width) <= tile) return listOf(this)
-    val tiles = (0 until height step tile).flatMap { top ->
-        (0 until width step tile).map { left -> cropped(left, top, tile, tile, BLACK) }
-    }
+    val tiles = tileCorners(size, split).map { (left, top) -> cropped(left, top, tile, tile, BLACK) }
+    if (tiles.isEmpty()) return listOf(this)
     return tiles + unframed().resized(Resize(Target.Exact(tile, tile), split.kernel), null)
 }
 

@@ -37,7 +37,7 @@ data class Sampling(
 }
 
 /** Chooses the tokens of one answer; [sequence] is the prompt and grows with every choice. */
-class TokenChooser(private val settings: GenerationSpec, sequence: List<Int>, val limit: Int, seed: Int) {
+class TokenChooser(val settings: GenerationSpec, sequence: List<Int>, val limit: Int, seed: Int) {
     private val sequence = sequence.toMutableList()
     private val random = Random(seed)
     private var answerTokens = 0

@@ -16,7 +16,7 @@ class TextStream(private val tokenizer: Tokenizer) {
 
     val tokenIds: List<Int> get() = ids
 
-    val text: String get() = tokenizer.decode(ids.toIntArray()).trimStart()
+    val text: String get() = tokenizer.decode(ids.toIntArray()).trimStart(::isPythonSpace)
 
     /** Adds a token and returns the text that became whole with it, which may be empty. */
     fun push(tokenId: Int): String {
@@ -37,7 +37,7 @@ class TextStream(private val tokenizer: Tokenizer) {
     }
 
     private fun stripped(piece: String): String {
-        val text = if (begun) piece else piece.trimStart()
+        val text = if (begun) piece else piece.trimStart(::isPythonSpace)
         begun = begun || text.isNotEmpty()
         return text
     }
@@ -47,3 +47,6 @@ class TextStream(private val tokenizer: Tokenizer) {
         return tokenizer.decode(ids.subList(pieceStart, ids.size).toIntArray()).drop(last.length)
     }
 }
+
+/** Says whether Python, whose texts the bundle's were compared with, calls a character white space. */
+internal fun isPythonSpace(letter: Char): Boolean = letter.isWhitespace() || letter == '\u0085'

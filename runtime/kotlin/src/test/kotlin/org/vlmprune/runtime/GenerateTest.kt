@@ -15,8 +15,9 @@ class GenerateTest {
         goldenRows(set.file("prompts.json")).map { case ->
             DynamicTest.dynamicTest("${set.bundle}: ${case["prompt"]}") {
                 val spans = case["spans"] as List<*>
-                val tokens = List(spans.size) { bundle.manifest.grids[0].viewTokens }
-                val encoded = encodePrompt(tokenizer, bundle.manifest.prompt, case["prompt"] as String, tokens, tokens.map { 0 })
+                val places = List(spans.size) { PicturePlace() }
+                val manifest = bundle.manifest
+                val encoded = encodePrompt(tokenizer, manifest.prompt, manifest.viewTokens, case["prompt"] as String, places)
                 assertEquals(ints(case["token_ids"]), encoded.tokenIds.toList())
                 assertEquals(spans.map { ints(it) }, encoded.spans.map { listOf(it.start, it.stop) })
                 case["positions"]?.let { positions ->
@@ -31,7 +32,7 @@ class GenerateTest {
     @TestFactory
     fun `answers are those of Python, pruned and unpruned`(): List<DynamicTest> = SETS.flatMap { set ->
         val bundle = openBundle(GOLDEN.resolve(set.bundle))
-        val runner = Runner(bundle, OnnxEngine(bundle, threads = 1), loadTokenizer(bundle.path(bundle.manifest.tokenizer)))
+        val runner = Runner(bundle, OnnxEngine(bundle, EngineOptions(threads = 1)), loadTokenizer(bundle.path(bundle.manifest.tokenizer)))
         goldenRows(set.file("answers.json")).map { case ->
             DynamicTest.dynamicTest("${set.bundle}: ${case["prompt"]}, pruned: ${case["prune"]}") {
                 val events = runBlocking { runner.stream(request(set, case)).toList() }
@@ -48,7 +49,7 @@ class GenerateTest {
 
     private fun request(set: Files, case: Map<String, Any?>): Request {
         val names = (case["images"] as List<*>?) ?: listOf("image.png")
-        val pictures = names.map { picture(GOLDEN.resolve(set.file(it as String))) }
+        val pictures = names.map { pictureFile(GOLDEN.resolve(set.file(it as String))) }
         val maxTokens = (case["max_tokens"] as Long).toInt()
         return Request(pictures, case["prompt"] as String, case["prune"] as Boolean, maxTokens, Sampling(temperature = 0.0))
     }

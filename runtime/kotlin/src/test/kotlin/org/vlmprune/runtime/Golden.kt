@@ -31,7 +31,14 @@ fun copyFolder(from: Path, to: Path): Path {
 /** Decodes pictures with the JVM's own codecs. */
 val imageIo = PictureDecoder { bytes ->
     val image: BufferedImage = ImageIO.read(ByteArrayInputStream(bytes)) ?: throw BadRequest("not a picture")
-    DecodedPicture(image.width, image.height, argb(image))
+    val pixels = argb(image)
+    object : PixelRows {
+        override val width = image.width
+        override val height = image.height
+        override fun read(y: Int, argb: IntArray) {
+            pixels.copyInto(argb, 0, y * width, (y + 1) * width)
+        }
+    }
 }
 
 /** Java holds grey for linear light and would brighten it, so grey bytes are taken as they are. */
@@ -41,7 +48,9 @@ private fun argb(image: BufferedImage): IntArray {
     return IntArray(grey.size) { 0xFF shl 24 or (grey[it] * 0x010101) }
 }
 
-fun picture(path: Path): Picture = imageIo.decode(Files.readAllBytes(path)).toPicture()
+fun pictureFile(path: Path) = PictureFile(path.fileName.toString(), Files.readAllBytes(path), imageIo)
+
+fun picture(path: Path): Picture = pictureFile(path).load()
 
 /** An array of numpy: its shape, and its bytes in little-endian order. */
 class Array(val shape: List<Int>, private val data: ByteBuffer) {

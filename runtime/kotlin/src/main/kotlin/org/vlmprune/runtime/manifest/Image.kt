@@ -2,6 +2,7 @@ package org.vlmprune.runtime.manifest
 
 import org.vlmprune.runtime.Field
 import org.vlmprune.runtime.Record
+import org.vlmprune.runtime.Size
 
 enum class Filter { NEAREST, BILINEAR, BICUBIC, LANCZOS }
 
@@ -40,7 +41,34 @@ data class ImageSpec(
     val factor: Float,
     val mean: List<Float>,
     val std: List<Float>,
-)
+) {
+    /** The size of every view after preprocessing, null if it depends on the picture. */
+    val viewSize: Size?
+        get() {
+            if (split != null) return Size(split.tilePx, split.tilePx)
+            return moves.fold(KnownSize(null, square = false)) { known, move -> known.after(move) }.size
+        }
+}
+
+/** A size that all pictures have, null if they differ, and whether they all are square. */
+private class KnownSize(val size: Size?, private val square: Boolean) {
+    fun after(move: Move): KnownSize {
+        val size = when (move) {
+            is Crop -> Size(move.heightPx, move.widthPx)
+            is Pad -> size?.let { maxOf(it.height, it.width) }?.let { Size(it, it) }
+            is Resize -> resized(move.to)
+        }
+        return KnownSize(size, move is Pad || (size != null && size.height == size.width))
+    }
+
+    private fun resized(to: Target): Size? = when {
+        to is Target.Exact -> Size(to.heightPx, to.widthPx)
+        to is Target.NearestGrid && to.grids.size == 1 ->
+            to.grids.single().let { (high, wide) -> Size(high * to.multiplePx, wide * to.multiplePx) }
+        to is Target.ShortestEdge && square -> Size(to.edgePx, to.edgePx)
+        else -> null
+    }
+}
 
 internal fun readImage(field: Field): ImageSpec = field.record { record ->
     val steps = record["steps"].list { step -> readStep(step) }

@@ -1,15 +1,18 @@
 package org.vlmprune.runtime.manifest
 
+import org.vlmprune.runtime.BadRequest
 import org.vlmprune.runtime.BundleError
 import org.vlmprune.runtime.Field
+import org.vlmprune.runtime.Size
 import org.vlmprune.runtime.commaList
+import org.vlmprune.runtime.formatBytes
 import org.vlmprune.runtime.parseJson
 import org.vlmprune.runtime.shortRepr
 import java.io.StringReader
 
 const val MANIFEST = "bundle.json"
 const val MAJOR = 2
-const val MINOR = 0
+const val MINOR = 2
 
 /** One shape of picture that the vision stage takes, and what each cut leaves of its visual tokens. */
 data class Grid(
@@ -27,6 +30,11 @@ data class Grid(
 
     /** All tokens that one view has in a prompt. */
     val viewTokens: Int get() = prefixTokens + visualTokens
+
+    /** The tokens of one view that the last decoder layers see. */
+    val keptTokens: Int get() = keep.lastOrNull() ?: visualTokens
+
+    val size: Size get() = Size(heightPx, widthPx)
 }
 
 data class Cut(val stage: String, val at: String, val layer: Int)
@@ -34,6 +42,7 @@ data class Cut(val stage: String, val at: String, val layer: Int)
 /** How tokens are counted: [axes] is 1 or 3, and with three axes visual tokens count by row and column of [byGrid]. */
 data class PositionRule(val axes: Int, val byGrid: Boolean)
 
+/** What a run is estimated to take, in bytes. */
 data class Memory(val weightsBytes: Long, val kvCacheBytes: Long, val activationsBytes: Long, val peakBytes: Long)
 
 data class TextModel(
@@ -46,6 +55,9 @@ data class TextModel(
     val vocabSize: Int,
 )
 
+/** Where the weights came from. */
+data class Origin(val model: String, val sha256: String?)
+
 data class FileEntry(val sizeBytes: Long, val sha256: String)
 
 /** The manifest of a bundle: all that a runner needs to know of it. */
@@ -53,6 +65,7 @@ data class Manifest(
     val name: String,
     val modelType: String,
     val target: String,
+    val origin: Origin,
     val quantisation: String,
     val grids: List<Grid>,
     val cuts: List<Cut>,
@@ -62,6 +75,7 @@ data class Manifest(
     val decode: List<String>,
     val tokenizer: String,
     val image: ImageSpec,
+    val prunedImage: ImageSpec?,
     val prompt: PromptSpec,
     val generation: GenerationSpec,
     val prunerMethod: String,
@@ -73,6 +87,37 @@ data class Manifest(
 ) {
     /** Returns the names of the stages of a role, in the order in which a prompt runs through them. */
     fun stagesOf(role: Role): List<String> = prefill.filter { stages.getValue(it).role == role }
+
+    /** All tokens that a view of each grid has in a prompt. */
+    val viewTokens: List<Int> get() = grids.map { it.viewTokens }
+
+    /** Returns the steps that prepare pictures in the pruned or the unpruned mode. */
+    fun imageSteps(prune: Boolean): ImageSpec = prunedImage?.takeIf { prune } ?: image
+
+    /** Returns the index of the grid of a view of that size. Raises [BadRequest] if no grid has it. */
+    fun gridIndex(view: Size): Int = grids.indexOfFirst { it.size == view }.also { index ->
+        val allowed = grids.joinToString(", ") { "${it.heightPx} x ${it.widthPx}" }
+        if (index < 0) throw BadRequest("the image becomes ${view.height} x ${view.width} px; allowed: $allowed")
+    }
+
+    /**
+     * Returns the stages that a prompt needs, in the order in which it runs through them.
+     *
+     * Pruned it needs no vision stage if the first cut stands right behind it and no stage reads what it gives.
+     */
+    fun stagesOfPrompt(prune: Boolean): List<String> {
+        if (!prune) return prefill.filter { stages.getValue(it).role != Role.PRUNE }
+        val vision = stagesOf(Role.VISION).single()
+        val isRead = stages.values.any { stage -> stage.inputs.any { it.source.stage == vision } }
+        val replaced = cuts.firstOrNull()?.at == "vision" && !isRead
+        return prefill.filterNot { replaced && it == vision }
+    }
+
+    /** Refuses a bundle that needs more memory than there is. Raises [BadRequest] with both sizes. */
+    fun checkMemory(availableBytes: Long) {
+        if (memory.peakBytes <= availableBytes) return
+        throw BadRequest("$name needs about ${formatBytes(memory.peakBytes)} of memory, ${formatBytes(availableBytes)} are free")
+    }
 }
 
 /** Returns the manifest in a JSON text; its version is looked at before anything else. Raises [BundleError]. */
@@ -105,14 +150,14 @@ private fun checkVersion(manifest: Map<*, *>): Boolean {
 private const val OLDER = "was exported by an older vlmprune: export it again"
 
 private fun readManifest(document: Field): Manifest = document.record { record ->
-    record.optional("pruned_image")?.let { throw it.broken("the pruned mode sees a smaller picture, which this app cannot do yet") }
     record["schema"].record { version -> listOf(version["major"].int(), version["minor"].int(0..Int.MAX_VALUE)) }
-    record["source"].record { source -> listOf(source["model"].text(), source.optional("revision"), source.optional("sha256")) }
     listOf("parity", "accuracy").forEach { record.optional(it)?.table { _, value -> value } }
+    record.optional("export")?.record { export -> listOf(export.optional("fit"), export.optional("options")) }
     Manifest(
         name = record["name"].text(),
         modelType = record["model_type"].text(),
         target = record["target"].choice(TARGETS),
+        origin = readOrigin(record["source"]),
         quantisation = record["quantisation"].choice(QUANTISATIONS),
         grids = record["grids"].list(::readGrid),
         cuts = record["cuts"].list(::readCut),
@@ -122,6 +167,7 @@ private fun readManifest(document: Field): Manifest = document.record { record -
         decode = record["decode"].list { it.name() },
         tokenizer = record.optional("tokenizer")?.fileName() ?: "tokenizer.json",
         image = readImage(record["image"]),
+        prunedImage = record.optional("pruned_image")?.let(::readImage),
         prompt = readPrompt(record["prompt"]),
         generation = readGeneration(record["generation"]),
         prunerMethod = readPruner(record["pruner"]),
@@ -131,6 +177,11 @@ private fun readManifest(document: Field): Manifest = document.record { record -
         versions = record["versions"].table { _, version -> version.text() },
         files = readFiles(record["files"]),
     )
+}
+
+private fun readOrigin(field: Field): Origin = field.record { record ->
+    record.optional("revision")?.text()
+    Origin(record["model"].text(), record.optional("sha256")?.text(SHA256, "64 hex digits"))
 }
 
 private fun readGrid(field: Field): Grid = field.record { record ->
@@ -197,6 +248,7 @@ private val PLACES = listOf("vision", "input", "layer").associateWith { it }
 private fun checkPipeline(manifest: Manifest) {
     checkOrder(manifest)
     checkCuts(manifest)
+    checkPictures(manifest)
     checkSources(manifest)
     val wanted = manifest.stages.values.flatMap { it.files }.toSet() + manifest.tokenizer
     val missing = (wanted - manifest.files.keys).sorted()
@@ -231,6 +283,18 @@ private fun checkCuts(manifest: Manifest) = with(manifest) {
         if ((listOf(grid.visualTokens) + grid.keep).zipWithNext().any { (before, after) -> after > before }) {
             throw BundleError(MANIFEST, "a cut of grid $index keeps more tokens than there are")
         }
+    }
+}
+
+/** Refuses pictures that always have the same size, which no grid has. */
+private fun checkPictures(manifest: Manifest) = with(manifest) {
+    val seen = image.viewSize
+    if (grids.size == 1 && seen != null && seen != grids[0].size) {
+        throw BundleError(MANIFEST, "pictures become ${seen.height} x ${seen.width} px, the grid is of another size")
+    }
+    val small = prunedImage?.viewSize
+    if (small != null && grids.none { it.size == small }) {
+        throw BundleError(MANIFEST, "pruned pictures become ${small.height} x ${small.width} px, which no grid has")
     }
 }
 

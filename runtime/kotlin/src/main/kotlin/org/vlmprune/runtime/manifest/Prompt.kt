@@ -20,23 +20,40 @@ sealed interface Segment {
 
 data class FollowUp(val beforeAnswer: String, val segments: List<Segment>, val standalone: Boolean)
 
+/**
+ * The text of a picture in tiles: [tile] before each, in which the numbers of row and column replace `{row}` and
+ * `{column}`, [rowEnd] behind each row, [whole] before the whole picture; [only] before a picture of a single view.
+ */
+data class TilesText(val tile: String, val rowEnd: String, val whole: String, val only: String, val end: String) {
+    val texts: List<String> get() = listOf(tile, rowEnd, whole, only, end)
+
+    /** Returns what stands before a tile; rows and columns are counted from 1. */
+    fun tileText(row: Int, column: Int): String = tile.replace("{row}", "$row").replace("{column}", "$column")
+}
+
 data class PromptSpec(
     val segments: List<Segment>,
     val followUp: FollowUp?,
+    val tiles: TilesText?,
     val imageToken: String,
     val imageTokenId: Int,
     val addSpecialTokens: Boolean,
 )
 
 internal fun readPrompt(field: Field): PromptSpec = field.record { record ->
-    record.optional("tiles")?.let { throw it.broken("pictures in tiles are not supported by this app yet") }
     PromptSpec(
         segments = record["segments"].list(::readSegment),
         followUp = record.optional("follow_up")?.let(::readFollowUp),
+        tiles = record.optional("tiles")?.let(::readTiles),
         imageToken = record["image_token"].text().ifEmpty { throw record["image_token"].refused("a text") },
         imageTokenId = record["image_token_id"].int(0..Int.MAX_VALUE),
         addSpecialTokens = record["add_special_tokens"].flag(),
     ).also { checkPrompt(it, field) }
+}
+
+private fun readTiles(field: Field): TilesText = field.record { record ->
+    fun text(name: String) = record[name].text()
+    TilesText(text("tile"), text("row_end"), text("whole"), text("only"), text("end"))
 }
 
 private fun readFollowUp(field: Field): FollowUp = field.record { record ->
@@ -85,7 +102,8 @@ private fun checkPrompt(prompt: PromptSpec, field: Field) {
         if (turn.count { it is Segment.UserText } != 1) throw field.broken("segments need one place for the user's text")
         if (turn.count { it is Segment.Images } > 1) throw field.broken("segments need at most one place for images")
     }
-    if (turns.flatten().any { it is Segment.Text && prompt.imageToken in it.text }) {
+    val texts = turns.flatten().filterIsInstance<Segment.Text>().map { it.text } + prompt.tiles?.texts.orEmpty()
+    if (texts.any { prompt.imageToken in it }) {
         throw field.broken("the image token stands in a text; its place is a segment of images")
     }
 }

@@ -27,7 +27,8 @@ data class Source(val stage: String, val tensor: String, val rows: String?) {
     companion object {
         private val RUNNER = setOf("image", "prompt", "sequence")
         private const val RUNNER_SOURCES =
-            "image\\.pixels|prompt\\.token_ids|sequence\\.(?:rows|positions|past_tokens|last_row)"
+            "image\\.pixels|prompt\\.token_ids|sequence\\.(?:rows|positions|past_tokens|last_row|deepstack|views)" +
+                "|sequence\\.places\\[(?:visual|text|last)]"
         private val PATTERN =
             Regex("(?:$RUNNER_SOURCES|[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*(?:\\[(?:visual|text|last)])?)")
 
@@ -59,12 +60,13 @@ data class Cache(
     val states: List<String>,
 )
 
-/** One graph of a stage: a file, and in it a method or function; [tokens] is its fixed length where it has one. */
+/** One graph of a stage: a file, and in it a method or function; [tokens] and [textTokens] are its fixed lengths, if any. */
 data class Graph(
     val file: String,
     val entry: String?,
     val phase: Phase,
     val tokens: Int?,
+    val textTokens: Int?,
     val grid: Int?,
     val inputs: List<String>?,
 )
@@ -147,6 +149,7 @@ private fun readGraph(field: Field): Graph = field.record { record ->
         entry = record.optional("entry")?.name(),
         phase = record.optional("phase")?.enumeration<Phase>() ?: Phase.ANY,
         tokens = record.optional("tokens")?.int(),
+        textTokens = record.optional("text_tokens")?.int(),
         grid = record.optional("grid")?.int(0..Int.MAX_VALUE),
         inputs = record.optional("inputs")?.list { it.name() },
     )
