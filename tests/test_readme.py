@@ -36,6 +36,7 @@ MODULES = {
     "vlmprune-bench": "vlmprune_runtime.cli.bench",
     "vlmprune-report": "vlmprune_tools.cli.report",
     "vlmprune-eval": "vlmprune_tools.cli.eval",
+    "vlmprune-device": "vlmprune_tools.cli.device",
 }
 
 

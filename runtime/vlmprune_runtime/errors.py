@@ -67,6 +67,14 @@ class EngineError(VlmPruneError):
         super().__init__(f"stage {short_repr(stage)} failed: {first_line(cause)}")
 
 
+class DeviceError(VlmPruneError):
+    """A device, or the program that speaks to it, failed; `reason` is why."""
+
+    def __init__(self, device: str, reason: object) -> None:
+        self.reason = first_line(reason)
+        super().__init__(f"{shorten(printable(device))}: {self.reason}")
+
+
 class ParityError(VlmPruneError):
     """A stage differs from its PyTorch reference by more than the limit."""
 

@@ -33,20 +33,24 @@ def read_records(paths: Iterable[Path]) -> Records:
 
 def read_record(path: Path) -> BaseModel:
     """Reads the record of one file."""
-    text = _read(path)
+    return parse_record(_read(path), str(path))
+
+
+def parse_record(text: str, where: str) -> BaseModel:
+    """Returns the record of a JSON text; `BadRequest` names the field that is wrong and `where` the text came from."""
     try:
         fields: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"{path}: is not JSON: {first_line(error)}") from None
+        raise BadRequest(f"{where}: is not JSON: {first_line(error)}") from None
     kind = fields.get("kind") if isinstance(fields, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
-        raise UnknownName(f"kind of record in {path}", str(kind), KINDS)
+        raise UnknownName(f"kind of record in {where}", str(kind), KINDS)
     try:
         return KINDS[kind].model_validate_json(text, strict=True)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(map(str, problem["loc"]))
-        raise BadRequest(f"{path}: {ascii(field)[1:-1]}: {first_line(problem['msg'])}") from None
+        raise BadRequest(f"{where}: {ascii(field)[1:-1]}: {first_line(problem['msg'])}") from None
 
 
 def _read(path: Path) -> str:
