@@ -8,7 +8,7 @@ BUNDLE := bundles/pocket-onnx
 TARGET_TESTS := tests/coreml tests/cpp tests/executorch tests/mil_reference
 PYTEST ?=  # more options for pytest
 
-.PHONY: demo test test-targets test-rest test-kotlin check format cpp-runner clean
+.PHONY: demo test test-targets test-rest test-kotlin test-swift check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
@@ -29,6 +29,9 @@ test-kotlin:  ## the Kotlin runtime, on the JVM
 	@if command -v mvn >/dev/null && command -v javac >/dev/null; then mvn -q -B -f runtime/kotlin/pom.xml test \
 	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports; \
 	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' >&2; fi
+
+test-swift:  ## the Swift runtime, on Linux or a Mac
+	@runtime/swift/test.sh || { test $$? = 3 && echo 'NOT TESTED: the Swift runtime, for no Swift of 6.0 or newer can be had here' >&2; }
 
 check: $(VENV)/dev.stamp  ## style, types, layering
 	$(BIN)/ruff check export runtime tools tests

@@ -1,0 +1,12 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+let package = Package(
+    name: "VLMPrune",
+    platforms: [.iOS(.v18), .macOS(.v15)],
+    products: [.library(name: "VLMPrune", targets: ["VLMPrune"])],
+    targets: [
+        .target(name: "VLMPrune"),
+        .testTarget(name: "VLMPruneTests", dependencies: ["VLMPrune"]),
+    ]
+)
