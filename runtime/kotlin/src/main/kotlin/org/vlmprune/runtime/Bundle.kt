@@ -12,8 +12,8 @@ import java.security.MessageDigest
 
 private const val MAX_MANIFEST_BYTES = 8L shl 20
 
-/** A bundle whose manifest and files agree. */
-class Bundle internal constructor(val folder: Path, val manifest: Manifest) {
+/** A bundle whose manifest and files agree; [verified] says that the hashes of its files were compared. */
+class Bundle internal constructor(val folder: Path, val manifest: Manifest, val verified: Boolean) {
     /** Returns where a listed file or package lies. */
     fun path(name: String): Path {
         val known = name in manifest.files || manifest.files.keys.any { it.startsWith("$name/") }
@@ -43,7 +43,7 @@ fun openBundle(folder: Path, verify: Boolean = true, progress: (Double) -> Unit 
         if (verify) checkHash(path, name, entry) { done += it; progress(done.toDouble() / total) }
     }
     checkPackages(folder, manifest)
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, verified = verify)
 }
 
 private fun readManifestText(path: Path): String {
@@ -69,7 +69,7 @@ private fun checkSize(folder: Path, name: String, entry: FileEntry): Path = read
 }
 
 private fun checkHash(path: Path, name: String, entry: FileEntry, progress: (Long) -> Unit) {
-    if (readable(name) { sha256(path, progress) } != entry.sha256) {
+    if (readable(name) { sha256Of(path, progress) } != entry.sha256) {
         throw BundleError(name, "is not the file that was exported: other sha256", "sha256")
     }
 }
@@ -90,7 +90,8 @@ private fun realPath(folder: Path, name: String): Path {
     return real
 }
 
-private fun sha256(path: Path, progress: (Long) -> Unit): String {
+/** Returns the SHA-256 of a file as 64 hexadecimal digits; [progress] is told the number of bytes of each part. */
+internal fun sha256Of(path: Path, progress: (Long) -> Unit = {}): String {
     val digest = MessageDigest.getInstance("SHA-256")
     val buffer = ByteArray(1 shl 20)
     Files.newInputStream(path).use { stream ->

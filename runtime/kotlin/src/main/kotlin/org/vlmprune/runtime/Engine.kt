@@ -33,6 +33,10 @@ class IntegerTensor(override val shape: List<Int>, val values: LongArray) : Tens
  * A call with p past tokens writes the cache rows p to p + S - 1 and attends to the rows before them.
  */
 interface Engine : AutoCloseable {
+    /** The name and the version of the library that runs the graphs; the version is null where it is not known. */
+    val name: String
+    val version: String?
+
     /** Returns the outputs of a stage by name; [grid] is the index of the grid that the inputs of a view have. */
     fun run(stage: String, inputs: Map<String, Tensor>, grid: Int = 0): Map<String, Tensor>
 }

@@ -1,5 +1,8 @@
 package org.vlmprune.runtime
 
+/** The version of this library. */
+const val VERSION = "0.1.0"
+
 /** Base of all errors, each of which is one line: what was wrong, what was got, what is allowed. */
 sealed class VlmPruneError(message: String) : Exception(message.shorten(MAX_MESSAGE_CHARS))
 

@@ -1,5 +1,6 @@
 package org.vlmprune.runtime
 
+import java.nio.Buffer
 import java.nio.BufferUnderflowException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
@@ -21,6 +22,8 @@ fun exifOrientation(bytes: ByteArray): Int = try {
 } catch (error: IndexOutOfBoundsException) {
     1
 } catch (error: IllegalArgumentException) {
+    1
+} catch (error: ArithmeticException) {
     1
 }
 
@@ -93,4 +96,8 @@ private fun startsWith(file: ByteBuffer, at: Int, text: String) = matches(file, 
 private fun matches(file: ByteBuffer, at: Int, bytes: ByteArray): Boolean =
     at + bytes.size <= file.limit() && bytes.indices.all { file.get(at + it) == bytes[it] }
 
-private fun part(file: ByteBuffer, at: Int, length: Int): ByteBuffer = file.duplicate().position(at).limit(at + length).slice()
+private fun part(file: ByteBuffer, at: Int, length: Int): ByteBuffer {
+    val part = file.duplicate()
+    (part as Buffer).position(at).limit(Math.addExact(at, length)) // ByteBuffer's own are newer than the first Android that we serve
+    return part.slice()
+}

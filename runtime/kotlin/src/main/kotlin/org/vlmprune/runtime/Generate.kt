@@ -52,7 +52,7 @@ fun openRunner(
     val stages = bundle.manifest.stages.size
     var nth = 0
     val engine = loadEngine(bundle, options) { progress(LoadProgress.Loading(it, ++nth, stages)) }
-    return Runner(bundle, engine, tokenizer, options.contextOf(bundle))
+    return Runner(bundle, engine, tokenizer, options)
 }
 
 /**
@@ -65,8 +65,10 @@ class Runner(
     val bundle: Bundle,
     internal val engine: Engine,
     internal val tokenizer: Tokenizer,
-    val contextTokens: Int = bundle.manifest.contextTokens,
+    val options: EngineOptions = EngineOptions(),
 ) : AutoCloseable {
+    /** The most tokens that a sequence may have, prompt and answer together. */
+    val contextTokens: Int = options.contextOf(bundle)
     private val manifest = bundle.manifest
     private val running = Mutex()
     private var closed = false

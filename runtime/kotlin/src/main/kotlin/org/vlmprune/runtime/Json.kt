@@ -1,12 +1,14 @@
 package org.vlmprune.runtime
 
 import com.fasterxml.jackson.core.JsonFactory
+import com.fasterxml.jackson.core.JsonGenerator
 import com.fasterxml.jackson.core.JsonParser
 import com.fasterxml.jackson.core.JsonToken
 import com.fasterxml.jackson.core.StreamReadConstraints
 import com.fasterxml.jackson.core.StreamReadFeature
 import java.io.IOException
 import java.io.Reader
+import java.io.StringWriter
 
 private const val MAX_DEPTH = 100
 
@@ -29,6 +31,33 @@ fun parseJson(source: Reader, file: String): Any? = try {
     }
 } catch (error: IOException) {
     throw BundleError(file, "is not JSON: ${firstLine(error)}")
+}
+
+/** Returns maps, lists, texts, numbers, booleans and null as a JSON text, indented. */
+fun toJson(value: Any?): String = StringWriter().also { text ->
+    factory.createGenerator(text).useDefaultPrettyPrinter().use { it.put(value) }
+}.toString()
+
+private fun JsonGenerator.put(value: Any?) {
+    when (value) {
+        null -> writeNull()
+        is Map<*, *> -> {
+            writeStartObject()
+            for ((name, inner) in value) writeFieldName(name as String).also { put(inner) }
+            writeEndObject()
+        }
+        is List<*> -> {
+            writeStartArray()
+            value.forEach { put(it) }
+            writeEndArray()
+        }
+        is String -> writeString(value)
+        is Boolean -> writeBoolean(value)
+        is Int -> writeNumber(value)
+        is Long -> writeNumber(value)
+        is Double -> writeNumber(value)
+        else -> throw IllegalArgumentException("${value.javaClass} has no place in JSON")
+    }
 }
 
 private fun JsonParser.value(file: String): Any? = when (currentToken()) {

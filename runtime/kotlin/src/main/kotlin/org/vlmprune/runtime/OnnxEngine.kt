@@ -17,6 +17,8 @@ import java.nio.ByteOrder
 
 /** Runs the stages of an ONNX bundle on the CPU; each cache buffer is both input and output, and is never copied. */
 class OnnxEngine(bundle: Bundle, options: EngineOptions = EngineOptions(), loading: (String) -> Unit = {}) : Engine {
+    override val name = "onnxruntime"
+    override val version: String? get() = environment.version
     private val environment = OrtEnvironment.getEnvironment(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL).also { it.setTelemetry(false) }
     private val stages = mutableMapOf<String, LoadedStage>()
 

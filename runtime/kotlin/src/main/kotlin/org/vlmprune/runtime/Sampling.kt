@@ -36,6 +36,22 @@ data class Sampling(
     }
 }
 
+/** Returns the likeliest token, the first among equals, whatever a bundle's settings say. */
+fun greedy(logits: FloatArray): Int {
+    checkNumbers(logits)
+    return likeliest(logits)
+}
+
+private fun likeliest(scores: FloatArray): Int {
+    var best = 0
+    for (id in scores.indices) if (scores[id] > scores[best]) best = id
+    return best
+}
+
+private fun checkNumbers(logits: FloatArray) {
+    for (logit in logits) if (logit.isNaN()) throw EngineError("tail", ArithmeticException("the logits are not numbers"))
+}
+
 /** Chooses the tokens of one answer; [sequence] is the prompt and grows with every choice. */
 class TokenChooser(val settings: GenerationSpec, sequence: List<Int>, val limit: Int, seed: Int) {
     private val sequence = sequence.toMutableList()
@@ -44,9 +60,9 @@ class TokenChooser(val settings: GenerationSpec, sequence: List<Int>, val limit:
 
     /** Returns the id of the next token. Raises [EngineError] for logits that are not numbers. */
     fun choose(logits: FloatArray): Int {
-        if (logits.any { it.isNaN() }) throw EngineError("tail", ArithmeticException("the logits are not numbers"))
+        checkNumbers(logits)
         val scores = penalised(logits, AnswerProgress(sequence, answerTokens, limit), settings)
-        val token = if (settings.doSample) drawn(scores) else scores.indices.maxBy { scores[it] }
+        val token = if (settings.doSample) drawn(scores) else likeliest(scores)
         sequence += token
         answerTokens++
         return token

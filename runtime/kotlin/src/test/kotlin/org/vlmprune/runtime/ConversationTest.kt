@@ -1,0 +1,103 @@
+package org.vlmprune.runtime
+
+import kotlinx.coroutines.async
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.last
+import kotlinx.coroutines.flow.take
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.TestFactory
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
+import kotlin.test.assertTrue
+
+class ConversationTest {
+    @TestFactory
+    fun `conversations are those of Python`(): List<DynamicTest> = goldenRows("two_pictures/conversations.json").mapIndexed { nth, case ->
+        DynamicTest.dynamicTest("conversation $nth, pruned: ${case["prune"]}") {
+            opened().use { runner -> runBlocking {
+                for ((index, turn) in (case["turns"] as List<*>).withIndex()) {
+                    val expected = turn as Map<*, *>
+                    val images = (expected["images"] as List<*>).map { image(it as String) }
+                    val prompt = expected["prompt"] as String
+                    val maxTokens = (case["max_tokens"] as Long).toInt()
+                    val first = Request(images, prompt, case["prune"] as Boolean, maxTokens, GREEDY)
+                    assertSame(expected, result(if (index == 0) runner.stream(first) else runner.followUp(prompt, images)))
+                }
+            } }
+        }
+    }
+
+    private fun assertSame(expected: Map<*, *>, got: RunResult) {
+        assertEquals(expected["text"], got.text)
+        assertEquals(ints(expected["token_ids"]), got.tokenIds)
+        assertEquals(expected["reason"], got.reason.name.lowercase())
+        assertEquals(expected["prompt_tokens"], got.promptTokens.toLong())
+        assertEquals(expected["prefilled_tokens"], got.prefilledTokens.toLong())
+        val pruned = (expected["pruned"] as List<*>).map { it as Map<*, *> }
+        assertEquals(pruned.map { Triple((it["image"] as Long).toInt(), ints(it["kept"]), ints(it["rank"])) }, got.pruned.map { Triple(it.image, it.kept, it.rank) })
+    }
+
+    @Test
+    fun `an answer that was given up half-way counts as far as it went`() = runBlocking {
+        opened().use { runner ->
+            val whole = Request(listOf(image("first.png"), image("second.png")), "why?", maxTokens = 8, sampling = GREEDY)
+            runner.stream(whole).take(7).toList()
+            assertTrue(runner.canFollowUp)
+            val result = result(runner.followUp("And then?"))
+            assertTrue(result.promptTokens > result.prefilledTokens)
+            assertEquals(emptyList(), result.pruned)
+        }
+    }
+
+    @Test
+    fun `a follow-up needs a question before it and a place for its pictures`() = runBlocking {
+        opened().use { runner ->
+            assertFalse(runner.canFollowUp)
+            assertFailsWith<BadRequest> { runner.followUp("And then?").toList() }
+            val long = "why? ".repeat(200)
+            result(runner.stream(Request(listOf(image("first.png")), "why?", maxTokens = 1)))
+            val error = assertFailsWith<BadRequest> { runner.followUp(long).toList() }
+            assertTrue("start it anew" in error.message!!, error.message)
+        }
+    }
+
+    @Test
+    fun `another question ends the answer before it, and a closed runner refuses`() = runBlocking {
+        val runner = opened()
+        val request = Request(listOf(image("first.png")), "why?", maxTokens = 64, sampling = GREEDY)
+        val first = async { runCatching { runner.stream(request.copy(prune = false)).toList() } }
+        runner.stream(request).first { it is RunEvent.StageTimed }
+        val outcome = first.await()
+        assertTrue(outcome.isSuccess || "another answer" in outcome.exceptionOrNull()!!.message!!)
+        runner.close()
+        assertTrue("closed" in assertFailsWith<BadRequest> { runner.answer(request) }.message!!)
+        runner.close()
+    }
+
+    @Test
+    fun `warming up reports both modes and leaves no conversation`() = runBlocking {
+        val seen = mutableListOf<LoadProgress>()
+        openRunner(GOLDEN.resolve("bundle_two_pictures"), EngineOptions(threads = 1), progress = { seen += it }).use { runner ->
+            runner.warmUp { seen += it }
+            assertFalse(runner.canFollowUp)
+            assertEquals(runner.bundle.manifest.stages.keys.toList(), seen.filterIsInstance<LoadProgress.Loading>().map { it.stage })
+            assertEquals(listOf(true, false), seen.filterIsInstance<LoadProgress.WarmingUp>().map { it.prune })
+            assertEquals(1.0, seen.filterIsInstance<LoadProgress.Verifying>().last().fraction)
+        }
+    }
+
+    private fun image(name: String) = pictureFile(GOLDEN.resolve("two_pictures/$name"))
+
+    private fun opened() = openRunner(GOLDEN.resolve("bundle_two_pictures"), EngineOptions(threads = 1))
+
+    private suspend fun result(events: Flow<RunEvent>) = (events.last() as RunEvent.Finished).result
+
+    private companion object {
+        val GREEDY = Sampling(temperature = 0.0)
+    }
+}
