@@ -13,12 +13,13 @@ from vlmprune_export.checkpoint.memory_check import need_of
 from vlmprune_export.consistency import check_decoder, check_parts, check_prompt, check_tokenizer
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
-from vlmprune_export.families import Family, build_family
+from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
 from vlmprune_export.processor import default_grids, generation_settings, image_spec, picture_lengths, prompt_spec
-from vlmprune_export.pruners.resize import RESIZE, smaller_grid, smaller_image
+from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
+from vlmprune_export.smaller_pictures import with_smaller_grid
 from vlmprune_export.stage_table import pipeline_of
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.tail_rounding import FIT_METHODS, fit_tail, round_tail
@@ -27,7 +28,7 @@ from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import counted_bytes, file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.progress import Report, part_of
-from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, ImageSpec, Pruner, SchemaVersion
+from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, Pruner, SchemaVersion
 
 TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is requested
 _CONTEXT_STEP_TOKENS = 64
@@ -96,7 +97,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     family = build_family(checkpoint.model, request.grids or default_grids(image_processor))
     image, smaller = image_spec(image_processor, family, progress, tiles=request.tiles), None
     if request.prune.method == RESIZE:
-        family, smaller = _with_smaller_grid(checkpoint, family, request.prune, image)
+        family, smaller = with_smaller_grid(family, request.prune, image)
     tokenizer = _tokenizer(checkpoint)
     check_tokenizer(checkpoint, tokenizer)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
@@ -144,17 +145,6 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _as_readable_as_the_manifest(folder)
-
-
-def _with_smaller_grid(
-    checkpoint: Checkpoint, family: Family, options: PruneOptions, image: ImageSpec
-) -> tuple[Family, ImageSpec]:
-    """Returns the family with a second grid of no more than K tokens, and the steps that lead pictures there."""
-    own = family.grids[0]
-    small = smaller_grid((own.height, own.width), options.keep_of(own.tokens))
-    both = build_family(checkpoint.model, [(own.height, own.width), small])
-    size_px = (both.grids[1].height_px, both.grids[1].width_px)
-    return both, smaller_image(image, size_px[0] / own.height_px, size_px)
 
 
 def _as_readable_as_the_manifest(folder: Path) -> None:

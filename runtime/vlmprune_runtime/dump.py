@@ -5,7 +5,8 @@ token ids, image tokens included, the shape of each view's pixels and the index 
 they come from (`images`; `image` repeats the first). `expected.json` holds this engine's greedy answers, pruned and
 unpruned, by the bundle's generation settings and without the stop token. `follow_up_1.json` and so on hold further
 questions, each with the token ids of the whole conversation up to its answer in either mode, and as `added` those that
-stand between the answer before and the next.
+stand between the answer before and the next. Where the pruned mode sees a smaller picture, `prompt_ids.json` has in
+`pruned` the token ids, shapes and grids of that mode, and its views stand behind the others in `pixels.f32`.
 """
 
 import json
@@ -25,6 +26,7 @@ from vlmprune_runtime.events import RunEvent
 from vlmprune_runtime.generate import Request, Runner, last_result
 from vlmprune_runtime.image_loading import ImageSource, load_image
 from vlmprune_runtime.prompt import encode_follow_up
+from vlmprune_runtime.question import Question
 
 MODES = {"pruned": True, "unpruned": False}
 PIXELS, PROMPT_IDS, EXPECTED = "pixels.f32", "prompt_ids.json", "expected.json"
@@ -43,16 +45,17 @@ def dump(runner: Runner, request: Request, out: str | PathLike[str], follow_ups:
     request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     turns = {name: _turns(runner, replace(request, prune=prune), follow_ups) for name, prune in MODES.items()}
     pictures = [load_image(image) for image in request.images]
-    question = runner.ask(request.prompt, pictures)
-    pixels = np.concatenate([view.ravel() for view in question.pixels])
+    question = runner.ask(request.prompt, pictures, prune=False)
+    smaller = runner.ask(request.prompt, pictures) if runner.bundle.manifest.pruned_image else None
+    views = [*question.pixels, *(smaller.pixels if smaller else ())]
+    pixels = np.concatenate([view.ravel() for view in views])
     images = [_image(source, picture) for source, picture in zip(request.images, pictures, strict=True)]
     prompt_ids = {
         "prompt": request.prompt,
         "image": images[0],
         "images": images,
-        "pixels": {"file": PIXELS, "dtype": "float32", "shapes": [list(view.shape) for view in question.pixels]},
-        "token_ids": question.prompt.token_ids.tolist(),
-        "grids": list(question.prompt.grids),
+        **_given(question),
+        **({"pruned": _given(smaller)} if smaller else {}),
     }
     expected = {
         name: first.expected | ({"follow_ups": [turn.expected for turn in further]} if further else {})
@@ -87,6 +90,15 @@ def _turn(runner: Runner, request: Request, events: Iterator[RunEvent]) -> _Turn
     limit = runner.chooser(request, token_ids).limit
     expected = {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": limit}
     return _Turn(token_ids.tolist(), expected)
+
+
+def _given(question: Question) -> dict[str, Any]:
+    """Returns what the model is given for a question: shapes of the pixels, token ids, grids."""
+    return {
+        "pixels": {"file": PIXELS, "dtype": "float32", "shapes": [list(view.shape) for view in question.pixels]},
+        "token_ids": question.prompt.token_ids.tolist(),
+        "grids": list(question.prompt.grids),
+    }
 
 
 def _image(source: ImageSource, picture: Image.Image) -> dict[str, Any]:

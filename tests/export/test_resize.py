@@ -12,6 +12,7 @@ from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure
 from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.cli.run import grid_notes
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, open_runner
 from vlmprune_runtime.sample import SAMPLE_IMAGE
@@ -61,6 +62,8 @@ def test_runs_and_benchmarks_show_it_as_the_pruned_mode(bundle: Path) -> None:
     [result] = measure([bundle], BenchmarkRequest(tokens=2, repetitions=1, warmups=1)).results
     assert (result.bundle.visual_tokens, result.bundle.keep) == (49, 16)
     assert result.pruned.flops.vision < result.unpruned.flops.vision
+    [note] = grid_notes(runner.bundle.manifest, results[1])
+    assert note.endswith("4 x 4 visual tokens (32 x 32 px), for the pruned mode scales pictures down")
 
 
 def test_as_many_tokens_as_there_are_is_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def _add_pruning(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pruner", default="vlm-pruner", metavar="NAME",
         help="vlm-pruner (default), duet-vlm, occam-token, saint, nuwa, fastv, divprune, dart, visionzip, sparsevlm, "
-        "cdpruner-embed, mmtok, prumerge, or the floors uniform and random",
+        "cdpruner-embed, mmtok, prumerge, or the floors uniform, random and resize (a smaller picture)",
     )  # fmt: skip
     group.add_argument(
         "--layer",

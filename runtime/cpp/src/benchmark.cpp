@@ -26,7 +26,7 @@ std::vector<TimedRun> run_rounds(Program& program, const Manifest& manifest, con
 }
 
 void check_context_fits(const Manifest& manifest, const Task& task) {
-  int64_t needed = static_cast<int64_t>(task.prompt.token_ids.size()) + task.decoding.max_tokens - 1;
+  int64_t needed = static_cast<int64_t>(task.prompt.whole.token_ids.size()) + task.decoding.max_tokens - 1;
   if (task.follow_up) needed += 1 + static_cast<int64_t>(task.follow_up->added.size());
   if (needed > manifest.context_tokens) {
     const std::string parts = task.follow_up ? "prompt, answer and follow-up" : "prompt and answer";

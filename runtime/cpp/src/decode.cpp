@@ -54,8 +54,8 @@ double follow_up_ms(Program& program, const Manifest& manifest, const Task& task
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune) {
   Answer answer{};
   const auto start = Clock::now();
-  answer.state = prefill(manifest, program, task.prompt, task.pixels, prune, answer.timings);
-  answer.held = task.prompt.token_ids;
+  answer.state = prefill(manifest, program, task.prompt.given(prune), prune, answer.timings);
+  answer.held = task.prompt.given(prune).token_ids;
   answer.selections = answer.state.selections;
   generate(program, manifest, task.decoding, start, answer);
   if (task.follow_up) answer.timings.follow_up_ms = follow_up_ms(program, manifest, task, answer);

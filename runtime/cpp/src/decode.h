@@ -18,7 +18,6 @@ struct Decoding {
 // Describes what is asked. A benchmark times the first token behind `follow_up` too.
 struct Task {
   const Prompt& prompt;
-  const std::vector<Array>& pixels;
   Decoding decoding;
   std::optional<FollowUp> follow_up = {};
 };

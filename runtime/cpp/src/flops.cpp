@@ -24,25 +24,40 @@ void add(const Manifest& manifest, const std::string& name, int64_t flops, Stage
   (name == manifest.prefill.back() ? sum.tail : sum.head) += flops;
 }
 
+// Returns how many tokens of a view a cut drops.
+int64_t dropped(const Grid& grid, size_t cut) {
+  return (cut ? grid.keep[cut - 1] : grid.visual_tokens()) - grid.keep[cut];
+}
+
+// Returns the FLOPs of all views together, nothing if they were not counted for a grid.
+std::optional<int64_t> vision_flops(const Manifest& manifest, const std::vector<size_t>& grids) {
+  int64_t sum = 0;
+  for (const size_t index : grids) {
+    if (!manifest.grids[index].vision_flops) return {};
+    sum += *manifest.grids[index].vision_flops;
+  }
+  return sum;
+}
+
 }  // namespace
 
 std::map<std::string, int64_t> rows_of_decoders(const Manifest& manifest, const PrefillSize& size) {
   std::map<std::string, int64_t> found;
-  int64_t rows = size.prompt_tokens, visual = manifest.grids[0].visual_tokens();
-  auto keep = manifest.grids[0].keep.begin();
+  int64_t rows = size.prompt_tokens;
+  size_t cut = 0;
   for (const std::string& name : manifest.prefill) {
     const Role role = manifest.stage(name).role;
     if (role == Role::decoder) found[name] = rows;
     if (role != Role::prune || !size.prune) continue;
-    rows -= size.images * (visual - *keep);
-    visual = *keep++;
+    for (const size_t index : size.grids) rows -= dropped(manifest.grids[index], cut);
+    ++cut;
   }
   return found;
 }
 
 StageFlops prefill_flops(const Manifest& manifest, const PrefillSize& size) {
   StageFlops sum{std::nullopt, 0, 0};
-  if (const auto one = manifest.grids[0].vision_flops) sum.vision = size.images * *one;
+  sum.vision = vision_flops(manifest, size.grids);
   for (const auto& [name, rows] : rows_of_decoders(manifest, size)) {
     add(manifest, name, decoder_flops(manifest, name, rows, rows), sum);
   }

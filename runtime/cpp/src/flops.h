@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "manifest.h"
 
@@ -17,9 +18,10 @@ struct StageFlops {
   int64_t llm() const { return head + tail; }
 };
 
-// The size of a prefill: a prompt of so many tokens, visual tokens included; every image is of the first grid.
+// The size of a prefill: a prompt of so many tokens, visual tokens included, with views on these grids.
 struct PrefillSize {
-  int64_t prompt_tokens, images;
+  int64_t prompt_tokens;
+  std::vector<size_t> grids;
   bool prune;
 };
 

@@ -86,15 +86,41 @@ void check_size(const std::filesystem::path& path, size_t expected) {
   }
 }
 
+Given parse_given(const Field& field, const Manifest& manifest) {
+  const Field ids = field.at("token_ids");
+  Given given{ids.integers(0), {}, {}};
+  check_ids(given.token_ids, manifest, ids);
+  check_room(given.token_ids, manifest);
+  given.spans = find_spans(given.token_ids, manifest, field);
+  return given;
+}
+
+// Adds the views of the spans, and returns how many numbers they have.
+size_t add_views(const Manifest& manifest, Given& given) {
+  size_t numbers = 0;
+  for (const Span& span : given.spans) {
+    const Grid& grid = manifest.grids[span.grid];
+    const auto count = static_cast<size_t>(3 * grid.height_px * grid.width_px);
+    given.pixels.push_back({{1, 3, grid.height_px, grid.width_px}, Floats(count)});
+    numbers += count;
+  }
+  return numbers;
+}
+
+void read_views(std::ifstream& file, Given& given) {
+  for (Array& view : given.pixels) {
+    Floats& values = view.floats();
+    file.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
+  }
+}
+
 }  // namespace
 
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) {
   const Document document(path, Origin::request);
-  const Field root = document.root(), ids = root.at("token_ids");
-  Prompt prompt{root.at("prompt").text(), parse_image_info(root.at("image")), ids.integers(0), {}};
-  check_ids(prompt.token_ids, manifest, ids);
-  check_room(prompt.token_ids, manifest);
-  prompt.spans = find_spans(prompt.token_ids, manifest, root);
+  const Field root = document.root();
+  Prompt prompt{root.at("prompt").text(), parse_image_info(root.at("image")), parse_given(root, manifest), {}};
+  if (manifest.smaller_picture) prompt.pruned = parse_given(root.at("pruned"), manifest);
   return prompt;
 }
 
@@ -105,24 +131,14 @@ FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manif
   return {root.at("prompt").text(), ids("pruned"), ids("unpruned"), ids("added")};
 }
 
-std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest,
-                               const std::vector<Span>& spans) {
-  std::vector<Array> views;
-  size_t numbers = 0;
-  for (const Span& span : spans) {
-    const Grid& grid = manifest.grids[span.grid];
-    const auto count = static_cast<size_t>(3 * grid.height_px * grid.width_px);
-    views.push_back({{1, 3, grid.height_px, grid.width_px}, Floats(count)});
-    numbers += count;
-  }
-  check_size(path, numbers * sizeof(float));
+void read_pixels(const std::filesystem::path& path, const Manifest& manifest, Prompt& prompt) {
+  const size_t numbers = add_views(manifest, prompt.whole);
+  const size_t smaller = prompt.pruned ? add_views(manifest, *prompt.pruned) : 0;
+  check_size(path, (numbers + smaller) * sizeof(float));
   std::ifstream file(path, std::ios::binary);
-  for (Array& view : views) {
-    Floats& values = view.floats();
-    file.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
-  }
+  read_views(file, prompt.whole);
+  if (prompt.pruned) read_views(file, *prompt.pruned);
   if (!file) throw bad_request("pixels " + path.string() + ": cannot be read");
-  return views;
 }
 
 }  // namespace vlmprune

@@ -24,11 +24,22 @@ struct Span {
   size_t grid;
 };
 
+// Holds what the model is given: the prompt's tokens, and for each view its span and its pixels (1, 3, H, W).
+struct Given {
+  Integers token_ids;
+  std::vector<Span> spans;
+  std::vector<Array> pixels;
+};
+
+// Describes a question. Where the bundle's pruned mode sees a smaller picture, `pruned` is what the model is given
+// then.
 struct Prompt {
   std::string text;
   ImageInfo picture;
-  Integers token_ids;
-  std::vector<Span> spans;
+  Given whole;
+  std::optional<Given> pruned;
+
+  const Given& given(bool prune) const { return prune && pruned ? *pruned : whole; }
 };
 
 // Holds a further question in the same conversation. `pruned` and `unpruned` are the whole conversation up to where the
@@ -41,11 +52,11 @@ struct FollowUp {
 // Returns the follow-up in a JSON file. Throws a bad request unless its ids belong to this bundle.
 FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manifest);
 
-// Returns the prompt in a JSON file. Throws a bad request unless its ids belong to this bundle and fit its context.
+// Returns the prompt in a JSON file, without pixels. Throws a bad request unless its ids belong to this bundle and fit
+// its context.
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest);
 
-// Returns one view per span, each (1, 3, H, W) of its grid, from raw float32, little endian.
-std::vector<Array> read_pixels(const std::filesystem::path& path, const Manifest& manifest,
-                               const std::vector<Span>& spans);
+// Reads a view per span, of the size of its grid, from raw float32, little endian; those of `pruned` stand at the end.
+void read_pixels(const std::filesystem::path& path, const Manifest& manifest, Prompt& prompt);
 
 }  // namespace vlmprune

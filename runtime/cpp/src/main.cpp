@@ -70,10 +70,10 @@ void measure(Program& program, RunMetadata& metadata, int64_t repetitions) {
 }
 
 // Returns the task; a measurement takes the likeliest tokens, whatever the bundle's settings are.
-Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt& prompt,
-             const std::vector<Array>& pixels) {
-  if (!arguments.json) return {prompt, pixels, decoding_of(arguments, manifest, prompt.token_ids.size())};
-  Task task{prompt, pixels, {arguments.max_tokens.value_or(kMaxTokens), {}}};
+Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt& prompt) {
+  const size_t tokens = prompt.given(arguments.prune).token_ids.size();
+  if (!arguments.json) return {prompt, decoding_of(arguments, manifest, tokens)};
+  Task task{prompt, {arguments.max_tokens.value_or(kMaxTokens), {}}};
   if (!arguments.follow_ups.empty()) task.follow_up = read_follow_up(arguments.follow_ups[0], manifest);
   return task;
 }
@@ -82,9 +82,9 @@ void run(const Arguments& arguments) {
   const auto before = resident_bytes();
   const auto start = Clock::now();
   const Bundle bundle = open_bundle(arguments.bundle, arguments.verify);
-  const Prompt prompt = read_prompt(arguments.prompt_ids, bundle.manifest);
-  const auto pixels = read_pixels(arguments.pixels, bundle.manifest, prompt.spans);
-  const Task task = task_of(arguments, bundle.manifest, prompt, pixels);
+  Prompt prompt = read_prompt(arguments.prompt_ids, bundle.manifest);
+  read_pixels(arguments.pixels, bundle.manifest, prompt);
+  const Task task = task_of(arguments, bundle.manifest, prompt);
   if (arguments.json) check_context_fits(bundle.manifest, task);
   Program program(bundle);
   if (!arguments.json) return answer_once(program, bundle.manifest, task, arguments);

@@ -175,6 +175,7 @@ TextModel parse_text_model(const Field& field) {
 }
 
 void parse_pipeline(const Field& root, Manifest& manifest) {
+  manifest.smaller_picture = root.find("pruned_image").has_value();
   manifest.grids = each(root.at("grids"), parse_grid);
   manifest.cuts = each(root.at("cuts"), parse_cut);
   if (const auto positions = root.find("positions")) manifest.positions = parse_positions(*positions);
@@ -218,9 +219,6 @@ void check_version(const Document& document) {
   if (major.integer(0) > kMajor) {
     throw major.error("was exported by a newer vlmprune (got version " + short_repr(major.raw()) +
                       ", this runtime reads " + std::to_string(kMajor) + "): update it");
-  }
-  if (document.root().find("pruned_image")) {
-    throw document.error("the pruned mode sees a smaller picture, which this runner cannot do", "pruned_image");
   }
 }
 

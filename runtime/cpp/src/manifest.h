@@ -100,6 +100,7 @@ struct Manifest {
   std::string name, model_type, target, quantisation, method;
   std::string source_model;
   std::optional<std::string> source_sha256;
+  bool smaller_picture = false;  // whether the pruned mode sees one
   std::vector<Grid> grids;
   std::vector<Cut> cuts;
   Positions positions;

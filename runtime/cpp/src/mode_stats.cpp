@@ -14,9 +14,14 @@ using TimedRuns = std::vector<const TimedRun*>;
 // Holds the sizes that FLOPs follow from.
 struct Sizes {
   const Manifest& manifest;
-  int64_t tokens, images;
+  const Prompt& prompt;
 
-  PrefillSize size_of(bool prune) const { return {tokens, images, prune}; }
+  PrefillSize size_of(bool prune) const {
+    const Given& given = prompt.given(prune);
+    PrefillSize size{static_cast<int64_t>(given.token_ids.size()), {}, prune};
+    for (const Span& span : given.spans) size.grids.push_back(span.grid);
+    return size;
+  }
   StageFlops prefill(bool prune) const { return prefill_flops(manifest, size_of(prune)); }
 };
 
@@ -117,7 +122,7 @@ Json ceilings_of(const Sizes& sizes, const TimedRuns& unpruned, const Json& rati
 }  // namespace
 
 ModeComparison compare_modes(const Manifest& manifest, const Prompt& prompt, const std::vector<TimedRun>& runs) {
-  const Sizes sizes{manifest, static_cast<int64_t>(prompt.token_ids.size()), static_cast<int64_t>(prompt.spans.size())};
+  const Sizes sizes{manifest, prompt};
   const TimedRuns unpruned = runs_of_mode(runs, false), pruned = runs_of_mode(runs, true);
   const Json ratios = ratios_of(manifest, unpruned, pruned);
   return {mode_stats(sizes, unpruned, false), mode_stats(sizes, pruned, true), ratios,

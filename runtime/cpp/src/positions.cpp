@@ -78,7 +78,7 @@ static Tokens place_prefix(const Manifest& manifest, int64_t count, int64_t star
   return tokens;
 }
 
-Tokens place_prompt(const Manifest& manifest, const Prompt& prompt) {
+Tokens place_prompt(const Manifest& manifest, const Given& prompt) {
   const auto text = [&](int64_t start, int64_t stop) {
     return Integers(prompt.token_ids.begin() + start, prompt.token_ids.begin() + stop);
   };

@@ -31,6 +31,6 @@ struct Tokens {
 Tokens place_text(const Manifest& manifest, const Integers& token_ids, int64_t start);
 
 // Returns the tokens of a prompt; the visual tokens of each span lie on the span's grid.
-Tokens place_prompt(const Manifest& manifest, const Prompt& prompt);
+Tokens place_prompt(const Manifest& manifest, const Given& prompt);
 
 }  // namespace vlmprune

@@ -176,10 +176,9 @@ const Array& Prefill::rows(const std::string& stage) const {
   return *rows_;
 }
 
-State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, const std::vector<Array>& views,
-              bool prune, Timings& timings) {
-  Prefill run(manifest, program, place_prompt(manifest, prompt), {});
-  run.set_views(views, prompt.spans);
+State prefill(const Manifest& manifest, Program& program, const Given& given, bool prune, Timings& timings) {
+  Prefill run(manifest, program, place_prompt(manifest, given), {});
+  run.set_views(given.pixels, given.spans);
   for (const std::string& name : manifest.stages_of_prompt(prune)) run.run(name, timings);
   return run.state();
 }

@@ -65,10 +65,8 @@ class Prefill {
   std::vector<Selection> selections_;
 };
 
-// The state after the whole prompt; one array of pixels per span. Without `prune` all stages but those of that role
-// run.
-State prefill(const Manifest& manifest, Program& program, const Prompt& prompt, const std::vector<Array>& views,
-              bool prune, Timings& timings);
+// The state after the whole prompt. Without `prune` all stages but those of that role run.
+State prefill(const Manifest& manifest, Program& program, const Given& given, bool prune, Timings& timings);
 
 // Returns the state after more tokens of text.
 State extend(const Manifest& manifest, Program& program, const Integers& token_ids, const State& state,

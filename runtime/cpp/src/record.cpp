@@ -31,7 +31,13 @@ Json settings_of(const RunMetadata& metadata) {
           {"order", "alternating pairs"}};
 }
 
-Json measured_bundle(const Bundle& bundle) {
+// Returns the grid of the first view in one mode.
+const Grid& seen_grid(const RunMetadata& metadata, bool prune) {
+  return metadata.bundle.manifest.grids[metadata.task.prompt.given(prune).spans[0].grid];
+}
+
+Json measured_bundle(const RunMetadata& metadata) {
+  const Bundle& bundle = metadata.bundle;
   const Manifest& manifest = bundle.manifest;
   return {{"name", manifest.name},
           {"folder", std::filesystem::canonical(bundle.folder).filename().string()},
@@ -44,8 +50,8 @@ Json measured_bundle(const Bundle& bundle) {
           {"quantisation", manifest.quantisation},
           {"method", manifest.method},
           {"layer", manifest.cuts.empty() ? 0 : manifest.cuts.back().layer},
-          {"visual_tokens", manifest.grids[0].visual_tokens()},
-          {"keep", manifest.grids[0].kept_tokens()},
+          {"visual_tokens", seen_grid(metadata, false).visual_tokens()},
+          {"keep", seen_grid(metadata, true).kept_tokens()},
           {"versions", manifest.versions}};
 }
 
@@ -81,10 +87,10 @@ Json runs_of(const Measurement& measurement) {
 Json result_of(const RunMetadata& metadata, const Measurement& measurement) {
   const auto& follow_up = metadata.task.follow_up;
   const ModeComparison modes = compare_modes(metadata.bundle.manifest, metadata.task.prompt, measurement.runs);
-  return {{"bundle", measured_bundle(metadata.bundle)},
+  return {{"bundle", measured_bundle(metadata)},
           {"engine", {{"name", "executorch"}, {"version", EXECUTORCH_VERSION}, {"unit", "cpu"}}},
-          {"images", metadata.task.prompt.spans.size()},
-          {"prompt_tokens", metadata.task.prompt.token_ids.size()},
+          {"images", metadata.task.prompt.whole.spans.size()},
+          {"prompt_tokens", metadata.task.prompt.whole.token_ids.size()},
           {"follow_up_tokens", follow_up ? Json(1 + follow_up->added.size()) : Json(nullptr)},
           {"load_ms", rounded(metadata.load_ms)},
           {"unpruned", modes.unpruned},

@@ -20,7 +20,7 @@ from vlmprune_runtime.generate import MAX_TOKENS, Request, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.overlay import draw_overlay, grid_areas
 from vlmprune_runtime.sampling import Sampling
-from vlmprune_runtime.schema import Pipeline
+from vlmprune_runtime.schema import Bundle
 
 EXAMPLES = """\
   vlmprune-run BUNDLE --image cat.jpg --prompt "What is in the picture?"
@@ -136,12 +136,15 @@ def overlay_places(out: str, images: int) -> list[OutputFile]:
     return [check_output_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
 
 
-def grid_notes(pipeline: Pipeline, result: RunResult) -> Iterator[str]:
+def grid_notes(manifest: Bundle, result: RunResult) -> Iterator[str]:
     """Yields for each image, where there are several grids, which of them it was resized to."""
-    if len(pipeline.grids) > 1:
+    grids = manifest.grids
+    nearest = f"the grid nearest in shape of {len(grids)}"
+    why = "for the pruned mode scales pictures down" if manifest.pruned_image else nearest
+    if len(grids) > 1:
         for view in result.seen:
             size = f"{view.height} x {view.width} visual tokens ({view.height_px} x {view.width_px} px)"
-            yield f"image {view.image + 1} is seen as {size}, the grid nearest in shape of {len(pipeline.grids)}"
+            yield f"image {view.image + 1} is seen as {size}, {why}"
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def functions_of(
     """Returns the functions of a stage; the first is the package's default.
 
     A stage behind a cut has prefills for the pruned sequence and for the full one. With several grids prefills have
-    room for the largest one, and a stage that runs per view has functions for each.
+    room for the largest one, and a stage that runs per view has functions for each. Without any cut a pruned prompt has
+    a smaller picture, for which every stage of the sequence has prefills.
     """
     if pipeline.stage(name).role in ("vision", "prune"):
         inputs = pipeline.stage(name).inputs
@@ -99,13 +100,21 @@ def functions_of(
         longest = [pictures[-1].tokens(tokens) for tokens in pipeline.view_tokens]
         alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in longest]
         return functions_of_grids(alike) if len(alike) > 1 else alike[0]
-    rows = max(pipeline.view_tokens)
+    rows, fewer = max(pipeline.view_tokens), _pruned_rows(pipeline, name)
+    if fewer == rows:
+        return (*picture_functions("prefill", rows, pictures, texts), DECODE)
+    pruned = picture_functions("prefill_pruned", fewer, pictures, texts)
+    return (*pruned, *picture_functions("prefill_full", rows, pictures, texts), DECODE)
+
+
+def _pruned_rows(pipeline: Pipeline, name: str) -> int:
+    """Returns how many tokens a stage of the sequence sees of a view in the pruned mode, at most."""
+    if not pipeline.cuts:
+        return min(pipeline.view_tokens)
     before = sum(cut.stage in pipeline.prefill[: pipeline.prefill.index(name)] for cut in pipeline.cuts)
     if pipeline.stage(name).role == "embed" or not before:
-        return (*picture_functions("prefill", rows, pictures, texts), DECODE)
-    kept = max(grid.prefix_tokens + grid.keep[before - 1] for grid in pipeline.grids)
-    pruned = picture_functions("prefill_pruned", kept, pictures, texts)
-    return (*pruned, *picture_functions("prefill_full", rows, pictures, texts), DECODE)
+        return max(pipeline.view_tokens)
+    return max(grid.prefix_tokens + grid.keep[before - 1] for grid in pipeline.grids)
 
 
 def functions_of_grids(functions: Sequence[Sequence[Function]]) -> tuple[Function, ...]:
