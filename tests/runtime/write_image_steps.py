@@ -13,7 +13,7 @@ from PIL import Image
 
 from photos import photos
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.preprocess import preprocess_views
+from vlmprune_runtime.preprocess import ImageView, preprocess_views
 from vlmprune_runtime.schema import (
     Crop,
     Exact,
@@ -62,9 +62,19 @@ def case(name: str, size: tuple[int, int], picture: np.ndarray) -> dict[str, obj
         views = preprocess_views(image, spec)
     except BadRequest:
         return {**row, "refused": True}
-    shapes = [view.pixels.shape[1:] for view in views]
-    hashes = [sha256(view.pixels.astype("<f4").tobytes()).hexdigest() for view in views]
-    return {**row, "views": [{"size": shape, "sha256": value} for shape, value in zip(shapes, hashes, strict=True)]}
+    return {**row, "views": [view_row(view) for view in views]}
+
+
+def view_row(seen: ImageView) -> dict[str, object]:
+    """Says what comes out of a view, and where it lies in the picture."""
+    view = seen.view
+    row: dict[str, object] = {
+        "size": seen.pixels.shape[1:],
+        "sha256": sha256(seen.pixels.astype("<f4").tobytes()).hexdigest(),
+        "role": view.role,
+        "box": view.box,
+    }
+    return row if view.row is None else {**row, "row": view.row, "column": view.column}
 
 
 def main() -> None:

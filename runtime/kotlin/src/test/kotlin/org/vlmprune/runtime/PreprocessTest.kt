@@ -10,6 +10,7 @@ import java.security.MessageDigest
 import kotlin.test.Test
 import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
 
 class PreprocessTest {
     @TestFactory
@@ -19,12 +20,30 @@ class PreprocessTest {
         return goldenRows("image_steps/cases.json").map { case ->
             val (height, width) = ints(case["size"])
             DynamicTest.dynamicTest("${case["name"]} of $height x $width") {
+                if (case["refused"] == true) return@dynamicTest refused(case, height, width)
                 val spec = readImage(Field(mapOf("steps" to case["steps"]), "cases.json", emptyList(), lenient = false))
                 val views = seenPictures(whole.cropped(0, 0, width, height, Rgb(0, 0, 0)), spec)
                 val expected = (case["views"] as List<*>).map { it as Map<*, *> }
                 assertEquals(expected.map { ints(it["size"]) }, views.map { listOf(it.height, it.width) })
                 assertEquals(expected.map { it["sha256"] }, views.map { sha256(it.values(spec)) })
+                assertPlaces(expected, viewsOf(Size(height, width), spec))
             }
+        }
+    }
+
+    private fun refused(case: Map<String, Any?>, height: Int, width: Int) {
+        val spec = readImage(Field(mapOf("steps" to case["steps"]), "cases.json", emptyList(), lenient = false))
+        assertFailsWith<BadRequest> { viewsOf(Size(height, width), spec) }
+        assertFailsWith<BadRequest> { seenPictures(Picture(width, height, ByteArray(3 * width * height)), spec) }
+    }
+
+    private fun assertPlaces(expected: List<Map<*, *>>, views: List<View>) {
+        assertEquals(expected.map { it["role"] }, views.map { it.role.name.lowercase() })
+        assertEquals(expected.map { it["row"] to it["column"] }, views.map { it.row?.toLong() to it.column?.toLong() })
+        for ((row, view) in expected.zip(views)) {
+            assertEquals(ints(row["size"]), listOf(view.size.height, view.size.width))
+            val box = view.box.run { listOf(left, top, right, bottom) }
+            (row["box"] as List<*>).zip(box) { edge, got -> assertEquals((edge as Number).toDouble(), got, 1e-9) }
         }
     }
 
