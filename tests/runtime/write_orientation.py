@@ -1,6 +1,6 @@
 """Writes `tests/golden/orientation.json`: picture files whose EXIF block says how they are to be turned.
 
-Run `python tests/runtime/write_orientation.py` after a change here; runners in other languages are tested with the file.
+Run `python tests/runtime/write_orientation.py` after a change here; runners in other languages are tested with it.
 """
 
 import io
