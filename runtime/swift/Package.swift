@@ -7,6 +7,7 @@ let package = Package(
     products: [.library(name: "VLMPrune", targets: ["VLMPrune"])],
     targets: [
         .target(name: "VLMPrune"),
-        .testTarget(name: "VLMPruneTests", dependencies: ["VLMPrune"]),
+        .target(name: "PictureFiles", dependencies: ["VLMPrune"]),
+        .testTarget(name: "VLMPruneTests", dependencies: ["VLMPrune", "PictureFiles"]),
     ]
 )

@@ -1,0 +1,255 @@
+/// What a cut kept of one view: places among the view's tokens at that cut, their order, and their cells on the grid.
+struct Selection: Sendable, Equatable {
+    let kept: [Int]
+    let rank: [Int]
+    let cells: [Int]
+    let view: Int
+    let cut: String
+}
+
+/// Where generation stands after a prompt or a token.
+struct State: Sendable {
+    let logits: [Float]
+    /// How many tokens the cache of each decoder stage holds.
+    var pastTokens: [String: Int]
+    var nextPosition: Int
+    var selections: [Selection] = []
+    /// How many views the sequence has.
+    var views = 0
+
+    /// Says whether a context has no room for one more token: no row in the fullest cache, or no position.
+    func fills(_ contextTokens: Int) -> Bool { max(nextPosition, pastTokens.values.max() ?? 0) >= contextTokens }
+
+    /// Returns the state before the last so many tokens of text, whose cached rows the next tokens overwrite.
+    func rewound(by tokens: Int) -> State {
+        var state = self
+        state.pastTokens = pastTokens.mapValues { $0 - tokens }
+        state.nextPosition -= tokens
+        return state
+    }
+}
+
+typealias StageClock = (_ stage: String, _ ms: Double) -> Void
+
+/// Carries a sequence through the stages, driven by the manifest: the source of each input says what a stage takes.
+struct Prefill {
+    private let manifest: Manifest
+    private let engine: any Engine
+    private var tokens: Tokens
+    private let views: [FloatTensor]
+    private let spans: [Span]
+    private let earlier: State?
+    private var pastTokens: [String: Int]
+    private var selections: [Selection]
+    private var rows: FloatTensor?
+    private var isFilled = false
+    /// The outputs of each stage so far, of stages that run per view those of each view.
+    private var outputs: [String: [[String: Tensor]]] = [:]
+    /// The sequence that a stage ran on.
+    private var stageTokens: [String: Tokens] = [:]
+
+    /// Puts a prompt before the first stage, with the pixels (1, 3, H, W) of each view; `earlier` is the state behind
+    /// which it goes on. Throws `BadRequest` if it has another number of places for views.
+    init(
+        _ manifest: Manifest, _ engine: any Engine, _ prompt: EncodedPrompt, views: [FloatTensor],
+        behind earlier: State? = nil
+    ) throws {
+        guard views.count == prompt.spans.count else {
+            throw BadRequest("got \(views.count) images, the prompt has places for \(prompt.spans.count)")
+        }
+        let tokens = try Tokens(manifest, prompt, from: earlier?.nextPosition ?? 0)
+        self.init(manifest, engine, tokens, views: views, spans: prompt.spans, behind: earlier)
+    }
+
+    private init(
+        _ manifest: Manifest, _ engine: any Engine, _ tokens: Tokens, views: [FloatTensor] = [], spans: [Span] = [],
+        behind earlier: State?
+    ) {
+        self.manifest = manifest
+        self.engine = engine
+        self.tokens = tokens
+        self.views = views
+        self.spans = spans
+        self.earlier = earlier
+        pastTokens = earlier?.pastTokens ?? [:]
+        selections = earlier?.selections ?? []
+    }
+
+    /// Runs all stages of a prompt and returns the state after the last.
+    mutating func run(prune: Bool, clock: StageClock = { _, _ in }) async throws -> State {
+        try await run(manifest.stagesOfPrompt(prune: prune), clock)
+    }
+
+    /// Returns the state after more text behind what the caches hold.
+    static func extend(
+        _ manifest: Manifest, _ engine: any Engine, _ tokenIds: [Int], behind state: State
+    ) async throws -> State {
+        let tokens = Tokens(manifest.positions, text: tokenIds, from: state.nextPosition)
+        var prefill = Prefill(manifest, engine, tokens, behind: state)
+        return try await prefill.run(manifest.decode, { _, _ in })
+    }
+
+    private mutating func run(_ stages: [String], _ clock: StageClock) async throws -> State {
+        for name in stages { try await run(name, clock) }
+        let logits = try floats(stages.last ?? "", outputs[stages.last ?? ""]?.first?["logits"])
+        return State(
+            logits: logits.values, pastTokens: pastTokens, nextPosition: tokens.nextPosition, selections: selections,
+            views: (earlier?.views ?? 0) + views.count)
+    }
+
+    private mutating func run(_ name: String, _ clock: StageClock) async throws {
+        let role = try manifest.stage(name).role
+        if role == .vision || role == .prune {
+            try await runViews(name, role, clock)
+        } else {
+            stageTokens[name] = tokens
+            outputs[name] = [try await call(name, try inputs(of: name, view: nil), grid: 0, clock)]
+        }
+        if role == .embed { rows = try floats(name, outputs[name]?.first?["embeddings"]) }
+        if role == .decoder {
+            pastTokens[name, default: 0] += tokens.count
+            rows = try outputs[name]?.first?["hidden"].map { try floats(name, $0) }
+        }
+        try placeFeatures()
+    }
+
+    /// Runs a stage once per view; the inputs of all views are read before any view is pruned.
+    private mutating func runViews(_ name: String, _ role: Role, _ clock: StageClock) async throws {
+        let inputs = try views.indices.map { try self.inputs(of: name, view: $0) }
+        var given: [[String: Tensor]] = []
+        for (view, tensors) in inputs.enumerated() {
+            given.append(try await call(name, tensors, grid: tokens.grids[view], clock))
+        }
+        outputs[name] = given
+        guard role == .prune else { return }
+        for (view, pruned) in given.enumerated() { try prune(name, view, pruned) }
+    }
+
+    private func call(
+        _ name: String, _ inputs: [String: Tensor], grid: Int, _ clock: StageClock
+    ) async throws -> [String: Tensor] {
+        try Task.checkCancellation()
+        let start = ContinuousClock.now
+        let outputs = try await engine.run(name, inputs: inputs, grid: grid)
+        clock(name, milliseconds(since: start))
+        return outputs
+    }
+
+    /// Puts the visual embeddings in their places once both they and those of text are there.
+    private mutating func placeFeatures() throws {
+        let vision = manifest.stages(of: .vision)[0]
+        guard !isFilled, let features = outputs[vision], var filled = rows else { return }
+        for (view, span) in spans.enumerated() {
+            let view = try floats(vision, features[view]["features"])
+            for place in span.start..<span.stop { filled.setRow(place, view.row(place - span.start)) }
+        }
+        rows = filled
+        isFilled = true
+    }
+
+    /// Drops the tokens of a view that a cut did not keep, and replaces the rows of the others.
+    private mutating func prune(_ name: String, _ view: Int, _ pruned: [String: Tensor]) throws {
+        let places = tokens.places(of: .view(view))
+        let kept = try integers(name, pruned["kept"])
+        try checkKept(name, kept, places.count)
+        let fused = try floats(name, pruned["fused"])
+        guard var before = rows else { throw EngineError(stage: name, "there are no rows to prune") }
+        for (nth, index) in kept.enumerated() { before.setRow(places[index], fused.row(nth)) }
+        let dropped = Set(places).subtracting(kept.map { places[$0] })
+        let remaining = (0..<tokens.count).filter { !dropped.contains($0) }
+        selections.append(
+            Selection(
+                kept: kept, rank: try integers(name, pruned["rank"]), cells: kept.map { tokens.cells[places[$0]] },
+                view: (earlier?.views ?? 0) + view, cut: name))
+        rows = before.rows(remaining)
+        tokens = tokens.selected(remaining)
+    }
+
+    private func inputs(of name: String, view: Int?) throws -> [String: Tensor] {
+        let inputs = try manifest.stage(name).inputs.map { ($0.tensor.name, try read($0.source, for: name, view)) }
+        return Dictionary(uniqueKeysWithValues: inputs)
+    }
+
+    /// Returns the value of a source for a stage, which runs for a view.
+    private func read(_ source: InputSource, for name: String, _ view: Int?) throws -> Tensor {
+        switch (source.stage, source.tensor) {
+        case ("image", _): return .floats(views[view ?? 0])
+        case ("prompt", _): return .integers(IntegerTensor(tokens.tokenIds))
+        case ("sequence", "rows"):
+            guard let rows else { throw EngineError(stage: name, "there are no rows yet") }
+            return .floats(rows)
+        case ("sequence", "positions"):
+            let shape = tokens.positions.count == 1 ? [tokens.count] : [tokens.positions.count, tokens.count]
+            return .integers(IntegerTensor(shape: shape, values: tokens.positions.flatMap { $0 }))
+        case ("sequence", "places"): return .integers(IntegerTensor(places(source.part, tokens, view)))
+        case ("sequence", "views"): return .integers(IntegerTensor(tokens.owners.map(\.number)))
+        case ("sequence", "deepstack"): return .floats(try deepstack(name))
+        case ("sequence", "past_tokens"): return .integers(IntegerTensor([pastTokens[name] ?? 0]))
+        case ("sequence", _): return .integers(IntegerTensor([tokens.count - 1]))
+        default: return try stageOutput(source, for: name, view)
+        }
+    }
+
+    private func stageOutput(_ source: InputSource, for name: String, _ view: Int?) throws -> Tensor {
+        let given = outputs[source.stage] ?? []
+        let nth = stageTokens[source.stage] == nil ? view ?? 0 : 0
+        guard nth < given.count, let whole = given[nth][source.tensor] else {
+            throw EngineError(stage: name, "\(source.stage).\(source.tensor) is not there")
+        }
+        guard let before = stageTokens[source.stage], source.part != nil else { return whole }
+        return whole.rows(places(source.part, before, view))
+    }
+
+    /// Returns where the rows of a part stand in a sequence.
+    private func places(_ part: Part?, _ tokens: Tokens, _ view: Int?) -> [Int] {
+        switch part {
+        case .visual: tokens.places(of: .view(view ?? 0))
+        case .text: tokens.places(of: .text)
+        case .last: [tokens.count - 1]
+        case nil: Array(0..<tokens.count)
+        }
+    }
+
+    /// Returns what is added to hidden states of the tokens that are left (S, layers, D): the rows of visual ones, and zeros.
+    private func deepstack(_ name: String) throws -> FloatTensor {
+        let vision = manifest.stages(of: .vision)[0]
+        guard let declared = try manifest.stage(vision).output("deepstack") else {
+            throw EngineError(stage: name, "takes sequence.deepstack, which the vision stage does not give")
+        }
+        let sizes = declared.shape.dropFirst().map { if case .fixed(let size) = $0 { size } else { 1 } }
+        let zeros = [Float](repeating: 0, count: tokens.count * sizes.reduce(1, *))
+        var rows = FloatTensor(shape: [tokens.count] + sizes, values: zeros)
+        for (view, output) in (outputs[vision] ?? []).enumerated() {
+            let added = try floats(vision, output["deepstack"])
+            for place in tokens.places(of: .view(view)) { rows.setRow(place, added.row(tokens.cells[place])) }
+        }
+        return rows
+    }
+}
+
+/// Returns the milliseconds since a moment.
+func milliseconds(since start: ContinuousClock.Instant) -> Double {
+    let (seconds, attoseconds) = (ContinuousClock.now - start).components
+    return Double(seconds) * 1e3 + Double(attoseconds) / 1e15
+}
+
+private func floats(_ stage: String, _ tensor: Tensor?) throws -> FloatTensor {
+    guard case .floats(let floats) = tensor else {
+        throw EngineError(stage: stage, "an output is not there, or no floats")
+    }
+    return floats
+}
+
+private func integers(_ stage: String, _ tensor: Tensor?) throws -> [Int] {
+    guard case .integers(let integers) = tensor else {
+        throw EngineError(stage: stage, "an output is not there, or no whole numbers")
+    }
+    return integers.values
+}
+
+private func checkKept(_ stage: String, _ kept: [Int], _ visualTokens: Int) throws {
+    let isRising = zip(kept, kept.dropFirst()).allSatisfy { $0 < $1 }
+    guard isRising, let first = kept.first, let last = kept.last, first >= 0, last < visualTokens else {
+        throw EngineError(stage: stage, "kept is not a rising list of places below \(visualTokens)")
+    }
+}
