@@ -41,8 +41,12 @@ interface Engine : AutoCloseable {
     fun run(stage: String, inputs: Map<String, Tensor>, grid: Int = 0): Map<String, Tensor>
 }
 
-/** How an engine is loaded: [threads] null is the engine's own choice, [contextTokens] null the bundle's context. */
-data class EngineOptions(val threads: Int? = null, val contextTokens: Int? = null) {
+/**
+ * How an engine is loaded: [threads] null is the engine's own choice, [contextTokens] null the bundle's context.
+ *
+ * [programs] loads the programs of ExecuTorch bundles, null where there is no such library: `executorchModules`.
+ */
+data class EngineOptions(val threads: Int? = null, val contextTokens: Int? = null, val programs: ProgramLoader? = null) {
     init {
         if (threads != null && threads < 1) throw BadRequest("threads: got $threads, allowed: 1 or more")
     }
@@ -60,5 +64,9 @@ data class EngineOptions(val threads: Int? = null, val contextTokens: Int? = nul
 fun loadEngine(bundle: Bundle, options: EngineOptions, loading: (String) -> Unit = {}): Engine =
     when (val target = bundle.manifest.target) {
         "onnx" -> OnnxEngine(bundle, options, loading)
-        else -> throw BadRequest("the bundle was exported for ${shortRepr(target)}; this runtime runs: onnx")
+        "executorch" -> {
+            val programs = options.programs ?: throw BadRequest("the bundle needs ExecuTorch, which is not part of this app; choose an ONNX bundle")
+            ExecutorchEngine(bundle, options, programs, loading)
+        }
+        else -> throw BadRequest("the bundle was exported for ${shortRepr(target)}; this runtime runs: onnx, executorch")
     }
