@@ -25,7 +25,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 Turns = Sequence[tuple[str, Sequence[str]]]
 
 TILES: Sequence[Turns] = (
-    [("what is in the picture?", ["wide.png"]), ("and here?", ["high.png"]), ("more", [])],
+    [("what is in the picture?", ["wide.png"]), ("more", [])],
+    [("what is in the picture?", ["high.png"]), ("and here?", []), ("more", [])],
     [("what differs?", ["small.png", "wide.png"]), ("why?", [])],
 )
 GRIDS: Sequence[Turns] = (
@@ -106,7 +107,7 @@ def write_tiles(scratch: Path) -> None:
 def write_grids(scratch: Path) -> None:
     """Writes the bundle of two grids, and the manifest of one that prunes by a smaller picture."""
     bundle, folder = GOLDEN / "bundle_grids", GOLDEN / "grids"
-    replace_folder(export_grids(scratch, "onnx", context_tokens=256), bundle)
+    replace_folder(export_grids(scratch, "onnx"), bundle)
     save_pictures(folder, dict(zip(("square.png", "wide.png"), pictures(), strict=True)))
     save(bundle, folder, "conversations.json", GRIDS)
     (folder / "smaller.json").write_text(json.dumps(without_cuts(bundle)) + "\n")

@@ -16,6 +16,7 @@ data class Sampling(
     init {
         check("temperature", temperature, "0 or more") { it.isFinite() && it >= 0 }
         check("top_p", topP, "above 0 up to 1") { it > 0 && it <= 1 }
+        check("seed", seed.toDouble(), "0 or more") { it >= 0 }
         check("top_k", topK?.toDouble(), "0 or more") { it >= 0 }
         check("min_p", minP, "0 to 1") { it in 0.0..1.0 }
         check("repetition_penalty", repetitionPenalty, "above 0") { it.isFinite() && it > 0 }

@@ -9,6 +9,10 @@ import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.TestFactory
+import org.vlmprune.runtime.manifest.MANIFEST
+import java.nio.file.Files
+import java.nio.file.Path
+import java.nio.file.StandardCopyOption.REPLACE_EXISTING
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
@@ -17,18 +21,32 @@ import kotlin.test.assertTrue
 
 class ConversationTest {
     @TestFactory
-    fun `conversations are those of Python`(): List<DynamicTest> = goldenRows("two_pictures/conversations.json").mapIndexed { nth, case ->
-        DynamicTest.dynamicTest("conversation $nth, pruned: ${case["prune"]}") {
-            opened().use { runner -> runBlocking {
-                for ((index, turn) in (case["turns"] as List<*>).withIndex()) {
-                    val expected = turn as Map<*, *>
-                    val images = (expected["images"] as List<*>).map { image(it as String) }
-                    val prompt = expected["prompt"] as String
-                    val maxTokens = (case["max_tokens"] as Long).toInt()
-                    val first = Request(images, prompt, case["prune"] as Boolean, maxTokens, GREEDY)
-                    assertSame(expected, result(if (index == 0) runner.stream(first) else runner.followUp(prompt, images)))
-                }
-            } }
+    fun `conversations are those of Python`(): List<DynamicTest> = SETS.flatMap { set ->
+        goldenRows("${set.folder}/${set.file}").mapIndexed { nth, case ->
+            DynamicTest.dynamicTest("${set.folder}/${set.file} $nth, pruned: ${case["prune"]}") {
+                openRunner(set.opened(), EngineOptions(threads = 1)).use { runner -> runBlocking { compare(runner, set, case) } }
+            }
+        }
+    }
+
+    private suspend fun compare(runner: Runner, set: Told, case: Map<String, Any?>) {
+        for ((index, turn) in (case["turns"] as List<*>).withIndex()) {
+            val expected = turn as Map<*, *>
+            val images = (expected["images"] as List<*>).map { pictureFile(GOLDEN.resolve("${set.folder}/$it")) }
+            val prompt = expected["prompt"] as String
+            val maxTokens = (case["max_tokens"] as Long).toInt()
+            val first = Request(images, prompt, case["prune"] as Boolean, maxTokens, GREEDY)
+            assertSame(expected, result(if (index == 0) runner.stream(first) else runner.followUp(prompt, images)))
+        }
+    }
+
+    /** Conversations about the pictures of a folder; [manifest] stands in place of the bundle's own. */
+    private class Told(val bundle: String, val folder: String, val file: String, val manifest: String? = null) {
+        fun opened(): Path {
+            if (manifest == null) return GOLDEN.resolve(bundle)
+            val folder = copyFolder(GOLDEN.resolve(bundle), Files.createTempDirectory("bundle"))
+            Files.copy(GOLDEN.resolve(manifest), folder.resolve(MANIFEST), REPLACE_EXISTING)
+            return folder
         }
     }
 
@@ -40,6 +58,9 @@ class ConversationTest {
         assertEquals(expected["prefilled_tokens"], got.prefilledTokens.toLong())
         val pruned = (expected["pruned"] as List<*>).map { it as Map<*, *> }
         assertEquals(pruned.map { Triple((it["image"] as Long).toInt(), ints(it["kept"]), ints(it["rank"])) }, got.pruned.map { Triple(it.image, it.kept, it.rank) })
+        assertEquals(pruned.map { (it["view"] as Long? ?: 0L).toInt() }, got.pruned.map { it.view })
+        val seen = got.seen.map { view -> listOf(view.image, view.height, view.width, view.row, view.column).map { it?.toLong() } }
+        expected["seen"]?.let { assertEquals(it, seen) }
     }
 
     @Test
@@ -98,6 +119,12 @@ class ConversationTest {
     private suspend fun result(events: Flow<RunEvent>) = (events.last() as RunEvent.Finished).result
 
     private companion object {
+        val SETS = listOf(
+            Told("bundle_two_pictures", "two_pictures", "conversations.json"),
+            Told("bundle_tiles", "tiles", "conversations.json"),
+            Told("bundle_grids", "grids", "conversations.json"),
+            Told("bundle_grids", "grids", "smaller_conversations.json", manifest = "grids/smaller.json"),
+        )
         val GREEDY = Sampling(temperature = 0.0)
     }
 }
