@@ -32,7 +32,7 @@ test-kotlin:  ## the Kotlin runtime, on the JVM
 	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports; \
 	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' >&2; fi
 
-test-swift:  ## the Swift runtime, on Linux or a Mac
+test-swift: $(VENV)/export.stamp  ## the Swift runtime, on Linux or a Mac
 	@runtime/swift/test.sh || { test $$? = 3 && echo 'NOT TESTED: the Swift runtime, for no Swift of 6.0 or newer can be had here' >&2; }
 
 check: $(VENV)/dev.stamp  ## style, types, layering

@@ -1,13 +1,26 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
+var testDependencies: [Target.Dependency] = ["VLMPrune", "PictureFiles"]
+var targets: [Target] = [
+    .target(name: "VLMPrune"),
+    .target(name: "PictureFiles", dependencies: ["VLMPrune"]),
+]
+
+// On Linux there is no Core ML; there the loop runs on onnxruntime, so that it is tested for real.
+#if os(Linux)
+targets += [
+    .target(name: "COnnxRuntime"),
+    .target(name: "VLMPruneOnnx", dependencies: ["VLMPrune", "COnnxRuntime"]),
+]
+testDependencies.append("VLMPruneOnnx")
+#endif
+
+targets.append(.testTarget(name: "VLMPruneTests", dependencies: testDependencies))
+
 let package = Package(
     name: "VLMPrune",
     platforms: [.iOS(.v18), .macOS(.v15)],
     products: [.library(name: "VLMPrune", targets: ["VLMPrune"])],
-    targets: [
-        .target(name: "VLMPrune"),
-        .target(name: "PictureFiles", dependencies: ["VLMPrune"]),
-        .testTarget(name: "VLMPruneTests", dependencies: ["VLMPrune", "PictureFiles"]),
-    ]
+    targets: targets
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import two_picture_model
 from two_picture_graphs import K, N
-from write_golden import ONE_PICTURE, TWO_PICTURES, Golden, turn_fields
+from write_golden import ONE_PICTURE, TWO_PICTURES, Golden, benchmark_counts, turn_fields
 
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest, BundleError
@@ -58,6 +58,12 @@ def test_pixels(golden: Golden) -> None:
             image = load_image(path)
             assert np.abs(np.asarray(view_image(image, spec)).astype(int) - seen[nth]).max() <= 1
             assert np.abs(preprocess(image, spec)[0] - expected["pixels"][nth]).max() <= 4 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("golden", BUNDLES, ids=lambda golden: golden.bundle.name)
+def test_benchmark_counts(golden: Golden) -> None:
+    expected = json.loads((GOLDEN / "benchmark.json").read_text())
+    assert benchmark_counts(golden) == expected[golden.bundle.name]
 
 
 @pytest.mark.parametrize(("golden", "case"), asked("prompts.json"))

@@ -15,6 +15,8 @@ from handmade_bundle import write_bundle
 from PIL import Image
 from two_picture_bundle import write_two_picture_bundle
 
+from vlmprune_runtime.benchmark.measure import BenchmarkRequest, measure
+from vlmprune_runtime.benchmark.record import ModeStats
 from vlmprune_runtime.events import RunResult
 from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 from vlmprune_runtime.image_loading import load_image
@@ -136,6 +138,20 @@ def conversation_fields(golden: Golden, runner: Runner, turns: Any, prune: bool)
     return {"prune": prune, "max_tokens": 8, "turns": told}
 
 
+def benchmark_counts(golden: Golden) -> list[int | None]:
+    """What no clock decides of a benchmark, in the order that the folder's README gives."""
+    request = BenchmarkRequest(image=golden.images, prompt="why?", repetitions=1, warmups=1, tokens=3)
+    [result] = measure([golden.bundle], request).results
+    bundle, cache = result.bundle, result.memory.kv_cache_allocated_bytes
+    counts = [result.images, result.prompt_tokens, bundle.visual_tokens, bundle.keep, bundle.layer]
+    return [*counts, result.follow_up_tokens, cache, *_mode_counts(result.unpruned), *_mode_counts(result.pruned)]
+
+
+def _mode_counts(stats: ModeStats) -> list[int | None]:
+    assert stats.flops is not None
+    return [*stats.flops.model_dump().values(), stats.kv_cache_filled_bytes]
+
+
 def files(golden: Golden, names: Sequence[str]) -> list[Path]:
     """Pictures by name."""
     return [golden.folder / name for name in names]
@@ -158,3 +174,6 @@ def save(golden: Golden, name: str, value: Any) -> None:
 if __name__ == "__main__":
     for each in (ONE_PICTURE, TWO_PICTURES):
         write(each)
+    every = {each.bundle.name: benchmark_counts(each) for each in (ONE_PICTURE, TWO_PICTURES)}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(counts)}" for name, counts in every.items())
+    (GOLDEN / "benchmark.json").write_text(f"{{\n{lines}\n}}\n")

@@ -1,4 +1,5 @@
 import Foundation
+import PictureFiles
 
 @testable import VLMPrune
 
@@ -9,6 +10,12 @@ let golden = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
 func json(_ path: URL) throws -> JSONValue {
     try parseJSON([UInt8](Data(contentsOf: path)), file: path.lastPathComponent)
 }
+
+func goldenPicture(_ name: String) throws -> Picture {
+    try decodedPNG([UInt8](Data(contentsOf: golden.appending(path: name))))
+}
+
+func decodedPNG(_ bytes: [UInt8]) throws -> Picture { try decodePNG(bytes).upright() }
 
 func goldenRows(_ name: String) throws -> [JSONValue] { try json(golden.appending(path: name)).items }
 

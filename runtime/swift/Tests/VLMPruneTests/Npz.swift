@@ -8,7 +8,7 @@ struct NumpyArray {
 
     var floats: [Float] {
         stride(from: 0, to: bytes.count, by: 4).map { at in
-            Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[at + $1]) << (8 * UInt32($1)) })
+            Float(bitPattern: bytes[at..<at + 4].reversed().reduce(0) { $0 << 8 | UInt32($1) })
         }
     }
 }
@@ -18,7 +18,7 @@ struct NoSuchArray: Error {}
 /// Reads an array of an .npz file, which is a zip file of compressed .npy files.
 func npz(_ path: URL, _ name: String) throws -> NumpyArray {
     let file = [UInt8](try Data(contentsOf: path))
-    func number(_ at: Int, _ bytes: Int) -> Int { (0..<bytes).reduce(0) { $0 | Int(file[at + $1]) << (8 * $1) } }
+    func number(_ at: Int, _ bytes: Int) -> Int { file[at..<at + bytes].reversed().reduce(0) { $0 << 8 | Int($1) } }
     var at = file.count - 22
     at = number(at + 16, 4)
     while number(at, 4) == 0x0201_4B50 {

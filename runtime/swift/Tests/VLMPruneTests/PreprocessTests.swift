@@ -1,12 +1,7 @@
 import Foundation
-import PictureFiles
 import Testing
 
 @testable import VLMPrune
-
-func goldenPicture(_ name: String) throws -> Picture {
-    try decodePNG([UInt8](Data(contentsOf: golden.appending(path: name)))).upright()
-}
 
 struct PreprocessTests {
     @Test func everyKindOfStepGivesThePixelsOfPython() throws {

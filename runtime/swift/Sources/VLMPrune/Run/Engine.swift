@@ -25,7 +25,7 @@ public struct EngineRuntime: Sendable, Equatable {
 
 extension Stage {
     /// Returns how many tokens a call brings, and how many the stage's cache holds before it; (1, 0) without tokens.
-    func rowsAndPast(_ inputs: [String: Tensor]) -> (rows: Int, past: Int) {
+    public func rowsAndPast(_ inputs: [String: Tensor]) -> (rows: Int, past: Int) {
         var (rows, past) = (1, 0)
         for input in self.inputs {
             guard let tensor = inputs[input.tensor.name] else { continue }

@@ -30,8 +30,7 @@ public actor Runner {
     private var request: Request?
     private var conversation: Conversation?
     private var newest = 0
-    private var isBusy = false
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private let gate = Gate()
 
     public init(_ bundle: Bundle, engine: any Engine) throws {
         self.bundle = bundle
@@ -78,19 +77,20 @@ public actor Runner {
         }
     }
 
+    /// Runs a benchmark's task once; a question that is asked meanwhile ends the benchmark.
+    func aloneTimed(_ task: BenchmarkTask, prune: Bool) async throws -> TimedRun {
+        conversation = nil
+        return try await alone { try await self.timedRun(task, prune: prune) }
+    }
+
     /// Waits until the answer before has ended, and lets no other begin.
-    private func alone(_ answer: @Sendable () async throws -> Void) async throws {
+    private func alone<Answer: Sendable>(_ answer: @Sendable () async throws -> Answer) async throws -> Answer {
         newest += 1
         let mine = newest
-        while isBusy { await withCheckedContinuation { waiting.append($0) } }
-        isBusy = true
-        defer {
-            isBusy = false
-            waiting.forEach { $0.resume() }
-            waiting = []
-        }
+        await gate.enter()
+        defer { gate.leave() }
         try checkNewest(mine)
-        try await Self.$number.withValue(mine) { try await answer() }
+        return try await Self.$number.withValue(mine) { try await answer() }
     }
 
     /// The number of the answer that the current task gives.

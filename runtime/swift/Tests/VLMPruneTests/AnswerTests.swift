@@ -1,0 +1,97 @@
+#if canImport(VLMPruneOnnx)
+import Foundation
+import Testing
+import VLMPruneOnnx
+
+@testable import VLMPrune
+
+/// A golden bundle and the folder of its files.
+struct GoldenSet: Sendable {
+    let bundle: String
+    let folder: String
+
+    static let all = [
+        GoldenSet(bundle: "bundle", folder: ""), GoldenSet(bundle: "bundle_two_pictures", folder: "two_pictures/"),
+    ]
+
+    func rows(_ name: String) throws -> [JSONValue] { try goldenRows(folder + name) }
+
+    func pictures(_ names: [String]) throws -> [Picture] { try names.map { try goldenPicture(folder + $0) } }
+
+    func runner() throws -> Runner {
+        let bundle = try Bundle.open(golden.appending(path: bundle))
+        return try Runner(bundle, engine: OnnxEngine(bundle, threads: 1))
+    }
+}
+
+struct AnswerTests {
+    @Test(arguments: GoldenSet.all)
+    func promptsHaveTheIdsOfPython(set: GoldenSet) throws {
+        let runner = try set.runner()
+        let manifest = runner.bundle.manifest
+        for row in try set.rows("prompts.json") {
+            let spans = row["spans"]?.items.map(\.ints) ?? []
+            let encoded = try runner.encode(row["prompt"]?.string ?? "", spans.map { _ in PicturePlace() })
+            #expect(encoded.tokenIds == row["token_ids"]?.ints)
+            #expect(encoded.spans.map { [$0.start, $0.stop] } == spans)
+            guard let positions = row["positions"] else { continue }
+            let tokens = try Tokens(manifest, encoded, from: 0)
+            #expect(tokens.positions == positions.items.map(\.ints))
+            #expect(tokens.nextPosition == row["next_position"]?.int)
+        }
+    }
+
+    @Test(arguments: GoldenSet.all)
+    func answersAreThoseOfPythonPrunedAndUnpruned(set: GoldenSet) async throws {
+        let runner = try set.runner()
+        let rows = try set.rows("answers.json")
+        #expect(rows.count >= 4)
+        for row in rows {
+            let names = row["images"]?.items.compactMap(\.string) ?? ["image.png"]
+            var events: [RunEvent] = []
+            for try await event in runner.stream(request(row, try set.pictures(names))) { events.append(event) }
+            let result = try #require(
+                events.compactMap { if case .finished(let result) = $0 { result } else { nil } }.first)
+            expectSame(result, row)
+            let text = events.compactMap { if case .text(let text) = $0 { text } else { nil } }.joined()
+            #expect(text.equals(exactly: result.text))
+        }
+    }
+
+    @Test func conversationsAreThoseOfPython() async throws {
+        let set = GoldenSet.all[1]
+        let runner = try set.runner()
+        for conversation in try set.rows("conversations.json") {
+            for (nth, turn) in (conversation["turns"]?.items ?? []).enumerated() {
+                let pictures = try set.pictures(turn["images"]?.items.compactMap(\.string) ?? [])
+                let prompt = turn["prompt"]?.string ?? ""
+                var first = request(conversation, pictures)
+                first.prompt = prompt
+                let result = try await lastResult(
+                    of: nth == 0 ? runner.stream(first) : runner.followUp(prompt, pictures: pictures))
+                expectSame(result, turn)
+                #expect(result.promptTokens == turn["prompt_tokens"]?.int)
+                #expect(result.prefilledTokens == turn["prefilled_tokens"]?.int)
+            }
+        }
+    }
+
+    private func request(_ row: JSONValue, _ pictures: [Picture]) -> Request {
+        Request(
+            pictures: pictures, prompt: row["prompt"]?.string ?? "", prune: row["prune"]?.bool ?? true,
+            maxTokens: row["max_tokens"]?.int, sampling: .greedy)
+    }
+
+    private func expectSame(_ result: RunResult, _ row: JSONValue) {
+        #expect(result.tokenIds == row["token_ids"]?.ints)
+        #expect(result.text.equals(exactly: row["text"]?.string ?? ""))
+        #expect(result.reason.rawValue == row["reason"]?.string)
+        let pruned = row["pruned"]?.items ?? []
+        #expect(result.pruned.map(\.kept) == pruned.map { $0["kept"]?.ints ?? [] })
+        #expect(result.pruned.map(\.rank) == pruned.map { $0["rank"]?.ints ?? [] })
+        if let pictures = pruned.first?["image"] == nil ? nil : pruned.compactMap({ $0["image"]?.int }) {
+            #expect(result.pruned.map(\.picture) == pictures)
+        }
+    }
+}
+#endif
