@@ -35,6 +35,10 @@ test-kotlin:  ## the Kotlin runtime, on the JVM
 test-swift: $(VENV)/export.stamp  ## the Swift runtime, on Linux or a Mac
 	@runtime/swift/test.sh || { test $$? = 3 && echo 'NOT TESTED: the Swift runtime, for no Swift of 6.0 or newer can be had here' >&2; }
 
+check-ios: $(VENV)/dev.stamp  ## the iOS app without a Mac: project, style, parse, and its model's tests
+	$(BIN)/python -m pytest tests/ios
+	@ios_demo/check.sh || { test $$? = 3 && echo 'NOT TESTED: the iOS app, for no Swift of 6.0 or newer can be had here' >&2; }
+
 check: $(VENV)/dev.stamp  ## style, types, layering
 	$(BIN)/ruff check export runtime tools tests
 	$(BIN)/ruff format --check export runtime tools tests

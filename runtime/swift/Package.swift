@@ -1,6 +1,7 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
+var products: [Product] = [.library(name: "VLMPrune", targets: ["VLMPrune"])]
 var testDependencies: [Target.Dependency] = ["VLMPrune", "PictureFiles"]
 var targets: [Target] = [
     .target(name: "VLMPrune"),
@@ -13,6 +14,7 @@ targets += [
     .target(name: "COnnxRuntime"),
     .target(name: "VLMPruneOnnx", dependencies: ["VLMPrune", "COnnxRuntime"]),
 ]
+products.append(.library(name: "VLMPruneOnnx", targets: ["VLMPruneOnnx", "PictureFiles"]))
 testDependencies.append("VLMPruneOnnx")
 #endif
 
@@ -21,6 +23,6 @@ targets.append(.testTarget(name: "VLMPruneTests", dependencies: testDependencies
 let package = Package(
     name: "VLMPrune",
     platforms: [.iOS(.v18), .macOS(.v15)],
-    products: [.library(name: "VLMPrune", targets: ["VLMPrune"])],
+    products: products,
     targets: targets
 )

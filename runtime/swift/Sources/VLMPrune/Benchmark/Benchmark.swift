@@ -100,8 +100,11 @@ public struct Benchmark: Sendable {
     }
 
     /// Runs the benchmark; it ends early with `CancellationError` if its task is cancelled.
+    ///
+    /// `beforePair` is awaited before each measured round, so that a device can rest or cool down.
     public func measure(
-        _ runner: Runner, load: LoadMeasurement? = nil, progress: @Sendable (BenchmarkProgress) -> Void = { _ in }
+        _ runner: Runner, load: LoadMeasurement? = nil, beforePair: @Sendable (Int) async throws -> Void = { _ in },
+        progress: @Sendable (BenchmarkProgress) -> Void = { _ in }
     ) async throws -> BenchmarkRecord {
         let settings = try settings()
         try checkRoom(runner)
@@ -123,7 +126,8 @@ public struct Benchmark: Sendable {
         for (round, prune) in order(warmups - 1) { _ = try await run("warm-up", round + 1, of: warmups, prune: prune) }
         let before = DeviceState.now
         var runs: [(round: Int, prune: Bool, run: TimedRun)] = []
-        for (round, prune) in order(repetitions) {
+        for (nth, (round, prune)) in order(repetitions).enumerated() {
+            if nth.isMultiple(of: 2) { try await beforePair(round) }
             runs.append((round, prune, try await run("round", round, of: repetitions, prune: prune)))
         }
         progress(BenchmarkProgress(done: total, total: total, label: "finished"))

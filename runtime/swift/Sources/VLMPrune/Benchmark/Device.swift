@@ -16,7 +16,7 @@ public enum ProcessMemory {
     public static var residentBytes: Int? { vmInfo().map { Int($0.phys_footprint) } }
 
     /// The most memory of the whole process so far; Darwin has no way to reset it.
-    static var peakBytes: Int? { vmInfo().map { Int($0.ledger_phys_footprint_peak) } }
+    public static var peakBytes: Int? { vmInfo().map { Int($0.ledger_phys_footprint_peak) } }
 
     static func resetPeak() {}
 
@@ -37,7 +37,7 @@ public enum ProcessMemory {
     public static var residentBytes: Int? { status("VmRSS") }
 
     /// The most memory that was resident since the process began or the peak was last reset.
-    static var peakBytes: Int? { status("VmHWM") }
+    public static var peakBytes: Int? { status("VmHWM") }
 
     static func resetPeak() { try? "5".write(toFile: "/proc/self/clear_refs", atomically: false, encoding: .ascii) }
 
