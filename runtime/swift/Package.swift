@@ -3,6 +3,7 @@ import PackageDescription
 
 var products: [Product] = [.library(name: "VLMPrune", targets: ["VLMPrune"])]
 var testDependencies: [Target.Dependency] = ["VLMPrune", "PictureFiles"]
+var benchDependencies: [Target.Dependency] = ["VLMPrune"]
 var targets: [Target] = [
     .target(name: "VLMPrune"),
     .target(name: "PictureFiles", dependencies: ["VLMPrune"]),
@@ -16,9 +17,13 @@ targets += [
 ]
 products.append(.library(name: "VLMPruneOnnx", targets: ["VLMPruneOnnx", "PictureFiles"]))
 testDependencies.append("VLMPruneOnnx")
+benchDependencies += ["VLMPruneOnnx", "PictureFiles"]
 #endif
 
-targets.append(.testTarget(name: "VLMPruneTests", dependencies: testDependencies))
+targets += [
+    .executableTarget(name: "vlmprune-bench-device", dependencies: benchDependencies),
+    .testTarget(name: "VLMPruneTests", dependencies: testDependencies),
+]
 
 let package = Package(
     name: "VLMPrune",
