@@ -24,6 +24,8 @@ struct GoldenSet: Sendable {
     }
 }
 
+private let furtherCases = ProcessInfo.processInfo.environment["VLMPRUNE_CASES"]
+
 struct AnswerTests {
     @Test(arguments: GoldenSet.all)
     func promptsHaveTheIdsOfPython(set: GoldenSet) throws {
@@ -72,6 +74,39 @@ struct AnswerTests {
                 expectSame(result, turn)
                 #expect(result.promptTokens == turn["prompt_tokens"]?.int)
                 #expect(result.prefilledTokens == turn["prefilled_tokens"]?.int)
+            }
+        }
+    }
+
+    /// Compares with answers of Python about bundles that `tests/runtime/write_cases.py` was given: tiles, several grids,
+    /// whatever they have. `VLMPRUNE_CASES` names its file.
+    @Test(.enabled(if: furtherCases != nil))
+    func answersAboutFurtherBundlesAreThoseOfPython() async throws {
+        let file = URL(fileURLWithPath: try #require(furtherCases))
+        var runners: [String: Runner] = [:]
+        for row in try json(file).items {
+            let path = row["bundle"]?.string ?? ""
+            if runners[path] == nil {
+                let bundle = try Bundle.open(URL(fileURLWithPath: path), verify: false)
+                runners[path] = try Runner(bundle, engine: OnnxEngine(bundle, threads: 1))
+            }
+            guard let runner = runners[path] else { continue }
+            for (nth, turn) in (row["turns"]?.items ?? []).enumerated() {
+                let pictures = try (turn["images"]?.items ?? []).compactMap(\.string).map { name in
+                    try decodedPNG([UInt8](Data(contentsOf: file.deletingLastPathComponent().appending(path: name))))
+                }
+                let prompt = turn["prompt"]?.string ?? ""
+                var first = request(row, pictures)
+                first.prompt = prompt
+                let result = try await lastResult(of: nth == 0 ? runner.stream(first) : runner.followUp(prompt))
+                expectSame(result, turn)
+                #expect(result.promptTokens == turn["prompt_tokens"]?.int, "\(path)")
+                #expect(result.pruned.map(\.view) == (turn["pruned"]?.items ?? []).map { $0["view"]?.int ?? 0 })
+                let seen = result.seen.map {
+                    [$0.picture, $0.grid.height, $0.grid.width, $0.tile?.row, $0.tile?.column]
+                }
+                let expected = (turn["seen"]?.items ?? []).map { $0.items.map(\.int) }
+                #expect(seen == expected)
             }
         }
     }
