@@ -10,6 +10,7 @@ from torch import Tensor
 from vlmprune_export.families import Family
 from vlmprune_export.families.family import DropsInTower
 from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
+from vlmprune_export.pruners.mosaic import TilesPruner, order_of_tiles
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace, TensorName
 from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.pruners.settings import read_settings
@@ -25,7 +26,8 @@ class PruneOptions:
     """The pruner, the decoder layer it runs before, how many visual tokens stay, and the method's own settings.
 
     Layer 0 is the language model's input; None stands for the method's own choice. `keep` is for every grid, or for
-    grids of so many visual tokens each.
+    grids of so many visual tokens each. `mosaics` are the (rows, columns) of tiles that are pruned together; without
+    them every view is pruned on its own.
     """
 
     method: str = "vlm-pruner"
@@ -33,6 +35,7 @@ class PruneOptions:
     keep: int | Mapping[int, int] | None = None
     rate: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    mosaics: tuple[tuple[int, int], ...] = ()
 
     def keep_of(self, visual_tokens: int) -> int:
         """Returns K, from `keep` or as round(N * (1 - rate)); 88.9 % of 576 is 64. Raises `BadRequest`.
@@ -54,7 +57,10 @@ class PruneOptions:
 
 @dataclass(frozen=True)
 class PlannedCut:
-    """A cut: its stage's name, where it stands, and per grid its pruner and the tokens before and after it."""
+    """A cut: its stage's name, where it stands, and per grid its pruner and the tokens before and after it.
+
+    Behind the pruners of the grids, `modules` has those of the mosaics.
+    """
 
     stage: str
     at: CutPlace
@@ -62,6 +68,14 @@ class PlannedCut:
     modules: tuple[Pruner, ...]
     tokens: tuple[int, ...]
     keep: tuple[int, ...]
+    mosaics: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Returns the tokens before and after the cut, per grid and then per mosaic, whose tiles are on the first."""
+        tiles = (rows * columns for rows, columns in self.mosaics)
+        grids = zip(self.tokens, self.keep, strict=True)
+        return (*grids, *((count * self.tokens[0], count * self.keep[0]) for count in tiles))
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -103,15 +117,34 @@ def _planned(
     for grid, count, kept in zip(family.grids, tokens, keep, strict=True):
         # Behind another cut the tokens lie on no grid any more.
         shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
-        modules.append(
-            build_pruner(
-                options.method, grid=shape, keep=kept, settings=options.settings, at=place.at, parts=parts
-            )
-        )  # fmt: skip
+        modules.append(_built(options, place, shape, kept, parts))
+    modules += _of_tiles(family, options, place, tokens[0], keep[0], parts)
     _check_needs(family, options, place, {need.tensor for need in modules[0].needs})
     layer = options.layer if place.at == "layer" else 0
     assert layer is not None
-    return PlannedCut(PRUNE, place.at, layer, tuple(modules), tokens, keep)
+    return PlannedCut(PRUNE, place.at, layer, tuple(modules), tokens, keep, options.mosaics)
+
+
+def _built(options: PruneOptions, place: Place, shape: tuple[int, int], keep: int, parts: ModelParts) -> Pruner:
+    return build_pruner(options.method, grid=shape, keep=keep, settings=options.settings, at=place.at, parts=parts)
+
+
+def _of_tiles(
+    family: Family, options: PruneOptions, place: Place, tokens: int, keep: int, parts: ModelParts
+) -> list[Pruner]:
+    """Returns the pruner of each mosaic, which keeps as much as its tiles would one by one."""
+    pruners, grid = list[Pruner](), family.grids[0]
+    for rows, columns in options.mosaics:
+        tiles = rows * columns
+        if tokens == grid.tokens:
+            shape, order = (
+                (rows * grid.height, columns * grid.width),
+                order_of_tiles((rows, columns), (grid.height, grid.width)),
+            )
+        else:  # behind another cut the tokens lie on no grid any more
+            shape, order = (1, tiles * tokens), torch.arange(tiles * tokens)
+        pruners.append(TilesPruner(_built(options, place, shape, tiles * keep, parts), order))
+    return pruners
 
 
 def model_parts(family: Family, context_tokens: int | None) -> ModelParts:
@@ -139,6 +172,8 @@ def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set
         raise BadRequest(f"{name} reads the vision tower; the tower of {model_type} does not show {', '.join(hidden)}")
     if place.at == "layer" and needs & set(TOWER_TENSORS):
         raise BadRequest(f"{name} reads the vision tower; allowed: a cut before the first decoder layer")
+    if "pixels" in needs and options.mosaics:
+        raise BadRequest(f"{name} prunes inside the vision tower, which sees one tile; allowed: each tile on its own")
     if "joint" in needs:
         raise BadRequest(f"{name} needs CLIP's text tower, which the checkpoint does not have; allowed: {name}-embed")
 

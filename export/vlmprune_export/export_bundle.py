@@ -1,7 +1,7 @@
 """Exports a checkpoint to a bundle, which is written whole or not at all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -15,7 +15,14 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
-from vlmprune_export.processor import default_grids, generation_settings, image_spec, picture_lengths, prompt_spec
+from vlmprune_export.processor import (
+    default_grids,
+    generation_settings,
+    image_spec,
+    layouts_of,
+    picture_lengths,
+    prompt_spec,
+)
 from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
@@ -28,10 +35,11 @@ from vlmprune_runtime import __version__
 from vlmprune_runtime.bundle import counted_bytes, file_sha256
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.progress import Report, part_of
-from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, Pruner, SchemaVersion
+from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, ImageSpec, Pruner, SchemaVersion
 
 TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is requested
 _CONTEXT_STEP_TOKENS = 64
+TILES_PRUNED = ("each", "jointly")
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,8 @@ class ExportRequest:
     stands for a few shapes about the processor's usual size.
 
     `tiles` is how many tiles a picture's longer side becomes, where the checkpoint splits pictures into tiles; None
-    leaves that to the checkpoint.
+    leaves that to the checkpoint. `tiles_pruned` "each" prunes every tile by its share, "jointly" chooses among the
+    tokens of all tiles of a picture at once.
 
     `options` belong to the target, whose module lists their names and choices in `OPTIONS`. `fit` "none" rounds 4-bit
     weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few pictures and questions.
@@ -60,6 +69,7 @@ class ExportRequest:
     fit: str = "gptq"
     grids: tuple[tuple[int, int], ...] = ()
     tiles: int | None = None
+    tiles_pruned: str = "each"
     ignore_memory: bool = False
 
 
@@ -71,6 +81,8 @@ def export_bundle(request: ExportRequest, *, progress: Report = lambda line: Non
     backend = backend_for(request.target)
     if request.quantisation not in backend.QUANTISATIONS:
         raise UnknownName("quantisation", request.quantisation, backend.QUANTISATIONS)
+    if request.tiles_pruned not in TILES_PRUNED:
+        raise UnknownName("way of pruning tiles", request.tiles_pruned, TILES_PRUNED)
     if request.fit not in FIT_METHODS:
         raise UnknownName("fit", request.fit, FIT_METHODS)
     _check_options(request, backend)
@@ -104,7 +116,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     lengths = picture_lengths(image, prompt, tokenizer)
     picture_tokens = lengths[-1].tokens(max(grid.view_tokens for grid in family.grids))
     context = _context(request.context_tokens, picture_tokens, family.max_positions)
-    staged = StagedModel(family, request.prune, context)
+    staged = StagedModel(family, _with_mosaics(request, image), context)
     staged.picture_lengths = lengths
     check_decoder(staged, request.target, request.quantisation)
     check_parts(tokenizer, staged)
@@ -145,6 +157,15 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _as_readable_as_the_manifest(folder)
+
+
+def _with_mosaics(request: ExportRequest, image: ImageSpec) -> PruneOptions:
+    """Returns the options of pruning, with the tiles that pictures may have where these are pruned together."""
+    if request.tiles_pruned == "each":
+        return request.prune
+    if request.prune.method == RESIZE or image.split is None:
+        raise BadRequest("tiles-pruned: got jointly; allowed for a model that splits pictures, and a pruner: each")
+    return replace(request.prune, mosaics=tuple(tiles for tiles in layouts_of(image) if tiles != (0, 0)))
 
 
 def _as_readable_as_the_manifest(folder: Path) -> None:

@@ -28,6 +28,8 @@ FREE = {"tokens", "text_tokens"}
 class StageEntry:
     """One entry of the table. `modules` has one module, or one per grid where a stage differs by grid.
 
+    A prune stage has one per mosaic behind those of the grids; what is said of grids below holds for mosaics too.
+
     `declared` is what the manifest says of it, without graphs, and with the first grid's shapes where it differs by
     grid; `by_grid` is the same with the shapes of each module's grid.
     """
@@ -175,7 +177,8 @@ def _trait_input(family: Family, name: str) -> Input:
 
 def _prune(family: Family, cut: PlannedCut) -> StageEntry:
     stages, width = list[Stage](), family.text_model.hidden_size
-    for grid, tokens, keep in zip(family.grids, cut.tokens, cut.keep, strict=True):
+    grids = (*family.grids, *family.grids[:1] * len(cut.mosaics))
+    for grid, (tokens, keep) in zip(grids, cut.sizes, strict=True):
         inputs = tuple(_pixels(grid) if need == PIXELS else _need(family, cut, need, tokens) for need in cut.needs)
         outputs = (
             schema.Tensor(name="kept", dtype="int64", shape=(keep,)),
@@ -255,6 +258,7 @@ def pipeline_of(
     order = tuple(stages)
     return schema.Pipeline(
         grids=tuple(_grid(family, cuts, nth, vision_flops[nth : nth + 1]) for nth in range(len(family.grids))),
+        mosaics=tuple(schema.Mosaic(rows=rows, columns=columns) for rows, columns in cuts[0].mosaics) if cuts else (),
         cuts=tuple(schema.Cut(stage=cut.stage, at=cut.at, layer=cut.layer) for cut in cuts),
         positions=family.positions,
         stages=dict(stages),

@@ -9,11 +9,20 @@ from tokenizers import Tokenizer
 
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.image_loading import ImageSource
 from vlmprune_runtime.prefill import State
 from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, expand_ids, render_answer, render_follow_up, tokenize
 from vlmprune_runtime.schema import PromptSpec
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FurtherQuestion:
+    """Holds a further question of a conversation, and the images that come with it."""
+
+    prompt: str
+    images: tuple[ImageSource, ...] = ()
 
 
 @dataclass(frozen=True)

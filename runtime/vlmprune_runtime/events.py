@@ -25,7 +25,8 @@ class StageTimed:
 class Pruned:
     """Holds which visual tokens of a view were kept, in image order, and the rank of each choice, from 0.
 
-    `view` counts the views of one image, in the order of the prompt.
+    `view` counts the views of one image, in the order of the prompt. Tiles that are pruned together have ranks among
+    the tokens of all of them, and some tile may have kept none.
     """
 
     kept: tuple[int, ...]

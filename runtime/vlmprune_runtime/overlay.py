@@ -70,16 +70,19 @@ def overlay(image: Image.Image, pruned: Sequence[Pruned], areas: Sequence[GridAr
 
 def _drawn(image: Image.Image, seen: Sequence[tuple[GridArea, Pruned]]) -> Image.Image:
     """Returns the views that lie side by side in the image, with one legend."""
+    check_selections(seen)
     whole = bounding_box(area.box for area, _ in seen)
     canvas, place = crop_around(image, whole)
-    patches = []
+    patches, ranks = (
+        list[list[tuple[int, int, int, int]]](),
+        1 + max((rank for _, pruned in seen for rank in pruned.rank), default=-1),
+    )
     for area, pruned in seen:
-        check_selection(pruned.kept, pruned.rank, area)
         shown = replace(area, box=moved_box(area.box, whole, place))
         patches.append([patch_box(kept, shown) for kept in pruned.kept])
     lit = dim_dropped(canvas, place, [patch for boxes in patches for patch in boxes])
     for (area, pruned), boxes in zip(seen, patches, strict=True):
-        draw_ranks(lit, boxes, pruned.rank)
+        draw_ranks(lit, boxes, pruned.rank, ranks)
         if area.role == "tile":
             ImageDraw.Draw(lit).rectangle(moved_box(area.box, whole, place), outline=TILE_EDGE)
     kept, tokens = sum(len(pruned.kept) for _, pruned in seen), sum(area.visual_tokens for area, _ in seen)
@@ -96,13 +99,23 @@ def _joined(parts: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def check_selection(kept: Sequence[int], rank: Sequence[int], area: GridArea) -> None:
-    """Raises `BadRequest` for a selection that does not fit the grid."""
-    places = area.visual_tokens
-    if not kept or len(set(kept)) < len(kept) or not all(0 <= place < places for place in kept):
-        raise BadRequest(f"kept: allowed are different places from 0 to {places - 1}")
-    if sorted(rank) != list(range(len(kept))):
-        raise BadRequest(f"rank: {len(kept)} kept tokens need each of 0 to {len(kept) - 1} once")
+def check_selections(seen: Sequence[tuple[GridArea, Pruned]]) -> None:
+    """Raises `BadRequest` for a selection that does not fit its grid, or for ranks of neither one view nor all."""
+    for area, pruned in seen:
+        places = area.visual_tokens
+        if len(set(pruned.kept)) < len(pruned.kept) or not all(0 <= place < places for place in pruned.kept):
+            raise BadRequest(f"kept: allowed are different places from 0 to {places - 1}")
+    if not any(pruned.kept for _, pruned in seen):
+        raise BadRequest("kept: allowed are one place or more")
+    if _are_ranks([rank for _, pruned in seen for rank in pruned.rank], sum(len(pruned.kept) for _, pruned in seen)):
+        return  # of tiles that were pruned together, or of a single view
+    for _, pruned in seen:
+        if not _are_ranks(pruned.rank, kept := len(pruned.kept)):
+            raise BadRequest(f"rank: {kept} kept tokens need each of 0 to {kept - 1} once")
+
+
+def _are_ranks(rank: Sequence[int], count: int) -> bool:
+    return sorted(rank) == list(range(count))
 
 
 def crop_around(image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
@@ -148,11 +161,11 @@ def dim_dropped(canvas: Image.Image, view: Box, patches: list[tuple[int, int, in
     return lit
 
 
-def draw_ranks(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Sequence[int]) -> None:
-    """Draws around each kept patch a frame in the colour of its rank, and the rank where it is readable."""
+def draw_ranks(lit: Image.Image, patches: list[tuple[int, int, int, int]], rank: Sequence[int], ranks: int) -> None:
+    """Draws around each kept patch a frame in the colour of its rank of so many, and the rank where it is readable."""
     draw = ImageDraw.Draw(lit)
     for (left, top, right, bottom), place in zip(patches, rank, strict=True):
-        colour = colour_of(place, len(rank))
+        colour = colour_of(place, ranks)
         size = min(right - left, bottom - top)
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=max(1, size // 14))
         if size >= SMALLEST_NUMBER_PX:

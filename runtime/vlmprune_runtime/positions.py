@@ -1,7 +1,7 @@
 """Gives every token of a sequence its position, and says which tokens are visual tokens of which view."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,20 @@ TEXT, PREFIX = -1, -2
 """The values of `Tokens.view` for text, and for tokens of a view that belong to no place in its image."""
 
 
+class PruneGroup(NamedTuple):
+    """Names views whose tokens are pruned together, and the index of the grid or mosaic that they lie on."""
+
+    views: tuple[int, ...]
+    grid: int
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Holds the encoded `token_ids` (S,), 0 for visual tokens; the other fields describe the tokens that are left.
 
     `positions` (axes, S), `view` (S,) the view that a token belongs to, or `TEXT` or `PREFIX`, and `cell` (S,) its
-    place on the view's grid, -1 where it has none. `grids` is the grid of each view, `next_position` that of the token
-    behind the last.
+    place on the view's grid, -1 where it has none. `grids` is the grid of each view, `groups` are the views that are
+    pruned together, and `next_position` is that of the token behind the last.
     """
 
     token_ids: Indices
@@ -31,6 +38,7 @@ class Tokens:
     cell: Indices
     next_position: int
     grids: tuple[int, ...] = ()
+    groups: tuple[PruneGroup, ...] = ()
 
     def select(self, remaining: npt.NDArray[Any]) -> "Tokens":
         """Returns the tokens where `remaining` (S,) is true; `token_ids` stays complete."""
@@ -66,6 +74,7 @@ def place_prompt(pipeline: Pipeline, prompt: EncodedPrompt, start: int = 0) -> T
         np.concatenate([part.cell for part in parts]),
         parts[-1].next_position,
         grids,
+        groups_of(pipeline, prompt, grids),
     )
 
 
@@ -77,6 +86,24 @@ def grids_of(pipeline: Pipeline, prompt: EncodedPrompt) -> tuple[int, ...]:
         if tokens != grid.view_tokens:
             raise BadRequest(f"the prompt has a place of {tokens} visual tokens; allowed: {grid.view_tokens}")
     return grids
+
+
+def groups_of(pipeline: Pipeline, prompt: EncodedPrompt, grids: tuple[int, ...]) -> tuple[PruneGroup, ...]:
+    """Returns the views that are pruned together: with mosaics the tiles of each picture, every other view alone.
+
+    Raises `BadRequest` for a picture of tiles that no mosaic has.
+    """
+    if not pipeline.mosaics:
+        return tuple(PruneGroup((view,), grid) for view, grid in enumerate(grids))
+    groups, start = list[PruneGroup](), 0
+    for picture in prompt.seen_pictures:
+        tiles, views = picture.rows * picture.columns, len(picture.grids)
+        if tiles:
+            mosaic = pipeline.mosaic_index(picture.rows, picture.columns)
+            groups.append(PruneGroup(tuple(range(start, start + tiles)), mosaic))
+        groups += [PruneGroup((view,), grids[view]) for view in range(start + tiles, start + views)]
+        start += views
+    return tuple(groups)
 
 
 def _place_prefix(pipeline: Pipeline, count: int, start: int) -> Tokens:

@@ -4,7 +4,7 @@ The manifest names the source of each input, so this module knows no stage's inp
 """
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vlmprune_runtime.engines import Engine, Tensors
 from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.events import StageTimed
-from vlmprune_runtime.positions import TEXT, Tokens, place_prompt, place_text
+from vlmprune_runtime.positions import TEXT, PruneGroup, Tokens, place_prompt, place_text
 from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.schema import Pipeline, parse_source
 
@@ -23,12 +23,16 @@ Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 Steps = Generator[StageTimed, None, None]
 
+NO_VIEWS = PruneGroup((), 0)
+"""What a stage that runs on the sequence runs for."""
+
 
 @dataclass(frozen=True)
 class Selection:
     """Holds what a cut kept of one view: `kept` (K,) among the view's tokens at that cut, `fused` (K, D), `rank` (K,).
 
-    `cells` (K,) are the places of the kept tokens on the view's grid, and `cut` is the prune stage.
+    `cells` (K,) are the places of the kept tokens on the view's grid, and `cut` is the prune stage. Where tiles are
+    pruned together, K may differ by view, and be 0; ranks are those among the tokens of all these tiles.
     """
 
     kept: Indices
@@ -97,7 +101,7 @@ class Prefill:
             yield from self._run_views(name)
         else:
             self.stage_tokens[name] = self.tokens
-            self.outputs[name] = yield from self._timed(name, self._inputs(name, None), 0)
+            self.outputs[name] = yield from self._timed(name, self._inputs(name, NO_VIEWS), 0)
         if role == "embed":
             self.rows = self.outputs[name]["embeddings"]
         elif role == "decoder":
@@ -111,9 +115,9 @@ class Prefill:
         self.outputs[vision] = [{"features": view} for view in features]
         self._place_features()
 
-    def prune(self, name: str, view: int, pruned: Tensors) -> None:
-        """Drops the tokens of a view that a cut did not keep, and replaces the rows of the others."""
-        places = self._places(view)
+    def prune(self, name: str, group: PruneGroup, pruned: Tensors) -> None:
+        """Drops the tokens of views that a cut did not keep, and replaces the rows of the others."""
+        places = np.flatnonzero(np.isin(self.tokens.view, group.views))
         kept = pruned["kept"].astype(np.int64)
         _check_kept(name, kept, len(places))
         assert self.rows is not None
@@ -122,11 +126,18 @@ class Prefill:
         remaining[places[kept]] = True
         rows = self.rows.copy()
         rows[places[kept]] = pruned["fused"]
-        cells = self.tokens.cell[places[kept]]
-        rank = pruned["rank"].astype(np.int64)
-        chosen = Selection(kept, pruned["fused"], rank, cells, self.earlier_views + view, name)
-        self.selections = (*self.selections, chosen)
+        self.selections = (*self.selections, *self._selections(name, group, places, pruned))
         self.rows, self.tokens = rows[remaining], self.tokens.select(remaining)
+
+    def _selections(self, name: str, group: PruneGroup, places: Indices, pruned: Tensors) -> Iterator[Selection]:
+        """Yields what is kept of each view of a group, whose tokens stand at `places` before the cut."""
+        kept, fused, rank = pruned["kept"].astype(np.int64), pruned["fused"], pruned["rank"].astype(np.int64)
+        views, start = self.tokens.view[places], 0
+        for view in group.views:
+            mine = views[kept] == view
+            cells = self.tokens.cell[places[kept[mine]]]
+            yield Selection(kept[mine] - start, fused[mine], rank[mine], cells, self.earlier_views + view, name)
+            start += int((views == view).sum())
 
     def state(self) -> State:
         """Returns the state after the last stage."""
@@ -141,15 +152,18 @@ class Prefill:
         return self.state()
 
     def _run_views(self, name: str) -> Steps:
-        """Runs a stage once per view; the inputs of all views are read before any view is pruned."""
-        inputs = [self._inputs(name, view) for view in range(len(self.views))]
+        """Runs a stage once per view, or per group of views; all inputs are read before any view is pruned."""
+        prunes = self.pipeline.stage(name).role == "prune"
+        every_view = (PruneGroup((view,), grid) for view, grid in enumerate(self.tokens.grids))
+        groups = self.tokens.groups if prunes else tuple(every_view)
+        inputs = [self._inputs(name, group) for group in groups]
         outputs = []
-        for view in range(len(self.views)):
-            outputs.append((yield from self._timed(name, inputs[view], self.tokens.grids[view])))
+        for group, tensors in zip(groups, inputs, strict=True):
+            outputs.append((yield from self._timed(name, tensors, group.grid)))
         self.outputs[name] = outputs
-        if self.pipeline.stage(name).role == "prune":
-            for view, pruned in enumerate(outputs):
-                self.prune(name, view, pruned)
+        if prunes:
+            for group, pruned in zip(groups, outputs, strict=True):
+                self.prune(name, group, pruned)
 
     def _place_features(self) -> None:
         """Inserts the visual embeddings into the text embeddings once both stages have run."""
@@ -163,19 +177,20 @@ class Prefill:
 
     def _timed(self, name: str, inputs: Tensors, grid: int) -> Generator[StageTimed, None, Tensors]:
         start = perf_counter()
-        several = {"grid": grid} if len(self.pipeline.grids) > 1 else {}
+        several = {"grid": grid} if self.pipeline.shapes > 1 else {}
         outputs = self.engine.run(name, inputs, **several)
         yield StageTimed(name, ms_since(start))
         return outputs
 
-    def _inputs(self, name: str, view: int | None) -> Tensors:
-        return {tensor.name: self.read(tensor.source, name, view) for tensor in self.pipeline.stage(name).inputs}
+    def _inputs(self, name: str, group: PruneGroup) -> Tensors:
+        return {tensor.name: self.read(tensor.source, name, group) for tensor in self.pipeline.stage(name).inputs}
 
-    def read(self, source: str, name: str, view: int | None = None) -> Array:
-        """Returns the value of a source for the stage `name`, which runs for the view `view`."""
+    def read(self, source: str, name: str, group: PruneGroup) -> Array:
+        """Returns the value of a source for the stage `name`, which runs for the views of a group."""
         match parse_source(source):
             case "image", _, _:
-                return self.views[view or 0]
+                [view] = group.views
+                return self.views[view]
             case "prompt", _, _:
                 return self.tokens.token_ids
             case "sequence", "rows", _:
@@ -185,7 +200,7 @@ class Prefill:
                 return self.tokens.positions[0] if self.pipeline.positions.axes == 1 else self.tokens.positions
             case "sequence", "places", part:
                 every = np.arange(len(self.tokens.view), dtype=np.int64)
-                return _part(every, part, self.tokens.view, view)
+                return _part(every, part, self.tokens.view, group)
             case "sequence", "views", _:
                 return self.tokens.view
             case "sequence", "deepstack", _:
@@ -195,11 +210,19 @@ class Prefill:
             case "sequence", _, _:
                 return np.array([len(self.tokens.view) - 1], dtype=np.int32)
             case stage, output, part:
-                value: Any = self.outputs[stage]
-                if not isinstance(value, dict):
-                    whole: Array = value[view][output]
-                    return whole
-                return _part(value[output], part, self.stage_tokens[stage].view, view)
+                return self._output(stage, output, part, group)
+
+    def _output(self, stage: str, output: str, part: str | None, group: PruneGroup) -> Array:
+        """Returns an output of a stage that ran before, or its rows that belong to a part."""
+        value: Any = self.outputs[stage]
+        if isinstance(value, dict):
+            return _part(value[output], part, self.stage_tokens[stage].view, group)
+        if self.pipeline.stage(stage).role == "prune":
+            value = [value[self.tokens.groups.index(group)][output]]
+        else:
+            value = [value[view][output] for view in group.views]
+        whole: Array = value[0] if len(value) == 1 else np.concatenate(value)
+        return whole
 
     def _deepstack(self, name: str) -> Array:  # -> (S, layers, D)
         """Returns what is added to hidden states of the tokens that are left: the rows of visual ones, and zeros."""
@@ -213,10 +236,6 @@ class Prefill:
             mine = self.tokens.view == view
             rows[mine] = output["deepstack"][self.tokens.cell[mine]]
         return rows
-
-    def _places(self, view: int) -> Indices:
-        """Returns the indices of a view's tokens in the sequence as it is now."""
-        return np.flatnonzero(self.tokens.view == view)
 
 
 def start_prefill(
@@ -296,13 +315,13 @@ def ms_since(start: float) -> float:
     return 1000 * (perf_counter() - start)
 
 
-def _part(value: Array, part: str | None, views: Indices, view: int | None) -> Array:
+def _part(value: Array, part: str | None, views: Indices, group: PruneGroup) -> Array:
     """Returns the rows of a tensor that a source selects; `views` (S,) says which view each row belongs to."""
     if part == "last":
         return value[-1:]
     if part is None:
         return value
-    rows: Array = value[views == ((view or 0) if part == "visual" else TEXT)]
+    rows: Array = value[np.isin(views, group.views if part == "visual" else TEXT)]
     return rows
 
 

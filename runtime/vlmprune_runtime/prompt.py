@@ -55,10 +55,16 @@ class EncodedPrompt:
     pictures: tuple[PicturePlace, ...] = ()
 
     @property
+    def seen_pictures(self) -> tuple[PicturePlace, ...]:
+        """The places of each image, also where every view is an image of its own."""
+        return self.pictures or ONE_VIEW * len(self.spans)
+
+    @property
     def view_places(self) -> tuple[tuple[int, int], ...]:
         """The index of each view's image, and the index of the view among the views of its image."""
-        pictures = self.pictures or ONE_VIEW * len(self.spans)
-        return tuple((nth, view) for nth, picture in enumerate(pictures) for view in range(len(picture.grids)))
+        return tuple(
+            (nth, view) for nth, picture in enumerate(self.seen_pictures) for view in range(len(picture.grids))
+        )
 
 
 ONE_VIEW = (PicturePlace(),)

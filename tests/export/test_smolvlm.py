@@ -1,5 +1,6 @@
 """SmolVLM and Idefics3 against Hugging Face: prompts, pixels, logits, tokens; pruned against the masked oracle."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,44 @@ def test_pruned_is_the_masked_oracle(kind: str, sizes: str) -> None:
     assert np.abs(state.logits - run(engine, question, prune=False).logits).max() > 1e-4
 
 
+@pytest.mark.parametrize("method", ["vlm-pruner", "fastv", "duet-vlm"])
+def test_tiles_that_are_pruned_together_are_the_masked_oracle(method: str) -> None:
+    """The tiles of a picture share what they keep; the whole picture is pruned on its own."""
+    model, layouts = tiny_smolvlm(), tuple(tiles for tiles in layouts_of(spec_of(tiles=TILES)) if tiles != (0, 0))
+    engine = engine_of(model, method=method, mosaics=layouts)
+    question = question_of(engine, "smolvlm", pictures(SIZES["two"]))
+    state = run(engine, question)
+    last = [chosen for chosen in state.selections if chosen.cut == "prune"]
+    counts = [len(chosen.kept) for chosen in last]
+    assert (sum(counts[:3]), counts[3], sum(counts[4:-1]), counts[-1]) == (3 * 4, 4, 9 * 4, 4)
+    assert set(counts) != {4}
+    assert sorted(rank for chosen in last[:3] for rank in chosen.rank) == list(range(12))
+    if method == "duet-vlm":  # it cuts twice, which the oracle of one cut does not know
+        return
+    kept = np.concatenate([chosen.kept + TILE_TOKENS * nth for nth, chosen in enumerate(last)])
+    fused = np.concatenate([chosen.fused for chosen in last])
+    inputs = inputs_of(question)
+    expected = masked_logits(
+        model, inputs["input_ids"][0], inputs["pixel_values"], 2, torch.from_numpy(kept), torch.from_numpy(fused)
+    )
+    np.testing.assert_allclose(state.logits, expected.numpy(), atol=1e-4)
+
+
+def test_tiles_that_are_pruned_together_are_one_grid() -> None:
+    """What is kept of them is what the pruner keeps of the rows of one large picture, in its lines."""
+    engine = engine_of(tiny_smolvlm(), method="uniform", mosaics=((1, 3),))
+    question = question_of(engine, "smolvlm", pictures([(60, 20)]))
+    tiles = [set(chosen.cells.tolist()) for chosen in run(engine, question).selections[:3]]
+    site = engine.staged.cuts[0].modules[1]
+    hidden = torch.randn(3 * TILE_TOKENS, 48)
+    places, _, _ = site.within(*(hidden for _ in site.needs))
+    side = math.isqrt(TILE_TOKENS)
+    expected = [set[int]() for _ in tiles]
+    for row, column in (divmod(place, 3 * side) for place in places.tolist()):
+        expected[column // side].add(row * side + column % side)
+    assert tiles == expected
+
+
 def test_what_a_pruner_reads_of_the_tower_has_a_row_for_every_visual_token() -> None:
     family = build_family(tiny_smolvlm())
     features, *read = family.read_tower(torch.randn(1, 3, TILE_PX, TILE_PX), 0, tuple(family.tower_shapes))
@@ -197,6 +236,14 @@ def test_kept_tokens_of_all_views_are_compared(bundle: Path, tmp_path: Path) -> 
     kept = check_bundle(request).kept
     assert kept is not None
     assert (kept.keep_by_picture, kept.mean_fraction) == ((5 * 4, 3 * 4), 1.0)
+
+
+def test_tiles_that_are_pruned_together_pass_the_check(tmp_path: Path) -> None:
+    """With VLM-Pruner, whose selection goes from neighbour to neighbour across the tiles."""
+    bundle = export_tiles(tmp_path, "onnx", tiles_pruned="jointly")
+    assert_passes_the_check(bundle, views=5, size=(70, 70), tokens=2)
+    with pytest.raises(BadRequest, match="the image becomes 3 x 2 tiles; allowed: 1 x 2, 2 x 1, 2 x 2"):
+        open_bundle(bundle).manifest.mosaic_index(3, 2)
 
 
 def test_the_bundle_answers_about_two_pictures(bundle: Path) -> None:

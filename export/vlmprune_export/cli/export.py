@@ -70,6 +70,11 @@ def parser() -> argparse.ArgumentParser:
         "--tiles", type=int, metavar="N",
         help="tiles along a picture's longer side, if the model splits pictures; 1: the whole alone; default: its own",
     )  # fmt: skip
+    command.add_argument(
+        "--tiles-pruned", default="each", metavar="HOW",
+        help="each (default): every tile keeps its share; jointly: one choice among the tokens of all tiles of a "
+        "picture, which keeps as many; the whole picture beside them is pruned on its own",
+    )  # fmt: skip
     command.add_argument("--ignore-memory", action="store_true", help="begin even if the memory seems too small")
     command.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
     return command
@@ -122,7 +127,8 @@ def run(args: argparse.Namespace) -> None:
     options = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
     request = ExportRequest(
         args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit,
-        parse_grids(args.grids) if args.grids else (), args.tiles, args.ignore_memory,
+        parse_grids(args.grids) if args.grids else (), args.tiles, args.tiles_pruned,
+        args.ignore_memory,
     )  # fmt: skip
     with step_progress(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)

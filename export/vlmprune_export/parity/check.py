@@ -128,11 +128,16 @@ def _reference(bundle: OpenBundle, request: CheckRequest, progress: Report) -> T
     pruner = manifest.pruner
     grids = [(grid.height, grid.width) for grid in manifest.grids]
     keep = {grid.visual_tokens: grid.kept_tokens for grid in manifest.grids}
-    options = PruneOptions(pruner.method, manifest.layer, keep, settings=pruner.settings)
+    mosaics = tuple((mosaic.rows, mosaic.columns) for mosaic in manifest.mosaics)
+    options = PruneOptions(pruner.method, manifest.layer, keep, settings=pruner.settings, mosaics=mosaics)
     return TorchEngine(StagedModel(build_family(checkpoint.model, grids), options, manifest.context_tokens))
 
 
 def _check_room(manifest: Bundle, prompt_tokens: int, tokens: int) -> None:
     room = manifest.context_tokens - prompt_tokens
+    if room < 1:
+        raise BadRequest(
+            f"the prompt takes {prompt_tokens} tokens with its images, the context has {manifest.context_tokens}"
+        )
     if not 1 <= tokens <= room:
         raise BadRequest(f"tokens: got {tokens}; allowed: 1 to {room} (what the context leaves after the prompt)")

@@ -51,7 +51,7 @@ class ComparingEngine:
         """Returns the reference's outputs of the stage."""
         name = stage + (self.label if self.pipeline.stage(stage).role == "decoder" else "")
         self.report(name)
-        several = {"grid": grid} if len(self.pipeline.grids) > 1 else {}
+        several = {"grid": grid} if self.pipeline.shapes > 1 else {}
         expected = self.reference.run(stage, inputs, **several)
         measured = self.engine.run(stage, inputs, **several)
         self.differences += [difference(name, output, measured[output], value) for output, value in expected.items()]

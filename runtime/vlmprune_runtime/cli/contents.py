@@ -52,6 +52,8 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield f"cut {nth + 1}", cut_line(bundle, nth, cut)
     for grid in bundle.grids:
         yield "grid", grid_line(grid)
+    if bundle.mosaics:
+        yield "pruned together", mosaics_line(bundle)
     yield "prefill", " -> ".join(bundle.prefill)
     yield "image", image_line(bundle.image)
     yield "prompt", " ".join(map(segment_line, bundle.prompt.segments))
@@ -110,6 +112,15 @@ def grid_line(grid: Grid) -> str:
         f"{grid.height} x {grid.width} = {grid.visual_tokens} visual tokens of {grid.height_px} x {grid.width_px} px; "
         f"{grid.kept_tokens} kept, {grid.mean_visual_tokens:.1f} on average over the decoder layers"
     )
+
+
+def mosaics_line(bundle: Bundle) -> str:
+    """Says of which tiles the cuts choose together, and how many visual tokens stay of them."""
+    texts = []
+    for index, mosaic in enumerate(bundle.mosaics, start=len(bundle.grids)):
+        before, *_, kept = bundle.tokens_of(index)
+        texts.append(f"{mosaic.rows} x {mosaic.columns} ({kept} of {before})")
+    return f"the tiles of a picture: {', '.join(texts)}"
 
 
 def stages_table(bundle: Bundle) -> Table:

@@ -3,7 +3,9 @@
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -12,6 +14,7 @@ from vlmprune_runtime.cli.chat import chat
 from vlmprune_runtime.cli.compare import compare
 from vlmprune_runtime.cli.entrypoint import STANDARD_INPUT, command_parser, picture_file, run_command
 from vlmprune_runtime.cli.turns import Questions, answer
+from vlmprune_runtime.conversation import FurtherQuestion
 from vlmprune_runtime.dump import check_dump, dump
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
@@ -49,7 +52,11 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--image", action="append", type=picture_file, metavar="FILE", help=images)
     arguments.add_argument("--prompt", metavar="TEXT", help="question")
     further = "a further question in the same conversation, which goes on behind the answer; repeated for several"
-    arguments.add_argument("--follow-up", action="append", metavar="TEXT", help=further)
+    arguments.add_argument("--follow-up", action=_AddFollowUp, metavar="TEXT", help=further)
+    arguments.add_argument(
+        "--follow-up-image", action=_AddImage, type=picture_file, metavar="FILE",
+        help="picture that comes with the --follow-up before it; repeated for several",
+    )  # fmt: skip
     arguments.add_argument("--chat", action="store_true", help="a conversation: a question a line, /help for more")
     mode = arguments.add_mutually_exclusive_group()
     mode.add_argument("--no-prune", action="store_true", help="keep all visual tokens")
@@ -63,6 +70,25 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--json", action="store_true", help="one JSON object instead of the text")
     arguments.add_argument("--no-verify", action="store_true", help="do not check the hashes of the bundle's files")
     return arguments
+
+
+class _AddFollowUp(argparse.Action):
+    """Adds a further question."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Adds the text to the list of further questions."""
+        namespace.follow_up = [*(namespace.follow_up or ()), FurtherQuestion(values)]
+
+
+class _AddImage(argparse.Action):
+    """Adds a picture to the further question before it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Adds the file to the last question of the list."""
+        if not namespace.follow_up:
+            parser.error("--follow-up-image belongs behind the --follow-up that it comes with")
+        *before, last = namespace.follow_up
+        namespace.follow_up = [*before, replace(last, images=(*last.images, values))]
 
 
 def _add_sampling(arguments: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from vlmprune_runtime.cli.fields import result_fields
+from vlmprune_runtime.conversation import FurtherQuestion
 from vlmprune_runtime.events import TIMED_STAGES, Finished, Pruned, RunEvent, RunResult, TextPiece
 from vlmprune_runtime.generate import Request, Runner
 
@@ -18,18 +19,18 @@ class Questions:
     """Holds a first question and the further questions of the same conversation."""
 
     request: Request
-    follow_ups: tuple[str, ...] = ()
+    follow_ups: tuple[FurtherQuestion, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The text of every question in turn."""
-        return (self.request.prompt, *self.follow_ups)
+        return (self.request.prompt, *(further.prompt for further in self.follow_ups))
 
     def asked_of(self, runner: Runner) -> Iterator[Iterator[RunEvent]]:
         """Yields the events of each turn; a turn must be run before the next one is asked."""
         yield runner.stream(self.request)
-        for prompt in self.follow_ups:
-            yield runner.follow_up(prompt)
+        for further in self.follow_ups:
+            yield runner.follow_up(further.prompt, further.images)
 
 
 def answer(runner: Runner, questions: Questions, as_json: bool, status: Console) -> list[RunResult]:

@@ -32,7 +32,7 @@ from vlmprune_runtime.schema.bundle import (
 )
 from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
-from vlmprune_runtime.schema.pipeline import Cut, Grid, Pipeline, Positions
+from vlmprune_runtime.schema.pipeline import Cut, Grid, Mosaic, Pipeline, Positions
 from vlmprune_runtime.schema.prompt import (
     DateSegment,
     FollowUp,
@@ -98,6 +98,7 @@ __all__ = [
     "LongestEdge",
     "Lowering",
     "Memory",
+    "Mosaic",
     "Name",
     "NearestGrid",
     "Pad",

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vlmprune_runtime.errors import short_repr
 
-MAJOR, MINOR = 2, 2
+MAJOR, MINOR = 2, 3
 """The version of the manifest that this package writes; it reads every minor version of this major one."""
 
 MANIFEST = "bundle.json"

@@ -45,6 +45,22 @@ class Grid(Record):
         return self.keep[-1] if self.keep else self.visual_tokens
 
 
+class Mosaic(Record):
+    """Names tiles that the cuts prune together: the `rows` x `columns` tiles of a picture, each on the grid `grid`.
+
+    Of them together a cut keeps as many tokens as of that many views of the grid.
+    """
+
+    rows: Positive
+    columns: Positive
+    grid: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def tiles(self) -> int:
+        """The number of its tiles."""
+        return self.rows * self.columns
+
+
 class Cut(Record):
     """Names a place where visual tokens are dropped, and the prune stage that chooses them.
 
@@ -80,9 +96,13 @@ class Pipeline(Record):
 
     `prefill` names the stages in the order in which a prompt runs through them; the unpruned model is the same
     without the stages of role `prune`. `decode` names those that a new token runs through.
+
+    Where there are `mosaics`, a prune stage runs once for all tiles of a picture, and once for every other view. The
+    numbers by which graphs name what they serve count on from `grids` to `mosaics`.
     """
 
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)]
+    mosaics: tuple[Mosaic, ...] = ()
     cuts: tuple[Cut, ...]
     positions: Positions = Positions()
     stages: dict[Name, Stage]
@@ -107,6 +127,20 @@ class Pipeline(Record):
             raise BadRequest(f"the image becomes {height_px} x {width_px} px; allowed: {allowed}")
         return sizes.index((height_px, width_px))
 
+    def mosaic_index(self, rows: int, columns: int) -> int:
+        """Returns the index, behind those of the grids, of the mosaic of so many tiles. Raises `BadRequest`."""
+        layouts = [(mosaic.rows, mosaic.columns) for mosaic in self.mosaics]
+        if (rows, columns) not in layouts:
+            allowed = ", ".join(f"{high} x {wide}" for high, wide in layouts)
+            raise BadRequest(f"the image becomes {rows} x {columns} tiles; allowed: {allowed}")
+        return len(self.grids) + layouts.index((rows, columns))
+
+    def tokens_of(self, index: int) -> tuple[int, ...]:
+        """Returns the visual tokens of a view, or of a mosaic, before the first cut and behind each, by its index."""
+        mosaic = self.mosaics[index - len(self.grids)] if index >= len(self.grids) else None
+        grid, views = (self.grids[mosaic.grid], mosaic.tiles) if mosaic else (self.grids[index], 1)
+        return tuple(views * tokens for tokens in (grid.visual_tokens, *grid.keep))
+
     def stages_of_prompt(self, *, prune: bool) -> tuple[str, ...]:
         """Names of the stages that a prompt needs, in the order in which it runs through them.
 
@@ -124,6 +158,11 @@ class Pipeline(Record):
     def visual_tokens(self) -> int:
         """N of the first grid."""
         return self.grids[0].visual_tokens
+
+    @property
+    def shapes(self) -> int:
+        """The number of grids and mosaics, of which a graph may serve a single one."""
+        return len(self.grids) + len(self.mosaics)
 
     @property
     def view_tokens(self) -> tuple[int, ...]:
@@ -171,6 +210,15 @@ class Pipeline(Record):
         return self
 
     @model_validator(mode="after")
+    def _mosaics_are_of_tiles_on_grids(self) -> "Pipeline":
+        layouts = [(mosaic.rows, mosaic.columns) for mosaic in self.mosaics]
+        if len(set(layouts)) != len(layouts):
+            raise ValueError("two mosaics have as many rows and columns")
+        if any(mosaic.grid >= len(self.grids) for mosaic in self.mosaics):
+            raise ValueError(f"a mosaic is of tiles on a grid that is not there; there are {len(self.grids)}")
+        return self
+
+    @model_validator(mode="after")
     def _sources_were_made_before(self) -> "Pipeline":
         available: set[tuple[str, str]] = set()
         for name in self.prefill:
@@ -183,6 +231,6 @@ class Pipeline(Record):
                     )
             available |= {(name, tensor.name) for tensor in stage.outputs}
         for graph in (graph for stage in self.stages.values() for graph in stage.graphs):
-            if graph.grid is not None and graph.grid >= len(self.grids):
-                raise ValueError(f"a graph serves grid {graph.grid}; there are {len(self.grids)}")
+            if graph.grid is not None and graph.grid >= self.shapes:
+                raise ValueError(f"a graph serves grid {graph.grid}; there are {self.shapes}")
         return self

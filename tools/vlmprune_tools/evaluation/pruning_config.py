@@ -8,10 +8,12 @@ import numpy as np
 import torch
 
 from vlmprune_export.pruners import Need, Pruner, build_pruner, pruner_name
+from vlmprune_export.pruners.mosaic import TilesPruner, order_of_tiles
 from vlmprune_export.stage_table import source_of
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.positions import PruneGroup
 from vlmprune_runtime.prefill import Array, Prefill, stages_before_tail
-from vlmprune_runtime.schema import Cut, Pipeline
+from vlmprune_runtime.schema import Cut, Grid, Mosaic, Pipeline
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.variants import Variant
 
@@ -50,15 +52,24 @@ def build_configs(model: LoadedModel, variants: Sequence[Variant], keeps: Sequen
 
 def build_config(model: LoadedModel, variant: Variant, keep: int) -> PruningConfig:
     """Returns a config that prunes in the bundle's own graph if that holds the same pruner, otherwise in PyTorch."""
+    pipeline = model.pipeline
     pruners = tuple(
         build_pruner(variant.pruner, grid=(grid.height, grid.width), keep=count, settings=variant.settings)
-        for grid, count in zip(model.pipeline.grids, keeps_of_grids(model.pipeline, keep), strict=True)
+        for grid, count in zip(pipeline.grids, keeps_of_grids(pipeline, keep), strict=True)
     )
+    pruners += tuple(_of_tiles(variant, mosaic, pipeline.grids[mosaic.grid], keep) for mosaic in pipeline.mosaics)
     settings, exported = asdict(pruners[0].settings), model.exported_pruner
     same = (pruner_name(variant.pruner), model.pipeline.keep, settings)
     if exported is not None and keep == model.pipeline.keep and (exported.method, keep, exported.settings) == same:
         return PruningConfig(variant.label, keep, run_exported_pruner, model.identity.engine, settings)
     return PruningConfig(variant.label, keep, TorchPruner(pruners, variant.label), "pytorch", settings)
+
+
+def _of_tiles(variant: Variant, mosaic: Mosaic, grid: Grid, keep: int) -> Pruner:
+    """Returns a pruner of tiles that are pruned together; `keep` is the share of each."""
+    high, wide = mosaic.rows * grid.height, mosaic.columns * grid.width
+    within = build_pruner(variant.pruner, grid=(high, wide), keep=mosaic.tiles * keep, settings=variant.settings)
+    return TilesPruner(within, order_of_tiles((mosaic.rows, mosaic.columns), (grid.height, grid.width)))
 
 
 def keeps_of_grids(pipeline: Pipeline, keep: int) -> list[int]:
@@ -85,7 +96,7 @@ def run_exported_pruner(run: Prefill) -> None:
 class TorchPruner:
     """Runs any pruner in PyTorch at the model's only cut, whatever engine ran the stages before it.
 
-    `pruners` has one for each grid of the model.
+    `pruners` has one for each grid of the model, and then for each mosaic.
     """
 
     pruners: tuple[Pruner, ...]
@@ -99,20 +110,20 @@ class TorchPruner:
                 f"{self.label}: the bundle has {len(run.pipeline.cuts)} cuts; allowed: its own pruner, or one cut"
             )
         [cut] = run.pipeline.cuts
-        for view, grid in enumerate(run.tokens.grids):
-            pruner = self.pruners[grid]
-            tensors = [torch.from_numpy(self._read(run, cut, need, view).astype(np.float32)) for need in pruner.needs]
+        for group in run.tokens.groups:
+            pruner = self.pruners[group.grid]
+            tensors = [torch.from_numpy(self._read(run, cut, need, group).astype(np.float32)) for need in pruner.needs]
             kept, fused, rank = (value.numpy() for value in pruner(*tensors))
-            run.prune(cut.stage, view, {"kept": kept, "fused": fused, "rank": rank})
+            run.prune(cut.stage, group, {"kept": kept, "fused": fused, "rank": rank})
 
-    def _read(self, run: Prefill, cut: Cut, need: Need, view: int) -> Array:
+    def _read(self, run: Prefill, cut: Cut, need: Need, group: PruneGroup) -> Array:
         if cut.at != "layer" and need.tensor in ("keys", "query"):
             raise BadRequest(
                 f"{self.label}: reads {need.tensor}, which there are none of before the first decoder layer"
             )
         source = source_of(cut.at, need)
         try:
-            return run.read(source, cut.stage, view)
+            return run.read(source, cut.stage, group)
         except KeyError:
             raise BadRequest(
                 f"{self.label}: reads {source}, which the bundle does not give; give the checkpoint"

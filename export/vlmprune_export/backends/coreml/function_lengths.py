@@ -97,7 +97,10 @@ def functions_of(
     if pipeline.stage(name).role in ("vision", "prune"):
         inputs = pipeline.stage(name).inputs
         free = {size for tensor in inputs for size in tensor.shape if isinstance(size, str)}
-        longest = [pictures[-1].tokens(tokens) for tokens in pipeline.view_tokens]
+        tokens_of = pipeline.view_tokens
+        if pipeline.stage(name).role == "prune":
+            tokens_of += tuple(tokens_of[mosaic.grid] for mosaic in pipeline.mosaics)
+        longest = [pictures[-1].tokens(tokens) for tokens in tokens_of]
         alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in longest]
         return functions_of_grids(alike) if len(alike) > 1 else alike[0]
     rows, fewer = max(pipeline.view_tokens), _pruned_rows(pipeline, name)

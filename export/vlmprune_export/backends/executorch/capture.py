@@ -11,6 +11,7 @@ from torch.export import Dim, ExportedProgram
 from vlmprune_export.backends.executorch.cache import SelfCachedStage
 from vlmprune_export.backends.executorch.vision_attention import vision_attention
 from vlmprune_export.pruners import Pruner
+from vlmprune_export.pruners.mosaic import TilesPruner
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_export.staged_model import StagedModel
@@ -29,7 +30,9 @@ def capture(staged: StagedModel, entry: StageEntry, module: nn.Module, context_t
 
 def _capture(staged: StagedModel, entry: StageEntry, module: nn.Module, context_tokens: int) -> ExportedProgram:
     tokens = {name: Dim(name, min=1, max=context_tokens) for name in ("tokens", "text_tokens")}
-    dynamic = tuple(_dynamic(tensor.shape, tokens) for tensor in entry.declared.inputs)
+    dynamic: tuple[Any, ...] = tuple(_dynamic(tensor.shape, tokens) for tensor in entry.declared.inputs)
+    if isinstance(module, TilesPruner):
+        dynamic = (dynamic,)  # its tensors are one argument of variable length
     if isinstance(module, DecoderStage):
         module = SelfCachedStage(module, staged.family.text_model, context_tokens)
     examples = tuple(entry.examples().values())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from vlmprune_export.backends.onnx.cache import GroupQueryCache
+from vlmprune_export.pruners.mosaic import TilesPruner
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.stage_table import StageEntry
 from vlmprune_runtime.errors import CaptureError
@@ -52,7 +53,9 @@ def capture(entry: StageEntry, module: nn.Module) -> CapturedStage:
     if isinstance(module, DecoderStage):
         return _capture_decoder(entry, module)
     examples = entry.examples()
-    dynamic = tuple(_dynamic(tensor.shape) for tensor in entry.declared.inputs)
+    dynamic: tuple[Any, ...] = tuple(_dynamic(tensor.shape) for tensor in entry.declared.inputs)
+    if isinstance(module, TilesPruner):
+        dynamic = (dynamic,)  # its tensors are one argument of variable length
     program = _capture(entry.name, module, tuple(examples.values()), dynamic)
     of_text = tuple(tensor.name for tensor in entry.declared.inputs if "text_tokens" in tensor.shape)
     return CapturedStage(program, tuple(examples), entry.output_names, of_text=of_text)
