@@ -8,7 +8,7 @@ BUNDLE := bundles/pocket-onnx
 TARGET_TESTS := tests/coreml tests/cpp tests/executorch tests/mil_reference
 PYTEST ?=  # more options for pytest
 
-.PHONY: demo test test-targets test-rest test-kotlin test-swift check format cpp-runner clean
+.PHONY: demo test test-targets test-rest test-kotlin test-swift test-android apk check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
@@ -38,6 +38,14 @@ test-swift: $(VENV)/export.stamp  ## the Swift runtime, on Linux or a Mac
 check-ios: $(VENV)/dev.stamp  ## the iOS app without a Mac: project, style, parse, and its model's tests
 	$(BIN)/python -m pytest tests/ios
 	@ios_demo/check.sh || { test $$? = 3 && echo 'NOT TESTED: the iOS app, for no Swift of 6.0 or newer can be had here' >&2; }
+
+test-android:  ## the Android app on the JVM, with real rendering and the real engine; prints where the screenshots are
+	@if command -v mvn >/dev/null && command -v npm >/dev/null && command -v javac >/dev/null; then \
+	  $(PYTHON) android_demo/ci/gradle_files.py && $(PYTHON) android_demo/ci/run_tests.py; \
+	else echo 'NOT TESTED: the Android app, for there is no Maven, no npm or no JDK of 17 or more; on Debian: apt install maven npm default-jdk' >&2; fi
+
+apk:  ## a signed APK and AAB of the Android app with both engines, checked; prints their paths
+	@android_demo/build.sh
 
 check: $(VENV)/dev.stamp  ## style, types, layering
 	$(BIN)/ruff check export runtime tools tests

@@ -1,0 +1,89 @@
+package org.vlmprune.demo.bundles
+
+import android.app.ActivityManager
+import android.content.Context
+import android.os.StatFs
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.update
+import org.vlmprune.demo.problemOf
+import org.vlmprune.runtime.manifest.MANIFEST
+import org.vlmprune.runtime.readManifest
+import java.io.File
+import java.io.IOException
+
+const val PARTIAL = ".partial"
+
+/**
+ * Finds the bundles on the phone: copied by the app, pushed with adb into its external files, or built into it.
+ *
+ * A bundle of the APK's assets is laid into the app's files first, since the engines read files.
+ */
+class BundleStore(private val context: Context, private val state: MutableStateFlow<BundlesState>) {
+    /** Where copies of the app lie. */
+    val copied: File = File(context.filesDir, "bundles").apply { mkdirs() }
+
+    /** Where adb may push to: below Android/data on the phone's storage. */
+    private val pushed: File? get() = context.getExternalFilesDir("bundles")
+    private val builtIn = File(context.filesDir, "built-in").apply { mkdirs() }
+
+    /** Looks at all places anew. */
+    fun refresh() {
+        unpackAssets()
+        val entries = folders(copied).map { entry(it, Origin.COPIED) } +
+            folders(pushed).map { entry(it, Origin.PUSHED) } + folders(builtIn).map { entry(it, Origin.BUILT_IN) }
+        state.update { it.copy(entries = entries, availableMemoryBytes = availableMemory(), freeSpaceBytes = freeSpace()) }
+    }
+
+    /** Returns the bundle with this folder or this name, or null. */
+    fun find(name: String): BundleEntry? = state.value.entries.firstOrNull { it.folder == name || it.name == name || File(it.folder).name == name }
+
+    fun delete(folder: String) {
+        val file = File(folder)
+        if (file.parentFile == copied) file.deleteRecursively()
+        refresh()
+    }
+
+    /** Returns how many bytes the app may still take before the phone gets low on memory. */
+    fun availableMemory(): Long {
+        val info = ActivityManager.MemoryInfo()
+        context.getSystemService(ActivityManager::class.java).getMemoryInfo(info)
+        return maxOf(0, info.availMem - info.threshold)
+    }
+
+    fun freeSpace(): Long = StatFs(copied.path).availableBytes
+
+    private fun folders(place: File?): List<File> =
+        place?.listFiles().orEmpty().filter { it.isDirectory && !it.name.endsWith(PARTIAL) }.sortedBy { it.name }
+
+    private fun entry(folder: File, origin: Origin): BundleEntry = try {
+        val manifest = readManifest(folder.toPath())
+        BundleEntry(
+            folder.path, manifest.name, origin, manifest.target, manifest.quantisation, manifest.prunerMethod,
+            manifest.files.values.sumOf { it.sizeBytes }, manifest.memory.peakBytes,
+        )
+    } catch (error: Exception) {
+        BundleEntry(folder.path, folder.name, origin, sizeBytes = folder.walk().filter { it.isFile }.sumOf { it.length() }, problem = problemOf(error))
+    }
+
+    private fun unpackAssets() {
+        for (name in context.assets.list("bundles").orEmpty()) {
+            val out = File(builtIn, name)
+            if (File(out, MANIFEST).exists()) continue
+            try {
+                unpack("bundles/$name", out)
+            } catch (error: IOException) {
+                state.update { it.copy(problem = problemOf(error)) }
+            }
+        }
+    }
+
+    /** Copies a folder of assets; the manifest comes last, so that half a copy is none. */
+    private fun unpack(asset: String, out: File) {
+        val children = context.assets.list(asset).orEmpty()
+        if (children.isEmpty()) {
+            out.parentFile?.mkdirs()
+            context.assets.open(asset).use { stream -> out.outputStream().use { stream.copyTo(it) } }
+        }
+        for (child in children.sortedBy { it == MANIFEST }) unpack("$asset/$child", File(out, child))
+    }
+}
