@@ -1,6 +1,6 @@
 """Writes questions and Python's greedy answers for bundles of any kind, which a twin in another language compares with.
 
-`python tests/runtime/write_cases.py OUT.json BUNDLE...`: every bundle is asked about as many pictures as it takes, pruned
+`python tests/runtime/write_cases.py OUT.json BUNDLE...`: every bundle is asked about one and about two pictures, pruned
 and unpruned, and asked again where it has follow-up questions. The pictures are written beside the file.
 """
 
@@ -36,7 +36,7 @@ def picture(path: Path, size: tuple[int, int], seed: int) -> Path:
 
 
 def cases(bundle: Path, pictures: list[Path]) -> list[dict[str, Any]]:
-    """Returns the conversations about one bundle: each picture alone, and the first two together where that is allowed."""
+    """Returns the conversations about one bundle: each picture alone, and the first two together if they fit."""
     runner = open_runner(bundle, threads=1)
     rows = []
     for images in ([pictures[0]], [pictures[1]], [pictures[2]], pictures[:2]):

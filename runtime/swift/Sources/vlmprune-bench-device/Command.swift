@@ -38,7 +38,9 @@ struct Command {
             let bundle = try VLMPrune.Bundle.open(folder, verify: arguments.verify)
             return try Runner(bundle, engine: try await loadEngine(bundle, arguments))
         }
-        let record = try await benchmark.measure(runner, load: load) { note("\($0.done) of \($0.total): \($0.label)") }
+        let record = try await benchmark.measure(runner, load: load) { step in
+            note("\(step.done) of \(step.total): \(step.label)")
+        }
         try write(record.json(), arguments.out)
     }
 
