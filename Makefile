@@ -28,8 +28,8 @@ test-rest: $(VENV)/dev.stamp  ## everything else, and the examples in docstrings
 test-kotlin:  ## the Kotlin runtime, on the JVM
 	@if command -v mvn >/dev/null && command -v javac >/dev/null; then \
 	  classes=$$($(PYTHON) runtime/kotlin/executorch_classes.py) && \
-	  mvn -q -B -f runtime/kotlin/pom.xml test $${classes:+-Dexecutorch.classes=$$classes} \
-	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports; \
+	  mvn -q -B -Dstyle.color=never -f runtime/kotlin/pom.xml test $${classes:+-Dexecutorch.classes=$$classes} \
+	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports && $(PYTHON) runtime/kotlin/arm64.py; \
 	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' >&2; fi
 
 test-swift: $(VENV)/export.stamp  ## the Swift runtime, on Linux or a Mac
