@@ -63,7 +63,7 @@ def run_coreml(pruner: Pruner, inputs: Sequence[Tensor], folder: Path) -> list[A
     opened = ReferencePackage(folder / "prune.mlpackage")
     given = {name: padded[name].numpy() for name, _ in opened.model.functions["main"].inputs}
     outputs = opened.run("main", given)
-    return [outputs[name] for name in ("kept", "fused", "rank")]
+    return [outputs[name] for name in pruner.outputs]
 
 
 def _padded(of: str, value: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ RUNS = {"onnx": run_onnx, "executorch": run_executorch, "coreml": run_coreml}
 
 def assert_equal_to_eager(pruner: Pruner, inputs: Sequence[Tensor], measured: Sequence[Any]) -> None:
     """The same tokens in the same order, and their rows within rounding."""
-    kept, fused, rank = pruner(*inputs)
+    kept, fused, *counted = pruner(*inputs)
     assert np.asarray(measured[0]).tolist() == kept.tolist()
-    assert np.asarray(measured[2]).tolist() == rank.tolist()
+    assert [np.asarray(value).tolist() for value in measured[2:]] == [value.tolist() for value in counted]
     np.testing.assert_allclose(measured[1], fused.numpy(), atol=1e-4)

@@ -180,10 +180,10 @@ def _prune(family: Family, cut: PlannedCut) -> StageEntry:
     grids = (*family.grids, *family.grids[:1] * len(cut.mosaics))
     for grid, (tokens, keep) in zip(grids, cut.sizes, strict=True):
         inputs = tuple(_pixels(grid) if need == PIXELS else _need(family, cut, need, tokens) for need in cut.needs)
-        outputs = (
-            schema.Tensor(name="kept", dtype="int64", shape=(keep,)),
-            _output("fused", (keep, width)),
-            schema.Tensor(name="rank", dtype="int64", shape=(keep,)),
+        shapes = {"kept": (keep,), "fused": (keep, width), "rank": (keep,), "count": (1,)}
+        outputs = tuple(
+            schema.Tensor(name=name, dtype="float32" if name == "fused" else "int64", shape=shapes[name])
+            for name in cut.modules[0].outputs
         )
         stages.append(Stage(role="prune", inputs=inputs, outputs=outputs))
     return StageEntry(cut.stage, stages[0], cut.modules, tuple(stages))

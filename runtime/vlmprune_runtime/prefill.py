@@ -115,9 +115,9 @@ class Prefill:
         self.outputs[vision] = [{"features": view} for view in features]
         self._place_features()
 
-    def prune(self, name: str, group: PruneGroup, pruned: Tensors) -> None:
+    def prune(self, name: str, group: PruneGroup, outputs: Tensors) -> None:
         """Drops the tokens of views that a cut did not keep, and replaces the rows of the others."""
-        places = np.flatnonzero(np.isin(self.tokens.view, group.views))
+        places, pruned = np.flatnonzero(np.isin(self.tokens.view, group.views)), _counted(name, outputs)
         kept = pruned["kept"].astype(np.int64)
         _check_kept(name, kept, len(places))
         assert self.rows is not None
@@ -323,6 +323,16 @@ def _part(value: Array, part: str | None, views: Indices, group: PruneGroup) -> 
         return value
     rows: Array = value[np.isin(views, group.views if part == "visual" else TEXT)]
     return rows
+
+
+def _counted(stage: str, outputs: Tensors) -> Tensors:
+    """Returns the outputs of a prune stage without padding: it may keep fewer tokens than it has rows for."""
+    if "count" not in outputs:
+        return outputs
+    count, rows = int(outputs["count"][0]), len(outputs["kept"])
+    if not 1 <= count <= rows:
+        raise EngineError(stage, f"count is {count}; allowed: 1 to {rows}")
+    return {name: outputs[name][:count] for name in ("kept", "fused", "rank")}
 
 
 def _check_kept(stage: str, kept: Indices, visual_tokens: int) -> None:

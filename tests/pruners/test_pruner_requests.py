@@ -5,7 +5,9 @@ import torch
 
 from pruner_inputs import inputs_of
 from vlmprune_export import prune_tokens
+from vlmprune_export.cli import export
 from vlmprune_export.pruners import PRUNERS, build_pruner
+from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 HIDDEN, KEYS = torch.randn(12, 8), torch.randn(12, 4)
@@ -73,3 +75,10 @@ def test_unknown_names_list_the_choices():
         build_pruner("vlmpruner", grid=(3, 4), keep=5)
     with pytest.raises(UnknownName, match="scan"):
         build_pruner("vlm-pruner", grid=(3, 4), keep=5, control_flow="for")
+
+
+def test_the_command_names_every_pruner_that_it_can_export():
+    """`cdpruner` needs CLIP's text tower, which no checkpoint has."""
+    [option] = [action for action in export.parser()._actions if action.dest == "pruner"]
+    named = {word.strip(",.()") for word in (option.help or "").split()}
+    assert {*PRUNERS, RESIZE} - {"cdpruner"} <= named

@@ -43,6 +43,18 @@ void check_kept(const std::string& stage, const Integers& kept, size_t visual_to
   }
 }
 
+// Returns what a prune stage kept, without padding: it may keep fewer tokens than it has rows for.
+Integers counted(const std::string& stage, const Arrays& pruned) {
+  const Integers& kept = pruned.at("kept").integers();
+  const auto count = pruned.find("count");
+  if (count == pruned.end()) return kept;
+  const int64_t rows = static_cast<int64_t>(kept.size()), meant = count->second.integers().at(0);
+  if (meant < 1 || meant > rows) {
+    throw engine_error(stage, "count is " + std::to_string(meant) + "; allowed: 1 to " + std::to_string(rows));
+  }
+  return {kept.begin(), kept.begin() + meant};
+}
+
 // Copies row `nth` of `from` to row `places[nth]` of `to`.
 void put_rows(const Array& from, const std::vector<size_t>& places, Array& to) {
   const auto width = static_cast<std::ptrdiff_t>(to.width());
@@ -113,11 +125,11 @@ void Prefill::place_features() {
 // Drops the tokens of a view that a cut did not keep, and replaces the rows of the others.
 void Prefill::prune(const std::string& name, size_t view) {
   const Arrays& pruned = outputs_.at(name)[view];
-  const Integers& kept = pruned.at("kept").integers();
+  const Integers kept = counted(name, pruned);
   const auto places = tokens_.places(static_cast<int64_t>(view));
   check_kept(name, kept, places.size());
   Array rows_before = rows(name);
-  check_size(name, "fused", pruned.at("fused"), kept.size(), rows_before.width());
+  check_size(name, "fused", pruned.at("fused"), pruned.at("kept").rows(), rows_before.width());
   std::vector<bool> remaining(rows_before.rows(), true);
   for (const size_t place : places) remaining[place] = false;
   std::vector<size_t> kept_places;

@@ -31,7 +31,7 @@ _OUTPUTS: dict[str, dict[str, Shape]] = {
     "vision": {"features": ("M", "D")},
     "embed": {"embeddings": ("S", "D")},
     "decoder": {"hidden": ("S", "D"), "logits": ("V",)},
-    "prune": {"kept": ("K",), "fused": ("K", "D"), "rank": ("K",)},
+    "prune": {"kept": ("K",), "fused": ("K", "D"), "rank": ("K",), "count": (1,)},
 }
 _WHOLE_OUTPUTS = ("kept", "rank", "count")
 FREE = "S"

@@ -15,9 +15,9 @@ class Grid(Record):
 
     Before the tokens of the grid stand `prefix_tokens` rows of features that belong to no place in the picture, such as
     a tower's register tokens; they are never pruned, and count on in positions like text.
-    `keep` says how many tokens each cut leaves, in the order of `cuts`. `mean_visual_tokens` is the mean number of
-    visual tokens over all decoder layers, by which pruners are compared. `vision_flops` are those of one view, a
-    multiply-add counted as two; None where they were not counted.
+    `keep` says how many tokens each cut leaves, in the order of `cuts`, or leaves at most if its stage gives `count`.
+    `mean_visual_tokens` is the mean number of visual tokens over all decoder layers, by which pruners are compared.
+    `vision_flops` are those of one view, a multiply-add counted as two; None where they were not counted.
     """
 
     height: Positive

@@ -108,7 +108,7 @@ def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: 
         pruner, examples = FixedPruner(range(tokens), pruner.settings), {"hidden": examples["hidden"]}
     before, pruner.control_flow = pruner.control_flow, "unrolled" if unrolled else "while-cond"
     try:
-        return _program(pruner, examples, ("kept", "fused", "rank"))
+        return _program(pruner, examples, pruner.outputs)
     finally:
         pruner.control_flow = before
 

@@ -24,7 +24,7 @@ __all__ = ["TARGETS", "Model", "SSAOpRegistry", "convert", "ct", "loops_allowed"
 
 Model = Any  # coremltools' MLModel; the package has no types
 TARGETS: Mapping[str, Any] = {"ios18": ct.target.iOS18, "macos15": ct.target.macOS15}
-INTEGERS = ("kept", "rank")
+INTEGERS = ("kept", "rank", "count")
 _DTYPES = {torch.float32: np.float32, torch.int32: np.int32}
 
 

@@ -38,6 +38,7 @@ TENSORS = {
     "kept": "Visual tokens that stay, ascending.",
     "fused": "Their rows after aggregation.",
     "rank": "For each of them, the rank at which it was chosen, from 0.",
+    "count": "How many of them are meant, from the first on; the others are padding.",
     "logits": "Scores of the next token.",
 }
 GROUPS = {"all": "all tokens", "text": "the text tokens", "last": "the last token"}

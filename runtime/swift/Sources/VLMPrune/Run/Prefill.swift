@@ -150,7 +150,7 @@ struct Prefill {
     /// Drops the tokens of a view that a cut did not keep, and replaces the rows of the others.
     private mutating func prune(_ name: String, _ view: Int, _ pruned: [String: Tensor]) throws {
         let places = tokens.places(of: .view(view))
-        let kept = try integers(name, pruned["kept"])
+        let kept = try counted(name, pruned)
         try checkKept(name, kept, places.count)
         let fused = try floats(name, pruned["fused"])
         guard var before = rows else { throw EngineError(stage: name, "there are no rows to prune") }
@@ -159,7 +159,8 @@ struct Prefill {
         let remaining = (0..<tokens.count).filter { !dropped.contains($0) }
         selections.append(
             Selection(
-                kept: kept, rank: try integers(name, pruned["rank"]), cells: kept.map { tokens.cells[places[$0]] },
+                kept: kept, rank: Array(try integers(name, pruned["rank"]).prefix(kept.count)),
+                cells: kept.map { tokens.cells[places[$0]] },
                 view: (earlier?.views ?? 0) + view, cut: name))
         rows = before.rows(remaining)
         tokens = tokens.selected(remaining)
@@ -245,6 +246,17 @@ private func integers(_ stage: String, _ tensor: Tensor?) throws -> [Int] {
         throw EngineError(stage: stage, "an output is not there, or no whole numbers")
     }
     return integers.values
+}
+
+/// Returns what a prune stage kept, without padding: it may keep fewer tokens than it has rows for.
+private func counted(_ stage: String, _ pruned: [String: Tensor]) throws -> [Int] {
+    let kept = try integers(stage, pruned["kept"])
+    guard pruned["count"] != nil else { return kept }
+    let count = try integers(stage, pruned["count"]).first ?? 0
+    guard count >= 1, count <= kept.count else {
+        throw EngineError(stage: stage, "count is \(count); allowed: 1 to \(kept.count)")
+    }
+    return Array(kept.prefix(count))
 }
 
 private func checkKept(_ stage: String, _ kept: [Int], _ visualTokens: Int) throws {
