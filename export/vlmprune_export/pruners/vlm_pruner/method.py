@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from vlmprune_export.pruners.grid import Grid
-from vlmprune_export.pruners.pruner import Pruner, keep_all
+from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
 from vlmprune_export.pruners.site import Site
 from vlmprune_export.pruners.stable_sort import stable_argsort
 from vlmprune_export.pruners.unit_vectors import all_similarities, unit_vectors
@@ -25,9 +25,7 @@ class VlmPruner(Pruner):
         self.keep = site.keep
         self.settings = settings
 
-    def forward(
-        self, hidden: Tensor, keys: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:  # (N, D), (N, Dk) -> (K,), (K, D), (K,)
+    def forward(self, hidden: Tensor, keys: Tensor) -> Pruned:  # (N, D), (N, Dk) -> (K,), (K, D), (K,)
         """Returns the kept indices in ascending order, their aggregated rows of `hidden`, and the rank of each."""
         if self.grid.tokens <= self.keep:
             return keep_all(hidden)
