@@ -56,8 +56,7 @@ def cut_bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     bundles = {}
     for name, options in CUTS.items():
         pruner = PruneOptions(**{"method": "uniform", "keep": 8, **options})
-        wishes = {"context_tokens": CONTEXT_TOKENS, "options": {"backend": "portable"}}  # which lowers faster
-        bundles[name] = exported(checkpoint, folder / name, prune=pruner, **wishes)
+        bundles[name] = exported(checkpoint, folder / name, prune=pruner, context_tokens=CONTEXT_TOKENS)
         dumped(bundles[name], folder / f"{name} question")
     return bundles
 

@@ -7,8 +7,6 @@ CUTS: dict[str, dict[str, Any]] = {
     "input": {"layer": 0},
     "two": {"settings": {"vision_keep": 20}},
     "tower": {"method": "saint", "settings": {"place": "tower"}},
-    "counted": {"method": "prumerge", "settings": {"adaptive": True}},
 }
 """Options of a pruner, `uniform` if none is named: a cut at the language model's input; one after vision and one before
-a layer; one inside the vision tower, where a pruned prompt does not run the vision stage; one that keeps fewer tokens
-than it has rows for."""
+a layer; one inside the vision tower, where a pruned prompt does not run the vision stage."""
