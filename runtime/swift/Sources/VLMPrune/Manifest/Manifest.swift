@@ -73,7 +73,7 @@ public struct Source: Sendable, Equatable {
 public struct Manifest: Sendable {
     public static let fileName = "bundle.json"
     public static let major = 2
-    public static let minor = 3
+    public static let minor = 2
 
     public let name: String
     public let modelType: String

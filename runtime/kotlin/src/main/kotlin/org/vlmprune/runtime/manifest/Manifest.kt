@@ -12,7 +12,7 @@ import java.io.StringReader
 
 const val MANIFEST = "bundle.json"
 const val MAJOR = 2
-const val MINOR = 3
+const val MINOR = 2
 
 /** One shape of picture that the vision stage takes, and what each cut leaves of its visual tokens. */
 data class Grid(
