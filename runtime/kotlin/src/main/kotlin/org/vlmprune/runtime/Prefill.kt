@@ -116,7 +116,7 @@ class Prefill(
     /** Drops the tokens of a view that a cut did not keep, and replaces the rows of the others. */
     private fun prune(name: String, view: Int, pruned: Map<String, Tensor>) {
         val places = tokens.placesOf(view)
-        val kept = counted(name, pruned)
+        val kept = indices(pruned.getValue("kept"))
         checkKept(name, kept, places.size)
         val fused = pruned.getValue("fused") as FloatTensor
         val replaced = checkNotNull(rows).copy()
@@ -128,7 +128,7 @@ class Prefill(
         }
         val remaining = remains.indices.filter { remains[it] }.toIntArray()
         val cells = IntArray(kept.size) { tokens.cell[places[kept[it]]] }
-        selections += Selection(kept, indices(pruned.getValue("rank")).copyOf(kept.size), cells, earlierViews + view, name)
+        selections += Selection(kept, indices(pruned.getValue("rank")), cells, earlierViews + view, name)
         rows = replaced.rows(remaining)
         tokens = tokens.select(remaining)
     }
@@ -196,14 +196,6 @@ private fun Tokens.part(part: String?, view: Int?): IntArray = when (part) {
 internal fun msSince(start: Long): Double = (System.nanoTime() - start) / 1e6
 
 private fun indices(tensor: Tensor): IntArray = (tensor as IntegerTensor).values.let { IntArray(it.size) { nth -> it[nth].toInt() } }
-
-/** Returns what a prune stage kept, without padding: it may keep fewer tokens than it has rows for. */
-private fun counted(stage: String, pruned: Map<String, Tensor>): IntArray {
-    val kept = indices(pruned.getValue("kept"))
-    val count = pruned["count"]?.let { indices(it).first() } ?: return kept
-    if (count !in 1..kept.size) throw EngineError(stage, IllegalStateException("count is $count; allowed: 1 to ${kept.size}"))
-    return kept.copyOf(count)
-}
 
 private fun checkKept(stage: String, kept: IntArray, visualTokens: Int) {
     val rising = (1 until kept.size).all { kept[it - 1] < kept[it] }
