@@ -8,15 +8,23 @@ BUNDLE := bundles/pocket-onnx
 TARGET_TESTS := tests/coreml tests/cpp tests/executorch tests/mil_reference
 PYTEST ?=  # more options for pytest
 
-.PHONY: demo test test-targets test-rest test-kotlin test-swift test-android apk check format cpp-runner clean
+.PHONY: demo test test-targets test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
 	$(BIN)/vlmprune-run $(BUNDLE) --image $(SAMPLE) --prompt "Is the dog left of the bus?" --compare --overlay bundles/kept.png
 
-test: $(VENV)/dev.stamp  ## all tests: those that lower to targets and the rest, side by side
+test: $(VENV)/dev.stamp  ## all tests, two parts at a time: targets and the rest, then the JVM's and Apple's
 	$(MAKE) -j2 test-targets test-rest
+	$(MAKE) -j2 test-jvm test-apple
+
+test-jvm:  ## the Kotlin runtime and the Android app
 	$(MAKE) test-kotlin
+	$(MAKE) test-android
+
+test-apple:  ## the Swift runtime and the iOS app
+	$(MAKE) test-swift
+	$(MAKE) check-ios
 
 test-targets: $(VENV)/dev.stamp  ## Core ML, ExecuTorch, the C++ runner
 	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS)

@@ -25,7 +25,7 @@ make_root() {
   mkdir -p "$(dirname "$ROOT")"
   trap 'rm -rf "$partial"' EXIT
   mmdebstrap --quiet --mode=root --variant=apt --include=swiftlang,libc6-dev,ca-certificates \
-    "$SUITE" "$partial" <<<"$sources" >&2
+    "$SUITE" "$partial" <<<"$sources" >&2 || return 1
   rm -rf "$partial"/var/cache/apt/archives/*.deb "$partial"/var/lib/apt/lists/*
   mv "$partial" "$ROOT"
   trap - EXIT
@@ -51,6 +51,7 @@ if own_swift; then
   [ $# -eq 0 ] || exec "$@"
   exit 0
 fi
+unshare --mount true 2>/dev/null || { echo "Swift: this machine lets nobody mount folders for a toolchain" >&2; exit 3; }
 if [ ! -d "$ROOT" ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "Swift: none of 6.0 or newer on this machine, and Debian's can only be brought by root on a Debian" >&2
