@@ -38,9 +38,11 @@ struct Command {
             let bundle = try VLMPrune.Bundle.open(folder, verify: arguments.verify)
             return try Runner(bundle, engine: try await loadEngine(bundle, arguments))
         }
-        let record = try await benchmark.measure(runner, load: load) { step in
-            note("\(step.done) of \(step.total): \(step.label)")
-        }
+        let record = try await benchmark.measure(
+            runner, load: load,
+            progress: { step in
+                note("\(step.done) of \(step.total): \(step.label)")
+            })
         try write(record.json(), arguments.out)
     }
 

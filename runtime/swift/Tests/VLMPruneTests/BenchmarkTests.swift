@@ -15,7 +15,7 @@ struct BenchmarkTests {
         }
         let benchmark = try Benchmark(pictures: pictures, prompt: "why?", repetitions: 2, warmups: 1, tokens: 3)
         let seen = Seen()
-        let record = try await benchmark.measure(runner) { seen.add($0) }
+        let record = try await benchmark.measure(runner, progress: { seen.add($0) })
         let result = record.results[0]
         #expect(result.runs.map(\.pruned) == [false, true, true, false])
         #expect(result.runs.allSatisfy { $0.decodeMs.count == 2 })
