@@ -20,6 +20,13 @@ public struct Grid: Sendable, Equatable {
     public var keptTokens: Int { keep.last ?? visualTokens }
 }
 
+/// Tiles that the cuts prune together: all `rows` x `columns` tiles of a picture, each on the grid `grid`.
+public struct Mosaic: Sendable, Equatable {
+    public let rows: Int
+    public let columns: Int
+    public let grid: Int
+}
+
 public enum Place: String, Sendable, CaseIterable { case vision, input, layer }
 
 /// A place where visual tokens are dropped, and the prune stage that chooses them.
@@ -73,7 +80,7 @@ public struct Source: Sendable, Equatable {
 public struct Manifest: Sendable {
     public static let fileName = "bundle.json"
     public static let major = 2
-    public static let minor = 2
+    public static let minor = 3
 
     public let name: String
     public let modelType: String
@@ -81,6 +88,7 @@ public struct Manifest: Sendable {
     public let source: Source
     public let quantisation: Quantisation
     public let grids: [Grid]
+    public let mosaics: [Mosaic]
     public let cuts: [Cut]
     public let positions: PositionRule
     public let stages: [String: Stage]
@@ -117,6 +125,15 @@ public struct Manifest: Sendable {
         if let index = grids.firstIndex(where: { $0.heightPx == heightPx && $0.widthPx == widthPx }) { return index }
         let allowed = grids.map { "\($0.heightPx) x \($0.widthPx)" }
         throw BadRequest("the image becomes \(heightPx) x \(widthPx) px; allowed: \(commaList(allowed))")
+    }
+
+    /// Returns the index, behind those of the grids, of the mosaic of so many tiles. Throws `BadRequest` if there is none.
+    func mosaicIndex(rows: Int, columns: Int) throws -> Int {
+        if let index = mosaics.firstIndex(where: { $0.rows == rows && $0.columns == columns }) {
+            return grids.count + index
+        }
+        let allowed = mosaics.map { "\($0.rows) x \($0.columns)" }
+        throw BadRequest("the image becomes \(rows) x \(columns) tiles; allowed: \(commaList(allowed))")
     }
 
     /// Returns the stages that a prompt needs, in the order in which it runs through them.

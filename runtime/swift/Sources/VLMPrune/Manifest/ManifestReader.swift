@@ -45,6 +45,7 @@ private func readManifest(_ document: Field) throws -> Manifest {
             source: try readSource(record.required("source")),
             quantisation: try record.required("quantisation").choice(),
             grids: try record.required("grids").list(readGrid),
+            mosaics: try record.given("mosaics")?.list(readMosaic) ?? [],
             cuts: try record.required("cuts").list(readCut),
             positions: try record.given("positions").map(readPositions) ?? PositionRule(axes: 1, byGrid: false),
             stages: try byName(record.required("stages").table { try readStage(checkedName($0, $1)) }),
@@ -105,6 +106,16 @@ private func readGrid(_ field: Field) throws -> Grid {
             keep: try record.required("keep").list { try $0.integer() },
             meanVisualTokens: try record.required("mean_visual_tokens").number { $0 > 0 },
             visionFlops: try record.optional("vision_flops")?.integer(1...Int.max)
+        )
+    }
+}
+
+private func readMosaic(_ field: Field) throws -> Mosaic {
+    try field.record { record in
+        Mosaic(
+            rows: try record.required("rows").integer(),
+            columns: try record.required("columns").integer(),
+            grid: try record.given("grid")?.count() ?? 0
         )
     }
 }

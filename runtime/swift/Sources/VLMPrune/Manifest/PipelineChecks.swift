@@ -3,6 +3,7 @@ func checkPipeline(_ manifest: Manifest) throws {
     guard !manifest.grids.isEmpty else { throw BundleError(Manifest.fileName, "there is no grid", field: "grids") }
     try checkOrder(manifest)
     try checkCuts(manifest)
+    try checkMosaics(manifest)
     try checkSources(manifest)
     try checkPictures(manifest)
     let required = Set(manifest.stages.values.flatMap(\.files) + [manifest.tokenizer])
@@ -55,9 +56,18 @@ private func checkSources(_ manifest: Manifest) throws {
             }
         }
         given.formUnion(stage.outputs.map { "\(name).\($0.name)" })
-        for case let grid? in stage.graphs.map(\.grid) where grid >= manifest.grids.count {
-            throw refused("a graph serves grid \(grid); there are \(manifest.grids.count)")
+        let shapes = manifest.grids.count + manifest.mosaics.count
+        for case let grid? in stage.graphs.map(\.grid) where grid >= shapes {
+            throw refused("a graph serves grid \(grid); there are \(shapes)")
         }
+    }
+}
+
+private func checkMosaics(_ manifest: Manifest) throws {
+    let layouts = Set(manifest.mosaics.map { [$0.rows, $0.columns] })
+    guard layouts.count == manifest.mosaics.count else { throw refused("two mosaics have as many rows and columns") }
+    guard manifest.mosaics.allSatisfy({ $0.grid < manifest.grids.count }) else {
+        throw refused("a mosaic is of tiles on a grid that is not there; there are \(manifest.grids.count)")
     }
 }
 

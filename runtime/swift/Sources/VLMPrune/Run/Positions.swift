@@ -14,6 +14,14 @@ enum Owner: Sendable, Equatable {
     }
 }
 
+/// Views whose tokens are pruned together, and the index of the grid or mosaic that they lie on.
+struct PruneGroup: Sendable, Equatable {
+    let views: [Int]
+    let grid: Int
+
+    func contains(_ owner: Owner) -> Bool { if case .view(let view) = owner { views.contains(view) } else { false } }
+}
+
 /// A sequence of tokens: `tokenIds` as they were encoded, 0 for visual ones; the rest describes those that are left.
 struct Tokens: Sendable, Equatable {
     var tokenIds: [Int] = []
@@ -26,11 +34,16 @@ struct Tokens: Sendable, Equatable {
     var nextPosition: Int
     /// The grid of each view.
     var grids: [Int] = []
+    /// The views that are pruned together.
+    var groups: [PruneGroup] = []
 
     var count: Int { owners.count }
 
     /// Returns where the tokens of an owner stand.
     func places(of owner: Owner) -> [Int] { owners.indices.filter { owners[$0] == owner } }
+
+    /// Returns where the tokens of a group's views stand.
+    func places(of group: PruneGroup) -> [Int] { owners.indices.filter { group.contains(owners[$0]) } }
 
     /// Returns the tokens at some indices; what they were encoded as is kept whole.
     func selected(_ indices: [Int]) -> Tokens {
@@ -51,6 +64,7 @@ struct Tokens: Sendable, Equatable {
     init(_ manifest: Manifest, _ prompt: EncodedPrompt, from start: Int) throws {
         self.init(manifest.positions, from: start)
         grids = prompt.grids
+        groups = try manifest.groups(prompt)
         var at = 0
         for (nth, span) in prompt.spans.enumerated() {
             let grid = manifest.grids[grids[nth]]
@@ -97,5 +111,25 @@ struct Tokens: Sendable, Equatable {
         owners.append(owner)
         cells.append(cell)
         for axis in positions.indices { positions[axis].append(position[axis]) }
+    }
+}
+
+extension Manifest {
+    /// Returns the views that are pruned together: with mosaics the tiles of each picture, every other view alone.
+    fileprivate func groups(_ prompt: EncodedPrompt) throws -> [PruneGroup] {
+        var groups: [PruneGroup] = []
+        var start = 0
+        for picture in prompt.pictures {
+            let tiles = mosaics.isEmpty ? 0 : picture.rows * picture.columns
+            if tiles > 0 {
+                let mosaic = try mosaicIndex(rows: picture.rows, columns: picture.columns)
+                groups.append(PruneGroup(views: Array(start..<start + tiles), grid: mosaic))
+            }
+            for view in tiles..<picture.grids.count {
+                groups.append(PruneGroup(views: [start + view], grid: picture.grids[view]))
+            }
+            start += picture.grids.count
+        }
+        return groups
     }
 }

@@ -103,7 +103,9 @@ struct Prefill {
             try await runViews(name, role, clock)
         } else {
             stageTokens[name] = tokens
-            outputs[name] = [try await call(name, try inputs(of: name, view: nil), grid: 0, clock)]
+            outputs[name] = [
+                try await call(name, try inputs(of: name, for: PruneGroup(views: [], grid: 0)), grid: 0, clock)
+            ]
         }
         if role == .embed { rows = try floats(name, outputs[name]?.first?["embeddings"]) }
         if role == .decoder {
@@ -113,16 +115,18 @@ struct Prefill {
         try placeFeatures()
     }
 
-    /// Runs a stage once per view; the inputs of all views are read before any view is pruned.
+    /// Runs a stage once per view, or per group of views; all inputs are read before any view is pruned.
     private mutating func runViews(_ name: String, _ role: Role, _ clock: StageClock) async throws {
-        let inputs = try views.indices.map { try self.inputs(of: name, view: $0) }
+        let everyView = tokens.grids.enumerated().map { PruneGroup(views: [$0.offset], grid: $0.element) }
+        let groups = role == .prune ? tokens.groups : everyView
+        let inputs = try groups.map { try self.inputs(of: name, for: $0) }
         var given: [[String: Tensor]] = []
-        for (view, tensors) in inputs.enumerated() {
-            given.append(try await call(name, tensors, grid: tokens.grids[view], clock))
+        for (group, tensors) in zip(groups, inputs) {
+            given.append(try await call(name, tensors, grid: group.grid, clock))
         }
         outputs[name] = given
         guard role == .prune else { return }
-        for (view, pruned) in given.enumerated() { try prune(name, view, pruned) }
+        for (group, pruned) in zip(groups, given) { try prune(name, group, pruned) }
     }
 
     private func call(
@@ -147,34 +151,44 @@ struct Prefill {
         isFilled = true
     }
 
-    /// Drops the tokens of a view that a cut did not keep, and replaces the rows of the others.
-    private mutating func prune(_ name: String, _ view: Int, _ pruned: [String: Tensor]) throws {
-        let places = tokens.places(of: .view(view))
-        let kept = try counted(name, pruned)
+    /// Drops the tokens of views that a cut did not keep, and replaces the rows of the others.
+    private mutating func prune(_ name: String, _ group: PruneGroup, _ pruned: [String: Tensor]) throws {
+        let places = tokens.places(of: group)
+        let kept = try integers(name, pruned["kept"])
         try checkKept(name, kept, places.count)
         let fused = try floats(name, pruned["fused"])
         guard var before = rows else { throw EngineError(stage: name, "there are no rows to prune") }
         for (nth, index) in kept.enumerated() { before.setRow(places[index], fused.row(nth)) }
         let dropped = Set(places).subtracting(kept.map { places[$0] })
         let remaining = (0..<tokens.count).filter { !dropped.contains($0) }
-        selections.append(
-            Selection(
-                kept: kept, rank: Array(try integers(name, pruned["rank"]).prefix(kept.count)),
-                cells: kept.map { tokens.cells[places[$0]] },
-                view: (earlier?.views ?? 0) + view, cut: name))
+        selections += selected(name, group, places, kept, try integers(name, pruned["rank"]))
         rows = before.rows(remaining)
         tokens = tokens.selected(remaining)
     }
 
-    private func inputs(of name: String, view: Int?) throws -> [String: Tensor] {
-        let inputs = try manifest.stage(name).inputs.map { ($0.tensor.name, try read($0.source, for: name, view)) }
+    /// Returns what is kept of each view of a group, whose tokens stand at `places` before the cut.
+    private func selected(
+        _ name: String, _ group: PruneGroup, _ places: [Int], _ kept: [Int], _ rank: [Int]
+    ) -> [Selection] {
+        var start = 0
+        return group.views.map { view in
+            let mine = kept.indices.filter { tokens.owners[places[kept[$0]]] == .view(view) }
+            defer { start += places.count(where: { tokens.owners[$0] == .view(view) }) }
+            return Selection(
+                kept: mine.map { kept[$0] - start }, rank: mine.map { rank[$0] },
+                cells: mine.map { tokens.cells[places[kept[$0]]] }, view: (earlier?.views ?? 0) + view, cut: name)
+        }
+    }
+
+    private func inputs(of name: String, for group: PruneGroup) throws -> [String: Tensor] {
+        let inputs = try manifest.stage(name).inputs.map { ($0.tensor.name, try read($0.source, for: name, group)) }
         return Dictionary(uniqueKeysWithValues: inputs)
     }
 
-    /// Returns the value of a source for a stage, which runs for a view.
-    private func read(_ source: InputSource, for name: String, _ view: Int?) throws -> Tensor {
+    /// Returns the value of a source for a stage, which runs for the views of a group.
+    private func read(_ source: InputSource, for name: String, _ group: PruneGroup) throws -> Tensor {
         switch (source.stage, source.tensor) {
-        case ("image", _): return .floats(views[view ?? 0])
+        case ("image", _): return .floats(views[group.views.first ?? 0])
         case ("prompt", _): return .integers(IntegerTensor(tokens.tokenIds))
         case ("sequence", "rows"):
             guard let rows else { throw EngineError(stage: name, "there are no rows yet") }
@@ -182,29 +196,36 @@ struct Prefill {
         case ("sequence", "positions"):
             let shape = tokens.positions.count == 1 ? [tokens.count] : [tokens.positions.count, tokens.count]
             return .integers(IntegerTensor(shape: shape, values: tokens.positions.flatMap { $0 }))
-        case ("sequence", "places"): return .integers(IntegerTensor(places(source.part, tokens, view)))
+        case ("sequence", "places"): return .integers(IntegerTensor(places(source.part, tokens, group)))
         case ("sequence", "views"): return .integers(IntegerTensor(tokens.owners.map(\.number)))
         case ("sequence", "deepstack"): return .floats(try deepstack(name))
         case ("sequence", "past_tokens"): return .integers(IntegerTensor([pastTokens[name] ?? 0]))
         case ("sequence", _): return .integers(IntegerTensor([tokens.count - 1]))
-        default: return try stageOutput(source, for: name, view)
+        default: return try stageOutput(source, for: name, group)
         }
     }
 
-    private func stageOutput(_ source: InputSource, for name: String, _ view: Int?) throws -> Tensor {
+    private func stageOutput(_ source: InputSource, for name: String, _ group: PruneGroup) throws -> Tensor {
         let given = outputs[source.stage] ?? []
-        let nth = stageTokens[source.stage] == nil ? view ?? 0 : 0
-        guard nth < given.count, let whole = given[nth][source.tensor] else {
-            throw EngineError(stage: name, "\(source.stage).\(source.tensor) is not there")
+        if let before = stageTokens[source.stage] {
+            guard let whole = given.first?[source.tensor] else { throw missing(source, name) }
+            return source.part == nil ? whole : whole.rows(places(source.part, before, group))
         }
-        guard let before = stageTokens[source.stage], source.part != nil else { return whole }
-        return whole.rows(places(source.part, before, view))
+        let isPruned = try manifest.stage(source.stage).role == .prune
+        let calls = isPruned ? tokens.groups.indices.filter { tokens.groups[$0] == group } : group.views
+        let parts = calls.compactMap { $0 < given.count ? given[$0][source.tensor] : nil }
+        guard let first = parts.first, parts.count == calls.count else { throw missing(source, name) }
+        return parts.count == 1 ? first : .floats(try floats(source.stage, parts))
+    }
+
+    private func missing(_ source: InputSource, _ name: String) -> EngineError {
+        EngineError(stage: name, "\(source.stage).\(source.tensor) is not there")
     }
 
     /// Returns where the rows of a part stand in a sequence.
-    private func places(_ part: Part?, _ tokens: Tokens, _ view: Int?) -> [Int] {
+    private func places(_ part: Part?, _ tokens: Tokens, _ group: PruneGroup) -> [Int] {
         switch part {
-        case .visual: tokens.places(of: .view(view ?? 0))
+        case .visual: tokens.places(of: group)
         case .text: tokens.places(of: .text)
         case .last: [tokens.count - 1]
         case nil: Array(0..<tokens.count)
@@ -239,6 +260,13 @@ private func floats(_ stage: String, _ tensor: Tensor?) throws -> FloatTensor {
         throw EngineError(stage: stage, "an output is not there, or no floats")
     }
     return floats
+}
+
+/// Returns the rows of tensors one behind the other.
+private func floats(_ stage: String, _ tensors: [Tensor]) throws -> FloatTensor {
+    let parts = try tensors.map { try floats(stage, $0) }
+    let rows = parts.reduce(0) { $0 + ($1.shape.first ?? 0) }
+    return FloatTensor(shape: [rows] + parts[0].shape.dropFirst(), values: parts.flatMap(\.values))
 }
 
 private func integers(_ stage: String, _ tensor: Tensor?) throws -> [Int] {
