@@ -1,7 +1,8 @@
 """Plans where visual tokens are dropped, from a user's options, for a family's grids and layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -101,6 +102,31 @@ def plan_cuts(family: Family, options: PruneOptions, context_tokens: int | None 
         cuts.append(_planned(family, options, place, tokens, parts))
         tokens = cuts[-1].keep
     return (*(replace(cut, stage=f"{PRUNE}_{cut.at}") for cut in cuts[:-1]), cuts[-1])
+
+
+def mean_of_options(family: Family, options: PruneOptions) -> float:
+    """Returns the mean number of visual tokens over all decoder layers, of a view on the first grid.
+
+    It builds no pruner, so that many K can be tried. Raises `BadRequest` as `plan_cuts` does.
+    """
+    kind = pruner_kind(options.method)
+    layer = kind.layer(len(family.layers)) if options.layer is None else options.layer
+    tokens = [family.grids[0].tokens]
+    places = kind.places(read_settings(kind.settings, options.method, options.settings), layer)
+    for place in places:
+        tokens.append(_keep(options, place, family.grids[0].tokens, tokens[-1]))
+    layers = [layer if place.at == "layer" else 0 for place in places]
+    return mean_visual_tokens(tokens, layers, len(family.layers))
+
+
+def mean_visual_tokens(tokens: Sequence[int], cut_layers: Sequence[int], layers: int) -> float:
+    """Returns the mean over all decoder layers of the visual tokens before, between and behind cuts.
+
+    >>> mean_visual_tokens([576, 64], [2], 32)
+    96.0
+    """
+    borders = [0, *cut_layers, layers]
+    return sum(count * (end - start) for count, (start, end) in zip(tokens, pairwise(borders), strict=True)) / layers
 
 
 def pruner_settings(cuts: tuple[PlannedCut, ...]) -> dict[str, Any]:

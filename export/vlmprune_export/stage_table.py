@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlmprune_export.cuts import PlannedCut
+from vlmprune_export.cuts import PlannedCut, mean_visual_tokens
 from vlmprune_export.families import Family, PictureGrid
 from vlmprune_export.families.family import DEEPSTACK, VIEWS
 from vlmprune_export.pruners import Need
@@ -269,11 +269,8 @@ def pipeline_of(
 
 def _grid(family: Family, cuts: Sequence[PlannedCut], nth: int, vision_flops: Sequence[int]) -> schema.Grid:
     grid, layers = family.grids[nth], len(family.layers)
-    visible, tokens, start = 0, grid.tokens, 0
-    for cut in cuts:
-        visible += (cut.layer - start) * tokens
-        tokens, start = cut.keep[nth], cut.layer
-    mean = (visible + (layers - start) * tokens) / layers
+    tokens = [grid.tokens, *(cut.keep[nth] for cut in cuts)]
+    mean = mean_visual_tokens(tokens, [cut.layer for cut in cuts], layers)
     return schema.Grid(
         height=grid.height, width=grid.width, height_px=grid.height_px, width_px=grid.width_px,
         prefix_tokens=grid.prefix_tokens, keep=tuple(cut.keep[nth] for cut in cuts), mean_visual_tokens=round(mean, 3),

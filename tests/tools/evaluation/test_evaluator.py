@@ -29,7 +29,7 @@ def configs(model: LoadedModel, *keeps: int) -> list[PruningConfig]:
 
 def answers(model: LoadedModel, picture: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
     evaluator = Evaluator(model, TOKENS)
-    return evaluator.predict([evaluator.encode_picture(evaluator.see(load_image(picture)))], question, chosen)
+    return evaluator.predict([evaluator.encode_picture(load_image(picture))], question, chosen)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -85,7 +85,7 @@ def test_it_answers_as_we_do(
     assert issubclass(harness, StandIn)
     picture = load_image(asked_folder / "0.png")
     evaluator = Evaluator(in_pytorch, 5)
-    visual = [evaluator.encode_picture(evaluator.see(picture))]
+    visual = [evaluator.encode_picture(picture)]
     configs = build_configs(in_pytorch, [parse_variant("vlm-pruner:batch=2")], [3])
     expected = evaluator.predict(visual, QUESTIONS[0], configs)
     assert len(set(expected.values())) == 2
@@ -108,7 +108,7 @@ def test_several_pictures_stand_in_their_order(
     configs = build_configs(in_pytorch, [parse_variant("vlm-pruner")], [3])
     answers = []
     for order in (pictures, pictures[::-1]):
-        seen = [evaluator.encode_picture(evaluator.see(picture)) for picture in order]
+        seen = [evaluator.encode_picture(picture) for picture in order]
         expected = evaluator.predict(seen, QUESTIONS[1], configs)
         pruned = model(harness, asked_checkpoint, order, ",keep=3")
         assert pruned.generate_until([instance(text, {"max_new_tokens": 5}, order)]) == [expected["vlm-pruner@3"]]
@@ -141,7 +141,7 @@ def test_a_moved_model_is_the_same_model(in_pytorch: LoadedModel, asked_folder: 
     for model in (in_pytorch, moved):
         evaluator = Evaluator(model, 5)
         configs = build_configs(model, [parse_variant("vlm-pruner")], [8])
-        predicted.append(evaluator.predict([evaluator.encode_picture(evaluator.see(picture))], QUESTIONS[1], configs))
+        predicted.append(evaluator.predict([evaluator.encode_picture(picture)], QUESTIONS[1], configs))
     assert predicted[0] == predicted[1]
 
 

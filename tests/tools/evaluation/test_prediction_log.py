@@ -14,9 +14,11 @@ from vlmprune_tools.evaluation.prediction_log import open_prediction_log, read_p
 PRUNERS = ("vlm-pruner", "uniform")
 
 
-def request(bundle: Path, folder: Path, out: Path, limit: int = 6, **changes: object) -> EvaluationRequest:
+def request(
+    bundle: Path, folder: Path, out: Path, limit: int = 6, seed: int = 0, **changes: object
+) -> EvaluationRequest:
     options = {"keeps": (8,), "pruners": PRUNERS, "max_tokens": 3} | changes
-    return EvaluationRequest(str(bundle), str(folder / "asked.csv"), DatasetOptions(limit), out=out, **options)
+    return EvaluationRequest(str(bundle), str(folder / "asked.csv"), DatasetOptions(limit, seed), out=out, **options)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_an_interrupt_keeps_what_was_said(
     asked.append("kill")
     with pytest.raises(KeyboardInterrupt):
         evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json"))
-    assert read_predictions(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none")) == {}
+    assert read_predictions(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none"), {}) == {}
     asked.clear()
     evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=2))
     asked.clear()
@@ -61,16 +63,42 @@ def test_an_interrupt_keeps_what_was_said(
     assert len(asked) == 4, "more questions of the same data go on from fewer"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"keeps": (9,)}, {"pruners": ("uniform",)}, {"max_tokens": 4}, {"settings": {"batch": 1}}, {"blind": True}],
-)
+@pytest.mark.parametrize("changes", [{"max_tokens": 4}, {"seed": 1}])
 def test_another_request_starts_anew(
     asked_bundle: Path, asked_folder: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     for more in ({}, changes):
         evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=1, **more))
     assert len(list(tmp_path.glob("a.*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "new"),
+    [
+        ({"keeps": (9, 8)}, {"vlm-pruner@9", "uniform@9"}),
+        ({"pruners": ("uniform", "random")}, {"random@8"}),
+        ({"settings": {"batch": 1}}, {"vlm-pruner@8"}),
+        ({"blind": True}, {"blind@49"}),
+    ],
+)
+def test_only_what_no_config_predicted_is_asked(
+    asked_bundle: Path,
+    asked_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    new: set[str],
+) -> None:
+    evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=1))
+    ran, predict = set[str](), Evaluator.predict
+
+    def recording(self, visual, question, configs):
+        ran.update(config.name for config in configs)
+        return predict(self, visual, question, configs)
+
+    monkeypatch.setattr(Evaluator, "predict", recording)
+    evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=1, **changes))
+    assert ran == new and len(list(tmp_path.glob("a.*.jsonl"))) == 1
 
 
 def test_a_changed_data_file_starts_anew(
@@ -92,15 +120,15 @@ def test_changed_pictures_start_anew(asked_bundle: Path, asked_folder: Path, tmp
 
 
 def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
-    path = open_prediction_log(tmp_path / "a.json", "0" * 64).path
+    path = open_prediction_log(tmp_path / "a.json", "0" * 64, {}).path
     assert path is not None
     path.write_text("my notes\n")
     with pytest.raises(BadRequest, match="is not a log of "):
-        open_prediction_log(tmp_path / "a.json", "0" * 64)
+        open_prediction_log(tmp_path / "a.json", "0" * 64, {})
     assert path.read_text() == "my notes\n"
 
 
 def test_without_a_file_nothing_is_kept(asked_bundle: Path, asked_folder: Path, tmp_path: Path) -> None:
-    log = open_prediction_log(None, "0" * 64)
+    log = open_prediction_log(None, "0" * 64, {})
     log.add("a", {"unpruned@49": "dog"})
     assert log.predictions == {"a": {"unpruned@49": "dog"}} and log.path is None

@@ -55,6 +55,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--threads", type=int, default=2, metavar="N", help="default 2; 0 leaves the number to the engine"
     )
+    command.add_argument(
+        "--dtype", default="float32", metavar="NAME",
+        help="of a checkpoint's language model: float32 (default) or bfloat16; the choice of tokens stays in float32",
+    )  # fmt: skip
     _add_data(command)
     _add_pruning(command)
     return command
@@ -133,6 +137,7 @@ def request_of(args: argparse.Namespace) -> "EvaluationRequest":
         max_tokens=args.max_tokens,
         blind=args.blind,
         threads=args.threads or None,
+        dtype=args.dtype,
         out=args.json,
     )
 

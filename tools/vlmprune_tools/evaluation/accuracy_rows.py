@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlmprune_tools.evaluation.bootstrap import percentiles, resampled_means, retained
-from vlmprune_tools.evaluation.pruning_config import PruningConfig
+from vlmprune_tools.evaluation.pruning_config import BLIND, UNPRUNED, PruningConfig
 from vlmprune_tools.proportion import wilson_interval
 
 Array = npt.NDArray[np.float64]
@@ -27,6 +27,23 @@ class Row:
     retained_percent: float | None
     retained_low: float | None
     retained_high: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more accurate a method is than the first one at the same rate, as a fraction.
+
+    It is of the mean over tasks of equal weight. The interval is of the paired difference, so that it says more than two
+    intervals side by side.
+    """
+
+    task: str
+    method: str
+    against: str
+    keep: int
+    difference: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,22 @@ def mean_rows(name: str, tasks: Sequence[Task], configs: Sequence[PruningConfig]
     for index, config in enumerate(configs):
         interval = percentiles(means[:, index]) or (0.0, 1.0)
         rows.append(_row((name, config, n), accuracy[index], interval, (share[index], samples[:, index])))
+    return rows
+
+
+def difference_rows(name: str, tasks: Sequence[Task], configs: Sequence[PruningConfig]) -> list[Difference]:
+    """Returns a row per config that is neither the unpruned model nor the first at its rate."""
+    accuracy = np.mean([task.scores.mean(1) for task in tasks], 0)
+    means = np.mean([task.means for task in tasks], 0)
+    first, rows = dict[int, int](), list[Difference]()
+    for index, config in enumerate(configs):
+        if config.method in (UNPRUNED, BLIND):
+            continue
+        other = first.setdefault(config.keep, index)
+        if other != index:
+            low, high = percentiles(means[:, index] - means[:, other]) or (-1.0, 1.0)
+            values = [round(float(value), 4) for value in (accuracy[index] - accuracy[other], low, high)]
+            rows.append(Difference(name, config.method, configs[other].method, config.keep, *values))
     return rows
 
 

@@ -1,6 +1,6 @@
 """The evaluation loop: predicts every item of a dataset under every pruning config, and scores the predictions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -23,19 +23,21 @@ def run_evaluation_loop(
     evaluator: Evaluator, dataset: Dataset, configs: Sequence[PruningConfig], log: PredictionLog
 ) -> None:
     """Predicts the items that the log does not hold yet, and adds them to it one by one."""
-    pending = list({item.key: item for item in dataset.items if item.key not in log.predictions}.values())
+    names = {config.name for config in configs}
+    pending = list({item.key: item for item in dataset.items if names - log.known(item.key)}.values())
     if not pending:
         return
     sighted = [config for config in configs if config.method != BLIND]
     blind = [config for config in configs if config.method == BLIND]
-    mean = evaluator.encode_picture(mean_picture(evaluator, dataset)) if blind else None
+    mean = evaluator.encode_seen(mean_picture(evaluator, dataset)) if blind else None
     encoder = ImageEncoder(evaluator, dataset)
     for index in track(range(len(pending)), f"evaluating {dataset.name}"):
         item = pending[index]
         with locating_errors(item):
-            predictions = evaluator.predict(encoder.pictures(item), item.question, sighted)
+            known = log.known(item.key)
+            predictions = evaluator.predict(encoder.pictures(item), item.question, _without(sighted, known))
             if mean is not None:
-                predictions |= evaluator.predict([mean] * len(item.pictures), item.question, blind)
+                predictions |= evaluator.predict([mean] * len(item.pictures), item.question, _without(blind, known))
         log.add(item.key, predictions)
 
 
@@ -53,7 +55,11 @@ class ImageEncoder:
         return [self._last[name] for name in item.pictures]
 
     def _encoded(self, name: str) -> EncodedPicture:
-        return self.evaluator.encode_picture(self.evaluator.see(self.dataset.load_picture(name)))
+        return self.evaluator.encode_picture(self.dataset.load_picture(name))
+
+
+def _without(configs: Sequence[PruningConfig], names: Collection[str]) -> list[PruningConfig]:
+    return [config for config in configs if config.name not in names]
 
 
 def mean_picture(evaluator: Evaluator, dataset: Dataset) -> SeenPicture:

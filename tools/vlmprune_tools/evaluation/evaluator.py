@@ -1,7 +1,8 @@
 """Answers one question under many pruning configs: vision, embed and head run once, prune and tail once per config."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
@@ -14,6 +15,7 @@ from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, encode_prompt
 from vlmprune_runtime.question import SeenPicture, see
 from vlmprune_runtime.sampling import GREEDY, TokenChooser
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
+from vlmprune_tools.evaluation.method_pipeline import MethodPipeline
 from vlmprune_tools.evaluation.pruning_config import PruningConfig
 
 Array = npt.NDArray[Any]
@@ -21,10 +23,25 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """The visual embeddings (N, D) of every view of a picture, and the place that the picture takes in a prompt."""
+    """A picture as a model sees it. The vision stage runs when its visual embeddings are asked for, and once.
 
-    features: tuple[Array, ...]
-    place: PicturePlace
+    `image` is the picture itself, for methods that see it in another size; None where there is none.
+    """
+
+    model: LoadedModel
+    seen: SeenPicture
+    image: Image.Image | None = None
+
+    @cached_property
+    def features(self) -> tuple[Array, ...]:
+        """The visual embeddings (N, D) of every view."""
+        pipeline, features = self.model.pipeline, list[Array]()
+        [vision] = pipeline.of_role("vision")
+        [pixels] = pipeline.stage(vision).inputs
+        for view, grid in zip(self.seen.views, self.seen.place.grids, strict=True):
+            several = {"grid": grid} if len(pipeline.grids) > 1 else {}
+            features.append(self.model.engine.run(vision, {pixels.name: view.pixels[None]}, **several)["features"])
+        return tuple(features)
 
 
 @dataclass(frozen=True)
@@ -43,24 +60,40 @@ class Evaluator:
         """Returns a picture as the model sees it: its views, and the place that they take in a prompt."""
         return see(self.model.pipeline, self.model.image, image)
 
-    def encode_picture(self, seen: SeenPicture) -> EncodedPicture:
-        """Runs the vision stage on every view of a picture."""
-        pipeline = self.model.pipeline
-        [vision] = pipeline.of_role("vision")
-        [pixels] = pipeline.stage(vision).inputs
-        features = []
-        for view, grid in zip(seen.views, seen.place.grids, strict=True):
-            several = {"grid": grid} if len(pipeline.grids) > 1 else {}
-            features.append(self.model.engine.run(vision, {pixels.name: view.pixels[None]}, **several)["features"])
-        return EncodedPicture(tuple(features), seen.place)
+    def encode_picture(self, picture: Image.Image) -> EncodedPicture:
+        """Returns a picture with its visual embeddings, which all questions about it share."""
+        return EncodedPicture(self.model, self.see(picture), picture)
+
+    def encode_seen(self, seen: SeenPicture) -> EncodedPicture:
+        """Returns the same of a picture that is there only as the model sees it."""
+        return EncodedPicture(self.model, seen)
 
     def predict(
         self, pictures: Sequence[EncodedPicture], question: str, configs: Iterable[PruningConfig]
     ) -> dict[str, str]:
         """Returns the prediction about pictures under each config, by the config's name."""
-        prompt = self.encode_question(question, [picture.place for picture in pictures])
+        chosen = list(configs)
+        shared = [config for config in chosen if config.pipeline is None]
+        predictions = self.predict_shared(pictures, question, shared) if shared else {}
+        for config in chosen:
+            if config.pipeline is not None:
+                own = replace(self, model=config.pipeline.model)
+                predictions[config.name] = own.predict_in_pipeline(pictures, question, config.pipeline)
+        return predictions
+
+    def predict_shared(
+        self, pictures: Sequence[EncodedPicture], question: str, configs: Iterable[PruningConfig]
+    ) -> dict[str, str]:
+        """Returns the predictions under configs that share this model's stages before the cut."""
+        prompt = self.encode_question(question, [picture.seen.place for picture in pictures])
         run = self.start(prompt, [features for picture in pictures for features in picture.features])
         return {config.name: self.generate(prompt, self.prefill(run.fork(), config)) for config in configs}
+
+    def predict_in_pipeline(self, pictures: Sequence[EncodedPicture], question: str, pipeline: MethodPipeline) -> str:
+        """Returns the prediction of a method whose own model this is."""
+        seen = [pipeline.see(picture.seen, picture.image) for picture in pictures]
+        prompt = self.encode_question(question, [picture.place for picture in seen])
+        return self.generate(prompt, pipeline.prefill(prompt, seen))
 
     def start(self, prompt: EncodedPrompt, features: Sequence[Array]) -> Prefill:
         """Runs all stages before the first cut, with the visual embeddings (N, D) of every view given."""

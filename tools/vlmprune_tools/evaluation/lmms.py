@@ -76,7 +76,7 @@ class VlmPrune(_base):  # type: ignore[misc]
         evaluator = Evaluator(self.model, int(generation.get("max_new_tokens") or MAX_TOKENS))
         question = context.replace(self.model.prompt.image_token, "").strip()
         try:
-            encoded = [evaluator.encode_picture(evaluator.see(load_image(picture))) for picture in pictures]
+            encoded = [evaluator.encode_picture(load_image(picture)) for picture in pictures]
             prediction = evaluator.predict(encoded, question, [self.config])[self.config.name]
         except BadRequest as error:
             raise BadRequest(f"task {task!r}, document {doc_id}: {error}") from None

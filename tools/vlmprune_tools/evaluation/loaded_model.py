@@ -26,6 +26,7 @@ from vlmprune_runtime.prompt import load_tokenizer
 from vlmprune_runtime.schema import MANIFEST, Bundle, Generation, ImageSpec, Pipeline, PromptSpec, Pruner
 
 DEFAULT_LAYER = 2
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with all that an evaluator needs; `exported_pruner` is the one inside a bundle's graphs."""
+    """A model with all that an evaluator needs; `exported_pruner` is the one inside a bundle's graphs.
+
+    `staged` is a checkpoint in its stages, from which methods get pipelines of their own; None for a bundle.
+    """
 
     pipeline: Pipeline
     engine: Engine
@@ -55,6 +59,7 @@ class LoadedModel:
     context_tokens: int
     identity: Identity
     exported_pruner: Pruner | None = None
+    staged: StagedModel | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -67,18 +72,23 @@ class LoadedModel:
         return self.pipeline.visual_tokens
 
 
-def load_model(name: str, layer: int | None, threads: int | None, progress: Report) -> LoadedModel:
+def load_model(
+    name: str, layer: int | None, threads: int | None, progress: Report, dtype: str = "float32"
+) -> LoadedModel:
     """Loads the bundle in that folder if it is one, otherwise the checkpoint of that name.
 
-    `layer` None means the bundle's own, or 2 for a checkpoint. Errors: `BundleError`, `EngineError`, `BadRequest`.
+    `layer` None means the bundle's own, or 2 for a checkpoint. `dtype` is the precision of a checkpoint's language
+    model. Errors: `BundleError`, `EngineError`, `BadRequest`.
     """
     if threads is not None and threads < 1:
         raise BadRequest(f"threads: got {threads}; allowed: 1 or more")
     if threads is not None:
         torch.set_num_threads(threads)
     if (Path(name) / MANIFEST).is_file():
+        if dtype != DTYPES[0]:
+            raise BadRequest(f"dtype: got {dtype}; allowed: {DTYPES[0]}, a bundle has its own precision")
         return load_bundle(Path(name), layer, threads)
-    return load_staged_checkpoint(name, DEFAULT_LAYER if layer is None else layer, progress)
+    return load_staged_checkpoint(name, DEFAULT_LAYER if layer is None else layer, progress, dtype)
 
 
 def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedModel:
@@ -97,10 +107,17 @@ def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedM
     )  # fmt: skip
 
 
-def load_staged_checkpoint(name: str, layer: int, progress: Report) -> LoadedModel:
-    """Loads a checkpoint and splits it into stages in eager PyTorch at full precision."""
+def load_staged_checkpoint(name: str, layer: int, progress: Report, dtype: str = "float32") -> LoadedModel:
+    """Loads a checkpoint and splits it into stages in eager PyTorch.
+
+    `dtype` is the precision of the language model; vision tower, projector and pruners stay in fp32.
+    """
+    if dtype not in DTYPES:
+        raise BadRequest(f"dtype: got {dtype!r}; allowed: {', '.join(DTYPES)}")
     checkpoint = load_checkpoint(name, progress=progress)
     family = build_family(checkpoint.model, default_grids(checkpoint.processor.image_processor))
+    for part in (family.layers, family.norm, family.lm_head):
+        part.to(getattr(torch, dtype))
     # VLM-Pruner reads all that other pruners read; at the language model's input there is less to read.
     staged = StagedModel(family, PruneOptions("vlm-pruner" if layer else "uniform", layer, family.grids[0].tokens))
     engine = TorchEngine(staged)
@@ -112,12 +129,15 @@ def load_staged_checkpoint(name: str, layer: int, progress: Report) -> LoadedMod
         decoder_layers=len(family.layers),
         sha256=checkpoint.source.sha256,
         source_sha256=checkpoint.source.sha256,
+        quantisation="none" if dtype == DTYPES[0] else dtype,
         versions=versions,
     )
     image = image_spec(checkpoint.processor.image_processor, family)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     generation, tokenizer = generation_settings(checkpoint.model, progress), unpadded_tokenizer(checkpoint.processor)
-    return LoadedModel(staged.pipeline, engine, tokenizer, image, prompt, generation, family.max_positions, identity)
+    return LoadedModel(
+        staged.pipeline, engine, tokenizer, image, prompt, generation, family.max_positions, identity, staged=staged
+    )
 
 
 def unpadded_tokenizer(processor: object) -> Tokenizer:

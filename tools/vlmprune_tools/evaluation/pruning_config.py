@@ -1,20 +1,31 @@
 """Pruning configs: each pruner at each rate, and the unpruned model, on the same weights."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from vlmprune_export.cuts import PruneOptions, mean_visual_tokens
 from vlmprune_export.pruners import Need, Pruner, build_pruner, pruner_name
 from vlmprune_export.pruners.mosaic import TilesPruner, order_of_tiles
+from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.stage_table import source_of
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.positions import PruneGroup
 from vlmprune_runtime.prefill import Array, Prefill, stages_before_tail
 from vlmprune_runtime.schema import Cut, Grid, Mosaic, Pipeline
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
+from vlmprune_tools.evaluation.method_pipeline import (
+    MethodPipeline,
+    SharedVision,
+    equal_mean_keep,
+    family_of,
+    keeps_of_family,
+    method_pipeline,
+    unpruned_pipeline,
+)
 from vlmprune_tools.evaluation.variants import Variant
 
 UNPRUNED, BLIND = "unpruned", "blind"
@@ -24,13 +35,19 @@ Prune = Callable[[Prefill], None]
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """One pruner at one rate. Without `prune` all tokens are kept; `pruned_in` names what ran the pruner."""
+    """One pruner at one rate. Without `prune` all tokens are kept; `pruned_in` names what ran the pruner.
+
+    `pipeline` is there instead of `prune` where the method has stages of its own. `keep` is the rate that the configs
+    of one comparison share; `kept_tokens` is the number K of this method's own, None where it is `keep`.
+    """
 
     method: str
     keep: int
     prune: Prune | None = None
     pruned_in: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: MethodPipeline | None = None
+    kept_tokens: int | None = None
 
     @property
     def name(self) -> str:
@@ -38,20 +55,57 @@ class PruningConfig:
         return f"{self.method}@{self.keep}"
 
 
-def build_configs(model: LoadedModel, variants: Sequence[Variant], keeps: Sequence[int]) -> list[PruningConfig]:
-    """Returns the unpruned model, then all pruners by falling K. K = N is the unpruned model, which is always there."""
+def build_configs(
+    model: LoadedModel, variants: Sequence[Variant], keeps: Sequence[int], layer: int | None = None
+) -> list[PruningConfig]:
+    """Returns the unpruned model, then all pruners by falling K. K = N is the unpruned model, which is always there.
+
+    On a checkpoint every method cuts where it does itself, or before `layer`, and keeps as many tokens as give it the
+    mean number of visual tokens over all layers that a cut before the model's layer has with K.
+    """
     tokens = model.visual_tokens
     for keep in keeps:
         if not 1 <= keep <= tokens:
             raise BadRequest(f"keeps: got {keep}; allowed: 1 to {tokens} (the image's visual tokens)")
     requested = keeps or [round(tokens * (1 - rate)) for rate in DEFAULT_RATES]
     pruned = sorted({keep for keep in requested if keep < tokens}, reverse=True)
+    if model.staged is not None:
+        return pipeline_configs(model, variants, pruned, layer)
     configs = [build_config(model, variant, keep) for keep in pruned for variant in variants]
     return [PruningConfig(UNPRUNED, tokens), *configs]
 
 
+def pipeline_configs(
+    model: LoadedModel, variants: Sequence[Variant], keeps: Sequence[int], layer: int | None
+) -> list[PruningConfig]:
+    """Returns the configs of a checkpoint, each in a pipeline of its own; they share what the vision tower gives."""
+    family, configs = family_of(model), list[PruningConfig]()
+    vision = SharedVision(family)
+    for keep in keeps:
+        mean = mean_at_the_models_layer(model, keep)
+        for variant in variants:
+            options = PruneOptions(variant.pruner, layer, settings=variant.settings)
+            own = equal_mean_keep(family, options, keep, mean)
+            built = method_pipeline(model, replace(options, keep=keeps_of_family(family, own)), vision)
+            kept = built.grid.kept_tokens
+            settings = built.settings
+            configs.append(PruningConfig(variant.label, keep, None, "pytorch", settings, built, kept))
+    unpruned = PruningConfig(UNPRUNED, model.visual_tokens, pipeline=unpruned_pipeline(model, vision))
+    return [unpruned, *configs]
+
+
+def mean_at_the_models_layer(model: LoadedModel, keep: int) -> float:
+    """Returns the mean number of visual tokens over all layers if `keep` of them are left from the model's layer on."""
+    layer, layers = model.identity.layer, model.identity.decoder_layers
+    return mean_visual_tokens([model.visual_tokens, keep], [layer], layers)
+
+
 def build_config(model: LoadedModel, variant: Variant, keep: int) -> PruningConfig:
     """Returns a config that prunes in the bundle's own graph if that holds the same pruner, otherwise in PyTorch."""
+    if model.staged is not None:
+        return build_configs(model, [variant], [keep])[1]
+    if variant.pruner == RESIZE:
+        raise BadRequest("resize: the graphs of a bundle have their own sizes of picture; allowed: a checkpoint")
     pipeline = model.pipeline
     pruners = tuple(
         build_pruner(variant.pruner, grid=(grid.height, grid.width), keep=count, settings=variant.settings)

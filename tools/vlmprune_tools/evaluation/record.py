@@ -11,14 +11,28 @@ import numpy.typing as npt
 from vlmprune_runtime.attach import attach
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_tools.evaluation.accuracy_rows import Row, make_task, mean_rows, task_rows
+from vlmprune_tools.evaluation.accuracy_rows import (
+    Difference,
+    Row,
+    difference_rows,
+    make_task,
+    mean_rows,
+    task_rows,
+)
 from vlmprune_tools.evaluation.bootstrap import RESAMPLES
 from vlmprune_tools.evaluation.dataset import MEAN, TESTED, Dataset
 from vlmprune_tools.evaluation.evaluation_loop import Predictions
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
+from vlmprune_tools.evaluation.method_pipeline import CLOSE
 from vlmprune_tools.evaluation.metrics import DESCRIPTIONS
 from vlmprune_tools.evaluation.pope import pope_figures
-from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig
+from vlmprune_tools.evaluation.pruning_config import (
+    BLIND,
+    UNPRUNED,
+    PruningConfig,
+    mean_at_the_models_layer,
+    run_exported_pruner,
+)
 from vlmprune_tools.evaluation.table_notes import notes_of, untested_tasks
 
 SCHEMA_VERSION = 1
@@ -37,7 +51,7 @@ class EvaluationResult:
 
 def record_of(result: EvaluationResult, request: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Returns the record; `request` is the content that its hash covers."""
-    rows, untested = all_rows(result, seed)
+    rows, differences, untested = all_rows(result, seed)
     return {
         "kind": "accuracy",
         "schema_version": SCHEMA_VERSION,
@@ -49,16 +63,17 @@ def record_of(result: EvaluationResult, request: Mapping[str, Any], seed: int) -
         "methods": [method_fields(config, result.model) for config in result.configs],
         "rows": [asdict(row) for row in rows if row.method != BLIND],
         "blind": [asdict(row) for row in rows if row.method == BLIND],
+        "differences": [asdict(row) for row in differences],
         "pope": pope_rows(result),
         "untested_tasks": list(untested),
-        "notes": notes_of(rows, untested),
+        "notes": [*notes_of(rows, untested), *notes_of_means(result)],
         "seed": seed,
         "bootstrap_resamples": RESAMPLES,
     }
 
 
-def all_rows(result: EvaluationResult, seed: int) -> tuple[list[Row], tuple[str, ...]]:
-    """Returns all rows, tasks first and means last, and the tasks that do not test pruning."""
+def all_rows(result: EvaluationResult, seed: int) -> tuple[list[Row], list[Difference], tuple[str, ...]]:
+    """Returns all rows, tasks first and means last, the methods' differences, and the tasks that test no pruning."""
     configs, item_tasks = result.configs, np.array([item.task for item in result.dataset.items])
     names = result.dataset.tasks
     tasks = [make_task(name, result.scores[:, item_tasks == name], seed) for name in names]
@@ -68,7 +83,22 @@ def all_rows(result: EvaluationResult, seed: int) -> tuple[list[Row], tuple[str,
     tested = [task for task in tasks if task.name not in untested]
     if tested and untested:
         rows += mean_rows(TESTED, tested, configs)
-    return rows, untested
+        return rows, difference_rows(TESTED, tested, configs), untested
+    return rows, difference_rows(MEAN, tasks, configs), untested
+
+
+def notes_of_means(result: EvaluationResult) -> list[str]:
+    """Returns a note for every config whose mean number of visual tokens is not close to that of its rate."""
+    notes = []
+    for config in result.configs:
+        if config.method in (UNPRUNED, BLIND):
+            continue
+        mean, wanted = mean_tokens_of(config, result.model), mean_at_the_models_layer(result.model, config.keep)
+        if abs(mean / wanted - 1) >= CLOSE:
+            notes.append(
+                f"{config.name}: {mean:.1f} visual tokens on average over the layers, others at this rate {wanted:.1f}"
+            )
+    return notes
 
 
 def data_fields(dataset: Dataset) -> dict[str, Any]:
@@ -85,17 +115,30 @@ def data_fields(dataset: Dataset) -> dict[str, Any]:
 
 
 def method_fields(config: PruningConfig, model: LoadedModel) -> dict[str, Any]:
-    """Returns the record's fields about one config; the mean number of visual tokens is over all decoder layers."""
-    layer, layers = model.identity.layer, model.identity.decoder_layers
-    mean = (layer * model.visual_tokens + (layers - layer) * config.keep) / layers
+    """Returns the record's fields about one config.
+
+    The mean number of visual tokens is over all decoder layers, and `kept_tokens` is what the last cut leaves.
+    """
     return {
         "method": config.method,
         "keep": config.keep,
+        "kept_tokens": config.kept_tokens or config.keep,
         "pruned_fraction": round(1 - config.keep / model.visual_tokens, 4),
-        "mean_visual_tokens": round(mean, 3),
+        "mean_visual_tokens": round(mean_tokens_of(config, model), 3),
         "pruned_in": config.pruned_in,
         "settings": dict(config.settings),
     }
+
+
+def mean_tokens_of(config: PruningConfig, model: LoadedModel) -> float:
+    """Returns the mean number of visual tokens over all decoder layers, of a picture on the first grid."""
+    if config.method in (UNPRUNED, BLIND):
+        return model.visual_tokens
+    if config.pipeline is not None:
+        return config.pipeline.grid.mean_visual_tokens
+    if config.prune is run_exported_pruner:
+        return model.pipeline.grids[0].mean_visual_tokens
+    return mean_at_the_models_layer(model, config.keep)
 
 
 def pope_rows(result: EvaluationResult) -> list[dict[str, Any]]:

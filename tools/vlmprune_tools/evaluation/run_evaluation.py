@@ -12,7 +12,7 @@ from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
 from vlmprune_tools.evaluation.datasets import open_dataset
 from vlmprune_tools.evaluation.evaluation_loop import run_evaluation_loop, score_predictions
 from vlmprune_tools.evaluation.evaluator import Evaluator
-from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
+from vlmprune_tools.evaluation.loaded_model import DTYPES, LoadedModel, load_model
 from vlmprune_tools.evaluation.prediction_log import digest, open_prediction_log
 from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig, build_configs
 from vlmprune_tools.evaluation.record import EvaluationResult, record_of
@@ -26,7 +26,8 @@ class EvaluationRequest:
     """Which model (a bundle's folder, a checkpoint's, or `pocket`) is evaluated on which data, and how it is pruned.
 
     Empty `keeps` means the paper's three rates. `layer` None means the bundle's own, or 2 for a checkpoint.
-    `threads` None leaves the number to the engine. The record is written to `out`, with the prediction log beside it.
+    `threads` None leaves the number to the engine. `dtype` is the precision of a checkpoint's language model. The
+    record is written to `out`, with the prediction log beside it.
     """
 
     model: str
@@ -39,6 +40,7 @@ class EvaluationRequest:
     max_tokens: int = MAX_TOKENS
     blind: bool = False
     threads: int | None = None
+    dtype: str = DTYPES[0]
     out: Path | None = None
 
 
@@ -49,10 +51,12 @@ def evaluate(request: EvaluationRequest, *, progress: Report = lambda line: None
     variants = parse_variants(request.pruners, request.settings)
     dataset = open_dataset(request.data, request.dataset_options)
     progress("opening the model")
-    model = load_model(request.model, request.layer, request.threads, progress)
+    model = load_model(request.model, request.layer, request.threads, progress, request.dtype)
     configs = configs_with_blind(request, dataset, model, variants)
     content = fingerprint(request, dataset, model, configs)
-    log = open_prediction_log(request.out, digest(content))
+    shared = {name: value for name, value in content.items() if name != "configs"}
+    digests = {name: digest(config) for name, config in content["configs"].items()}
+    log = open_prediction_log(request.out, digest(shared), digests)
     run_evaluation_loop(Evaluator(model, request.max_tokens), dataset, configs, log)
     scores = score_predictions(dataset, configs, log.predictions)
     result = EvaluationResult(model, dataset, configs, log.predictions, scores)
@@ -64,7 +68,7 @@ def configs_with_blind(
 ) -> tuple[PruningConfig, ...]:
     """Returns all configs, and the blind one if the request or the dataset asks for it."""
     blind = [PruningConfig(BLIND, model.visual_tokens)] if request.blind or dataset.blind else []
-    return (*build_configs(model, variants, request.keeps), *blind)
+    return (*build_configs(model, variants, request.keeps, request.layer), *blind)
 
 
 def fingerprint(
@@ -79,10 +83,17 @@ def fingerprint(
         "model": identity.sha256 or identity.name,
         "layer": identity.layer,
         "engine": identity.engine,
+        "quantisation": identity.quantisation,
         "versions": dict(identity.versions),
         "data": {"name": dataset.name, "sha256": dataset.sha256, "seed": request.dataset_options.seed},
         "configs": {
-            config.name: {"settings": dict(config.settings), "pruned_in": config.pruned_in} for config in configs
+            config.name: {
+                "settings": dict(config.settings),
+                "pruned_in": config.pruned_in,
+                "cuts": config.pipeline.cuts if config.pipeline else None,
+                "kept_tokens": config.kept_tokens,
+            }
+            for config in configs
         },
         "max_tokens": request.max_tokens,
     }

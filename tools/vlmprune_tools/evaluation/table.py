@@ -19,7 +19,7 @@ def accuracy_table(record: Figures) -> Table:
             table.add_section()
         shown = "" if keep == config["keep"] else kept(config)
         keep = config["keep"]
-        table.add_row(shown, config["method"], *(cells[task, config["method"], config["keep"]] for task in tasks))
+        table.add_row(shown, own_tokens(config), *(cells[task, config["method"], config["keep"]] for task in tasks))
     return table
 
 
@@ -45,6 +45,17 @@ def kept(config: Figures) -> str:
         if config["pruned_fraction"]
         else str(config["keep"])
     )
+
+
+def own_tokens(config: Figures) -> str:
+    """Returns a method's name, with the number of tokens that it keeps itself where that is another.
+
+    >>> own_tokens({"method": "nuwa", "keep": 64, "kept_tokens": 25, "mean_visual_tokens": 100.0})
+    'nuwa\\nK = 25, mean 100.0'
+    """
+    if config["kept_tokens"] == config["keep"]:
+        return str(config["method"])
+    return f"{config['method']}\nK = {config['kept_tokens']}, mean {config['mean_visual_tokens']:.1f}"
 
 
 def cell(row: Figures) -> str:

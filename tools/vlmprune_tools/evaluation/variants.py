@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from vlmprune_export.pruners import pruner_kind
+from vlmprune_export.pruners import PRUNERS, pruner_kind, pruner_name
+from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.setting import parse_setting
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.errors import BadRequest, UnknownName
 
-FLOORS = ("random", "uniform", "grid")
+FLOORS = ("random", "uniform", "grid", RESIZE)
 ABLATIONS = (
     "vlm-pruner:pivots=1",  # without spread-out pivots: the selection starts from one token
     "vlm-pruner:distance_weight=0",  # without Buffering for Spatial Sparsity
@@ -45,12 +46,15 @@ def parse_variant(text: str) -> Variant:
     {'batch': 1}
     """
     name, *parts = text.split(":")
-    pruner_kind(name)  # refuses an unknown name
+    if pruner_name(name) not in (*PRUNERS, RESIZE):
+        raise UnknownName("pruner", name, (*PRUNERS, RESIZE))
     return Variant(text, name, dict(parse_setting(part) for part in parts))
 
 
 def setting_names(pruner: str) -> list[str]:
     """Returns the names of a pruner's settings."""
+    if pruner == RESIZE:
+        return []
     return [field.name for field in fields(pruner_kind(pruner).settings)]
 
 
