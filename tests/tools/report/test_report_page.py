@@ -46,6 +46,21 @@ def page_of(tmp_path: Path, *arguments: object) -> Reader:
     return reader
 
 
+def test_methods_are_labelled_and_explained(tmp_path: Path) -> None:
+    speed = {"engine": "onnx fp32", "selection_ms": 2, "first_token_ms": 300, "first_token_unpruned_ms": 900}
+    speed |= {"first_token_fraction": 0.33, "fraction_low": 0.3, "fraction_high": 0.36, "stages_ms": {"tail": 100.0}}
+    speed |= {"flops": None, "memory_bytes": None, "repetitions": 3}
+    row = {"method": HOSTILE, "keep": 64, "kept_tokens": 98, "mean_visual_tokens": 98.0, "questions": 80}
+    row |= {"accuracy": 0.9, "low": 0.8, "high": 0.95, "retained_percent": 97.0, "speeds": [speed]}
+    unpruned = {"accuracy": 0.93, "low": 0.9, "high": 0.96}
+    record = {"kind": "methods", "model": "pocket", "visual_tokens": 576, "task": "mean", "data": "scenes"}
+    record |= {"against": "vlm-pruner", "unpruned": unpruned, "rows": [row], "notes": [HOSTILE]}
+    (tmp_path / "methods.json").write_text(json.dumps(record))
+    page = page_of(tmp_path, tmp_path / "methods.json")
+    assert "64 kept, onnx fp32" in page.text and "33.0 % of unpruned" in page.text and "98.0" in page.text
+    assert "img" not in [name for name, _ in page.elements] and "script" not in [name for name, _ in page.elements]
+
+
 def test_it_says_what_was_measured(
     benchmark_file: Path, benchmark_fields: dict[str, Any], accuracy_file: Path, tmp_path: Path
 ) -> None:

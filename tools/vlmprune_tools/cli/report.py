@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
         "Turn records of vlmprune-bench, vlmprune-eval and the phone apps into one page that needs no network."
     )
     command = command_parser("vlmprune-report", description, EXAMPLES)
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a benchmark or accuracy record, JSON")
+    command.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a benchmark, accuracy or methods record, JSON"
+    )
     command.add_argument("--out", type=Path, required=True, metavar="OUT.html", help="the page; replaced if it exists")
     overlay = "pictures of kept tokens to show, as vlmprune-run --overlay draws them"
     command.add_argument("--overlay", type=Path, nargs="+", default=[], action="extend", metavar="IMAGE", help=overlay)

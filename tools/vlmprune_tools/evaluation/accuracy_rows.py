@@ -33,7 +33,7 @@ class Row:
 class Difference:
     """How much more accurate a method is than the first one at the same rate, as a fraction.
 
-    It is of the mean over tasks of equal weight. The interval is of the paired difference, so that it says more than two
+    It is of the mean over tasks of equal weight. The interval is of the paired difference, which says more than two
     intervals side by side.
     """
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
+from vlmprune_tools.methods.schema import MethodRow
 from vlmprune_tools.report.accuracy import UNPRUNED, AccuracyRecord, AccuracyRow
 from vlmprune_tools.report.formatting import percent
 
@@ -124,7 +125,7 @@ class Scale:
     step: float
 
     @staticmethod
-    def of(rows: Sequence[AccuracyRow]) -> "Scale":
+    def of(rows: Sequence[AccuracyRow] | Sequence[MethodRow]) -> "Scale":
         """Returns the smallest range that holds all intervals with few grid lines."""
         low, high = min(min(row.low, row.accuracy) for row in rows), max(max(row.high, row.accuracy) for row in rows)
         step = next((step for step in GRID_STEPS if (high - low) / step <= MOST_GRID_LINES + ROUNDING), GRID_STEPS[-1])
@@ -135,8 +136,11 @@ class Scale:
         """Returns the y of an accuracy; SVG's y grows downwards."""
         return round(BOTTOM - (BOTTOM - TOP) * (accuracy - self.low) / (self.high - self.low), 1)
 
+    def values(self) -> list[float]:
+        """Returns the accuracies of all grid lines from low to high."""
+        count = round((self.high - self.low) / self.step)
+        return [self.low + index * self.step for index in range(count + 1)]
+
     def grid(self) -> tuple[Tick, ...]:
         """Returns all grid lines from low to high."""
-        count = round((self.high - self.low) / self.step)
-        values = [self.low + index * self.step for index in range(count + 1)]
-        return tuple(Tick(self.y(value), f"{100 * value:.0f} %") for value in values)
+        return tuple(Tick(self.y(value), f"{100 * value:.0f} %") for value in self.values())

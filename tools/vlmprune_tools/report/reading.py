@@ -10,25 +10,32 @@ from pydantic import BaseModel, ValidationError
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.errors import BadRequest, UnknownName, first_line
+from vlmprune_tools.methods.schema import MethodsRecord
 from vlmprune_tools.report.accuracy import AccuracyRecord
 
 MAX_RECORD_BYTES = 64 * 2**20
-KINDS: dict[str, type[BaseModel]] = {"benchmark": BenchmarkRecord, "accuracy": AccuracyRecord}
+KINDS: dict[str, type[BaseModel]] = {
+    "benchmark": BenchmarkRecord,
+    "accuracy": AccuracyRecord,
+    "methods": MethodsRecord,
+}
 
 
 @dataclass(frozen=True)
 class Records:
-    """The records of both kinds, in the order of the files."""
+    """The records of all kinds, in the order of the files."""
 
     benchmarks: tuple[BenchmarkRecord, ...]
     accuracies: tuple[AccuracyRecord, ...]
+    methods: tuple[MethodsRecord, ...] = ()
 
 
 def read_records(paths: Iterable[Path]) -> Records:
     """Reads all files; `BadRequest` names the file and the field that is wrong."""
     records = [read_record(path) for path in paths]
     benchmarks = tuple(record for record in records if isinstance(record, BenchmarkRecord))
-    return Records(benchmarks, tuple(record for record in records if isinstance(record, AccuracyRecord)))
+    accuracies = tuple(record for record in records if isinstance(record, AccuracyRecord))
+    return Records(benchmarks, accuracies, tuple(record for record in records if isinstance(record, MethodsRecord)))
 
 
 def read_record(path: Path) -> BaseModel:

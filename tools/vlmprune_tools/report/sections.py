@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Result
 from vlmprune_runtime.benchmark.run_metadata import Device, Settings
+from vlmprune_tools.methods.schema import MethodsRecord
 from vlmprune_tools.report.accuracy import UNPRUNED, AccuracyRecord, AccuracyRow
 from vlmprune_tools.report.bars import (
     Bar,
@@ -16,6 +17,7 @@ from vlmprune_tools.report.bars import (
     stage_bar,
     widest_ms,
 )
+from vlmprune_tools.report.frontier import Frontier
 from vlmprune_tools.report.line_charts import Chart, draw_charts, methods_of
 
 
@@ -48,6 +50,14 @@ class RateTable:
 
     keeps: tuple[int, ...]
     rows: tuple[tuple[str, str, tuple[AccuracyRow | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class MethodsSection:
+    """All methods of a model with their charts of accuracy against time."""
+
+    record: MethodsRecord
+    charts: tuple[Frontier, ...]
 
 
 @dataclass(frozen=True)

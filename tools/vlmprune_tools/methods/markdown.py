@@ -1,0 +1,82 @@
+"""Writes the methods' record as Markdown tables, for pages that show it."""
+
+from collections.abc import Iterable, Sequence
+
+from vlmprune_runtime.byte_size import format_bytes
+from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
+
+
+def accuracy_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
+    """Returns a table of accuracies with a column per rate; the most accurate method of the smallest rate is first."""
+    chosen = list(keeps) or sorted({row.keep for row in record.rows}, reverse=True)
+    rows = {(row.method, row.keep): row for row in record.rows}
+    methods = sorted(
+        dict.fromkeys(row.method for row in record.rows),
+        key=lambda method: -(rows[method, chosen[-1]].accuracy if (method, chosen[-1]) in rows else 0.0),
+    )
+    heads = [f"{keep} (n = {next(row.questions for row in record.rows if row.keep == keep)})" for keep in chosen]
+    body = [[f"`{method}`", *(accuracy_cell(rows.get((method, keep))) for keep in chosen)] for method in methods]
+    return table(["", *heads], body)
+
+
+def accuracy_cell(row: MethodRow | None) -> str:
+    """Returns accuracy and interval in percent, a mark if it is told apart, and the method's own K and mean."""
+    if row is None:
+        return ""
+    sign = "" if not row.apart else (" **+**" if (row.difference or 0) > 0 else " **-**")
+    own = f"; K {row.kept_tokens}, mean {row.mean_visual_tokens:.0f}"
+    return f"{100 * row.accuracy:.1f} [{100 * row.low:.0f}, {100 * row.high:.0f}]{sign}{own}"
+
+
+def speed_markdown(record: MethodsRecord, engine: str, keep: int) -> str:
+    """Returns a table of the methods that were timed on one engine at one rate, the fastest first."""
+    timed = [(row, speed) for row in record.rows for speed in row.speeds if row.keep == keep and speed.engine == engine]
+    timed.sort(key=lambda pair: pair[1].first_token_fraction)
+    heads = ["", "first token, of unpruned", "selection", "vision", "head", "tail", "GFLOP", "memory"]
+    return table(heads, [speed_cells(row, speed) for row, speed in timed])
+
+
+def speed_cells(row: MethodRow, speed: Speed) -> list[str]:
+    """Returns the cells of one method's speed."""
+    spread = f"[{100 * speed.fraction_low:.0f}, {100 * speed.fraction_high:.0f}]"
+    stages = [
+        f"{speed.stages_ms[name]:.0f} ms" if name in speed.stages_ms else "-" for name in ("vision", "head", "tail")
+    ]
+    share = 100 * speed.selection_ms / speed.first_token_ms
+    return [
+        f"`{row.method}`",
+        f"{100 * speed.first_token_fraction:.0f} % {spread}",
+        f"{speed.selection_ms:.1f} ms ({share:.1f} %)",
+        *stages,
+        f"{speed.flops / 1e9:.0f}" if speed.flops else "-",
+        format_bytes(speed.memory_bytes) if speed.memory_bytes else "-",
+    ]
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table.
+
+    >>> print(table(["", "a"], [["x", "1"]]))
+    |  | a |
+    |---|---|
+    | x | 1 |
+    """
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        "|" + "|".join(line if set(line) == {"-"} else f" {line} " for line in cells) + "|" for cells in lines
+    )
+
+
+def engines_of(record: MethodsRecord) -> list[str]:
+    """Returns the engines that any method was timed on."""
+    return sorted({speed.engine for row in record.rows for speed in row.speeds})
+
+
+def markdown(record: MethodsRecord) -> str:
+    """Returns all tables, with a heading each."""
+    parts = [f"### Accuracy, {record.task}\n\n{accuracy_markdown(record)}"]
+    for engine in engines_of(record):
+        for keep in sorted({row.keep for row in record.rows}, reverse=True):
+            if any(speed.engine == engine for row in record.rows if row.keep == keep for speed in row.speeds):
+                parts.append(f"### {engine}, K = {keep}\n\n{speed_markdown(record, engine, keep)}")
+    return "\n\n".join(parts) + "\n"
