@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlmprune_tools.evaluation.accuracy_rows import Row, make_task, mean_rows, task_rows
+from vlmprune_tools.evaluation.accuracy_rows import Row, difference_rows, make_task, mean_rows, task_rows
 from vlmprune_tools.evaluation.dataset import MEAN
 from vlmprune_tools.evaluation.pruning_config import PruningConfig
 from vlmprune_tools.evaluation.table_notes import notes_of, undecided_tasks, untested_tasks
@@ -129,3 +129,13 @@ def test_no_change_at_all_is_not_certainty() -> None:
     )
     assert "vlm-pruner 100.0 % [85.0, 115.0]" in few[0] and "overlap" in few[0]
     assert "apart" in many[0]
+
+
+def test_differences_are_paired_and_to_the_first_method() -> None:
+    """Six questions that only the first got right are p = 1/32, two are no evidence."""
+    first, second = difference_rows(MEAN, [make_task("t", right(40, 40, 30, 24, 28), 0)], CONFIGS)
+    assert (first.method, first.against, first.only_this, first.only_other) == ("random", "vlm-pruner", 0, 6)
+    assert (
+        first.difference == pytest.approx(-0.15) and first.high < 0 and first.p_value == pytest.approx(2 / 64, abs=1e-4)
+    )
+    assert second.only_other == 2 and second.p_value == 0.5

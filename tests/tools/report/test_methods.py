@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.methods import __main__ as command
 from vlmprune_tools.methods import cells
 from vlmprune_tools.methods.cells import Cell, CellFailed, cells_of, measure
-from vlmprune_tools.methods.markdown import accuracy_markdown
+from vlmprune_tools.methods.markdown import accuracy_markdown, filled
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 from vlmprune_tools.report import frontier
 from vlmprune_tools.report.frontier import LINE_HEIGHT, best_of, draw_frontier, spaced
@@ -34,9 +34,10 @@ def evaluated(tmp_path: Path) -> Path:
     ]
     rows = [accuracy("unpruned", 16, 0.9), accuracy("vlm-pruner", 4, 0.8), accuracy("saint:place=tower", 4, 0.5)]
     difference = {"method": "saint:place=tower", "keep": 4, "against": "vlm-pruner", "difference": -0.3}
+    difference |= {"task": "mean", "low": -0.4, "high": -0.2, "p_value": 0.001}
     record = {
         "kind": "accuracy", "model": "m", "visual_tokens": 16, "data": {"name": "scenes"}, "methods": methods,
-        "rows": rows, "differences": [difference | {"task": "mean", "low": -0.4, "high": -0.2}], "notes": [],
+        "rows": rows, "differences": [difference], "notes": [],
     }  # fmt: skip
     path = tmp_path / "accuracy.json"
     path.write_text(json.dumps(record))
@@ -89,7 +90,8 @@ def test_the_table_has_both(
     assert command.main(["table", str(evaluated), "--speed", str(speed), "--json", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "| `saint:place=tower` | 50.0 [40, 60] **-**; K 7, mean 7 |" in printed
-    assert "### onnx fp32, K = 4" in printed
+    assert "**onnx fp32, rate 4**" in printed
+    assert "below: `saint:place=tower`; not told apart: none." in printed
     row = MethodsRecord.model_validate_json(out.read_text()).rows[1]
     (result,) = benchmark_fields["results"]
     assert row.apart and row.speeds[0].first_token_fraction == pytest.approx(1 / result["ratios"]["ttft"]["median"])
@@ -138,3 +140,29 @@ def test_the_most_accurate_is_first() -> None:
         model="m", visual_tokens=9, task="mean", data="d", against="vlm-pruner", unpruned={"accuracy": 0.9}, rows=rows
     )
     assert accuracy_markdown(record).splitlines()[2].startswith("| `resize` |")
+
+
+def test_a_page_is_written_at_its_places() -> None:
+    row, other = timed("vlm-pruner", 0.7, 0.5)[0], timed("resize", 0.8, 0.5)[0]
+    better = other.model_copy(
+        update={"difference": 0.1, "difference_low": 0.02, "difference_high": 0.2, "p_value": 0.04}
+    )
+    record = MethodsRecord(
+        model="m", visual_tokens=9, task="mean", data="d", against="vlm-pruner", unpruned={"accuracy": 0.9},
+        rows=(row, better), notes=("a note",),
+    )  # fmt: skip
+    page = "x\n<!-- methods: verdict 4 -->\nstale\n<!-- end -->\ny\n<!-- methods: notes -->\n<!-- end -->\n"
+    written = filled(page, record)
+    assert "most accurate `resize` (80.0 %); above `vlm-pruner`: `resize`; below: none" in written
+    assert "stale" not in written and "- a note\n<!-- end -->" in written and written.startswith("x\n")
+    assert filled(written, record) == written
+    for wrong in ("no place", "<!-- methods: colour -->\n<!-- end -->"):
+        with pytest.raises((BadRequest, UnknownName)):
+            filled(wrong, record)
+
+
+def test_few_questions_tell_nothing_apart() -> None:
+    """Three of thirty lost is an interval without 0, and a sign test of 0.25."""
+    row = timed("random", 0.9, 0.5)[0]
+    few = row.model_copy(update={"difference": -0.1, "difference_low": -0.2, "difference_high": -0.03, "p_value": 0.25})
+    assert not few.apart and few.model_copy(update={"p_value": 0.01}).apart

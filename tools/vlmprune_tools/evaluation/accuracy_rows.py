@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 
 from vlmprune_tools.evaluation.bootstrap import percentiles, resampled_means, retained
 from vlmprune_tools.evaluation.pruning_config import BLIND, UNPRUNED, PruningConfig
@@ -34,7 +35,8 @@ class Difference:
     """How much more accurate a method is than the first one at the same rate, as a fraction.
 
     It is of the mean over tasks of equal weight. The interval is of the paired difference, which says more than two
-    intervals side by side.
+    intervals side by side. With few questions it is too narrow, so `p_value` is that of the exact sign test over the
+    questions that only one of the two got right, of which the method got `only_this` and the other `only_other`.
     """
 
     task: str
@@ -44,6 +46,9 @@ class Difference:
     difference: float
     low: float
     high: float
+    only_this: int
+    only_other: int
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,16 @@ def difference_rows(name: str, tasks: Sequence[Task], configs: Sequence[PruningC
         if other != index:
             low, high = percentiles(means[:, index] - means[:, other]) or (-1.0, 1.0)
             values = [round(float(value), 4) for value in (accuracy[index] - accuracy[other], low, high)]
-            rows.append(Difference(name, config.method, configs[other].method, config.keep, *values))
+            this, that = (_only(tasks, one, two) for one, two in ((index, other), (other, index)))
+            p_value = round(float(binomtest(this, this + that).pvalue), 5) if this + that else 1.0
+            names = (name, config.method, configs[other].method, config.keep)
+            rows.append(Difference(*names, *values, this, that, p_value))
     return rows
+
+
+def _only(tasks: Sequence[Task], one: int, other: int) -> int:
+    """Returns the number of questions that one config scores higher on than another."""
+    return int(sum((task.scores[one] > task.scores[other]).sum() for task in tasks))
 
 
 def _mean_retained(tasks: Sequence[Task], configs: int) -> tuple[Array, Array]:  # -> (M,), (B, M)

@@ -11,13 +11,14 @@ from vlmprune_runtime.atomic import check_output_file, save_text
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.methods.cells import CellFailed, cells_of, measure
-from vlmprune_tools.methods.markdown import markdown
+from vlmprune_tools.methods.markdown import filled, markdown
 from vlmprune_tools.methods.record import methods_record
 
 EXAMPLES = """\
   vlmprune-eval pocket --pruners vlm-pruner,nuwa,resize --keeps 64,32 --json accuracy.json
   python -m vlmprune_tools.methods measure accuracy.json --keeps 64 --engines onnx,onnx:int8,executorch --out speed
-  python -m vlmprune_tools.methods table accuracy.json --speed speed --json methods.json   # then: vlmprune-report
+  python -m vlmprune_tools.methods table accuracy.json --speed speed --json methods.json --write page.md
+  vlmprune-report methods.json --out report.html
 """
 MARKS = (b'"kind": "methods"',)  # what --json may replace
 
@@ -44,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--threads", type=int, default=1, metavar="N", help="of the engines, default %(default)s")
     command.add_argument("--repetitions", type=int, default=5, metavar="N", help="pairs of runs, default %(default)s")
     command.add_argument("--speed", type=Path, metavar="DIR", help="table: a folder that measure wrote")
+    command.add_argument(
+        "--write", type=Path, nargs="+", default=[], metavar="PAGE",
+        help="table: pages with places like <!-- methods: accuracy 64 32 --> up to <!-- end --> to write it to",
+    )  # fmt: skip
     command.add_argument("--json", type=Path, metavar="OUT.json", help="table: write the record")
     return command
 
@@ -56,7 +61,10 @@ def run(args: argparse.Namespace) -> None:
         return
     out = check_output_file(args.json, MARKS) if args.json else None
     made = methods_record(records, args.speed.glob("*-*.json") if args.speed else ())
+    pages = {path: filled(path.read_text(encoding="utf-8"), made) for path in args.write}
     print(markdown(made))
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
     if out:
         save_text(made.model_dump_json(indent=1) + "\n", out)
 

@@ -1,13 +1,15 @@
 """Writes the methods' record as Markdown tables, for pages that show it."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from vlmprune_runtime.byte_size import format_bytes
+from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 
 
 def accuracy_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
-    """Returns a table of accuracies with a column per rate; the most accurate method of the smallest rate is first."""
+    """Returns a table of accuracies with a column per rate, by falling accuracy at the smallest rate."""
     chosen = list(keeps) or sorted({row.keep for row in record.rows}, reverse=True)
     rows = {(row.method, row.keep): row for row in record.rows}
     methods = sorted(
@@ -72,11 +74,70 @@ def engines_of(record: MethodsRecord) -> list[str]:
     return sorted({speed.engine for row in record.rows for speed in row.speeds})
 
 
-def markdown(record: MethodsRecord) -> str:
-    """Returns all tables, with a heading each."""
-    parts = [f"### Accuracy, {record.task}\n\n{accuracy_markdown(record)}"]
+def verdict_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
+    """Returns a line per rate that says which methods are above, below and not told apart from the first one."""
+    chosen = list(keeps) or sorted({row.keep for row in record.rows}, reverse=True)
+    return "\n".join(f"- {verdict(record, keep)}" for keep in chosen)
+
+
+def verdict(record: MethodsRecord, keep: int) -> str:
+    """Returns one rate's line. Methods are above or below only where the paired interval leaves no difference out."""
+    rows = [row for row in record.rows if row.keep == keep]
+    rows.sort(key=lambda row: -row.accuracy)
+    others = [row for row in rows if row.method != record.against]
+    above = [row for row in others if row.apart and (row.difference or 0) > 0]
+    below = [row for row in others if row.apart and (row.difference or 0) < 0]
+    same = [row for row in others if not row.apart]
+    first = [row.method for row in rows if row.accuracy == rows[0].accuracy]
+    return (
+        f"**{keep}**, {rows[0].questions} questions: most accurate {_names(first)} ({100 * rows[0].accuracy:.1f} %); "
+        f"above `{record.against}`: {_names(row.method for row in above)}; "
+        f"below: {_names(row.method for row in below)}; not told apart: {_names(row.method for row in same)}."
+    )
+
+
+def _names(methods: Iterable[str]) -> str:
+    return ", ".join(f"`{method}`" for method in methods) or "none"
+
+
+def all_speeds(record: MethodsRecord) -> str:
+    """Returns the speed tables of every engine and rate, with a heading each."""
+    parts = []
     for engine in engines_of(record):
         for keep in sorted({row.keep for row in record.rows}, reverse=True):
             if any(speed.engine == engine for row in record.rows if row.keep == keep for speed in row.speeds):
-                parts.append(f"### {engine}, K = {keep}\n\n{speed_markdown(record, engine, keep)}")
-    return "\n\n".join(parts) + "\n"
+                parts.append(f"**{engine}, rate {keep}**\n\n{speed_markdown(record, engine, keep)}")
+    return "\n\n".join(parts)
+
+
+def markdown(record: MethodsRecord) -> str:
+    """Returns all tables and verdicts."""
+    parts = [verdict_markdown(record), accuracy_markdown(record), all_speeds(record), *record.notes]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+PART = re.compile(r"(<!-- methods: (\w+)((?: \d+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+"""A place of a page that is written from the record: `<!-- methods: accuracy 64 32 -->` up to `<!-- end -->`."""
+
+
+def filled(page: str, record: MethodsRecord) -> str:
+    """Returns a page with its marked places written from the record. Raises `BadRequest` if it has none.
+
+    A place is one of accuracy, verdict, speed and notes, the first two with rates, all of them if none is named.
+    """
+
+    def text(place: re.Match[str]) -> str:
+        keeps = [int(keep) for keep in place[3].split()]
+        parts = {
+            "accuracy": lambda: accuracy_markdown(record, keeps),
+            "verdict": lambda: verdict_markdown(record, keeps),
+            "speed": lambda: all_speeds(record),
+            "notes": lambda: "\n".join(f"- {note}" for note in record.notes),
+        }
+        if place[2] not in parts:
+            raise UnknownName("place for methods", place[2], parts)
+        return f"{place[1]}{parts[place[2]]()}\n{place[4]}"
+
+    if not PART.search(page):
+        raise BadRequest("the page has no place for methods; allowed: <!-- methods: accuracy 64 32 --> to <!-- end -->")
+    return PART.sub(text, page)

@@ -46,7 +46,8 @@ def mean_task(record: Json) -> str:
 def unpruned_of(record: Json) -> dict[str, float]:
     """Returns the unpruned model's accuracy with its interval."""
     [row] = [row for row in record["rows"] if row["task"] == mean_task(record) and row["method"] == UNPRUNED]
-    return {name: row[name] for name in ("accuracy", "low", "high")}
+    low, high = interval_of(row)
+    return {"accuracy": row["accuracy"], "low": low, "high": high}
 
 
 def rows_of(record: Json, speeds: Mapping[tuple[str, int], list[Speed]]) -> Iterable[MethodRow]:
@@ -58,6 +59,7 @@ def rows_of(record: Json, speeds: Mapping[tuple[str, int], list[Speed]]) -> Iter
         if config["method"] in (UNPRUNED, BLIND):
             continue
         row, other = accuracy[key], differences.get(key, {})
+        low, high = interval_of(row)
         yield MethodRow(
             method=config["method"],
             keep=config["keep"],
@@ -65,14 +67,25 @@ def rows_of(record: Json, speeds: Mapping[tuple[str, int], list[Speed]]) -> Iter
             mean_visual_tokens=config["mean_visual_tokens"],
             questions=row["n"],
             accuracy=row["accuracy"],
-            low=row["low"],
-            high=row["high"],
+            low=low,
+            high=high,
             retained_percent=row["retained_percent"],
             difference=other.get("difference"),
             difference_low=other.get("low"),
             difference_high=other.get("high"),
+            p_value=other.get("p_value"),
             speeds=tuple(speeds.get(key, ())),
         )
+
+
+def interval_of(row: Json) -> tuple[float, float]:
+    """Returns the interval of an accuracy, by the rule of three (3 in n) where the bootstrap has no width.
+
+    >>> interval_of({"low": 1.0, "high": 1.0, "n": 30})
+    (0.9, 1.0)
+    """
+    margin = 3 / row["n"] if row["low"] == row["high"] else 0.0
+    return round(max(0.0, row["low"] - margin), 4), round(min(1.0, row["high"] + margin), 4)
 
 
 def speed_of(cell: Json, benchmark: BenchmarkRecord) -> Speed:

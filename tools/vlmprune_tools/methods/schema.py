@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SIGNIFICANT = 0.05  # of the sign test, which is not corrected for the number of methods
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -54,14 +55,15 @@ class MethodRow(BaseModel):
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
+    p_value: float | None = None
     speeds: tuple[Speed, ...] = ()
 
     @property
     def apart(self) -> bool:
-        """Returns whether the method is told apart from the first one at this rate."""
-        if self.difference_low is None or self.difference_high is None:
+        """Returns whether the method is told apart from the first one, by the interval and by the exact sign test."""
+        if self.difference_low is None or self.difference_high is None or self.p_value is None:
             return False
-        return not self.difference_low <= 0 <= self.difference_high
+        return self.p_value < SIGNIFICANT and not self.difference_low <= 0 <= self.difference_high
 
 
 class MethodsRecord(BaseModel):
