@@ -14,6 +14,7 @@ from vlmprune_tools.methods import __main__ as command
 from vlmprune_tools.methods import cells
 from vlmprune_tools.methods.cells import Cell, CellFailed, cells_of, measure
 from vlmprune_tools.methods.markdown import accuracy_markdown, filled
+from vlmprune_tools.methods.record import methods_record
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 from vlmprune_tools.report import frontier
 from vlmprune_tools.report.frontier import LINE_HEIGHT, best_of, draw_frontier, spaced
@@ -97,6 +98,17 @@ def test_the_table_has_both(
     assert row.apart and row.speeds[0].first_token_fraction == pytest.approx(1 / result["ratios"]["ttft"]["median"])
     stages = result["pruned"]["stages_ms"]
     assert row.speeds[0].selection_ms == pytest.approx(stages["prune"]["p50"], abs=1e-3)
+
+
+def test_the_first_evaluation_counts_where_two_have_a_rate(evaluated: Path) -> None:
+    first = json.loads(evaluated.read_text())
+    second = json.loads(evaluated.read_text())
+    for row in second["rows"]:
+        row["n"] = 9
+    second["methods"] += [{"method": "vlm-pruner", "keep": 8, "kept_tokens": 8, "mean_visual_tokens": 10.0}]
+    second["rows"] += [accuracy("vlm-pruner", 8, 0.7)]
+    rows = {(row.method, row.keep): row for row in methods_record([first, second], []).rows}
+    assert rows["vlm-pruner", 4].questions == 80 and rows["vlm-pruner", 8].accuracy == 0.7
 
 
 def timed(method: str, right: float, fraction: float) -> tuple[MethodRow, Speed]:

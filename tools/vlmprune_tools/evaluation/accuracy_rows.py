@@ -105,11 +105,11 @@ def difference_rows(name: str, tasks: Sequence[Task], configs: Sequence[PruningC
         other = first.setdefault(config.keep, index)
         if other != index:
             low, high = percentiles(means[:, index] - means[:, other]) or (-1.0, 1.0)
-            values = [round(float(value), 4) for value in (accuracy[index] - accuracy[other], low, high)]
+            more, low, high = (round(float(value), 4) for value in (accuracy[index] - accuracy[other], low, high))
             this, that = (_only(tasks, one, two) for one, two in ((index, other), (other, index)))
             p_value = round(float(binomtest(this, this + that).pvalue), 5) if this + that else 1.0
-            names = (name, config.method, configs[other].method, config.keep)
-            rows.append(Difference(*names, *values, this, that, p_value))
+            against = configs[other].method
+            rows.append(Difference(name, config.method, against, config.keep, more, low, high, this, that, p_value))
     return rows
 
 

@@ -15,7 +15,7 @@ PRUNE_STAGES = ("prune_vision", "prune")
 
 
 def methods_record(accuracies: Iterable[Json], cells: Iterable[Path]) -> MethodsRecord:
-    """Returns the record of all methods; later evaluations add rates that earlier ones do not have."""
+    """Returns the record of all methods; later evaluations add what earlier ones do not have."""
     speeds, machines = dict[tuple[str, int], list[Speed]](), dict[str, None]()
     for path in sorted(cells):
         measured = json.loads(path.read_text(encoding="utf-8"))
@@ -23,17 +23,21 @@ def methods_record(accuracies: Iterable[Json], cells: Iterable[Path]) -> Methods
         speeds.setdefault((cell["method"], cell["keep"]), []).append(speed_of(cell, benchmark))
         machines[f"{benchmark.device.name}, {benchmark.settings.threads} threads"] = None
     evaluations = list(accuracies)
-    rows = {(row.method, row.keep): row for record in evaluations for row in rows_of(record, speeds)}
+    rows = {(row.method, row.keep): row for record in reversed(evaluations) for row in rows_of(record, speeds)}
     first = evaluations[0]
     return MethodsRecord(
         model=first["model"],
         visual_tokens=first["visual_tokens"],
         task=mean_task(first),
         data=first["data"]["name"],
-        against=next(row.method for row in rows.values()),
+        against=next(row.method for row in rows_of(first, speeds)),
         unpruned=unpruned_of(first),
         rows=tuple(rows.values()),
-        notes=tuple(note for record in evaluations for note in record["notes"] if "on average over the layers" in note),
+        notes=tuple(
+            dict.fromkeys(
+                note for record in evaluations for note in record["notes"] if "average over the layers" in note
+            )
+        ),
         machine="; ".join(machines),
     )
 
