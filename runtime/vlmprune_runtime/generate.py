@@ -25,6 +25,7 @@ from vlmprune_runtime.events import (
 )
 from vlmprune_runtime.image_loading import ImageSource, load_image
 from vlmprune_runtime.prefill import State, decode, ms_since, start_prefill
+from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.prompt import (
     ONE_VIEW,
     EncodedPrompt,
@@ -238,9 +239,10 @@ def open_runner(
     verify: bool = True,
     threads: int | None = None,
     context_tokens: int | None = None,
+    report: Report = silent,
 ) -> Runner:
-    """Opens the bundle in a folder and loads its engine and tokenizer."""
-    bundle = open_bundle(path, verify=verify)
+    """Opens the bundle in a folder and loads its engine and tokenizer; `report` gets how much of it is hashed."""
+    bundle = open_bundle(path, verify=verify, report=report)
     tokenizer = load_tokenizer(bundle)
     engine = load_engine(bundle, threads=threads, context_tokens=context_tokens)
     return Runner(bundle, engine, tokenizer, context_tokens)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 from typing import TypeVar
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 MESSAGES = ("note: ", "warning: ")
 """Beginnings of lines that are messages and name no step."""
+
+FIRST_AFTER_S, PARTS_EVERY_S = 1.0, 10.0  # without a terminal: when parts of a step are printed
 
 T = TypeVar("T")
 Report = Callable[[str], None]
@@ -49,6 +52,28 @@ def track(items: Sequence[T], title: str) -> Iterator[T]:
         for item in items:
             yield item
             update(advance=1)
+
+
+@contextmanager
+def hash_progress(step: str) -> Iterator[Report]:
+    """Yields a function that takes how much of a bundle is hashed, and shows it behind the step's name.
+
+    A terminal shows every line; elsewhere the first is printed after a second, further ones every 10 s.
+    """
+    console = stderr_console()
+    if console.is_terminal:
+        with console.status(step) as status:
+            yield lambda part: status.update(f"{step}: hashing, {part}")
+        return
+    due = monotonic() + FIRST_AFTER_S
+
+    def report(part: str) -> None:
+        nonlocal due
+        if monotonic() >= due:
+            due = monotonic() + PARTS_EVERY_S
+            console.print(f"{step}: hashing, {part}")
+
+    yield report
 
 
 def stderr_console() -> Console:

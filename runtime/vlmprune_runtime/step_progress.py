@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from vlmprune_runtime.progress import MESSAGES, Report, stderr_console
+from vlmprune_runtime.progress import MESSAGES, PARTS_EVERY_S, Report, stderr_console
 
-PARTS_EVERY_S, STILL_EVERY_S = 10.0, 20.0  # without a terminal: how often parts of a step are printed
+STILL_EVERY_S = 20.0  # without a terminal: after how much silence a step is said to go on
 _COUNTED, _UNCOUNTED = 0.9, 0.3  # fractions of what is left of a step that a part of it takes
 
 

@@ -5,7 +5,9 @@ from rich.console import Console
 from tqdm import tqdm
 
 from vlmprune_export.quiet_libraries import quiet
+from vlmprune_runtime import progress as plain_progress
 from vlmprune_runtime import step_progress as progress
+from vlmprune_runtime.progress import hash_progress
 from vlmprune_runtime.step_progress import Position, step_progress
 
 LINES = [
@@ -84,3 +86,17 @@ def test_bars_of_libraries_become_lines_and_print_nothing(capsys: pytest.Capture
     with quiet():
         assert list(tqdm(range(3))) == [0, 1, 2]
     assert len(capsys.readouterr().err) == 0
+
+
+def test_hashing_is_shown_only_if_it_takes_longer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(plain_progress, "monotonic", lambda: now[0])
+    with hash_progress("loading the bundle") as report:
+        for now[0], percent in ((0.5, 10), (1.2, 30), (2.0, 50), (11.5, 90)):
+            report(f"{percent} % of 2 GiB")
+    assert capsys.readouterr().err.splitlines() == [
+        "loading the bundle: hashing, 30 % of 2 GiB",
+        "loading the bundle: hashing, 90 % of 2 GiB",
+    ]

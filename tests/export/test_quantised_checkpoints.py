@@ -130,6 +130,20 @@ def test_bitsandbytes_weights_are_dequantised(tmp_path: Path) -> None:
     check_close(quantised, plain, 0.02)
 
 
+def test_rows_that_bitsandbytes_cannot_dequantise_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmprune_export.checkpoint.dequantisation.find_spec", lambda name: object())
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    edit_config(folder, quant_method="bitsandbytes", load_in_4bit=True)
+    state = json.dumps({"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [80, 48]}).encode()
+    name = "model.layers.0.mlp.up_proj.weight"
+    save_file(
+        {f"{name}.quant_state.bitsandbytes__nf4": torch.tensor(list(state), dtype=torch.uint8)},
+        folder / "4.safetensors",
+    )
+    with pytest.raises(BadRequest, match=f"{name} has rows of 48 in 4 bits.*allowed: multiples of 64"):
+        loaded(folder)
+
+
 @pytest.mark.parametrize("method", ["bitsandbytes", "compressed-tensors", "torchao"])
 def test_a_missing_library_is_named_with_its_extra(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

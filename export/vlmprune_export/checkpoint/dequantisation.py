@@ -1,5 +1,6 @@
 """Dequantises weights of quantised checkpoints to fp32, where a library can do that on a CPU."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from vlmprune_export.checkpoint.file_checks import stored_shapes
@@ -52,6 +54,20 @@ def _check_fp8_scales(name: str, folder: Path) -> None:
                 )
 
 
+def _check_4_bit_rows(name: str, folder: Path) -> None:
+    """Raises `BadRequest` for 4-bit weights of bitsandbytes whose rows its kernel for CPUs turns into noise."""
+    for path in folder.glob("*.safetensors"):
+        for state in (key for key in stored_shapes(path) if ".quant_state.bitsandbytes__" in key):
+            with safe_open(path, framework="pt") as tensors:
+                fields = json.loads(bytes(tensors.get_tensor(state).tolist()))
+            row, block = fields["shape"][-1], fields["blocksize"]
+            if row % block:
+                raise BadRequest(
+                    f"{name!r}: {state.split('.quant_state')[0]} has rows of {row} in 4 bits, which bitsandbytes "
+                    f"cannot dequantise on a CPU; allowed: multiples of {block}; {_ADVICE}"
+                )
+
+
 @dataclass(frozen=True)
 class Format:
     """How weights of a format become plain ones.
@@ -69,7 +85,7 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
-    "bitsandbytes": Format("bitsandbytes", plain=_bitsandbytes),
+    "bitsandbytes": Format("bitsandbytes", plain=_bitsandbytes, check=_check_4_bit_rows),
     "compressed-tensors": Format("compressed_tensors", config={"dequantize": True}),
     "fp8": Format(config={"dequantize": True}, check=_check_fp8_scales),
     "torchao": Format("torchao", extra="executorch", plain=_tensor_classes),

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.cli.contents import facts_table, float_table, stages_table, tensors_table
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
+from vlmprune_runtime.progress import hash_progress
 
 EXAMPLES = """\
   vlmprune-inspect BUNDLE
@@ -34,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
 
 def inspect(args: argparse.Namespace) -> None:
     """Prints the manifest on stdout, as tables or as JSON."""
-    bundle = open_bundle(args.bundle, verify=not args.no_verify)
+    with hash_progress("opening the bundle") as report:
+        bundle = open_bundle(args.bundle, verify=not args.no_verify, report=report)
     if args.json:
         print(json.dumps(bundle.manifest.model_dump(mode="json", exclude_unset=True)))
     else:

@@ -22,6 +22,7 @@ from vlmprune_runtime.events import RunResult
 from vlmprune_runtime.generate import MAX_TOKENS, Request, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.overlay import draw_overlay, grid_areas
+from vlmprune_runtime.progress import hash_progress
 from vlmprune_runtime.sampling import Sampling
 from vlmprune_runtime.schema import Bundle
 
@@ -107,8 +108,8 @@ def run(args: argparse.Namespace) -> None:
     """Answers the question, or answers it in both modes to compare them."""
     status = Console(stderr=True, highlight=False, markup=False)
     request = request_of(args)
-    with status.status("loading the bundle"):
-        runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads)
+    with hash_progress("loading the bundle") as report:
+        runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads, report=report)
     if note := reference_note(runner.bundle):
         status.print(f"note: {note}")
     if args.chat:
