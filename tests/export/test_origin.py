@@ -70,6 +70,7 @@ def test_a_hub_id_and_its_addresses(
         ("models", "is no checkpoint: config.json is missing"),
         ("models/my-llava/config.json", "is a file"),
         ("https://example.com/llava-hf/llava", "no folder 'https://example.com"),
+        ("https://huggingface.co/datasets/me/pictures", "no folder 'https://huggingface.co/datasets/me/pictures'"),
         ("https://huggingface.co/llava-hf", "no folder 'https://huggingface.co/llava-hf'"),
         ("https://[", "no folder"),
         ("", "no checkpoint"),

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from vlmprune_runtime.errors import BadRequest
 
 # Which entry of config.json gives a weight its size.
@@ -15,6 +17,27 @@ _ENTRIES = {
     "vision_tower": "vision_config",
     "language_model": "text_config",
 }
+
+
+MOST_DESCRIBED = 3  # files of an unknown dtype may hold twice the weights that their size suggests
+
+
+def check_described_size(name: str, config: Any, weights: int) -> None:
+    """Raises `BadRequest` if `config` describes a model of far more weights than the files hold.
+
+    A config without `text_config` stands for a model of 7 billion weights, which transformers would fill in, and the
+    kernel would end the process.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model: Any = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    described = sum(weight.numel() for weight in model.parameters())
+    if described > MOST_DESCRIBED * weights:
+        raise BadRequest(
+            f"{name!r}: config.json describes a model of {described:,} weights (are text_config and vision_config "
+            f"complete?), the files hold about {weights:,}; config and weights are not of one checkpoint"
+        )
 
 
 def check_complete(name: str, info: Mapping[str, Any]) -> None:

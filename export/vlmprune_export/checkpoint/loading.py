@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlmprune_export.checkpoint.completeness import check_complete
+from vlmprune_export.checkpoint.completeness import check_complete, check_described_size
 from vlmprune_export.checkpoint.dequantisation import Format, format_of
 from vlmprune_export.checkpoint.file_checks import read_json
 from vlmprune_export.checkpoint.image_text_processor import load_processor
 from vlmprune_export.checkpoint.lora import merge_adapter
-from vlmprune_export.checkpoint.memory_check import LOADED, MemoryNeed, check_memory
+from vlmprune_export.checkpoint.memory_check import LOADED, MemoryNeed, check_memory, count_weights
 from vlmprune_export.checkpoint.model_type import check_model_type
 from vlmprune_export.checkpoint.origin import Origin, origin_of
 from vlmprune_export.checkpoint.parts import Parts, fetched, parts_of
@@ -85,6 +85,8 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
     config: Any = AutoConfig.from_pretrained(parts.base, trust_remote_code=False)
     if quantised and isinstance(getattr(config, "quantization_config", None), dict):
         config.quantization_config |= quantised.config
+    if quantised is None:
+        check_described_size(name, config, count_weights(parts.base, raw))
     # The adapter is merged here, with or without PEFT; a subfolder that no checkpoint has keeps PEFT from finding it.
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         parts.base, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True,

@@ -55,7 +55,7 @@ def check_memory(name: str, folder: Path, config: Mapping[str, Any], need: Memor
 
     The message says what is needed, what is free, and what helps.
     """
-    weights = sum(_weights(path, config) for path in weight_files(folder))
+    weights = count_weights(folder, config)
     needed, free = need.bytes(weights), free_bytes()
     if needed <= free:
         return
@@ -65,6 +65,11 @@ def check_memory(name: str, folder: Path, config: Mapping[str, Any], need: Memor
         f"are free; what helps: {_cheaper(need, weights, free)}more memory or swap, ending other programs, or "
         "exporting on a larger machine and copying the bundle; --ignore-memory tries it all the same"
     )
+
+
+def count_weights(folder: Path, config: Mapping[str, Any]) -> int:
+    """Counts the weights in a checkpoint's files without reading them."""
+    return sum(_weights(path, config) for path in weight_files(folder))
 
 
 def _cheaper(need: MemoryNeed, weights: int, free: float) -> str:

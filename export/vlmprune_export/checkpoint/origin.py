@@ -10,6 +10,7 @@ from vlmprune_runtime.errors import BadRequest, comma_list, first_line, short_re
 from vlmprune_runtime.schema import Source
 
 HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+NO_OWNERS = ("datasets", "spaces")  # a hub's addresses that begin with these lead to no model
 HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 CONFIGS = ("config.json", "adapter_config.json")
 SNAPSHOTS, CACHED = "snapshots", "models--"
@@ -78,7 +79,7 @@ def _addressed(model: str) -> tuple[str, str | None]:
         return model, None
     hosts = (*HOSTS, urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc)
     parts = [part for part in address.path.split("/") if part]
-    if not address.netloc or address.netloc not in hosts or len(parts) < 2:
+    if not address.netloc or address.netloc not in hosts or len(parts) < 2 or parts[0] in NO_OWNERS:
         return model, None
     revision = parts[3] if len(parts) > 3 and parts[2] in ("tree", "blob", "resolve", "commit") else None
     return "/".join(parts[:2]), revision
