@@ -77,6 +77,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config is cut": (cut("config.json"), "config.json is no JSON file, or is cut short"),
     "a shard is missing": (as_shards, "model-00002-of-00002.safetensors is missing, which .*index.json names"),
     "PyTorch weights are cut": (as_cut_pytorch, "pytorch_model.bin is no file of PyTorch weights, or is cut short"),
+    "quantisation as a word": (
+        lambda folder: edit(folder, "config.json", quantization_config="x"),
+        "quantization_config: got 'x', allowed: an object",
+    ),
+    "unknown rope": (
+        lambda folder: edit(folder, "config.json", text_config__rope_scaling={"type": "mine"}),
+        "its settings name 'mine', which transformers does not know",
+    ),
     "no text_config": (
         lambda folder: edit(folder, "config.json", text_config=None),
         r"config.json describes a model of [\d,]+ weights \(are text_config .*the files hold about [\d,]+; config and",

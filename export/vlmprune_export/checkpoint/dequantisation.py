@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from vlmprune_export.checkpoint.file_checks import stored_shapes
-from vlmprune_runtime.errors import BadRequest, MissingExtra
+from vlmprune_runtime.errors import BadRequest, MissingExtra, short_repr
 
 _ADVICE = "export the checkpoint that it was made from, and give --quant, or save it dequantised first"
 
@@ -100,6 +100,8 @@ def format_of(name: str, config: Mapping[str, Any]) -> Format | None:
     settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
     if not settings:
         return None
+    if not isinstance(settings, Mapping):
+        raise BadRequest(f"{name!r}: quantization_config: got {short_repr(settings)}, allowed: an object")
     method = _method(settings)
     if method not in FORMATS:
         kinds = ", ".join(sorted(FORMATS))

@@ -100,4 +100,6 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
 def _reason(cause: BaseException) -> str:
     if _OWN_CODE in str(cause):
         return "it needs Python code of its own, and code from a checkpoint is never run"
+    if isinstance(cause, KeyError):
+        return f"its settings name {short_repr(cause.args[0])}, which transformers does not know"
     return first_line(cause)
