@@ -45,7 +45,7 @@ def shrink(jars: list[Path], rules: list[Path]) -> None:
     program = [jar_of(folder) for folder in (CLASSES, RUNTIME_CLASSES, R_CLASSES)] + jars
     options += ["--release", "--min-api", str(MIN_SDK), "--pg-map-output", BUILD / "mapping.txt"]
     system = ["--lib", framework(), "--lib", java_home()]
-    java(files("r8"), "com.android.tools.r8.R8", *options, *system, "--output", DEX, *program, memory="2g")
+    java(files("r8"), "com.android.tools.r8.R8", *options, *system, "--output", DEX, *program, memory="2g", short=False)
 
 
 def native_libraries() -> list[Path]:

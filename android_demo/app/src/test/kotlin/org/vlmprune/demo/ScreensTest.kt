@@ -2,10 +2,11 @@ package org.vlmprune.demo
 
 import androidx.compose.ui.semantics.SemanticsProperties
 import androidx.compose.ui.semantics.getOrNull
+import androidx.compose.ui.test.SemanticsNodeInteraction
 import androidx.compose.ui.test.hasClickAction
 import androidx.compose.ui.test.hasSetTextAction
 import androidx.compose.ui.test.junit4.v2.createEmptyComposeRule
-import androidx.compose.ui.test.onRoot
+import androidx.compose.ui.test.performScrollTo
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
@@ -60,16 +61,20 @@ class ScreensTest {
     /** Writes a screenshot, and checks that every control has a label and is 48 dp high and wide. */
     private fun shot(name: String) {
         phone.screenshot(name)
-        val density = rule.onRoot().fetchSemanticsNode().layoutInfo.density.density
-        val nodes = rule.onAllNodes(hasClickAction() or hasSetTextAction()).fetchSemanticsNodes()
-        assertTrue(nodes.isNotEmpty())
-        val faults = nodes.mapNotNull { node ->
-            val texts = listOf(SemanticsProperties.ContentDescription, SemanticsProperties.Text).mapNotNull { node.config.getOrNull(it) }
-            val label = texts.joinToString()
-            val box = node.touchBoundsInRoot
-            val small = box.width / density < 47.5 || box.height / density < 47.5
-            if (label.isEmpty() || small) "$name: '$label' is ${box.width / density} x ${box.height / density} dp" else null
-        }
-        assertEquals(emptyList<String>(), faults)
+        val controls = rule.onAllNodes(hasClickAction() or hasSetTextAction())
+        val count = controls.fetchSemanticsNodes().size
+        assertTrue(count > 0)
+        assertEquals(emptyList<String>(), (0 until count).mapNotNull { fault(controls[it]) }.map { "$name: $it" })
+    }
+
+    /** Returns what is wrong with a control once it is scrolled into sight, where its touch bounds are whole. */
+    private fun fault(control: SemanticsNodeInteraction): String? {
+        runCatching { control.performScrollTo() } // what does not scroll is in sight
+        rule.waitForIdle()
+        val node = control.fetchSemanticsNode()
+        val label = listOf(SemanticsProperties.ContentDescription, SemanticsProperties.Text).mapNotNull { node.config.getOrNull(it) }.joinToString()
+        val density = node.layoutInfo.density.density
+        val (width, height) = node.touchBoundsInRoot.let { it.width / density to it.height / density }
+        return if (label.isEmpty() || width < 47.5 || height < 47.5) "'$label' is $width x $height dp" else null
     }
 }

@@ -28,6 +28,7 @@ import androidx.compose.material3.Text
 import androidx.compose.material3.TextButton
 import androidx.compose.runtime.Composable
 import androidx.compose.runtime.LaunchedEffect
+import androidx.compose.runtime.withFrameNanos
 import androidx.compose.ui.Alignment
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.res.painterResource
@@ -58,7 +59,11 @@ fun AskScreen(state: UiState, wide: Boolean, platform: Platform, on: (UiEvent) -
     } else {
         Column(Modifier.fillMaxSize()) {
             val scroll = rememberScrollState()
-            LaunchedEffect(state.ask.turns.size) { if (state.ask.turns.isNotEmpty()) scroll.animateScrollTo(scroll.maxValue) }
+            // The newest answer comes into view as it begins and as it ends, when its times are added.
+            LaunchedEffect(state.ask.turns.size, state.ask.running) {
+                withFrameNanos { }
+                if (state.ask.turns.isNotEmpty()) scroll.animateScrollTo(scroll.maxValue)
+            }
             Column(Modifier.weight(1f).verticalScroll(scroll).padding(horizontal = 16.dp), Arrangement.spacedBy(12.dp)) {
                 PhotoStage(state.ask, platform, on = on)
                 Talk(state, platform, on)

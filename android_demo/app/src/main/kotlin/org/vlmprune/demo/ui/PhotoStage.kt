@@ -108,7 +108,7 @@ fun KeptPhoto(image: ImageBitmap, kept: List<KeptView>, shown: Int, modifier: Mo
     val count = kept.sumOf { it.patches.size }
     val description = if (count == 0) stringResource(R.string.photo_description) else
         pluralStringResource(R.plurals.kept_description, count, shown, count)
-    val ratio = (image.width / image.height.toFloat()).coerceIn(0.6f, 2.2f)
+    val ratio = (image.width / image.height.toFloat()).coerceIn(1f, 2.2f)
     Canvas(Modifier.fillMaxWidth().then(modifier).aspectRatio(ratio).clip(MaterialTheme.shapes.large).semantics { contentDescription = description }) {
         val place = fitted(image)
         drawRect(Color(0xFF101614))
@@ -197,7 +197,8 @@ private fun Strip(ask: AskState, platform: Platform, on: (UiEvent) -> Unit) = Ro
             )
         }
     }
-    if (!ask.running) {
+    // Another photo begins another conversation, so it is offered where one begins.
+    if (ask.turns.isEmpty()) {
         FilledTonalButton(platform.pickPhotos, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_add, stringResource(R.string.choose_photos)) }
         FilledTonalButton(platform.takePhoto, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_camera, stringResource(R.string.take_photo)) }
     }

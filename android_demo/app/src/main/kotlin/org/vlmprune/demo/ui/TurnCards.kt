@@ -28,6 +28,7 @@ import androidx.compose.ui.Alignment
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.graphics.Color
 import androidx.compose.ui.platform.testTag
+import androidx.compose.ui.res.pluralStringResource
 import androidx.compose.ui.res.stringResource
 import androidx.compose.ui.semantics.LiveRegionMode
 import androidx.compose.ui.semantics.Role
@@ -81,7 +82,7 @@ private fun AnswerCard(turn: Turn, answer: Answer, platform: Platform, modifier:
         Wrapped {
             Fact(stringResource(R.string.total_time, duration(measured.totalMs)), MaterialTheme.colorScheme.primaryContainer, MaterialTheme.colorScheme.onPrimaryContainer)
             Fact(stringResource(R.string.first_token, duration(measured.ttftMs)))
-            Fact(stringResource(R.string.tokens, measured.tokens))
+            Fact(pluralStringResource(R.plurals.tokens, measured.tokens, measured.tokens))
             measured.tokensPerS?.let { Fact(stringResource(R.string.tokens_per_s, number(it, 1))) }
         }
         Details(measured, modeColour(answer.pruned))
@@ -125,7 +126,7 @@ private fun Details(measured: Measured, colour: Color) {
         Modifier.fillMaxWidth().heightIn(min = 48.dp).toggleable(open, role = Role.Switch) { open = it },
         Arrangement.SpaceBetween, Alignment.CenterVertically,
     ) {
-        Text(stringResource(R.string.details), style = MaterialTheme.typography.labelLarge)
+        Text(stringResource(R.string.details), Modifier.weight(1f), style = MaterialTheme.typography.labelLarge)
         Glyph(if (open) R.drawable.ic_collapse else R.drawable.ic_expand)
     }
     if (!open) return
