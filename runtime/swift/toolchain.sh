@@ -9,6 +9,7 @@
 set -euo pipefail
 
 SUITE=trixie
+REPOSITORY=$(cd "$(dirname "$0")/../.." && pwd)
 ROOT=${VLMPRUNE_SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/vlmprune/swift-$SUITE}
 
 # `swift` is also the name of OpenStack's client, so the version has to be Swift's.
@@ -34,16 +35,17 @@ make_root() {
 # In the folder the machine's own folders are seen at their own paths, all but those of the system.
 enter() {
   unshare --mount --propagation private bash -c '
-    root=$1; shift
+    root=$1 repo=$2; shift 2
     for folder in /*; do
       case ${folder#/} in bin|boot|dev|etc|lib|lib32|lib64|libx32|lost+found|proc|run|sbin|sys|usr|var) continue;; esac
       [ -d "$folder" ] && [ ! -L "$folder" ] && mkdir -p "$root$folder" && mount --rbind "$folder" "$root$folder"
     done
+    [ -e "$root$repo/runtime/swift/toolchain.sh" ] || { mkdir -p "$root$repo" && mount --rbind "$repo" "$root$repo"; }
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     here=$PWD
     exec chroot "$root" /usr/bin/env PATH="/usr/libexec/swift/bin:$PATH" /bin/bash -c "cd \"\$0\" && exec \"\$@\"" "$here" "$@"
-  ' enter "$ROOT" "$@"
+  ' enter "$ROOT" "$REPOSITORY" "$@"
 }
 
 if own_swift; then
