@@ -63,6 +63,13 @@ class BundleTest {
     }
 
     @Test
+    fun `tiles that are pruned together are refused and not pruned one by one`() {
+        val case = mapOf("path" to listOf("schema", "minor"), "value" to 3L)
+        val mosaics = mapOf("path" to listOf("mosaics"), "value" to listOf(mapOf("rows" to 1L, "columns" to 2L)))
+        assertEquals("mosaics", assertFailsWith<BundleError> { openBundle(changed(case, mosaics)) }.field)
+    }
+
+    @Test
     fun `a link that leads out of the folder is refused`() {
         val folder = copyFolder(GOLDEN.resolve("bundle"), scratch.resolve("linked"))
         val outside = Files.move(folder.resolve("tail.onnx"), scratch.resolve("tail.onnx"))

@@ -147,11 +147,13 @@ private fun checkVersion(manifest: Map<*, *>): Boolean {
     return minor > MINOR
 }
 
+private const val JOINTLY = "names tiles that are pruned together, which this runtime does not do: export with --tiles-pruned each"
 private const val OLDER = "was exported by an older vlmprune: export it again"
 
 private fun readManifest(document: Field): Manifest = document.record { record ->
     record["schema"].record { version -> listOf(version["major"].int(), version["minor"].int(0..Int.MAX_VALUE)) }
     listOf("parity", "accuracy").forEach { record.optional(it)?.table { _, value -> value } }
+    record.optional("mosaics")?.let { if (it.value != emptyList<Any>()) throw it.broken(JOINTLY) }
     record.optional("export")?.record { export -> listOf(export.optional("fit"), export.optional("options")) }
     Manifest(
         name = record["name"].text(),
