@@ -10,7 +10,7 @@ from artifacts import BuildError, files
 from elf import SharedLibrary, read_library
 from resources import R_CLASSES, aapt2, library_jars
 from sources import CLASSES, RUNTIME_CLASSES, executorch_jar, onnxruntime_jars
-from steps import BUILD, framework, jar_of, java, java_home, run
+from steps import PACKAGE, framework, jar_of, java, java_home, run
 
 PAGE = 16384
 AARCH64 = 183
@@ -74,7 +74,8 @@ def manifest(apk: Path) -> Said:
     bad = [f"has {kind}" for kind in ("uses-permission", "permission", "provider") if re.search(rf"E: {kind} ", text)]
     code = dex(apk)
     names = re.findall(r"E: (?:application|activity|service|receiver).*?:name\([^)]*\)=\"([^\"]+)\"", text, re.S)
-    bad += [f"{name} is not in the code" for name in names if f"L{name.replace('.', '/')};".encode() not in code]
+    whole = [PACKAGE + name if name.startswith(".") else name for name in names]
+    bad += [f"{name} is not in the code" for name in whole if f"L{name.replace('.', '/')};".encode() not in code]
     return Said(f"no permission, no provider, {len(names)} classes are there", bad)
 
 
@@ -124,32 +125,31 @@ def entries(apk: Path) -> list[Entry]:
 
 
 def missing_classes(apk: Path) -> Said:
-    """Every class, method and field that the code names is in it or in Android."""
-    with zipfile.ZipFile(apk) as archive:
-        paths = [Path(archive.extract(name, BUILD / "apk-dex")) for name in archive.namelist() if name.endswith(".dex")]
-    return Said("all that the code names is in it or in Android 16", missing(paths, [framework()]))
+    """All that the app and the runtime name is there; R8 itself refuses classes that are missing."""
+    return Said("all that the app names is in its libraries or in Android 16", missing([framework()]))
 
 
 def newer_calls(apk: Path) -> Said:
     """The app and the runtime call nothing that Android 8 lacks, but what they call behind a check of the version."""
-    own = [jar_of(folder) for folder in (CLASSES, RUNTIME_CLASSES)]
-    libraries = [*files("oldest"), jar_of(R_CLASSES), *library_jars(), *onnxruntime_jars(), executorch_jar()]
-    lines = [line for line in missing(own, libraries) if not any(call in line for call in GUARDED)]
+    lines = [line for line in missing(files("oldest")) if not any(call in line for call in GUARDED)]
     return Said(f"only {', '.join(GUARDED)}, each behind a check of the version", lines)
 
 
-def missing(sources: list[Path], libraries: list[Path]) -> list[str]:
-    """Returns what TraceReferences says that the sources name and neither they nor the libraries have."""
-    arguments = ["--check"]
-    for path in [*libraries, java_home()]:
-        arguments += ["--lib", str(path)]
-    for path in sources:
-        arguments += ["--source", str(path), "--target", str(path)]
+def missing(system: list[Path]) -> list[str]:
+    """Returns what TraceReferences says that the app names and neither it, its libraries nor the system have."""
+    own = [jar_of(folder) for folder in (CLASSES, RUNTIME_CLASSES)]
+    libraries = [*system, jar_of(R_CLASSES), *library_jars(), *onnxruntime_jars(), executorch_jar(), java_home()]
+    arguments: list[str | Path] = ["--check"]
+    for path in libraries:
+        arguments += ["--lib", path]
+    for path in own:
+        arguments += ["--source", path]
     try:
-        said = java(files("r8"), TRACE, *arguments, memory="1500m")
+        java(files("r8"), TRACE, *arguments, memory="1500m")
     except BuildError as error:
-        said = str(error)
-    return [line for line in said.splitlines() if "issing" in line or "rror" in line]
+        lines = [line for line in str(error).splitlines() if not line.startswith("\tat ")]
+        return [line for line in lines if "issing" in line] or lines
+    return []
 
 
 def size(apk: Path) -> Said:
