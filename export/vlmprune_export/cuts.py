@@ -13,6 +13,7 @@ from vlmprune_export.families.family import DropsInTower
 from vlmprune_export.pruners import ModelParts, Need, Place, Pruner, build_pruner, pruner_kind, pruner_name
 from vlmprune_export.pruners.mosaic import TilesPruner, order_of_tiles
 from vlmprune_export.pruners.needs import TOWER_TENSORS, CutPlace, TensorName
+from vlmprune_export.pruners.pruner import KEPT
 from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.pruners.settings import read_settings
 from vlmprune_runtime.errors import BadRequest
@@ -144,8 +145,8 @@ def _planned(
         # Behind another cut the tokens lie on no grid any more.
         shape = (grid.height, grid.width) if count == grid.tokens else (1, count)
         modules.append(_built(options, place, shape, kept, parts))
-    modules += _of_tiles(family, options, place, tokens[0], keep[0], parts)
     _check_needs(family, options, place, {need.tensor for need in modules[0].needs})
+    modules += _of_tiles(family, options, place, tokens[0], keep[0], parts)
     layer = options.layer if place.at == "layer" else 0
     assert layer is not None
     return PlannedCut(PRUNE, place.at, layer, tuple(modules), tokens, keep, options.mosaics)
@@ -169,7 +170,11 @@ def _of_tiles(
             )
         else:  # behind another cut the tokens lie on no grid any more
             shape, order = (1, tiles * tokens), torch.arange(tiles * tokens)
-        pruners.append(TilesPruner(_built(options, place, shape, tiles * keep, parts), order))
+        within = _built(options, place, shape, tiles * keep, parts)
+        if within.outputs != KEPT:
+            name = pruner_name(options.method)
+            raise BadRequest(f"{name} chooses how many tokens stay; allowed: each tile on its own, or a fixed number")
+        pruners.append(TilesPruner(within, order))
     return pruners
 
 

@@ -15,10 +15,14 @@ from vlmprune_runtime.cli import run
 from vlmprune_runtime.generate import Request, open_runner
 
 
-def test_two_grids_are_those_of_the_python_engine(runner: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_grids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the pruner `uniform`: lowering a loop takes longer than all the rest."""
-    bundle = export_grids(tmp_path, "executorch", prune=PruneOptions("uniform", rate=RATE))
-    images = list[str]()
+    return export_grids(tmp_path_factory.mktemp("grids"), "executorch", prune=PruneOptions("uniform", rate=RATE))
+
+
+def test_two_grids_are_those_of_the_python_engine(runner: Path, two_grids: Path, tmp_path: Path) -> None:
+    bundle, images = two_grids, list[str]()
     for nth, picture in enumerate(pictures()):
         picture.save(tmp_path / f"{nth}.png")
         images += ["--image", str(tmp_path / f"{nth}.png")]
@@ -33,3 +37,34 @@ def test_two_grids_are_those_of_the_python_engine(runner: Path, tmp_path: Path) 
     kept = called([runner], *asked(bundle, question, "--max-tokens", "1", "--kept")).stdout.splitlines()[1:]
     chosen = open_runner(bundle).answer(Request(pictures(), TEXT, max_tokens=1)).pruned
     assert [[int(word) for word in line.split()] for line in kept] == [list(image.kept) for image in chosen]
+
+
+def test_a_follow_up_comes_with_a_picture(runner: Path, two_grids: Path, tmp_path: Path) -> None:
+    for nth, picture in enumerate(pictures()):
+        picture.save(tmp_path / f"{nth}.png")
+    question = tmp_path / "question"
+    options = ["--image", str(tmp_path / "0.png"), "--prompt", TEXT, "--max-tokens", "5"]
+    options += ["--follow-up", "and?", "--follow-up-image", str(tmp_path / "1.png"), "--dump", str(question)]
+    assert run.main([str(two_grids), *options]) == 0
+    further = ["--max-tokens", "5", "--follow-up", str(question / "follow_up_1.json")]
+    for way, more in WAYS.items():
+        done = called([runner], *asked(two_grids, question, *further, *more))
+        assert done.returncode == 0, done.stderr
+        wanted = expected(question, way)
+        answers = [wanted["token_ids"], *(turn["token_ids"] for turn in wanted["follow_ups"])]
+        assert [[int(word) for word in line.split()] for line in done.stdout.splitlines()] == answers
+        assert done.stderr.count("vision") == 2  # the new picture is seen, the first one is not seen again
+    _check_refusals(runner, two_grids, question)
+
+
+def _check_refusals(runner: Path, bundle: Path, question: Path) -> None:
+    fields = json.loads((question / "follow_up_1.json").read_text())
+    cases = {
+        "the follow-up has other pictures": {name: value for name, value in fields.items() if name != "pixels"},
+        "is not a plain file name": fields | {"pixels": {"file": "../pixels.f32"}},
+        "tiles: has other views than grids": fields | {"tiles": [[1, 1]]},
+    }
+    for message, changed in cases.items():
+        (question / "other.json").write_text(json.dumps(changed))
+        done = called([runner], *asked(bundle, question, "--follow-up", str(question / "other.json")))
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr

@@ -174,6 +174,13 @@ def test_tiles_that_are_pruned_together_are_one_grid() -> None:
     assert tiles == expected
 
 
+def test_a_pruner_that_chooses_how_many_stay_sees_each_tile_on_its_own() -> None:
+    options = {"method": "prumerge", "settings": {"adaptive": True}}
+    engine_of(tiny_smolvlm(), **options)
+    with pytest.raises(BadRequest, match="prumerge chooses how many tokens stay; allowed: each tile on its own"):
+        engine_of(tiny_smolvlm(), **options, mosaics=((1, 2),))
+
+
 def test_what_a_pruner_reads_of_the_tower_has_a_row_for_every_visual_token() -> None:
     family = build_family(tiny_smolvlm())
     features, *read = family.read_tower(torch.randn(1, 3, TILE_PX, TILE_PX), 0, tuple(family.tower_shapes))

@@ -37,6 +37,16 @@ struct Array {
     return selected;
   }
 
+  // Adds the rows of another array of the same width and type.
+  void append(const Array& more) {
+    shape[0] += more.shape[0];
+    const auto add = [&](auto& numbers) {
+      const auto& others = std::get<std::decay_t<decltype(numbers)>>(more.values);
+      numbers.insert(numbers.end(), others.begin(), others.end());
+    };
+    std::visit(add, values);
+  }
+
  private:
   template <typename Numbers>
   Numbers kept(const Numbers& numbers, const std::vector<bool>& remaining) const {

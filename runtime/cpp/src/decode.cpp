@@ -54,7 +54,7 @@ double follow_up_ms(Program& program, const Manifest& manifest, const Task& task
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune) {
   Answer answer{};
   const auto start = Clock::now();
-  answer.state = prefill(manifest, program, task.prompt.given(prune), prune, answer.timings);
+  answer.state = prefill(manifest, program, task.prompt.given(prune), prune, {}, answer.timings);
   answer.held = task.prompt.given(prune).token_ids;
   answer.selections = answer.state.selections;
   generate(program, manifest, task.decoding, start, answer);
@@ -62,10 +62,10 @@ Answer answer(Program& program, const Manifest& manifest, const Task& task, bool
   return answer;
 }
 
-Answer go_on(Program& program, const Manifest& manifest, const Integers& token_ids, const Decoding& decoding,
-             const Answer& before) {
+Answer go_on(Program& program, const Manifest& manifest, const FurtherTask& task, const Answer& before) {
   Answer answer{};
   const auto start = Clock::now();
+  const Integers& token_ids = task.token_ids();
   const auto room = static_cast<size_t>(manifest.context_tokens);
   if (token_ids.size() > room) {
     throw bad_request("the conversation takes " + std::to_string(token_ids.size()) +
@@ -73,14 +73,18 @@ Answer go_on(Program& program, const Manifest& manifest, const Integers& token_i
   }
   // The last token is run in any case, for its logits.
   const auto end = std::mismatch(before.held.begin(), before.held.end(), token_ids.begin(), token_ids.end() - 1);
+  const auto refuse = [](const std::string&) {
+    return bad_request("the follow-up has other pictures than the conversation that it goes on with");
+  };
   const auto is_visual = [&](int64_t id) { return id == manifest.image_token_id; };
-  if (std::any_of(end.first, before.held.end(), is_visual) || std::any_of(end.second, token_ids.end(), is_visual)) {
-    throw bad_request("the follow-up has other pictures than the conversation that it goes on with");
-  }
+  if (std::any_of(end.first, before.held.end(), is_visual)) throw refuse("");
+  Given added{{end.second, token_ids.end()}, {}, task.question.pixels, task.question.pictures.tiles};
+  added.spans = find_spans(added.token_ids, manifest, task.question.pictures.grids, refuse);
   const State state = before.state.rewound(before.held.end() - end.first);
-  answer.state = extend(manifest, program, {end.second, token_ids.end()}, state, answer.timings);
+  answer.state = prefill(manifest, program, added, task.prune, state, answer.timings);
   answer.held = token_ids;
-  generate(program, manifest, decoding, start, answer);
+  answer.selections = answer.state.selections;
+  generate(program, manifest, task.decoding, start, answer);
   return answer;
 }
 

@@ -35,9 +35,18 @@ struct Answer {
 
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune);
 
-// Returns the answer behind a whole conversation (`token_ids`), whose rows are in the caches as far as it begins with
-// what the answer before has left there. Throws a bad request unless its pictures are the same and it fits the context.
-Answer go_on(Program& program, const Manifest& manifest, const Integers& token_ids, const Decoding& decoding,
-             const Answer& before);
+// Describes a further question: how its answer is decoded, and whether its pictures are pruned.
+struct FurtherTask {
+  const FollowUp& question;
+  Decoding decoding;
+  bool prune;
+
+  // Returns the tokens of the whole conversation up to where the answer begins.
+  const Integers& token_ids() const { return prune ? question.pruned : question.unpruned; }
+};
+
+// Returns the answer behind a whole conversation, whose rows are in the caches as far as it begins with what the answer
+// before has left there. Throws a bad request unless the pictures before are the same and it fits the context.
+Answer go_on(Program& program, const Manifest& manifest, const FurtherTask& task, const Answer& before);
 
 }  // namespace vlmprune

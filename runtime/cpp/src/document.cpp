@@ -1,5 +1,7 @@
 #include "document.h"
 
+#include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -131,6 +133,20 @@ std::vector<std::string> Field::texts() const {
 
 void Field::check_object() const {
   if (!value_.is_object()) throw error("should be an object, got " + short_repr(value_));
+}
+
+bool is_plain(const std::string& name) {
+  const auto allowed = [](unsigned char letter) {
+    return std::isalnum(letter) || letter == '_' || letter == '.' || letter == '-';
+  };
+  return !name.empty() && name[0] != '.' && name[0] != '-' && name.find("..") == std::string::npos &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+std::string plain_name(const Field& field) {
+  const std::string name = field.text();
+  if (!is_plain(name)) throw field.error(short_repr(field.raw()) + " is not a plain file name");
+  return name;
 }
 
 }  // namespace vlmprune

@@ -66,4 +66,10 @@ class Field {
   std::string place_;
 };
 
+// Says whether a name is a plain file name, in a folder and in no other.
+bool is_plain(const std::string& name);
+
+// Returns a field's text. Throws the field's error if it is no plain file name.
+std::string plain_name(const Field& field);
+
 }  // namespace vlmprune

@@ -1,5 +1,6 @@
 #include "inputs.h"
 
+#include <algorithm>
 #include <bit>
 #include <fstream>
 
@@ -8,40 +9,34 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "pixels are little endian");
 
-// Returns the grid of a view; it is the first grid if the file names none.
-size_t grid_of(const std::optional<Field>& given, size_t view, const Manifest& manifest) {
-  if (!given) return 0;
-  const auto grids = given->integers(0);
-  const auto count = static_cast<int64_t>(manifest.grids.size());
-  if (view >= grids.size()) throw given->error("has fewer grids than the prompt has images");
-  if (grids[view] >= count)
-    throw given->error("got a grid that the bundle does not have; it has " + std::to_string(count));
-  return static_cast<size_t>(grids[view]);
+// Returns the tiles of each picture of so many views. Throws the field's error for others.
+std::vector<Tiles> read_tiles(const Field& field, int64_t views) {
+  std::vector<Tiles> tiles;
+  for (const Field& picture : field.items()) {
+    const auto sizes = picture.integers(0);
+    if (sizes.size() != 2) throw picture.error("should have two numbers, rows and columns");
+    if (sizes[0] > views || sizes[1] > views) throw field.error("has other views than grids");
+    tiles.push_back({sizes[0], sizes[1]});
+    views -= sizes[0] * sizes[1] + 1;
+  }
+  if (views != 0) throw field.error("has other views than grids");
+  return tiles;
 }
 
-// Returns the runs of the image token, each as long as the view has tokens.
-std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Field& root) {
-  const auto size = static_cast<int64_t>(token_ids.size());
-  const auto is_visual = [&](int64_t place) {
-    return place < size && token_ids[static_cast<size_t>(place)] == manifest.image_token_id;
-  };
-  const Field field = root.at("token_ids");
-  std::vector<Span> spans;
-  for (int64_t start = 0; start < size; ++start) {
-    if (!is_visual(start)) continue;
-    const size_t grid = grid_of(root.find("grids"), spans.size(), manifest);
-    const int64_t tokens = manifest.grids[grid].view_tokens();
-    for (int64_t nth = start; nth < start + tokens; ++nth) {
-      if (!is_visual(nth)) {
-        throw field.error("an image takes " + std::to_string(tokens) + " tokens in a row, got " +
-                          std::to_string(nth - start));
-      }
-    }
-    spans.push_back({start, start + tokens, grid});
-    start += tokens - 1;
+// Returns the grids and the tiles of the pictures in a file. Without `grids` every view is a picture on the first grid;
+// a bundle that prunes tiles together needs both.
+Pictures read_pictures(const Field& root, const Manifest& manifest) {
+  Pictures pictures;
+  const auto grids = manifest.mosaics.empty() ? root.find("grids") : root.at("grids");
+  if (!grids) return pictures;
+  pictures.grids = grids->integers(0);
+  const auto count = static_cast<int64_t>(manifest.grids.size());
+  if (std::any_of(pictures.grids.begin(), pictures.grids.end(), [&](int64_t grid) { return grid >= count; })) {
+    throw grids->error("got a grid that the bundle does not have; it has " + std::to_string(count));
   }
-  if (spans.empty()) throw field.error("has no place for an image");
-  return spans;
+  const auto tiles = manifest.mosaics.empty() ? root.find("tiles") : root.at("tiles");
+  if (tiles) pictures.tiles = read_tiles(*tiles, static_cast<int64_t>(pictures.grids.size()));
+  return pictures;
 }
 
 void check_ids(const Integers& token_ids, const Manifest& manifest, const Field& field) {
@@ -86,35 +81,77 @@ void check_size(const std::filesystem::path& path, size_t expected) {
   }
 }
 
+// Returns the grid of each view: the first one for every picture where the file names none.
+Integers all_grids(const Pictures& pictures, const Integers& token_ids, const Manifest& manifest) {
+  if (!pictures.grids.empty()) return pictures.grids;
+  const auto visual = std::count(token_ids.begin(), token_ids.end(), manifest.image_token_id);
+  return Integers(static_cast<size_t>((visual + manifest.grids[0].view_tokens() - 1) / manifest.grids[0].view_tokens()),
+                  0);
+}
+
 Given parse_given(const Field& field, const Manifest& manifest) {
   const Field ids = field.at("token_ids");
-  Given given{ids.integers(0), {}, {}};
+  Given given{ids.integers(0), {}, {}, {}};
   check_ids(given.token_ids, manifest, ids);
   check_room(given.token_ids, manifest);
-  given.spans = find_spans(given.token_ids, manifest, field);
+  const Pictures pictures = read_pictures(field, manifest);
+  const Integers grids = all_grids(pictures, given.token_ids, manifest);
+  given.spans = find_spans(given.token_ids, manifest, grids, [&](const std::string& why) { return ids.error(why); });
+  if (given.spans.empty()) throw ids.error("has no place for an image");
+  given.tiles = pictures.tiles;
   return given;
 }
 
-// Adds the views of the spans, and returns how many numbers they have.
-size_t add_views(const Manifest& manifest, Given& given) {
-  size_t numbers = 0;
-  for (const Span& span : given.spans) {
-    const Grid& grid = manifest.grids[span.grid];
+// Returns a view (1, 3, H, W) of zeros for each grid.
+std::vector<Array> empty_views(const Manifest& manifest, const Integers& grids) {
+  std::vector<Array> views;
+  for (const int64_t index : grids) {
+    const Grid& grid = manifest.grids[static_cast<size_t>(index)];
     const auto count = static_cast<size_t>(3 * grid.height_px * grid.width_px);
-    given.pixels.push_back({{1, 3, grid.height_px, grid.width_px}, Floats(count)});
-    numbers += count;
+    views.push_back({{1, 3, grid.height_px, grid.width_px}, Floats(count)});
   }
-  return numbers;
+  return views;
 }
 
-void read_views(std::ifstream& file, Given& given) {
-  for (Array& view : given.pixels) {
-    Floats& values = view.floats();
+// Reads all views from a file that holds nothing else, one after the other.
+void read_views(const std::filesystem::path& path, const std::vector<Array*>& views) {
+  size_t numbers = 0;
+  for (const Array* view : views) numbers += view->floats().size();
+  check_size(path, numbers * sizeof(float));
+  std::ifstream file(path, std::ios::binary);
+  for (Array* view : views) {
+    Floats& values = view->floats();
     file.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
   }
+  if (!file) throw bad_request("pixels " + path.string() + ": cannot be read");
 }
 
 }  // namespace
+
+std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Integers& grids,
+                             const std::function<Error(const std::string&)>& refuse) {
+  const auto size = static_cast<int64_t>(token_ids.size());
+  const auto is_visual = [&](int64_t place) {
+    return place < size && token_ids[static_cast<size_t>(place)] == manifest.image_token_id;
+  };
+  std::vector<Span> spans;
+  for (int64_t start = 0; start < size; ++start) {
+    if (!is_visual(start)) continue;
+    if (spans.size() >= grids.size()) throw refuse("has fewer grids than the prompt has images");
+    const auto grid = static_cast<size_t>(grids[spans.size()]);
+    const int64_t tokens = manifest.grids[grid].view_tokens();
+    for (int64_t nth = start; nth < start + tokens; ++nth) {
+      if (!is_visual(nth)) {
+        throw refuse("an image takes " + std::to_string(tokens) + " tokens in a row, got " +
+                     std::to_string(nth - start));
+      }
+    }
+    spans.push_back({start, start + tokens, grid});
+    start += tokens - 1;
+  }
+  if (spans.size() < grids.size()) throw refuse("has more grids than the prompt has images");
+  return spans;
+}
 
 Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) {
   const Document document(path, Origin::request);
@@ -128,17 +165,27 @@ FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manif
   const Document document(path, Origin::request);
   const Field root = document.root();
   const auto ids = [&](const std::string& name) { return ids_at(root, name, manifest); };
-  return {root.at("prompt").text(), ids("pruned"), ids("unpruned"), ids("added")};
+  FollowUp further{root.at("prompt").text(), ids("pruned"), ids("unpruned"), ids("added"), {}, {}};
+  if (const auto pixels = root.find("pixels")) {
+    further.pictures = read_pictures(root, manifest);
+    further.pixels = empty_views(manifest, further.pictures.grids);
+    std::vector<Array*> views;
+    for (Array& view : further.pixels) views.push_back(&view);
+    read_views(path.parent_path() / plain_name(pixels->at("file")), views);
+  }
+  return further;
 }
 
 void read_pixels(const std::filesystem::path& path, const Manifest& manifest, Prompt& prompt) {
-  const size_t numbers = add_views(manifest, prompt.whole);
-  const size_t smaller = prompt.pruned ? add_views(manifest, *prompt.pruned) : 0;
-  check_size(path, (numbers + smaller) * sizeof(float));
-  std::ifstream file(path, std::ios::binary);
-  read_views(file, prompt.whole);
-  if (prompt.pruned) read_views(file, *prompt.pruned);
-  if (!file) throw bad_request("pixels " + path.string() + ": cannot be read");
+  std::vector<Array*> views;
+  for (Given* given : {&prompt.whole, prompt.pruned ? &*prompt.pruned : nullptr}) {
+    if (!given) continue;
+    Integers grids;
+    for (const Span& span : given->spans) grids.push_back(static_cast<int64_t>(span.grid));
+    given->pixels = empty_views(manifest, grids);
+    for (Array& view : given->pixels) views.push_back(&view);
+  }
+  read_views(path, views);
 }
 
 }  // namespace vlmprune

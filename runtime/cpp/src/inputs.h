@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,11 +25,24 @@ struct Span {
   size_t grid;
 };
 
-// Holds what the model is given: the prompt's tokens, and for each view its span and its pixels (1, 3, H, W).
+// Counts the tiles of a picture; a picture that is seen as a single view has none.
+struct Tiles {
+  int64_t rows, columns;
+};
+
+// Names the pictures of a question: the grid of each of their views in order, and the tiles of each picture.
+struct Pictures {
+  Integers grids;
+  std::vector<Tiles> tiles;
+};
+
+// Holds what the model is given: the prompt's tokens, for each view its span and its pixels (1, 3, H, W), and
+// the tiles of each picture, where they are known.
 struct Given {
   Integers token_ids;
   std::vector<Span> spans;
   std::vector<Array> pixels;
+  std::vector<Tiles> tiles;
 };
 
 // Describes a question. Where the bundle's pruned mode sees a smaller picture, `pruned` is what the model is given
@@ -44,12 +58,21 @@ struct Prompt {
 
 // Holds a further question in the same conversation. `pruned` and `unpruned` are the whole conversation up to where the
 // answer begins, as it is in either mode; `added` is what stands between the answer before and the next one.
+// `pictures` are those that come with the question, and `pixels` are their views, each (1, 3, H, W) of its grid.
 struct FollowUp {
   std::string text;
   Integers pruned, unpruned, added;
+  Pictures pictures;
+  std::vector<Array> pixels;
 };
 
-// Returns the follow-up in a JSON file. Throws a bad request unless its ids belong to this bundle.
+// Returns the places of the views of pictures among token ids. Throws an error that `refuse` makes of a reason if the
+// image tokens are not those of these views.
+std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Integers& grids,
+                             const std::function<Error(const std::string&)>& refuse);
+
+// Returns the follow-up in a JSON file, and the pixels in the file beside it that it names, if it does. Throws a bad
+// request unless its ids belong to this bundle.
 FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manifest);
 
 // Returns the prompt in a JSON file, without pixels. Throws a bad request unless its ids belong to this bundle and fit

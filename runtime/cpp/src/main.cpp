@@ -38,20 +38,24 @@ Decoding decoding_of(const Arguments& arguments, const Manifest& manifest, size_
   return {arguments.max_tokens.value_or(limit), settings};
 }
 
-void answer_once(Program& program, const Manifest& manifest, const Task& task, const Arguments& arguments) {
-  Answer result = answer(program, manifest, task, arguments.prune);
+void print(const Answer& result, const Manifest& manifest, const Arguments& arguments) {
   std::cout << joined(result.token_ids) << std::endl;
   for (const Selection& selection : result.selections) {
     const bool last = selection.cut == manifest.cuts.back().stage;
     if (arguments.kept && last) std::cout << joined(selection.cells) << std::endl;
   }
   print_times(result, manifest);
+}
+
+void answer_once(Program& program, const Manifest& manifest, const Task& task, const Arguments& arguments) {
+  Answer result = answer(program, manifest, task, arguments.prune);
+  print(result, manifest, arguments);
   for (const auto& path : arguments.follow_ups) {
     const FollowUp further = read_follow_up(path, manifest);
-    const Integers& token_ids = arguments.prune ? further.pruned : further.unpruned;
-    result = go_on(program, manifest, token_ids, decoding_of(arguments, manifest, token_ids.size()), result);
-    std::cout << joined(result.token_ids) << std::endl;
-    print_times(result, manifest);
+    FurtherTask next{further, {}, arguments.prune};
+    next.decoding = decoding_of(arguments, manifest, next.token_ids().size());
+    result = go_on(program, manifest, next, result);
+    print(result, manifest, arguments);
   }
 }
 
@@ -75,6 +79,9 @@ Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt&
   if (!arguments.json) return {prompt, decoding_of(arguments, manifest, tokens)};
   Task task{prompt, {arguments.max_tokens.value_or(kMaxTokens), {}}};
   if (!arguments.follow_ups.empty()) task.follow_up = read_follow_up(arguments.follow_ups[0], manifest);
+  if (task.follow_up && !task.follow_up->pixels.empty()) {
+    throw bad_request("--json measures a --follow-up without pictures, got one that comes with some");
+  }
   return task;
 }
 

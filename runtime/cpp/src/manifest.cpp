@@ -25,20 +25,6 @@ const std::set<std::string> kExternalSources = {
     "sequence.past_tokens", "sequence.last_row", "sequence.places[visual]", "sequence.places[text]",
     "sequence.places[last]"};
 
-bool is_plain(const std::string& name) {
-  const auto allowed = [](unsigned char letter) {
-    return std::isalnum(letter) || letter == '_' || letter == '.' || letter == '-';
-  };
-  return !name.empty() && name[0] != '.' && name[0] != '-' && name.find("..") == std::string::npos &&
-         std::all_of(name.begin(), name.end(), allowed);
-}
-
-std::string plain_name(const Field& field) {
-  const std::string name = field.text();
-  if (!is_plain(name)) throw field.error(short_repr(field.raw()) + " is not a plain file name");
-  return name;
-}
-
 template <typename Value>
 Value lookup(const Field& field, const std::map<std::string, Value>& choices) {
   const auto found = choices.find(field.text());
@@ -144,6 +130,10 @@ Grid parse_grid(const Field& field) {
           optional_integer(field, "prefix_tokens", 0).value_or(0)};
 }
 
+Mosaic parse_mosaic(const Field& field) {
+  return {field.at("rows").integer(1), field.at("columns").integer(1), field.at("grid").integer(0)};
+}
+
 Cut parse_cut(const Field& field) {
   return {field.at("stage").text(), field.at("at").text(), field.at("layer").integer(0)};
 }
@@ -177,6 +167,7 @@ TextModel parse_text_model(const Field& field) {
 void parse_pipeline(const Field& root, Manifest& manifest) {
   manifest.smaller_picture = root.find("pruned_image").has_value();
   manifest.grids = each(root.at("grids"), parse_grid);
+  if (const auto mosaics = root.find("mosaics")) manifest.mosaics = each(*mosaics, parse_mosaic);
   manifest.cuts = each(root.at("cuts"), parse_cut);
   if (const auto positions = root.find("positions")) manifest.positions = parse_positions(*positions);
   for (const auto& [name, stage] : root.at("stages").entries()) manifest.stages.emplace(name, parse_stage(stage));
@@ -237,6 +228,24 @@ const TensorSpec* Stage::output(const std::string& name) const {
   const auto named = [&](const TensorSpec& spec) { return spec.name == name; };
   const auto found = std::find_if(outputs.begin(), outputs.end(), named);
   return found == outputs.end() ? nullptr : &*found;
+}
+
+int64_t Manifest::mosaic_index(int64_t rows, int64_t columns) const {
+  const auto fits = [&](const Mosaic& one) { return one.rows == rows && one.columns == columns; };
+  const auto found = std::find_if(mosaics.begin(), mosaics.end(), fits);
+  if (found == mosaics.end()) {
+    throw bad_request("the bundle has no graph for pictures of " + std::to_string(rows) + " x " +
+                      std::to_string(columns) + " tiles");
+  }
+  return static_cast<int64_t>(grids.size()) + (found - mosaics.begin());
+}
+
+std::vector<int64_t> Manifest::tokens_of(size_t index) const {
+  const Mosaic one = index < grids.size() ? Mosaic{1, 1, static_cast<int64_t>(index)} : mosaics[index - grids.size()];
+  const Grid& grid = grids[static_cast<size_t>(one.grid)];
+  std::vector<int64_t> tokens{one.tiles() * grid.visual_tokens()};
+  for (const int64_t keep : grid.keep) tokens.push_back(one.tiles() * keep);
+  return tokens;
 }
 
 std::vector<std::string> Manifest::of_role(Role role) const {

@@ -76,6 +76,13 @@ struct Grid {
   int64_t kept_tokens() const { return keep.empty() ? visual_tokens() : keep.back(); }
 };
 
+// Names tiles of a picture that are pruned together, each on the grid `grid`.
+struct Mosaic {
+  int64_t rows, columns, grid;
+
+  int64_t tiles() const { return rows * columns; }
+};
+
 struct Cut {
   std::string stage, at;  // `at` is `vision`, `input` or `layer`
   int64_t layer;
@@ -102,6 +109,7 @@ struct Manifest {
   std::optional<std::string> source_sha256;
   bool smaller_picture = false;  // whether the pruned mode sees one
   std::vector<Grid> grids;
+  std::vector<Mosaic> mosaics;  // their indices count on behind those of the grids
   std::vector<Cut> cuts;
   Positions positions;
   std::map<std::string, Stage> stages;
@@ -114,6 +122,12 @@ struct Manifest {
   std::map<std::string, FileEntry> files;
 
   const Stage& stage(const std::string& name) const { return stages.at(name); }
+  // Returns the number of grids and mosaics, of which a graph may serve a single one.
+  size_t shapes() const { return grids.size() + mosaics.size(); }
+  // Returns the index of the mosaic of so many tiles. Throws a bad request if there is none.
+  int64_t mosaic_index(int64_t rows, int64_t columns) const;
+  // Returns the visual tokens of a view, or of a mosaic, before the first cut and behind each, by its index.
+  std::vector<int64_t> tokens_of(size_t index) const;
   // Returns the stages of a role in the order of `prefill`.
   std::vector<std::string> of_role(Role role) const;
   // Returns the stages that a prompt needs, in that order. Unpruned it needs no prune stage. Pruned it needs no vision

@@ -99,6 +99,12 @@ void check_cuts(const Document& document, const Manifest& manifest) {
       tokens = keep;
     }
   }
+  for (const Mosaic& mosaic : manifest.mosaics) {
+    if (mosaic.grid >= static_cast<int64_t>(manifest.grids.size())) {
+      throw document.error("a mosaic is of tiles on a grid that is not there; there are " +
+                           std::to_string(manifest.grids.size()));
+    }
+  }
   check_rows(document, manifest);
 }
 
@@ -116,9 +122,9 @@ void check_sources(const Document& document, const Manifest& manifest) {
     }
     for (const TensorSpec& output : stage.outputs) made.emplace(name, output.name);
     for (const Graph& graph : stage.graphs) {
-      if (graph.grid && *graph.grid >= static_cast<int64_t>(manifest.grids.size())) {
+      if (graph.grid && *graph.grid >= static_cast<int64_t>(manifest.shapes())) {
         throw document.error("a graph serves grid " + std::to_string(*graph.grid) + "; there are " +
-                             std::to_string(manifest.grids.size()));
+                             std::to_string(manifest.shapes()));
       }
     }
   }

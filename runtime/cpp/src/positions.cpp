@@ -51,10 +51,14 @@ void append(Tokens& tokens, const Tokens& more) {
 
 }  // namespace
 
-std::vector<size_t> Tokens::places(int64_t of_view) const {
+bool contains(const Integers& views, int64_t view) {
+  return std::find(views.begin(), views.end(), view) != views.end();
+}
+
+std::vector<size_t> Tokens::places(const Integers& of_views) const {
   std::vector<size_t> found;
   for (size_t nth = 0; nth < view.size(); ++nth) {
-    if (view[nth] == of_view) found.push_back(nth);
+    if (contains(of_views, view[nth])) found.push_back(nth);
   }
   return found;
 }
@@ -78,11 +82,11 @@ static Tokens place_prefix(const Manifest& manifest, int64_t count, int64_t star
   return tokens;
 }
 
-Tokens place_prompt(const Manifest& manifest, const Given& prompt) {
-  const auto text = [&](int64_t start, int64_t stop) {
-    return Integers(prompt.token_ids.begin() + start, prompt.token_ids.begin() + stop);
+Tokens place_prompt(const Manifest& manifest, const Given& prompt, int64_t start) {
+  const auto text = [&](int64_t from, int64_t stop) {
+    return Integers(prompt.token_ids.begin() + from, prompt.token_ids.begin() + stop);
   };
-  Tokens tokens = place_text(manifest, {}, 0);
+  Tokens tokens = place_text(manifest, {}, start);
   int64_t at = 0;
   for (size_t nth = 0; nth < prompt.spans.size(); ++nth) {
     const Span& span = prompt.spans[nth];
@@ -94,6 +98,26 @@ Tokens place_prompt(const Manifest& manifest, const Given& prompt) {
   const auto size = static_cast<int64_t>(prompt.token_ids.size());
   append(tokens, place_text(manifest, text(at, size), tokens.next_position));
   return tokens;
+}
+
+std::vector<PruneGroup> groups_of(const Manifest& manifest, const Given& prompt) {
+  std::vector<PruneGroup> groups;
+  const auto views = static_cast<int64_t>(prompt.spans.size());
+  const auto add_alone = [&](int64_t view) {
+    groups.push_back({{view}, static_cast<int64_t>(prompt.spans[static_cast<size_t>(view)].grid)});
+  };
+  int64_t view = 0;
+  for (const Tiles& picture : manifest.mosaics.empty() ? std::vector<Tiles>{} : prompt.tiles) {
+    const int64_t tiles = picture.rows * picture.columns;
+    if (tiles) {
+      const int64_t mosaic = manifest.mosaic_index(picture.rows, picture.columns);
+      groups.push_back({counted(view, static_cast<size_t>(tiles)), mosaic});
+    }
+    add_alone(view + tiles);  // the whole picture
+    view += tiles + 1;
+  }
+  while (view < views) add_alone(view++);
+  return groups;
 }
 
 }  // namespace vlmprune

@@ -10,6 +10,12 @@ namespace vlmprune {
 // The values of `Tokens::view` for text, and for tokens of a view that belong to no place in its image.
 inline constexpr int64_t kText = -1, kPrefix = -2;
 
+// Names views whose tokens are pruned together, and the index of the grid or mosaic that they lie on.
+struct PruneGroup {
+  Integers views;
+  int64_t grid;
+};
+
 // S tokens: `token_ids` as they were encoded, 0 for visual ones, and of those that are left the rest: `positions` on
 // each axis, `view`, the view that a token belongs to, or kText or kPrefix, and `cell`, its place on the view's grid,
 // -1 where it has none.
@@ -21,8 +27,8 @@ struct Tokens {
   int64_t next_position;
 
   int64_t count() const { return static_cast<int64_t>(view.size()); }
-  // Returns the indices of a view's tokens.
-  std::vector<size_t> places(int64_t of_view) const;
+  // Returns the indices of the tokens of these views.
+  std::vector<size_t> places(const Integers& of_views) const;
   // Returns the tokens where `remaining` is true; `token_ids` stays complete.
   Tokens select(const std::vector<bool>& remaining) const;
 };
@@ -30,7 +36,13 @@ struct Tokens {
 // Returns text tokens that count on from `start` on every axis.
 Tokens place_text(const Manifest& manifest, const Integers& token_ids, int64_t start);
 
-// Returns the tokens of a prompt; the visual tokens of each span lie on the span's grid.
-Tokens place_prompt(const Manifest& manifest, const Given& prompt);
+// Returns the tokens of a prompt from position `start` on; the visual tokens of each span lie on the span's grid.
+Tokens place_prompt(const Manifest& manifest, const Given& prompt, int64_t start);
+
+// Returns the views that are pruned together: with mosaics the tiles of each picture, every other view alone.
+std::vector<PruneGroup> groups_of(const Manifest& manifest, const Given& prompt);
+
+// Says whether one of the views is this one.
+bool contains(const Integers& views, int64_t view);
 
 }  // namespace vlmprune

@@ -7,8 +7,6 @@
 namespace vlmprune {
 namespace {
 
-bool runs_per_view(const Stage& stage) { return stage.role == Role::vision || stage.role == Role::prune; }
-
 // Returns the positions as an array (axes, S), or (S) if there is one axis.
 Array positions_array(const Tokens& tokens) {
   Array array{{tokens.count()}, tokens.positions[0]};
@@ -18,11 +16,11 @@ Array positions_array(const Tokens& tokens) {
   return {{static_cast<int64_t>(tokens.positions.size()), tokens.count()}, all};
 }
 
-// Says which rows a source selects for a view; `views` names the view, or text, that each row belongs to.
-std::vector<bool> rows_of(Part part, const Integers& views, size_t view) {
+// Says which rows a source selects for views; `views` names the view, or text, that each row belongs to.
+std::vector<bool> rows_of(Part part, const Integers& views, const PruneGroup& group) {
   std::vector<bool> named(views.size());
   for (size_t row = 0; row < views.size(); ++row) {
-    named[row] = part == Part::visual ? views[row] == static_cast<int64_t>(view)
+    named[row] = part == Part::visual ? contains(group.views, views[row])
                  : part == Part::text ? views[row] == kText
                                       : row + 1 == views.size();
   }
@@ -80,21 +78,36 @@ State State::rewound(int64_t tokens) const {
   return before;
 }
 
-void Prefill::set_views(const std::vector<Array>& views, const std::vector<Span>& spans) {
-  views_ = views;
-  spans_ = spans;
-  for (const Span& span : spans) grids_.push_back(static_cast<int64_t>(span.grid));
+void Prefill::set_views(const Given& given, int64_t earlier) {
+  views_ = given.pixels;
+  spans_ = given.spans;
+  groups_ = groups_of(manifest_, given);
+  earlier_views_ = earlier;
+}
+
+// Returns what a stage runs for in turn: for every view, for views that are pruned together, or once for the sequence.
+std::vector<PruneGroup> Prefill::groups_for(const Stage& stage) const {
+  if (stage.role == Role::prune) return groups_;
+  if (stage.role != Role::vision) return {{{}, 0}};
+  std::vector<PruneGroup> groups;
+  for (const Span& span : spans_) {
+    groups.push_back({{static_cast<int64_t>(groups.size())}, static_cast<int64_t>(span.grid)});
+  }
+  return groups;
 }
 
 void Prefill::run(const std::string& name, Timings& timings) {
   const Stage& stage = manifest_.stage(name);
+  const auto groups = groups_for(stage);
   // The inputs of all views are taken before any view is pruned.
-  std::vector<Arrays> inputs(runs_per_view(stage) ? views_.size() : 1), outputs;
-  for (size_t view = 0; view < inputs.size(); ++view) {
-    for (const TensorSpec& input : stage.inputs) inputs[view].emplace(input.name, read(input.source, name, view));
+  std::vector<Arrays> inputs(groups.size()), outputs;
+  for (size_t nth = 0; nth < groups.size(); ++nth) {
+    for (const TensorSpec& input : stage.inputs) {
+      inputs[nth].emplace(input.name, read(input.source, name, groups[nth]));
+    }
   }
-  for (size_t view = 0; view < inputs.size(); ++view) {
-    outputs.push_back(timed(program_, {name, runs_per_view(stage) ? grids_[view] : 0}, inputs[view], timings));
+  for (size_t nth = 0; nth < groups.size(); ++nth) {
+    outputs.push_back(timed(program_, {name, groups[nth].grid}, inputs[nth], timings));
   }
   outputs_[name] = std::move(outputs);
   stage_views_[name] = tokens_.view;
@@ -106,7 +119,7 @@ void Prefill::run(const std::string& name, Timings& timings) {
     if (stage.output("hidden")) rows_ = outputs_[name][0].at("hidden");
   }
   if (stage.role != Role::prune) return;
-  for (size_t view = 0; view < views_.size(); ++view) prune(name, view);
+  for (size_t nth = 0; nth < groups.size(); ++nth) prune(name, groups[nth], outputs_[name][nth]);
 }
 
 // Inserts the visual embeddings into the text embeddings once both stages have run.
@@ -122,63 +135,86 @@ void Prefill::place_features() {
   }
 }
 
-// Drops the tokens of a view that a cut did not keep, and replaces the rows of the others.
-void Prefill::prune(const std::string& name, size_t view) {
-  const Arrays& pruned = outputs_.at(name)[view];
+// Drops the tokens of views that a cut did not keep, and replaces the rows of the others.
+void Prefill::prune(const std::string& name, const PruneGroup& group, const Arrays& pruned) {
   const Integers kept = counted(name, pruned);
-  const auto places = tokens_.places(static_cast<int64_t>(view));
+  const auto places = tokens_.places(group.views);
   check_kept(name, kept, places.size());
   Array rows_before = rows(name);
   check_size(name, "fused", pruned.at("fused"), pruned.at("kept").rows(), rows_before.width());
   std::vector<bool> remaining(rows_before.rows(), true);
   for (const size_t place : places) remaining[place] = false;
   std::vector<size_t> kept_places;
-  Selection selection{name, static_cast<int64_t>(view), {}};
   for (const int64_t nth : kept) {
     kept_places.push_back(places[static_cast<size_t>(nth)]);
     remaining[kept_places.back()] = true;
-    selection.cells.push_back(tokens_.cell[kept_places.back()]);
   }
   put_rows(pruned.at("fused"), kept_places, rows_before);
-  selections_.push_back(std::move(selection));
+  note_selections(name, group, kept_places);
   rows_ = rows_before.select(remaining);
   tokens_ = tokens_.select(remaining);
 }
 
-State Prefill::state() const {
-  const Array& logits = outputs_.at(manifest_.prefill.back())[0].at("logits");
-  return {logits.floats(), past_tokens_, tokens_.next_position, selections_};
+void Prefill::note_selections(const std::string& name, const PruneGroup& group,
+                              const std::vector<size_t>& kept_places) {
+  for (const int64_t view : group.views) {
+    Selection selection{name, earlier_views_ + view, {}};
+    for (const size_t place : kept_places) {
+      if (tokens_.view[place] == view) selection.cells.push_back(tokens_.cell[place]);
+    }
+    selections_.push_back(std::move(selection));
+  }
 }
 
-// Returns the value of a source for a stage that runs for a view.
-Array Prefill::read(const Source& source, const std::string& stage, size_t view) const {
+State Prefill::state() const {
+  const Array& logits = outputs_.at(manifest_.prefill.back())[0].at("logits");
+  return {logits.floats(), past_tokens_, tokens_.next_position, selections_,
+          earlier_views_ + static_cast<int64_t>(views_.size())};
+}
+
+// Returns the value of a source for a stage that runs for the views of a group.
+Array Prefill::read(const Source& source, const std::string& stage, const PruneGroup& group) const {
   const auto past = past_tokens_.find(stage);
-  if (source.stage == "image") return views_.at(view);
+  if (source.stage == "image") return views_.at(static_cast<size_t>(group.views.at(0)));
   if (source.stage == "prompt") return {{static_cast<int64_t>(tokens_.token_ids.size())}, tokens_.token_ids};
   if (source.is_external() && source.tensor == "rows") return rows(stage);
   if (source.is_external() && source.tensor == "positions") return positions_array(tokens_);
   if (source.is_external() && source.tensor == "places") {
     Integers every(tokens_.view.size());
     std::iota(every.begin(), every.end(), 0);
-    return Array{{tokens_.count()}, every}.select(rows_of(source.part, tokens_.view, view));
+    return Array{{tokens_.count()}, every}.select(rows_of(source.part, tokens_.view, group));
   }
   if (source.is_external() && source.tensor == "past_tokens") {
     return {{1}, Integers{past == past_tokens_.end() ? 0 : past->second}};
   }
   if (source.is_external()) return {{1}, Integers{tokens_.count() - 1}};
-  const auto made = outputs_.find(source.stage);
-  if (made == outputs_.end()) throw engine_error(stage, "it reads '" + source.stage + "', which has not run");
-  if (runs_per_view(manifest_.stage(source.stage))) return made->second.at(view).at(source.tensor);
-  return part_of(made->second[0].at(source.tensor), source, stage, view);
+  return output_of(source, stage, group);
 }
 
-Array Prefill::part_of(const Array& made, const Source& source, const std::string& stage, size_t view) const {
-  if (source.part == Part::all) return made;
+// Returns an output of a stage that ran before, or its rows that belong to a part.
+Array Prefill::output_of(const Source& source, const std::string& stage, const PruneGroup& group) const {
+  const auto made = outputs_.find(source.stage);
+  if (made == outputs_.end()) throw engine_error(stage, "it reads '" + source.stage + "', which has not run");
+  const Role role = manifest_.stage(source.stage).role;
+  if (role == Role::vision) {
+    Array joined = made->second.at(static_cast<size_t>(group.views.at(0))).at(source.tensor);
+    for (size_t nth = 1; nth < group.views.size(); ++nth) {
+      joined.append(made->second.at(static_cast<size_t>(group.views[nth])).at(source.tensor));
+    }
+    return joined;
+  }
+  if (role == Role::prune) {
+    const auto same = [&](const PruneGroup& other) { return other.views == group.views; };
+    const auto nth = std::find_if(groups_.begin(), groups_.end(), same) - groups_.begin();
+    return made->second.at(static_cast<size_t>(nth)).at(source.tensor);
+  }
+  const Array& whole = made->second[0].at(source.tensor);
+  if (source.part == Part::all) return whole;
   const Integers& views = stage_views_.at(source.stage);
-  if (made.rows() != views.size()) {
+  if (whole.rows() != views.size()) {
     throw engine_error(stage, source.stage + "." + source.tensor + " does not have a row for every token");
   }
-  return made.select(rows_of(source.part, views, view));
+  return whole.select(rows_of(source.part, views, group));
 }
 
 const Array& Prefill::rows(const std::string& stage) const {
@@ -188,9 +224,10 @@ const Array& Prefill::rows(const std::string& stage) const {
   return *rows_;
 }
 
-State prefill(const Manifest& manifest, Program& program, const Given& given, bool prune, Timings& timings) {
-  Prefill run(manifest, program, place_prompt(manifest, given), {});
-  run.set_views(given.pixels, given.spans);
+State prefill(const Manifest& manifest, Program& program, const Given& given, bool prune, const State& behind,
+              Timings& timings) {
+  Prefill run(manifest, program, place_prompt(manifest, given, behind.next_position), behind.past_tokens);
+  run.set_views(given, behind.views);
   for (const std::string& name : manifest.stages_of_prompt(prune)) run.run(name, timings);
   return run.state();
 }
@@ -199,7 +236,9 @@ State extend(const Manifest& manifest, Program& program, const Integers& token_i
              Timings& timings) {
   Prefill run(manifest, program, place_text(manifest, token_ids, state.next_position), state.past_tokens);
   for (const std::string& name : manifest.decode) run.run(name, timings);
-  return run.state();
+  State after = run.state();
+  after.views = state.views;
+  return after;
 }
 
 }  // namespace vlmprune
