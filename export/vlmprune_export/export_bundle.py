@@ -37,14 +37,17 @@ from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, ImageSpec, Pruner, SchemaVersion
 
-TEXT_ROOM_TOKENS = 448  # beyond the visual tokens, when no context is requested
+TEXT_ROOM_TOKENS = 448  # beyond the pictures, when no context is requested
 _CONTEXT_STEP_TOKENS = 64
 TILES_PRUNED = ("each", "jointly")
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """Settings of one export. `context_tokens` None leaves room for 448 text tokens.
+    """Settings of one export.
+
+    `context_tokens` None leaves room for the largest picture, two where the family is trained on several, and for 448
+    text tokens.
 
     `grids` (height, width), in visual tokens, are those that pictures are resized to, where the family takes any; none
     stands for a few shapes about the processor's usual size.
@@ -115,7 +118,7 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     lengths = picture_lengths(image, prompt, tokenizer)
     picture_tokens = lengths[-1].tokens(max(grid.view_tokens for grid in family.grids))
-    context = _context(request.context_tokens, picture_tokens, family.max_positions)
+    context = _context(request.context_tokens, picture_tokens, family)
     staged = StagedModel(family, _with_mosaics(request, image), context)
     staged.picture_lengths = lengths
     check_decoder(staged, request.target, request.quantisation)
@@ -179,15 +182,15 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _context(requested: int | None, picture_tokens: int, most: int) -> int:
-    least = picture_tokens + 1
+def _context(requested: int | None, picture_tokens: int, family: Family) -> int:
+    least, most = picture_tokens + 1, family.max_positions
     if least > most:
         raise BadRequest(
             f"a picture takes up to {picture_tokens} tokens, the model has {most} positions; --tiles makes it fewer"
         )
     if requested is None:
-        step = _CONTEXT_STEP_TOKENS
-        requested = min(most, -(-(picture_tokens + TEXT_ROOM_TOKENS) // step) * step)
+        step, room = _CONTEXT_STEP_TOKENS, family.pictures * picture_tokens + TEXT_ROOM_TOKENS
+        requested = min(most, -(-room // step) * step)
     if not least <= requested <= most:
         raise BadRequest(
             f"context: got {requested} tokens; allowed: {least} to {most}, for a picture takes up to {picture_tokens}"

@@ -199,7 +199,10 @@ class Runner:
             images, views = len(prompt.pictures), len(prompt.spans)
             pictures = "image" if images == 1 else f"{images} images"
             pictures += f" in {views} views" if views > images else ""
-            raise BadRequest(f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}")
+            raise BadRequest(
+                f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}; "
+                "an export with --context has more"
+            )
 
     def _decode(
         self, chooser: TokenChooser, conversation: Conversation, record: _Record

@@ -76,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
         "picture, which keeps as many; the whole picture beside them is pruned on its own",
     )  # fmt: skip
     command.add_argument("--ignore-memory", action="store_true", help="begin even if the memory seems too small")
-    command.add_argument("--context", type=int, metavar="TOKENS", help="longest prompt and answer together")
+    room = "longest prompt and answer together; default: 448 and the largest picture, twice where models know several"
+    command.add_argument("--context", type=int, metavar="TOKENS", help=room)
     return command
 
 

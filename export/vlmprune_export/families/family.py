@@ -67,6 +67,8 @@ class Family(Protocol):
     calls, `embed_modules` those that `embed` calls: their weights, and no others, belong to those stages. `projector`
     is the last of the vision modules, which takes rows one by one, and `tower_shapes` names the tensors of the tower
     that pruners may read, with the shape of a row of each. A `logit_cap` of c makes the logits c * tanh(logits / c).
+    `pictures` is how many of the largest pictures the default context has room for: 2 where models of the family are
+    trained on several.
     """
 
     model: nn.Module
@@ -83,6 +85,7 @@ class Family(Protocol):
     positions: Positions
     text_model: TextModel
     max_positions: int
+    pictures: int
     logit_cap: float | None
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:

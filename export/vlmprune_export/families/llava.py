@@ -57,6 +57,7 @@ class LlavaFamily:
         self.logit_cap: float | None = None
         self.text_model = dimensions_of(text)
         self.max_positions = max_positions_of(text)
+        self.pictures = 1
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
         """Returns what tower, feature layers and projector give as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""

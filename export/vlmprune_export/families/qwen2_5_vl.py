@@ -63,6 +63,7 @@ class Qwen25VlFamily:
         self.logit_cap: float | None = None
         self.text_model = dimensions_of(text)
         self.max_positions = max_positions_of(text)
+        self.pictures = 2
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
         """Returns what tower and merger give for a picture, row by row over the grid, (1, 3, h, w) -> (N, D)."""

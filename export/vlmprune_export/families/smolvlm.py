@@ -47,6 +47,7 @@ class SmolVlmFamily:
         self.logit_cap: float | None = None
         self.text_model = dimensions_of(text)
         self.max_positions = max_positions_of(text)
+        self.pictures = 2
         self._places = _places(self._tower.embeddings, self.grids[0])
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:

@@ -22,6 +22,8 @@ def attend_in_windows(attend: Attend, states: Sequence[Tensor], windows: Sequenc
     if windows is None:
         return attend(*states)
     runs = [(length, sum(1 for _ in group)) for length, group in groupby(windows)]
+    if len(runs) == 1:  # no split and no joining, which would be copies in an exported graph
+        return _side_by_side(attend, states, runs[0][0])
     parts = [state.split([length * count for length, count in runs], 2) for state in states]
     mixed = [
         _side_by_side(attend, part, length) for part, (length, _) in zip(zip(*parts, strict=True), runs, strict=True)

@@ -10,6 +10,7 @@ from vlmprune_runtime.byte_size import format_bytes
 
 COLUMNS = ("", "unpruned p50", "p90", "min", "pruned p50", "p90", "min", "ratio", "GFLOP", "pruned")
 GIGA = 1e9
+LONG_MS = 10_000  # from here on tenths say nothing, and take room
 
 
 def result_table(result: Result) -> Table:
@@ -75,7 +76,11 @@ def _totals(result: Result) -> Iterator[tuple[str, ...]]:
 def _cells(spread: Spread | None) -> tuple[str, str, str]:
     if spread is None:
         return ("-", "", "")
-    return (f"{spread.p50:.1f}", f"{spread.p90:.1f}", f"{spread.min:.1f}")
+    return (_ms(spread.p50), _ms(spread.p90), _ms(spread.min))
+
+
+def _ms(time_ms: float) -> str:
+    return f"{time_ms:.1f}" if time_ms < LONG_MS else f"{time_ms:.0f}"
 
 
 def _times(ratio: PairedRatio | None) -> str:
@@ -88,7 +93,7 @@ def _flops(result: Result, stage: str) -> tuple[str, str]:
 
 
 def _giga(flops: int | None) -> str:
-    return "" if flops is None else f"{flops / GIGA:.3g}"
+    return "" if flops is None else f"{float(f'{flops / GIGA:.3g}'):g}"
 
 
 def _reached(name: str, measured: float, possible: float, limit: str) -> str:

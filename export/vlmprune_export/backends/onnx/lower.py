@@ -12,6 +12,7 @@ from transformers.exporters.onnxruntime_fusions import fuse_for_onnxruntime
 
 from vlmprune_export.backends.lowering_errors import lowering
 from vlmprune_export.backends.onnx.capture import LAST_HIDDEN, CapturedStage, capture, capture_without_head
+from vlmprune_export.backends.onnx.cheaper_nodes import replace_costly_nodes
 from vlmprune_export.backends.onnx.describe import describe
 from vlmprune_export.backends.onnx.external_data import share_weights, take_weights
 from vlmprune_export.backends.onnx.fused_attention import simplify_attention
@@ -125,6 +126,7 @@ def _translate(captured: CapturedStage, report: Report) -> ir.Model:
     report("fusing")
     fuse_for_onnxruntime(model, "cpu")
     simplify_attention(model)
+    replace_costly_nodes(model)
     ClearMetadataAndDocStringPass()(model)  # stack traces name the exporting machine's paths
     _name_dimensions(model, captured)
     return model
