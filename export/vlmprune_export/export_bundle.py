@@ -13,7 +13,7 @@ from vlmprune_export.checkpoint.memory_check import need_of
 from vlmprune_export.consistency import check_decoder, check_parts, check_prompt, check_tokenizer
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
-from vlmprune_export.families import build_family
+from vlmprune_export.families import Family, build_family
 from vlmprune_export.memory_estimate import estimate
 from vlmprune_export.processor import (
     default_grids,
