@@ -15,7 +15,7 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
     Runtime, because an engine's arena grows in powers of two.
     """
     files = {file for stage in stages.values() for file in stage.files}
-    weights = sum((folder / file).stat().st_size for file in files)
+    weights = sum((folder / file).stat().st_size for file in files) + _copies_bytes(folder, stages)
     cache = sum(_cache_bytes(stage.cache, tokens) for stage in stages.values() if stage.cache)
     activations = round(_ARENA * _activations(text, tokens))
     return Memory(
@@ -23,6 +23,15 @@ def estimate(folder: Path, stages: dict[str, Stage], text: TextModel, tokens: in
         kv_cache_bytes=cache,
         activations_bytes=activations,
         peak_bytes=weights + cache + activations,
+    )
+
+
+def _copies_bytes(folder: Path, stages: dict[str, Stage]) -> int:
+    """Returns the bytes of weights that graph files share on disk, and that each of them holds in memory."""
+    return sum(
+        (len(stage.graph_files) - 1) * (folder / file).stat().st_size
+        for stage in stages.values()
+        for file in stage.data
     )
 
 
