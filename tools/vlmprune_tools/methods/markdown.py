@@ -7,6 +7,8 @@ from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 
+MAX_NAMED = 8  # methods, of which more are only counted
+
 
 def accuracy_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
     """Returns a table of accuracies with a column per rate, by falling accuracy at the smallest rate."""
@@ -92,8 +94,13 @@ def verdict(record: MethodsRecord, keep: int) -> str:
     return (
         f"**{keep}**, {rows[0].questions} questions: most accurate {_names(first)} ({100 * rows[0].accuracy:.1f} %); "
         f"above `{record.against}`: {_names(row.method for row in above)}; "
-        f"below: {_names(row.method for row in below)}; not told apart: {_names(row.method for row in same)}."
+        f"below: {_names(row.method for row in below)}; not told apart: {_rest(same)}."
     )
+
+
+def _rest(rows: Sequence[MethodRow]) -> str:
+    """Returns the names of a few methods, and of many the number."""
+    return _names(row.method for row in rows) if len(rows) <= MAX_NAMED else f"the other {len(rows)}"
 
 
 def _names(methods: Iterable[str]) -> str:
