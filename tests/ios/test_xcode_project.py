@@ -102,3 +102,8 @@ def test_the_walk_finds_an_object_that_is_missing() -> None:
     del fields["objects"]["B00000000000000000000006"]
     with pytest.raises(AssertionError):
         test_no_id_dangles_and_no_object_is_forgotten(fields)
+
+
+def test_the_sample_is_that_of_all_runners() -> None:
+    sample = APP.parent / "runtime" / "vlmprune_runtime" / "sample.jpg"
+    assert (APP / "App" / "sample.jpg").read_bytes() == sample.read_bytes()
