@@ -134,6 +134,7 @@ def test_an_interrupt_stops_the_answer_and_not_the_chat(
     runner: Runner, lines: Lines, capsys: pytest.CaptureFixture
 ) -> None:
     """In the prefill nothing was asked yet, so that the pictures wait for the next question."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
     whole = runner.answer(Request(TWO_PICTURES.images, "why?", max_tokens=4)).text
     prefill_calls = 6  # embed, vision and prune of two pictures, tail
     for at in range(1, prefill_calls + 1):

@@ -190,7 +190,11 @@ def test_pictures_are_taken_in_the_order_of_the_prompt() -> None:
         (TWO_PICTURES, 3, "got 3 images; allowed: 1 to 2"),
         (TWO_PICTURES, 0, "got 0 images; allowed: 1 to 2"),
         (ONE_PICTURE, 0, "got 0 images; allowed: 1 or more"),
-        (ONE_PICTURE, 4, "the prompt takes 75 tokens with its 4 images, the context has 64"),
+        (
+            ONE_PICTURE,
+            4,
+            "the prompt takes 75 tokens with its 4 images, the context has 64; an export with --context has more",
+        ),
     ],
 )
 def test_a_picture_too_many_or_too_few(golden: Golden, images: int, message: str) -> None:
