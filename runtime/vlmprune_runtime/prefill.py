@@ -18,6 +18,7 @@ from vlmprune_runtime.events import StageTimed
 from vlmprune_runtime.positions import TEXT, PruneGroup, Tokens, place_prompt, place_text
 from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.schema import Pipeline, parse_source
+from vlmprune_runtime.selection import Selection, check_kept, counted
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
@@ -25,22 +26,6 @@ Steps = Generator[StageTimed, None, None]
 
 NO_VIEWS = PruneGroup((), 0)
 """What a stage that runs on the sequence runs for."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Holds what a cut kept of one view: `kept` (K,) among the view's tokens at that cut, `fused` (K, D), `rank` (K,).
-
-    `cells` (K,) are the places of the kept tokens on the view's grid, and `cut` is the prune stage. Where tiles are
-    pruned together, K may differ by view, and be 0; ranks are those among the tokens of all these tiles.
-    """
-
-    kept: Indices
-    fused: Array
-    rank: Indices
-    cells: Indices
-    view: int = 0
-    cut: str = "prune"
 
 
 @dataclass(frozen=True)
@@ -121,9 +106,9 @@ class Prefill:
 
     def prune(self, name: str, group: PruneGroup, outputs: Tensors) -> None:
         """Drops the tokens of views that a cut did not keep, and replaces the rows of the others."""
-        places, pruned = np.flatnonzero(np.isin(self.tokens.view, group.views)), _counted(name, outputs)
+        places, pruned = np.flatnonzero(np.isin(self.tokens.view, group.views)), counted(name, outputs)
         kept = pruned["kept"].astype(np.int64)
-        _check_kept(name, kept, len(places))
+        check_kept(name, kept, len(places))
         assert self.rows is not None
         remaining = np.ones(len(self.rows), dtype=bool)
         remaining[places] = False
@@ -327,19 +312,3 @@ def _part(value: Array, part: str | None, views: Indices, group: PruneGroup) -> 
         return value
     rows: Array = value[np.isin(views, group.views if part == "visual" else TEXT)]
     return rows
-
-
-def _counted(stage: str, outputs: Tensors) -> Tensors:
-    """Returns the outputs of a prune stage without padding: it may keep fewer tokens than it has rows for."""
-    if "count" not in outputs:
-        return outputs
-    count, rows = int(outputs["count"][0]), len(outputs["kept"])
-    if not 1 <= count <= rows:
-        raise EngineError(stage, f"count is {count}; allowed: 1 to {rows}")
-    return {name: outputs[name][:count] for name in ("kept", "fused", "rank")}
-
-
-def _check_kept(stage: str, kept: Indices, visual_tokens: int) -> None:
-    rising = kept.ndim == 1 and bool((np.diff(kept) > 0).all())
-    if not (rising and kept.size and kept[0] >= 0 and kept[-1] < visual_tokens):
-        raise EngineError(stage, f"kept is not a rising list of places below {visual_tokens}")

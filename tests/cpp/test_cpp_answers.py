@@ -23,9 +23,10 @@ from vlmprune_runtime.errors import BundleError
 from vlmprune_runtime.events import LLM_PREFILL
 from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.generate import Request, open_runner
-from vlmprune_runtime.prefill import Selection, decode, prefill
+from vlmprune_runtime.prefill import decode, prefill
 from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.sample import SAMPLE_IMAGE
+from vlmprune_runtime.selection import Selection
 
 pytest.importorskip("executorch.runtime", reason=WHY)
 

@@ -16,8 +16,9 @@ from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.pruners import Pruner, build_pruner
 from vlmprune_runtime.errors import EngineError
 from vlmprune_runtime.generate import open_runner
-from vlmprune_runtime.prefill import _counted, final_state, start_prefill
+from vlmprune_runtime.prefill import final_state, start_prefill
 from vlmprune_runtime.sample import SAMPLE_IMAGE
+from vlmprune_runtime.selection import counted
 
 TOKENS, KEEP = 20, 7
 PACKAGES = {"onnx": "onnx", "executorch": "executorch.runtime", "coreml": "coremltools"}
@@ -85,4 +86,4 @@ def test_a_bundle_runs_with_as_many_tokens_as_are_counted(tmp_path: Path) -> Non
 def test_a_count_out_of_range_is_refused(count: int) -> None:
     outputs = {"kept": np.arange(7), "fused": np.zeros((7, 2)), "rank": np.arange(7), "count": np.array([count])}
     with pytest.raises(EngineError, match=rf"count is {count}; allowed: 1 to 7"):
-        _counted("prune", outputs)
+        counted("prune", outputs)
