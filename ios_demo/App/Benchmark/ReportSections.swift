@@ -135,7 +135,6 @@ private struct ThermalChart: View {
 extension Disturbance {
     var words: LocalizedStringKey {
         switch self {
-        case .waitedForHeat: "It waited for the device to cool down."
         case .ranHot: "The device was hot."
         case .chargingChanged: "The charger was plugged in or out."
         case .lowBattery: "The battery was low."

@@ -45,7 +45,7 @@ public struct Speedup: Equatable, Sendable {
 }
 
 public enum Disturbance: String, CaseIterable, Sendable, Codable {
-    case waitedForHeat, ranHot, chargingChanged, lowBattery, lowPower, lowMemory
+    case ranHot, chargingChanged, lowBattery, lowPower, lowMemory
 }
 
 /// A finished benchmark as the screens show it; `json` is the record as it is shared.
@@ -84,7 +84,6 @@ public struct BenchmarkReport: Identifiable, Equatable, Sendable {
     public var disturbances: [Disturbance] {
         Disturbance.allCases.filter { kind in
             switch kind {
-            case .waitedForHeat: false
             case .ranHot: moments.contains(where: \.isHot)
             case .chargingChanged: Set(moments.compactMap(\.isCharging)).count > 1
             case .lowBattery: moments.contains { ($0.batteryFraction ?? 1) < 0.2 && $0.isCharging != true }
