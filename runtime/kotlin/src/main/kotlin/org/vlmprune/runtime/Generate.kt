@@ -74,7 +74,8 @@ class Runner(
     private var closed = false
 
     @Volatile
-    private var current: Recorder? = null
+    internal var current: Recorder? = null
+        private set
     private var firstRequest: Request? = null
     private var conversation: Conversation? = null
 
@@ -183,7 +184,10 @@ class Runner(
     ) {
         val tokenIds = turn.tokenIds
         checkRoom(tokenIds.size, turn.prompt, further = turn.behind != null)
-        val timer: StageTimer = { stage, ms -> emit(record.ran(stage, ms)) }
+        val timer: StageTimer = { stage, ms ->
+            checkCurrent(record)
+            emit(record.ran(stage, ms))
+        }
         timer("preprocess", record.elapsedMs())
         val pixels = pictures.flatMap { it.pixels }
         val state = prefill(this@Runner, turn.prompt, pixels, request.prune, turn.behind?.state, timer)
@@ -256,7 +260,7 @@ private suspend fun FlowCollector<RunEvent>.emitText(piece: String) {
 }
 
 /** The times that a run has measured so far. */
-private class Recorder {
+internal class Recorder {
     private val start = System.nanoTime()
     private val stages = mutableListOf<RunEvent.StageTimed>()
     private val decodeMs = mutableListOf<Double>()

@@ -1,5 +1,6 @@
 package org.vlmprune.runtime
 
+import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.async
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.first
@@ -7,16 +8,19 @@ import kotlinx.coroutines.flow.last
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.yield
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.TestFactory
 import org.vlmprune.runtime.manifest.MANIFEST
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.StandardCopyOption.REPLACE_EXISTING
+import java.util.concurrent.CountDownLatch
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
+import kotlin.test.assertIs
 import kotlin.test.assertTrue
 
 class ConversationTest {
@@ -91,10 +95,18 @@ class ConversationTest {
     fun `another question ends the answer before it, and a closed runner refuses`() = runBlocking {
         val runner = opened()
         val request = Request(listOf(image("first.png")), "why?", maxTokens = 64, sampling = GREEDY)
-        val first = async { runCatching { runner.stream(request.copy(prune = false)).toList() } }
-        runner.stream(request).first { it is RunEvent.StageTimed }
-        val outcome = first.await()
-        assertTrue(outcome.isSuccess || "another answer" in outcome.exceptionOrNull()!!.message!!)
+        val (reading, go) = CompletableDeferred<Unit>() to CountDownLatch(1)
+        val held = object : ImageSource by request.images[0] {
+            override fun load() = request.images[0].load().also { reading.complete(Unit); go.await() }
+        }
+        val first = async { runCatching { runner.stream(request.copy(images = listOf(held))).toList() } }
+        reading.await()
+        val firstRecord = runner.current
+        val second = async { runner.answer(request.copy(maxTokens = 2)) }
+        while (runner.current === firstRecord) yield()
+        go.countDown()
+        assertTrue("another answer" in assertIs<BadRequest>(first.await().exceptionOrNull()).message!!)
+        assertEquals(2, second.await().tokenIds.size)
         runner.close()
         assertTrue("closed" in assertFailsWith<BadRequest> { runner.answer(request) }.message!!)
         runner.close()
