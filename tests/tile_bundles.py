@@ -32,11 +32,13 @@ def export_tiles(folder: Path, target: str, tiles: int = 2, **settings: Any) -> 
     return export_bundle(ExportRequest(folder / target, str(checkpoint), target, tiles=tiles, **settings))
 
 
-def assert_passes_the_check(bundle: Path, views: int, size: tuple[int, int], tokens: int = 8) -> None:
+def assert_passes_the_check(
+    bundle: Path, views: int, size: tuple[int, int], tokens: int = 8, pictures: int = 1
+) -> None:
     """Every stage equals PyTorch on identical inputs, the kept tokens of all views too, and so do the answers."""
     picture = bundle.parent / "picture.png"
     noise(*size).save(picture)
-    report = check_bundle(CheckRequest(bundle, image=picture, prompt=QUESTION, tokens=tokens))
+    report = check_bundle(CheckRequest(bundle, image=[picture] * pictures, prompt=QUESTION, tokens=tokens))
     assert report.failures() == []
     assert [gap.equal for gap in report.differences if gap.output == "kept"] == [True] * groups_of(bundle, views)
 

@@ -13,7 +13,7 @@ from vlmprune_export.checkpoint.memory_check import need_of
 from vlmprune_export.consistency import check_decoder, check_parts, check_prompt, check_tokenizer
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
-from vlmprune_export.families import Family, build_family
+from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
 from vlmprune_export.processor import (
     default_grids,
@@ -23,6 +23,7 @@ from vlmprune_export.processor import (
     picture_lengths,
     prompt_spec,
 )
+from vlmprune_export.prompt_room import RoomRequest
 from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
@@ -37,8 +38,6 @@ from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.schema import MANIFEST, Bundle, ExportSettings, FileEntry, ImageSpec, Pruner, SchemaVersion
 
-TEXT_ROOM_TOKENS = 448  # beyond the pictures, when no context is requested
-_CONTEXT_STEP_TOKENS = 64
 TILES_PRUNED = ("each", "jointly")
 
 
@@ -46,8 +45,8 @@ TILES_PRUNED = ("each", "jointly")
 class ExportRequest:
     """Settings of one export.
 
-    `context_tokens` None leaves room for the largest picture, two where the family is trained on several, and for 448
-    text tokens.
+    `images` is how many pictures a prompt has room for, None standing for one, or two where the family is trained on
+    several. `context_tokens` None leaves room for as many of the largest pictures and 448 text tokens.
 
     `grids` (height, width), in visual tokens, are those that pictures are resized to, where the family takes any; none
     stands for a few shapes about the processor's usual size.
@@ -74,6 +73,7 @@ class ExportRequest:
     tiles: int | None = None
     tiles_pruned: str = "each"
     ignore_memory: bool = False
+    images: int | None = None
 
 
 def export_bundle(request: ExportRequest, *, progress: Report = lambda line: None) -> Path:
@@ -118,9 +118,11 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
     lengths = picture_lengths(image, prompt, tokenizer)
     picture_tokens = lengths[-1].tokens(max(grid.view_tokens for grid in family.grids))
-    context = _context(request.context_tokens, picture_tokens, family)
+    asked = RoomRequest(request.context_tokens, request.images, family.pictures, family.max_positions)
+    room = asked.room(picture_tokens)
+    context = room.context_tokens
     staged = StagedModel(family, _with_mosaics(request, image), context)
-    staged.picture_lengths = lengths
+    staged.picture_lengths, staged.images = lengths, room.images
     check_decoder(staged, request.target, request.quantisation)
     check_parts(tokenizer, staged)
     check_prompt(tokenizer, prompt, staged)
@@ -180,22 +182,6 @@ def _as_readable_as_the_manifest(folder: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _context(requested: int | None, picture_tokens: int, family: Family) -> int:
-    least, most = picture_tokens + 1, family.max_positions
-    if least > most:
-        raise BadRequest(
-            f"a picture takes up to {picture_tokens} tokens, the model has {most} positions; --tiles makes it fewer"
-        )
-    if requested is None:
-        step, room = _CONTEXT_STEP_TOKENS, family.pictures * picture_tokens + TEXT_ROOM_TOKENS
-        requested = min(most, -(-room // step) * step)
-    if not least <= requested <= most:
-        raise BadRequest(
-            f"context: got {requested} tokens; allowed: {least} to {most}, for a picture takes up to {picture_tokens}"
-        )
-    return requested
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:

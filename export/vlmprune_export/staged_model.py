@@ -27,7 +27,8 @@ ONE_VIEW = (PictureLength(1, 0),)
 class StagedModel:
     """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected.
 
-    `picture_lengths` are those that a picture may have in a prompt, ascending.
+    `picture_lengths` are those that a picture may have in a prompt, ascending; `images` is how many of the longest a
+    prompt has room for.
     """
 
     def __init__(self, family: Family, options: PruneOptions, context_tokens: int | None = None) -> None:
@@ -37,6 +38,7 @@ class StagedModel:
         """
         self.family, self.options = family, options
         self.picture_lengths: tuple[PictureLength, ...] = ONE_VIEW
+        self.images = 1
         self.method = pruner_name(options.method)
         self.cuts = plan_cuts(family, options, context_tokens)
         self.stages: dict[str, StageEntry] = stage_table(family, self.cuts)

@@ -199,9 +199,10 @@ class Runner:
             images, views = len(prompt.pictures), len(prompt.spans)
             pictures = "image" if images == 1 else f"{images} images"
             pictures += f" in {views} views" if views > images else ""
+            longer = f"--images {images} or a longer --context" if images > 1 else "a longer --context"
             raise BadRequest(
                 f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}; "
-                "an export with --context has more"
+                f"an export with {longer} has more"
             )
 
     def _decode(

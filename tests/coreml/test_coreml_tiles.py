@@ -8,12 +8,14 @@ from vlmprune_runtime.bundle import open_bundle
 OPTIONS = {"precision": "fp32", "text_tokens": "40"}
 
 
-def test_a_picture_in_tiles_equals_pytorch(tmp_path: Path) -> None:
+def test_two_pictures_in_tiles_equal_pytorch(tmp_path: Path) -> None:
+    """Two of 3 views are longer than one of 5."""
     bundle = export_tiles(tmp_path, "coreml", prune=FASTV, options=OPTIONS)
     graphs = open_bundle(bundle).manifest.stages["tail"].graphs
-    names = ("prefill_pruned", "prefill_pruned_5_views", "prefill_full", "prefill_full_5_views", "decode")
-    assert tuple(graph.entry for graph in graphs) == names
-    assert_passes_the_check(bundle, views=3, size=(64, 20), tokens=2)
+    lengths = ("", "_5_views", "_2_images")
+    names = [f"prefill_{mode}{length}" for mode in ("pruned", "full") for length in lengths]
+    assert [graph.entry for graph in graphs] == [*names, "decode"]
+    assert_passes_the_check(bundle, views=6, size=(64, 20), tokens=2, pictures=2)
 
 
 def test_tiles_that_are_pruned_together_equal_pytorch(tmp_path: Path) -> None:

@@ -193,7 +193,8 @@ def test_pictures_are_taken_in_the_order_of_the_prompt() -> None:
         (
             ONE_PICTURE,
             4,
-            "the prompt takes 75 tokens with its 4 images, the context has 64; an export with --context has more",
+            "the prompt takes 75 tokens with its 4 images, the context has 64; an export with --images 4 or a longer "
+            "--context has more",
         ),
     ],
 )

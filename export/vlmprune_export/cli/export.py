@@ -76,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
         "picture, which keeps as many; the whole picture beside them is pruned on its own",
     )  # fmt: skip
     command.add_argument("--ignore-memory", action="store_true", help="begin even if the memory seems too small")
-    room = "longest prompt and answer together; default: 448 and the largest picture, twice where models know several"
+    several = "pictures that a prompt has room for; default: 2 where models know several, else 1"
+    command.add_argument("--images", type=int, metavar="N", help=several)
+    room = "longest prompt and answer together; default: 448 beside the largest pictures"
     command.add_argument("--context", type=int, metavar="TOKENS", help=room)
     return command
 
@@ -129,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
     request = ExportRequest(
         args.out, args.model, args.target, prune, args.quant, args.context, args.force, options, args.fit,
         parse_grids(args.grids) if args.grids else (), args.tiles, args.tiles_pruned,
-        args.ignore_memory,
+        args.ignore_memory, args.images,
     )  # fmt: skip
     with step_progress(_STEPS) as progress:
         folder = export_bundle(request, progress=progress)

@@ -66,7 +66,10 @@ def graph_for(name: str, stage: Stage, inputs: Mapping[str, Array], grid: int) -
     if not long_enough:
         lengths = sorted(graph.tokens or graph.text_tokens or rows for graph in fitting)
         length = f"{rows} tokens" if any(graph.tokens for graph in fitting) else f"{text} text tokens"
-        raise BadRequest(f"{name}: {length} fit no function; it has room for: {comma_list(lengths)}")
+        raise BadRequest(
+            f"{name}: {length} fit no function; it has room for: {comma_list(lengths)}; an export with more --images "
+            "or longer --text-tokens has more"
+        )
     return min(long_enough, key=lambda one: one[:2])[2], rows
 
 

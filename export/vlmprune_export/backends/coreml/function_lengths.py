@@ -3,7 +3,7 @@
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from vlmprune_export.staged_model import ONE_VIEW, PictureLength
+from vlmprune_export.staged_model import PictureLength, StagedModel
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import Pipeline
 from vlmprune_runtime.schema.stage import Phase
@@ -40,54 +40,56 @@ def text_lengths(requested: str | None, visual_tokens: int, context_tokens: int)
     return tuple(sorted({min(length, room) for length in lengths}))
 
 
-def prefill_functions(prefix: str, rows: int, texts: Sequence[int]) -> tuple[Function, ...]:
-    """Returns a function per text length, the shortest without a number in its name; `rows` are its other tokens.
+class PromptLength(NamedTuple):
+    """A length of prompts that prefills have room for: the end of their names, all pictures together, other text."""
 
-    >>> [(one.name, one.tokens) for one in prefill_functions("prefill", 576, (64, 256))]
-    [('prefill', 640), ('prefill_256', 832)]
-    """
-    names = [prefix, *(f"{prefix}_{text}" for text in texts[1:])]
-    return tuple(Function(name, "prefill", rows + text) for name, text in zip(names, texts, strict=True))
+    suffix: str
+    pictures: PictureLength
+    text_tokens: int
 
+    def function(self, prefix: str, view_tokens: int) -> Function:
+        """Returns the prefill of this length, with so many tokens for each view.
 
-def prune_functions(free: Set[str], rows: int, texts: Sequence[int]) -> tuple[Function, ...]:
-    """Returns a function per text length of a pruner that reads text or the whole sequence.
+        >>> PromptLength("_256", PictureLength(2, 3), 256).function("prefill", 16)
+        Function(name='prefill_256', phase='prefill', tokens=291, text_tokens=None, grid=None)
+        """
+        tokens = self.pictures.tokens(view_tokens) + self.text_tokens
+        return Function(prefix + self.suffix, "prefill", tokens)
 
-    >>> prune_functions({"text_tokens"}, 576, (64,))
-    (Function(name='main', phase='prefill', tokens=None, text_tokens=64, grid=None),)
-    """
-    names = ["main", *(f"main_{text}" for text in texts[1:])]
-    return tuple(
-        Function(
-            name,
-            "prefill",
-            rows + text if "tokens" in free else None,
-            text if "text_tokens" in free else None,
+    def prune_function(self, free: Set[str], view_tokens: int) -> Function:
+        """Returns the function of a pruner that reads text or the whole sequence, as its `free` dimensions say."""
+        whole = self.function("main", view_tokens)
+        return whole._replace(
+            tokens=whole.tokens if "tokens" in free else None,
+            text_tokens=self.pictures.text_tokens + self.text_tokens if "text_tokens" in free else None,
         )
-        for name, text in zip(names, texts, strict=True)
-    )
 
 
-def picture_functions(
-    prefix: str, view_tokens: int, pictures: Sequence[PictureLength], texts: Sequence[int]
-) -> tuple[Function, ...]:
-    """Returns prefills for each length that a picture has, for all text lengths only with the longest picture.
+def prompt_lengths(staged: StagedModel, text_tokens: str | None, context_tokens: int) -> tuple[PromptLength, ...]:
+    """Returns a length for each number of views of one picture, and one for each larger number of the longest picture.
 
-    >>> pictures = [PictureLength(3, 10), PictureLength(5, 20)]
-    >>> [(one.name, one.tokens) for one in picture_functions("prefill", 16, pictures, (64, 256))]
-    [('prefill', 122), ('prefill_5_views', 164), ('prefill_5_views_256', 356)]
+    One picture of the longest has all lengths of text, shorter ones have the shortest, several pictures the longest.
     """
-    functions = list[Function]()
-    for nth, picture in enumerate(pictures):
-        name = f"{prefix}_{picture.views}_views" if nth else prefix
-        some = texts if nth == len(pictures) - 1 else texts[:1]
-        functions += prefill_functions(name, picture.tokens(view_tokens), some)
-    return tuple(functions)
+    longest, view_tokens = staged.picture_lengths[-1], max(staged.pipeline.view_tokens)
+    texts = text_lengths(text_tokens, longest.tokens(view_tokens), context_tokens)
+    lengths = list[PromptLength]()
+    for nth, picture in enumerate(staged.picture_lengths):
+        suffix = f"_{picture.views}_views" if nth else ""
+        lengths += _of_texts(suffix, picture, texts if picture is longest else texts[:1])
+    for images in range(2, staged.images + 1):
+        pictures = PictureLength(images * longest.views, images * longest.text_tokens)
+        text = text_lengths(text_tokens, pictures.tokens(view_tokens), context_tokens)[-1]
+        lengths.append(PromptLength(f"_{images}_images", pictures, text))
+    return tuple(lengths)
 
 
-def functions_of(
-    pipeline: Pipeline, name: str, texts: Sequence[int], pictures: Sequence[PictureLength] = ONE_VIEW
-) -> tuple[Function, ...]:
+def _of_texts(suffix: str, picture: PictureLength, texts: Sequence[int]) -> list[PromptLength]:
+    """Returns a picture's lengths, the shortest without a number in its name."""
+    ends = ("", *(f"_{text}" for text in texts[1:]))
+    return [PromptLength(suffix + end, picture, text) for end, text in zip(ends, texts, strict=True)]
+
+
+def functions_of(pipeline: Pipeline, name: str, lengths: Sequence[PromptLength]) -> tuple[Function, ...]:
     """Returns the functions of a stage; the first is the package's default.
 
     A stage behind a cut has prefills for the pruned sequence and for the full one. With several grids prefills have
@@ -100,14 +102,14 @@ def functions_of(
         tokens_of = pipeline.view_tokens
         if pipeline.stage(name).role == "prune":
             tokens_of += tuple(tokens_of[mosaic.grid] for mosaic in pipeline.mosaics)
-        longest = [pictures[-1].tokens(tokens) for tokens in tokens_of]
-        alike = [prune_functions(free, tokens, texts) if free else (MAIN,) for tokens in longest]
+        alike = [
+            tuple(length.prune_function(free, tokens) for length in lengths) if free else (MAIN,)
+            for tokens in tokens_of
+        ]
         return functions_of_grids(alike) if len(alike) > 1 else alike[0]
     rows, fewer = max(pipeline.view_tokens), _pruned_rows(pipeline, name)
-    if fewer == rows:
-        return (*picture_functions("prefill", rows, pictures, texts), DECODE)
-    pruned = picture_functions("prefill_pruned", fewer, pictures, texts)
-    return (*pruned, *picture_functions("prefill_full", rows, pictures, texts), DECODE)
+    ways = {"prefill": rows} if fewer == rows else {"prefill_pruned": fewer, "prefill_full": rows}
+    return (*(length.function(prefix, tokens) for prefix, tokens in ways.items() for length in lengths), DECODE)
 
 
 def _pruned_rows(pipeline: Pipeline, name: str) -> int:

@@ -12,7 +12,7 @@ from vlmprune_export.backends.coreml.capture import capture
 from vlmprune_export.backends.coreml.compress import PLANS, compress, float_weights, operators
 from vlmprune_export.backends.coreml.convert import TARGETS, convert
 from vlmprune_export.backends.coreml.describe import declare, describe, inputs_of
-from vlmprune_export.backends.coreml.function_lengths import functions_of, text_lengths
+from vlmprune_export.backends.coreml.function_lengths import PromptLength, functions_of, prompt_lengths
 from vlmprune_export.backends.coreml.lint import lint
 from vlmprune_export.backends.coreml.metadata import annotate
 from vlmprune_export.backends.coreml.package import join, name_items, save_function
@@ -36,10 +36,10 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one export; `texts` are the text lengths that prefills have room for."""
+    """The settings of one export; `lengths` are those of prompts that prefills have room for."""
 
     context_tokens: int
-    texts: tuple[int, ...]
+    lengths: tuple[PromptLength, ...]
     half: bool
     unrolled: bool
     deployment: str
@@ -64,10 +64,8 @@ def lower(
     `head_bits` "16" leaves the weights of `head` as they are when the others are quantised.
     """
     plan = {name: kind for name, kind in PLANS[quantisation].items() if name != "head" or head_bits == "8"}
-    texts = text_lengths(
-        text_tokens, staged.picture_lengths[-1].tokens(max(staged.pipeline.view_tokens)), context_tokens
-    )
-    settings = Settings(context_tokens, texts, precision == "fp16", prune_form == "unrolled", deployment, plan)
+    lengths = prompt_lengths(staged, text_tokens, context_tokens)
+    settings = Settings(context_tokens, lengths, precision == "fp16", prune_form == "unrolled", deployment, plan)
     stages = {}
     for name in staged.stages:
         stages[name] = _lower_stage(staged, name, folder, settings, report)
@@ -82,7 +80,7 @@ def versions() -> dict[str, str]:
 
 def _lower_stage(staged: StagedModel, name: str, folder: Path, settings: Settings, report: Report) -> Stage:
     entry, declared = staged.stages[name], declare(staged.stages[name])
-    functions = functions_of(staged.pipeline, name, settings.texts, staged.picture_lengths)
+    functions = functions_of(staged.pipeline, name, settings.lengths)
     layout = _layout(staged, entry, settings.context_tokens)
     package = folder / f"{name}.mlpackage"
     kinds, floats = set[str](), tuple[FloatWeights, ...]()
