@@ -163,13 +163,10 @@ def _of_tiles(
     pruners, grid = list[Pruner](), family.grids[0]
     for rows, columns in options.mosaics:
         tiles = rows * columns
-        if tokens == grid.tokens:
-            shape, order = (
-                (rows * grid.height, columns * grid.width),
-                order_of_tiles((rows, columns), (grid.height, grid.width)),
-            )
-        else:  # behind another cut the tokens lie on no grid any more
-            shape, order = (1, tiles * tokens), torch.arange(tiles * tokens)
+        shape, order = (1, tiles * tokens), torch.arange(tiles * tokens)
+        if tokens == grid.tokens:  # behind another cut the tokens lie on no grid any more
+            shape = rows * grid.height, columns * grid.width
+            order = order_of_tiles((rows, columns), (grid.height, grid.width))
         within = _built(options, place, shape, tiles * keep, parts)
         if within.outputs != KEPT:
             name = pruner_name(options.method)

@@ -30,6 +30,7 @@ from vlmprune_runtime.prompt import (
     ONE_VIEW,
     EncodedPrompt,
     PicturePlace,
+    check_room,
     encode_prompt,
     expand_ids,
     load_tokenizer,
@@ -134,7 +135,7 @@ class Runner:
         """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
         encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, pictures)
-        self._check_room(len(encoded.token_ids), encoded)
+        check_room(encoded, self.context_tokens)
         return encoded
 
     def ask(self, prompt: str, images: Sequence[ImageSource], *, prune: bool = True) -> Question:
@@ -174,7 +175,7 @@ class Runner:
     ) -> Iterator[RunEvent]:
         """Yields the events of the answer to a turn's question."""
         manifest, token_ids, question = self.bundle.manifest, turn.token_ids, Question(turn.prompt, pictures)
-        self._check_room(len(token_ids), turn.prompt, further=turn.behind is not None)
+        self._check_turn(turn)
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
         behind = turn.behind.state if turn.behind else None
@@ -191,19 +192,12 @@ class Runner:
         )  # fmt: skip
         yield Finished(result)
 
-    def _check_room(self, tokens: int, prompt: EncodedPrompt, *, further: bool = False) -> None:
-        room = self.context_tokens
-        if further and tokens > room:
+    def _check_turn(self, turn: Turn) -> None:
+        if turn.behind is None:
+            check_room(turn.prompt, self.context_tokens)
+        elif (tokens := len(turn.token_ids)) > self.context_tokens:
+            room = self.context_tokens
             raise BadRequest(f"the conversation takes {tokens} tokens by now, the context has {room}; start it anew")
-        if tokens > room:
-            images, views = len(prompt.pictures), len(prompt.spans)
-            pictures = "image" if images == 1 else f"{images} images"
-            pictures += f" in {views} views" if views > images else ""
-            longer = f"--images {images} or a longer --context" if images > 1 else "a longer --context"
-            raise BadRequest(
-                f"the prompt takes {tokens} tokens with its {pictures}, the context has {room}; "
-                f"an export with {longer} has more"
-            )
 
     def _decode(
         self, chooser: TokenChooser, conversation: Conversation, record: _Record

@@ -133,10 +133,8 @@ def views_of(height_px: int, width_px: int, spec: ImageSpec) -> list[View]:
     (4.0, 0.0, 12.0, 8.0)
     """
     placed = placements(height_px, width_px, spec.geometric_steps)
-    across, down = (
-        _LinearMap.through([place.width for place in placed]),
-        _LinearMap.through([place.height for place in placed]),
-    )
+    across = _LinearMap.through([place.width for place in placed])
+    down = _LinearMap.through([place.height for place in placed])
     height, width = placed[-1].height.crop_px, placed[-1].width.crop_px
 
     def box(left: int, top: int, right: int, bottom: int) -> Box:

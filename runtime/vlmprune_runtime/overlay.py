@@ -73,10 +73,8 @@ def _drawn(image: Image.Image, seen: Sequence[tuple[GridArea, Pruned]]) -> Image
     check_selections(seen)
     whole = bounding_box(area.box for area, _ in seen)
     canvas, place = crop_around(image, whole)
-    patches, ranks = (
-        list[list[tuple[int, int, int, int]]](),
-        1 + max((rank for _, pruned in seen for rank in pruned.rank), default=-1),
-    )
+    patches = list[list[tuple[int, int, int, int]]]()
+    ranks = 1 + max((rank for _, pruned in seen for rank in pruned.rank), default=-1)
     for area, pruned in seen:
         shown = replace(area, box=moved_box(area.box, whole, place))
         patches.append([patch_box(kept, shown) for kept in pruned.kept])

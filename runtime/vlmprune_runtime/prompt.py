@@ -83,6 +83,20 @@ def encode_prompt(
     return expand_ids(ids, spec, view_tokens, pictures)
 
 
+def check_room(prompt: EncodedPrompt, context_tokens: int) -> None:
+    """Raises `BadRequest` for a first question that takes more tokens than the context has."""
+    tokens, images, views = len(prompt.token_ids), len(prompt.seen_pictures), len(prompt.spans)
+    if tokens <= context_tokens:
+        return
+    pictures = "image" if images == 1 else f"{images} images"
+    pictures += f" in {views} views" if views > images else ""
+    longer = f"--images {images} or a longer --context" if images > 1 else "a longer --context"
+    raise BadRequest(
+        f"the prompt takes {tokens} tokens with its {pictures}, the context has {context_tokens}; "
+        f"an export with {longer} has more"
+    )
+
+
 def encode_follow_up(tokenizer: Tokenizer, spec: PromptSpec, prompt: str) -> npt.NDArray[np.int64]:  # -> (S,)
     """Returns the tokens of a further question without images, and of the end of the answer before it.
 

@@ -22,7 +22,7 @@ from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.progress import Report, part_of
-from vlmprune_runtime.prompt import load_tokenizer
+from vlmprune_runtime.prompt import check_room, load_tokenizer
 from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 from vlmprune_runtime.schema import Bundle, Pipeline
@@ -68,7 +68,8 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
     asked, pruned = (
         ask(manifest, manifest.image_steps(prune=prune), parts, request.prompt, images) for prune in (False, True)
     )
-    _check_room(manifest, len(asked.prompt.token_ids), request.tokens)
+    check_room(asked.prompt, manifest.context_tokens)
+    _check_tokens(request.tokens, manifest.context_tokens - len(asked.prompt.token_ids))
     task = _Task(manifest, _reference(bundle, request, progress), asked, pruned)
     limits = {half: _limits(manifest, half, request.relative) for half in (False, True)}
     progress("loading the engine")
@@ -133,11 +134,7 @@ def _reference(bundle: OpenBundle, request: CheckRequest, progress: Report) -> T
     return TorchEngine(StagedModel(build_family(checkpoint.model, grids), options, manifest.context_tokens))
 
 
-def _check_room(manifest: Bundle, prompt_tokens: int, tokens: int) -> None:
-    room = manifest.context_tokens - prompt_tokens
-    if room < 1:
-        raise BadRequest(
-            f"the prompt takes {prompt_tokens} tokens with its images, the context has {manifest.context_tokens}"
-        )
+def _check_tokens(tokens: int, room: int) -> None:
     if not 1 <= tokens <= room:
-        raise BadRequest(f"tokens: got {tokens}; allowed: 1 to {room} (what the context leaves after the prompt)")
+        allowed = f"1 to {room} (what the context leaves after the prompt)" if room else "a prompt that leaves some"
+        raise BadRequest(f"tokens: got {tokens}; allowed: {allowed}")

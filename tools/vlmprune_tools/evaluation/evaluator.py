@@ -9,9 +9,8 @@ from typing import Any
 import numpy.typing as npt
 from PIL import Image
 
-from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import Prefill, State, decode, start_prefill
-from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, encode_prompt
+from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, check_room, encode_prompt
 from vlmprune_runtime.question import SeenPicture, see
 from vlmprune_runtime.sampling import GREEDY, TokenChooser
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
@@ -108,11 +107,7 @@ class Evaluator:
         """Returns the prompt's token ids; raises `BadRequest` if they or the pictures do not fit into the context."""
         model = self.model
         prompt = encode_prompt(model.tokenizer, model.prompt, model.pipeline.view_tokens, question, places)
-        tokens, images = len(prompt.token_ids), "image" if len(places) == 1 else f"{len(places)} images"
-        if tokens > model.context_tokens:
-            raise BadRequest(
-                f"the prompt takes {tokens} tokens with its {images}, the context has {model.context_tokens}"
-            )
+        check_room(prompt, model.context_tokens)
         return prompt
 
     def prefill(self, run: Prefill, config: PruningConfig) -> State:

@@ -96,20 +96,15 @@ def functions_of(pipeline: Pipeline, name: str, lengths: Sequence[PromptLength])
     room for the largest one, and a stage that runs per view has functions for each. Without any cut a pruned prompt has
     a smaller picture, for which every stage of the sequence has prefills.
     """
-    if pipeline.stage(name).role in ("vision", "prune"):
-        inputs = pipeline.stage(name).inputs
-        free = {size for tensor in inputs for size in tensor.shape if isinstance(size, str)}
-        tokens_of = pipeline.view_tokens
-        if pipeline.stage(name).role == "prune":
-            tokens_of += tuple(tokens_of[mosaic.grid] for mosaic in pipeline.mosaics)
-        alike = [
-            tuple(length.prune_function(free, tokens) for length in lengths) if free else (MAIN,)
-            for tokens in tokens_of
-        ]
-        return functions_of_grids(alike) if len(alike) > 1 else alike[0]
-    rows, fewer = max(pipeline.view_tokens), _pruned_rows(pipeline, name)
-    ways = {"prefill": rows} if fewer == rows else {"prefill_pruned": fewer, "prefill_full": rows}
-    return (*(length.function(prefix, tokens) for prefix, tokens in ways.items() for length in lengths), DECODE)
+    role, largest = pipeline.stage(name).role, max(pipeline.view_tokens)
+    if role in ("vision", "prune"):
+        free = {size for tensor in pipeline.stage(name).inputs for size in tensor.shape if isinstance(size, str)}
+        alike = tuple(length.prune_function(free, largest) for length in lengths) if free else (MAIN,)
+        shapes = pipeline.shapes if role == "prune" else len(pipeline.grids)
+        return functions_of_grids([alike] * shapes) if shapes > 1 else alike
+    fewer = _pruned_rows(pipeline, name)
+    modes = {"prefill": largest} if fewer == largest else {"prefill_pruned": fewer, "prefill_full": largest}
+    return (*(length.function(prefix, tokens) for prefix, tokens in modes.items() for length in lengths), DECODE)
 
 
 def _pruned_rows(pipeline: Pipeline, name: str) -> int:
