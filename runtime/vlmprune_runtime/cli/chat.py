@@ -69,7 +69,7 @@ class Chat:
         try:
             result = streamed(events, show_text=True)
             cut = f"; stopped at {len(result.token_ids)} tokens" if result.reason == "length" else ""
-            self.status.print(summary(result) + cut, style="dim")
+            self.status.print(summary(result) + cut, style="dim", soft_wrap=True)
         except KeyboardInterrupt:
             print(flush=True)
             self.status.print("stopped", style="dim")

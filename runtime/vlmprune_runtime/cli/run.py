@@ -111,14 +111,14 @@ def run(args: argparse.Namespace) -> None:
     with hash_progress("loading the bundle") as report:
         runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads, report=report)
     if note := reference_note(runner.bundle):
-        status.print(f"note: {note}")
+        status.print(f"note: {note}", soft_wrap=True)
     if args.chat:
         chat(runner, request, status)
         return
     questions = Questions(request, tuple(args.follow_up or ()))
     first, *_ = (compare if args.compare else answer)(runner, questions, args.json, status)
     for note in grid_notes(runner.bundle.manifest, first):
-        status.print(f"note: {note}")
+        status.print(f"note: {note}", soft_wrap=True)
     for nth, (place, image) in enumerate(zip(args.overlay_places, request.images, strict=False)):
         loaded, views = load_image(image), [view for view in first.pruned if view.image == nth]
         draw_overlay(loaded, views, grid_areas(loaded, runner.bundle.manifest), place)

@@ -41,7 +41,7 @@ def answer(runner: Runner, questions: Questions, as_json: bool, status: Console)
             status.print(f"? {prompt}", style="bold")
         results.append(streamed(events, not as_json))
         if not as_json:
-            status.print(summary(results[-1]), style="dim")
+            status.print(summary(results[-1]), style="dim", soft_wrap=True)
     if as_json:
         print(json.dumps(turn_fields(questions.prompts, [result_fields(result) for result in results])))
     return results
