@@ -21,7 +21,7 @@ from vlmprune_tools.devices.measuring import check_targets, record_path
 from vlmprune_tools.devices.vendor_tool import call_tool
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SETTINGS = DeviceSettings(pairs=2, pause_s=0, patience_s=5)
+SETTINGS = DeviceSettings(pairs=2, pause_s=0)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,42 @@ def test_what_is_there_is_not_pushed_or_measured_again(record: str, bundle: Open
     more = measure_on_devices([android(phone)], [bundle], replace(SETTINGS, pairs=3), tmp_path, print)
     assert (len(more.records), len(phone.started)) == (1, 2)
     assert phone.pushed == ["bundle.json"]
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_another_image_is_measured_anew(hashed: bool, record: str, bundle: OpenBundle, tmp_path: Path) -> None:
+    """By the image's hash, or by its name in the record of an app that tells no hash."""
+    fields = json.loads(record)
+    if not hashed:
+        fields["settings"]["image"]["sha256"] = None
+    phone, other = FakeAndroid(json.dumps(fields)), tmp_path / "other.png"
+    other.write_bytes((GOLDEN / "two_pictures" / "second.png").read_bytes())
+    for image, runs in ((GOLDEN / "image.png", 1), (GOLDEN / "image.png", 1), (other, 2)):
+        found = measure_on_devices([android(phone)], [bundle], replace(SETTINGS, image=image), tmp_path, print)
+        assert (len(found.records), len(phone.started)) == (1, runs)
+
+
+def test_what_cannot_be_kept_apart_is_refused_before_anything_is_measured(
+    record: str, bundle: OpenBundle, tmp_path: Path
+) -> None:
+    phone = FakeAndroid(record)
+    with pytest.raises(BadRequest, match="bundles: got two with the name bundle; allowed: folders of different names"):
+        measure_on_devices([android(phone)], [bundle, bundle], SETTINGS, tmp_path, print)
+    row = {
+        "task": "t",
+        "method": "m",
+        "keep": 1,
+        "accuracy": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "n": 1,
+        "retained_percent": 1.0,
+    }
+    accuracy = {"kind": "accuracy", "model": "m", "visual_tokens": 1, "rows": [row]}
+    (tmp_path / "PHONE1-bundle.json").write_text(json.dumps(accuracy))
+    with pytest.raises(BadRequest, match=r"PHONE1-bundle.json: is not a benchmark record; choose another --out"):
+        measure_on_devices([OtherPhone(record), android(phone)], [bundle], SETTINGS, tmp_path, print)
+    assert (phone.started, [path.name for path in tmp_path.iterdir()]) == ([], ["PHONE1-bundle.json"])
 
 
 def test_a_push_goes_on_where_it_broke_off(record: str, bundle: OpenBundle, tmp_path: Path) -> None:
@@ -158,7 +194,8 @@ def test_a_bundle_of_another_target_is_refused_before_anything_is_pushed(record:
         check_targets(IosApp("AAAA-1", tool=FakeIphone(record)), [bundle])
 
 
-def test_programs_that_fail_or_are_missing_are_one_line(tmp_path: Path) -> None:
+def test_programs_that_fail_or_are_missing_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # where Xcode is installed, xcrun would be found
     tool = tmp_path / "adb"
     tool.write_text("#!/bin/sh\necho 'adb: error: no space' >&2\nexit 1\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vlmprune_runtime.atomic import save_text
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
+from vlmprune_runtime.benchmark.run_metadata import ImageInfo
 from vlmprune_runtime.bundle import OpenBundle, file_sha256
 from vlmprune_runtime.errors import BadRequest, VlmPruneError, comma_list
 from vlmprune_runtime.progress import Report, part_of
@@ -62,13 +63,25 @@ def measure_on_devices(
     """Measures every bundle on every device, a device's bundles one after the other, and writes the records to `out`.
 
     A record of the same bundle, device and settings that is there already is not measured again. What fails on
-    one device stops no other.
+    one device stops no other. Raises `BadRequest` before anything is measured, for two bundles of one name and for
+    a file at a record's place that is no benchmark record.
     """
-    with ThreadPoolExecutor(len(devices)) as threads:
-        runs = list(threads.map(lambda device: _measure_all(device, bundles, settings, out, report), devices))
-    return DeviceRun(
-        tuple(path for run in runs for path in run.records), tuple(line for run in runs for line in run.failures)
-    )
+    check_names(bundles)
+    works = [_work_of(device, bundles, settings, out) for device in devices]
+    with ThreadPoolExecutor(len(works)) as threads:
+        failures = list(
+            threads.map(lambda work: _measure_all(work, settings, part_of(work.device.name, report)), works)
+        )
+    records = tuple(place for work in works for place in work.places if place.is_file())
+    return DeviceRun(records, tuple(line for lines in failures for line in lines))
+
+
+def check_names(bundles: Sequence[OpenBundle]) -> None:
+    """Raises `BadRequest` for two bundles of one name, under which a device and `out` keep them."""
+    names = [_plain(bundle.folder.resolve().name) for bundle in bundles]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadRequest(f"bundles: got two with the name {twice}; allowed: folders of different names")
 
 
 def record_path(out: Path, device: str, bundle: OpenBundle) -> Path:
@@ -76,19 +89,31 @@ def record_path(out: Path, device: str, bundle: OpenBundle) -> Path:
     return out / f"{_plain(device)}-{_plain(bundle.folder.resolve().name)}.json"
 
 
-def _measure_all(
-    device: Device, bundles: Sequence[OpenBundle], settings: DeviceSettings, out: Path, report: Report
-) -> DeviceRun:
-    told, places = part_of(device.name, report), [record_path(out, device.name, bundle) for bundle in bundles]
-    left = [pair for pair in zip(bundles, places, strict=True) if not _is_measured(*pair, settings)]
-    for place in set(places) - {place for _, place in left}:
-        told(f"{place} is there already")
-    failures: list[str] = []
-    if left and not _succeeds(lambda: device.prepare(told), device.name, failures):
-        left = []
-    for bundle, place in left:
-        _succeeds(lambda: _measure_one(device, bundle, settings, place, told), device.name, failures)  # noqa: B023
-    return DeviceRun(tuple(place for place in places if place.is_file()), tuple(failures))
+@dataclass(frozen=True)
+class _Work:
+    """Holds where a device's records are kept, and the bundles that are still to be measured with their places."""
+
+    device: Device
+    places: tuple[Path, ...]
+    left: tuple[tuple[OpenBundle, Path], ...]
+
+
+def _work_of(device: Device, bundles: Sequence[OpenBundle], settings: DeviceSettings, out: Path) -> _Work:
+    places = tuple(record_path(out, device.name, bundle) for bundle in bundles)
+    pairs = zip(bundles, places, strict=True)
+    return _Work(device, places, tuple(pair for pair in pairs if not _is_measured(*pair, settings)))
+
+
+def _measure_all(work: _Work, settings: DeviceSettings, report: Report) -> list[str]:
+    """Measures what is left to do on a device, and returns a line for each failure."""
+    device, failures = work.device, list[str]()
+    for place in set(work.places) - {place for _, place in work.left}:
+        report(f"{place} is there already")
+    if not work.left or not _succeeds(lambda: device.prepare(report), device.name, failures):
+        return failures
+    for bundle, place in work.left:
+        _succeeds(lambda: _measure_one(device, bundle, settings, place, report), device.name, failures)  # noqa: B023
+    return failures
 
 
 def _measure_one(device: Device, bundle: OpenBundle, settings: DeviceSettings, place: Path, report: Report) -> None:
@@ -112,7 +137,13 @@ def _is_measured(bundle: OpenBundle, place: Path, settings: DeviceSettings) -> b
         raise BadRequest(f"{place}: is not a benchmark record; choose another --out")
     same_bundle = record.results[0].bundle.manifest_sha256 == file_sha256(bundle.folder / MANIFEST)
     same_prompt = settings.prompt in (None, record.settings.prompt)
-    return same_bundle and same_prompt and record.settings.repetitions >= settings.pairs
+    same_image = settings.image is None or _is_of(record.settings.image, settings.image)
+    return same_bundle and same_prompt and same_image and record.settings.repetitions >= settings.pairs
+
+
+def _is_of(image: ImageInfo, file: Path) -> bool:
+    """Says whether a record's image is that of a file; the iOS app tells no hash, so that its name must do."""
+    return image.name == file.name if image.sha256 is None else image.sha256 == file_sha256(file)
 
 
 def _succeeds(action: Callable[[], None], device: str, failures: list[str]) -> bool:
