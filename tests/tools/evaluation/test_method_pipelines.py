@@ -1,5 +1,6 @@
 """Every method runs in a pipeline of its own: as its exported stages would, at the mean that is compared."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_a_method_answers_as_a_whole_prompt_without_sharing(
         assert state.logits == pytest.approx(alone.logits, abs=1e-4)
         assert state.past_tokens == alone.past_tokens
         assert [list(kept.cells) for kept in state.selections] == [list(kept.cells) for kept in alone.selections]
+
+
+def test_a_picture_is_run_again_once_the_caches_hold_another(in_pytorch: LoadedModel, asked_folder: Path) -> None:
+    """A prompt without text behind its picture takes the caches too, and shares nothing."""
+    pipeline = method_pipeline(in_pytorch, PruneOptions("divprune", keep=9), SharedVision(family_of(in_pytorch)))
+    evaluator = Evaluator(pipeline.model, 1)
+    one, other = (evaluator.see(load_image(asked_folder / name)) for name in ("0.png", "1.png"))
+    prompt = evaluator.encode_question(QUESTIONS[0], [one.place])
+    assert not pipeline.reads_text
+    first = pipeline.prefill(prompt, [one]).logits
+    pipeline.prefill(replace(prompt, token_ids=prompt.token_ids[: prompt.spans[-1].stop]), [other])
+    assert pipeline.prefill(prompt, [one]).logits == pytest.approx(first, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)

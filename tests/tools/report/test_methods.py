@@ -80,6 +80,21 @@ def test_a_failed_command_is_named(tmp_path: Path) -> None:
         measure(Cell("random", 4, 4, "onnx"), "none/there", tmp_path, [])
 
 
+def test_cells_that_fail_are_counted_and_stop_no_other(
+    evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one_fails(cell: Cell, *_: object) -> bool:
+        if cell.method == "vlm-pruner":
+            raise CellFailed("no room")
+        return True
+
+    monkeypatch.setattr(command, "measure", one_fails)
+    assert command.main(["measure", str(evaluated), "--keeps", "4", "--out", str(tmp_path / "speed")]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "onnx-none-saint+place=tower-4.json: measured\n"
+    assert "no room\n" in shown.err and "1 of 2 measurements failed" in shown.err
+
+
 def test_the_table_has_both(
     evaluated: Path, tmp_path: Path, benchmark_fields: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

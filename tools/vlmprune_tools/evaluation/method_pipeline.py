@@ -135,6 +135,7 @@ class MethodPipeline:
         return state
 
     def _run(self, prompt: EncodedPrompt, pictures: Sequence[SeenPicture]) -> State:
+        self._behind = None  # what the caches hold is overwritten
         pixels = [view.pixels[None] for picture in pictures for view in picture.views]
         run = start_prefill(self.model.pipeline, self.model.engine, prompt, pixels)
         run.set_vision(self.vision.outputs(pictures))

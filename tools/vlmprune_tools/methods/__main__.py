@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmprune_runtime.atomic import check_output_file, save_text
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.errors import BadRequest, VlmPruneError
 from vlmprune_tools.methods.cells import CellFailed, cells_of, measure
 from vlmprune_tools.methods.markdown import filled, markdown
 from vlmprune_tools.methods.record import methods_record
@@ -70,20 +70,26 @@ def run(args: argparse.Namespace) -> None:
 
 
 def measure_all(args: argparse.Namespace, records: Sequence[dict[str, Any]]) -> None:
-    """Measures all cells of all evaluations; one that fails is named, and the others go on."""
+    """Measures all cells of all evaluations; one that fails is named, and the others go on.
+
+    Raises `VlmPruneError` in the end if any failed.
+    """
     if args.out is None:
         raise BadRequest("measure needs --out DIR")
     args.out.mkdir(parents=True, exist_ok=True)
     keeps = [int(keep) for keep in args.keeps.split(",")]
     bench = ["--threads", str(args.threads), "--repetitions", str(args.repetitions), "--warmups", "1", "--tokens", "2"]
-    for record in records:
-        for cell in cells_of(record, keeps, args.engines.split(",")):
-            try:
-                done = measure(cell, args.model, args.out, bench)
-            except CellFailed as failed:
-                print(failed, file=sys.stderr)
-                continue
-            print(f"{cell.file_name}: {'measured' if done else 'was there'}", flush=True)
+    cells, failures = [cell for record in records for cell in cells_of(record, keeps, args.engines.split(","))], 0
+    for cell in cells:
+        try:
+            done = measure(cell, args.model, args.out, bench)
+        except CellFailed as failed:
+            print(failed, file=sys.stderr)
+            failures += 1
+            continue
+        print(f"{cell.file_name}: {'measured' if done else 'was there'}", flush=True)
+    if failures:
+        raise VlmPruneError(f"{failures} of {len(cells)} measurements failed; the same command goes on with them")
 
 
 def _accuracy(path: Path) -> dict[str, Any]:
