@@ -84,9 +84,11 @@ def save(bundle: Path, folder: Path, name: str, told: Sequence[Turns]) -> None:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Copies a bundle into the place of an older one."""
+    """Copies a bundle into the place of an older one; its checkpoint, which is not kept, loses its folder's name."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
+    manifest, checkpoint = target / MANIFEST, source.with_name("checkpoint")
+    manifest.write_text(manifest.read_text().replace(str(checkpoint), checkpoint.name))
 
 
 def save_pictures(folder: Path, images: dict[str, Image.Image]) -> None:
