@@ -10,7 +10,10 @@ import pytest
 
 from vlmprune_export.pocket_model import assembly, weight_packages
 from vlmprune_export.pocket_model.weight_packages import LANGUAGE_MODEL, VISION_TOWER
+from vlmprune_runtime import lock
 from vlmprune_runtime.errors import BadRequest, VlmPruneError
+
+PATIENCE_S = 600  # far more than a busy machine takes
 
 
 @pytest.fixture
@@ -74,18 +77,23 @@ def test_a_failed_assembly_leaves_nothing(empty_cache: Path, monkeypatch: pytest
 
 
 def test_of_two_at_once_one_makes_it_and_the_other_waits(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, begun = [], threading.Event()
+    made, begun, waiting = [], threading.Event(), threading.Event()
 
     def assemble(folder: Path, progress: object) -> None:
         begun.set()
-        time.sleep(0.2)  # long enough for the other to ask
+        assert waiting.wait(PATIENCE_S)
         folder.mkdir()
         made.append(folder)
 
+    def wait(seconds: float) -> None:
+        waiting.set()
+        time.sleep(seconds)
+
     monkeypatch.setattr(assembly, "assemble", assemble)
+    monkeypatch.setattr(lock, "sleep", wait)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(assembly.pocket_checkpoint)
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE_S)
         second = pool.submit(assembly.pocket_checkpoint)
         assert first.result() == second.result()
     assert len(made) == 1

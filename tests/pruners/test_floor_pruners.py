@@ -12,7 +12,7 @@ from vlmprune_export.pruners import build_pruner
 from vlmprune_export.pruners.uniform import spread, spread_tokens
 from vlmprune_runtime.errors import BadRequest
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=80)
+QUICK = settings(derandomize=True, max_examples=80)
 FLOORS = ("random", "uniform")
 grids = st.tuples(st.integers(1, 14), st.integers(1, 14))
 

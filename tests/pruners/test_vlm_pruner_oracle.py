@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlmprune_export.pruners import VlmPrunerSettings, build_pruner
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=60)
+QUICK = settings(derandomize=True, max_examples=60)
 
 grids = st.tuples(st.integers(1, 7), st.integers(1, 7)).filter(lambda grid: grid[0] * grid[1] >= 2)
 wishes = st.fixed_dictionaries(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from handmade_bundle import write_bundle
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmprune_runtime.bundle import open_bundle, parse_manifest
@@ -49,7 +49,7 @@ def change(data: st.DataObject, fields: Any) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 def test_changed_fields(folder: Path, data: st.DataObject) -> None:
     fields = json.loads((folder / "whole.json").read_text())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -59,7 +59,7 @@ def test_changed_fields(folder: Path, data: st.DataObject) -> None:
 
 
 @given(place=st.integers(0, 7000), cut=st.integers(0, 40), put=st.text(max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_changed_text(folder: Path, place: int, cut: int, put: str) -> None:
     text = (folder / "whole.json").read_text()
     opens_or_tells(folder, text[:place] + put + text[place + cut :])

@@ -3,7 +3,7 @@
 import io
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -130,11 +130,19 @@ def asked_with_interrupts(runner: Runner, at: int, capsys: pytest.CaptureFixture
     return shown.out, shown.err
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """An interrupt is an exception even in a background job, which a shell starts without that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_stops_the_answer_and_not_the_chat(
     runner: Runner, lines: Lines, capsys: pytest.CaptureFixture
 ) -> None:
     """In the prefill nothing was asked yet, so that the pictures wait for the next question."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
     whole = runner.answer(Request(TWO_PICTURES.images, "why?", max_tokens=4)).text
     prefill_calls = 6  # embed, vision and prune of two pictures, tail
     for at in range(1, prefill_calls + 1):
