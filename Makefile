@@ -10,7 +10,7 @@ PYTEST ?=  # more options for pytest
 
 .PHONY: demo test test-targets test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
 
-demo: $(VENV)/export.stamp  ## export pocket, then answer a question about a picture, pruned and unpruned
+demo: $(VENV)/export.stamp  ## export pocket, then answer a question about an image, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
 	$(BIN)/vlmprune-run $(BUNDLE) --image $(SAMPLE) --prompt "Is the dog left of the bus?" --compare --overlay bundles/kept.png
 

@@ -52,10 +52,10 @@ def check_follow_ups(bundle: Path, out: Path, tolerance: float = 1e-4) -> None:
 
 
 def state_after(runner: Runner, ids: Any, prune: bool) -> State:
-    """The state behind a conversation that one picture is in, which leaves its own rows in the caches."""
+    """The state behind a conversation that one image is in, which leaves its own rows in the caches."""
     question = runner.ask(PROMPT, [SAMPLE_IMAGE])
     first = len(question.prompt.token_ids) if prune else len(ids)
-    prompt = EncodedPrompt(ids[:first], question.prompt.spans, question.prompt.grids, question.prompt.pictures)
+    prompt = EncodedPrompt(ids[:first], question.prompt.spans, question.prompt.grids, question.prompt.images)
     state = prefill(runner.bundle.manifest, runner.engine, prompt, question.pixels, prune=prune)
     for token in ids[first:]:
         state = decode(runner.bundle.manifest, runner.engine, int(token), state)

@@ -1,11 +1,11 @@
-"""A tiny Qwen2.5-VL of two grids as a bundle, and what must hold on every target with a picture on either grid."""
+"""A tiny Qwen2.5-VL of two grids as a bundle, and what must hold on every target with an image on either grid."""
 
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from tiny_qwen2_5_vl import GRIDS, pictures, write_qwen2_5_vl
+from tiny_qwen2_5_vl import GRIDS, images, write_qwen2_5_vl
 from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.export_bundle import ExportRequest, export_bundle
@@ -28,14 +28,14 @@ def export_grids(folder: Path, target: str, **settings: Any) -> Path:
 
 
 def assert_equals_pytorch(bundle: Path, relative: float, method: str = "vlm-pruner", tokens: int = 6) -> None:
-    """Every stage on identical inputs, its kept tokens too, and the tokens of the answer about two pictures."""
+    """Every stage on identical inputs, its kept tokens too, and the tokens of the answer about two images."""
     runner = open_runner(bundle)
     manifest, model = runner.bundle.manifest, load_checkpoint(str(bundle.parent / "checkpoint"), progress=print).model
     assert [(grid.height, grid.width, grid.kept_tokens) for grid in manifest.grids] == [(4, 4, 5), (4, 6, 7)]
     reference = TorchEngine(StagedModel(build_family(model, GRIDS), PruneOptions(method, rate=RATE)))
-    for images in (pictures(), pictures()[1:]):
-        asked = runner.ask(TEXT, images)
-        assert [grid_of(asked, nth) for nth in range(len(images))] == [image.size[::-1] for image in images]
+    for photos in (images(), images()[1:]):
+        asked = runner.ask(TEXT, photos)
+        assert [grid_of(asked, nth) for nth in range(len(photos))] == [photo.size[::-1] for photo in photos]
         engines = (reference, runner.engine, asked.prompt, asked.pixels)
         differences: tuple[Difference, ...] = compare_stages(manifest, *engines)
         assert {one.stage for one in differences} >= {"vision", "embed", "head", "prune", "tail, pruned"}
@@ -44,7 +44,7 @@ def assert_equals_pytorch(bundle: Path, relative: float, method: str = "vlm-prun
         for prune in (True, False):
             agreed = compare_generation(manifest, *engines, tokens=tokens, prune=prune, report=print)
             assert (agreed.tokens_fraction, agreed.overlap_fraction) == (1.0, 1.0)
-    assert_says_which_grid(runner, pictures())
+    assert_says_which_grid(runner, images())
 
 
 def assert_says_which_grid(runner: Any, images: list[Image.Image]) -> None:
@@ -53,7 +53,7 @@ def assert_says_which_grid(runner: Any, images: list[Image.Image]) -> None:
     assert [image.visual_tokens for image in result.pruned] == [16, 24]
 
 
-def grid_of(asked: Question, picture: int) -> tuple[int, int]:
-    """The size in pixels that a picture is seen with."""
-    [view] = asked.pictures[picture].views
+def grid_of(asked: Question, image: int) -> tuple[int, int]:
+    """The size in pixels that an image is seen with."""
+    [view] = asked.images[image].views
     return view.view.height_px, view.view.width_px

@@ -24,7 +24,7 @@ CUTS = ((0, 0, 201, 333), (17, 40, 300, 200), (60, 9, 301, 250))
 
 @cache
 def photos() -> dict[str, Image.Image]:
-    """22 pictures by name: 12 as they are and 10 cut, scaled, turned or mirrored."""
+    """22 images by name: 12 as they are and 10 cut, scaled, turned or mirrored."""
     paths = [SKIMAGE / name for name in WHOLE + GREY] + [SKLEARN / name for name in ("china.jpg", "flower.jpg")]
     whole = {path.stem: Image.open(path).copy() for path in paths}
     cuts = {f"{name} {box}": whole[name].crop(box) for name in ("china", "coffee") for box in CUTS}
@@ -38,7 +38,7 @@ def photos() -> dict[str, Image.Image]:
 
 
 @cache
-def odd_pictures() -> dict[str, Image.Image]:
+def odd_images() -> dict[str, Image.Image]:
     """Shapes and modes that processors stumble over."""
     dice, sizes = (
         np.random.default_rng(0),

@@ -96,7 +96,7 @@ def write_checkpoint(folder: Path, text: str = "llama", tower: str = "clip", *, 
 
 
 def tiny_processor(tower: str) -> LlavaProcessor:
-    """A processor of 56 px pictures and a closed vocabulary."""
+    """A processor of 56 px images and a closed vocabulary."""
     return LlavaProcessor(
         image_processor=CLIPImageProcessor(
             size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}, do_center_crop=True

@@ -106,8 +106,8 @@ def _trained() -> str:
     return str(tokenizer.to_str())
 
 
-def pictures() -> list[Image.Image]:
-    """Two pictures whose own smart resize is one of `GRIDS` each, in this order."""
+def images() -> list[Image.Image]:
+    """Two images whose own smart resize is one of `GRIDS` each, in this order."""
     dice = torch.Generator().manual_seed(1)
     sizes = [(height * SIDE_PX, width * SIDE_PX) for height, width in GRIDS]
     values = [torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=dice) for size in sizes]

@@ -59,7 +59,7 @@ def tiny_smolvlm(kind: str = "smolvlm", *, tied: bool = False) -> Any:
 
 
 def write_smolvlm(folder: Path, kind: str = "smolvlm", *, tiles: int = 3, tied: bool = False) -> Path:
-    """A tiny checkpoint on disk, whose pictures become at most so many tiles on a side."""
+    """A tiny checkpoint on disk, whose images become at most so many tiles on a side."""
     tiny_smolvlm(kind, tied=tied).save_pretrained(folder)
     processor = tiny_processor(kind, tiles=tiles)
     processor.save_pretrained(folder)

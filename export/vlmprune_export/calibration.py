@@ -1,6 +1,6 @@
-"""Asks calibration questions about pictures, from which a compression is fitted to the inputs of the layers.
+"""Asks calibration questions about images, from which a compression is fitted to the inputs of the layers.
 
-The pictures are parts and mirror images of the package's sample; no check asks these questions.
+The images are parts and mirror images of the package's sample; no check asks these questions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Questions with their pictures."""
+    """Questions with their images."""
 
     questions: tuple[Question, ...]
 
@@ -55,7 +55,7 @@ class Calibration:
 
 
 def sample_calibration(pipeline: Pipeline, tokenizer: Tokenizer, prompt: PromptSpec, image: ImageSpec) -> Calibration:
-    """Returns four questions about four views of the sample picture."""
+    """Returns four questions about four views of the sample image."""
     return Calibration(
         tuple(
             ask(pipeline, image, (tokenizer, prompt), text, [view])
@@ -72,13 +72,13 @@ _QUESTIONS = (
 )
 
 
-def _views(picture: Image.Image) -> tuple[Image.Image, ...]:
-    width, height = picture.size
+def _views(image: Image.Image) -> tuple[Image.Image, ...]:
+    width, height = image.size
     return (
-        ImageOps.mirror(picture),
-        picture.crop((0, 0, width // 2, height)),
-        ImageOps.mirror(picture.crop((width // 2, 0, width, height))),
-        ImageOps.flip(picture.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))),
+        ImageOps.mirror(image),
+        image.crop((0, 0, width // 2, height)),
+        ImageOps.mirror(image.crop((width // 2, 0, width, height))),
+        ImageOps.flip(image.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))),
     )
 
 

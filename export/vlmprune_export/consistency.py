@@ -56,10 +56,10 @@ def check_parts(tokenizer: Tokenizer, staged: StagedModel) -> None:
 
 
 def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
-    """Raises `BadRequest` for a prompt with other than one place for a picture, or with ids outside the table."""
+    """Raises `BadRequest` for a prompt with other than one place for an image, or with ids outside the table."""
     encoded = encode_prompt(tokenizer, prompt, staged.pipeline.view_tokens, _QUESTION)
     if len(encoded.spans) != 1:
-        raise BadRequest(f"the prompt has {len(encoded.spans)} places for one picture; allowed: 1")
+        raise BadRequest(f"the prompt has {len(encoded.spans)} places for one image; allowed: 1")
     _check_ids("the prompt", encoded.token_ids.tolist(), staged)
 
 
@@ -69,7 +69,7 @@ def _check_features(staged: StagedModel) -> None:
         try:
             features, *_ = staged.stages["vision"].module(torch.zeros(1, 3, grid.height_px, grid.width_px))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as cause:
-            raise BadRequest(f"the vision tower cannot be run on one picture: {first_line(cause)}") from cause
+            raise BadRequest(f"the vision tower cannot be run on one image: {first_line(cause)}") from cause
     expected = (grid.view_tokens, staged.family.text_model.hidden_size)
     if tuple(features.shape) != expected:
         raise BadRequest(

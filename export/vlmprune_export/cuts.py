@@ -192,7 +192,7 @@ def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set
     """Raises `BadRequest` if the pruner reads what is not there where it stands."""
     name, last = pruner_name(options.method), len(family.layers) - 1
     if (place.at != "layer" or "embeddings" in needs) and family.grids[0].prefix_tokens:
-        raise BadRequest("the tower has tokens that belong to no place in the picture; allowed: a cut before a layer")
+        raise BadRequest("the tower has tokens that belong to no place in the image; allowed: a cut before a layer")
     if place.at != "layer" and needs & {"keys", "query"}:
         raise BadRequest(f"layer: got 0; {name} reads what a decoder layer computes; allowed: 1 to {last}")
     if hidden := sorted(needs & set(TOWER_TENSORS) - family.tower_shapes.keys()):

@@ -18,16 +18,16 @@ from vlmprune_export.memory_estimate import estimate
 from vlmprune_export.processor import (
     default_grids,
     generation_settings,
+    image_lengths,
     image_spec,
     layouts_of,
-    picture_lengths,
     prompt_spec,
 )
 from vlmprune_export.prompt_room import RoomRequest
 from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
-from vlmprune_export.smaller_pictures import with_smaller_grid
+from vlmprune_export.smaller_images import with_smaller_grid
 from vlmprune_export.stage_table import pipeline_of
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.tail_rounding import FIT_METHODS, fit_tail, round_tail
@@ -45,18 +45,18 @@ TILES_PRUNED = ("each", "jointly")
 class ExportRequest:
     """Settings of one export.
 
-    `images` is how many pictures a prompt has room for, None standing for one, or two where the family is trained on
-    several. `context_tokens` None leaves room for as many of the largest pictures and 448 text tokens.
+    `images` is how many images a prompt has room for, None standing for one, or two where the family is trained on
+    several. `context_tokens` None leaves room for as many of the largest images and 448 text tokens.
 
-    `grids` (height, width), in visual tokens, are those that pictures are resized to, where the family takes any; none
+    `grids` (height, width), in visual tokens, are those that images are resized to, where the family takes any; none
     stands for a few shapes about the processor's usual size.
 
-    `tiles` is how many tiles a picture's longer side becomes, where the checkpoint splits pictures into tiles; None
+    `tiles` is how many tiles an image's longer side becomes, where the checkpoint splits images into tiles; None
     leaves that to the checkpoint. `tiles_pruned` "each" prunes every tile by its share, "jointly" chooses among the
-    tokens of all tiles of a picture at once.
+    tokens of all tiles of an image at once.
 
     `options` belong to the target, whose module lists their names and choices in `OPTIONS`. `fit` "none" rounds 4-bit
-    weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few pictures and questions.
+    weights to the nearest value; "gptq" minimises the change of the layers' outputs on a few images and questions.
     `ignore_memory` loads a checkpoint that is expected not to fit into memory.
     """
 
@@ -116,13 +116,13 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
     tokenizer = _tokenizer(checkpoint)
     check_tokenizer(checkpoint, tokenizer)
     prompt = prompt_spec(checkpoint.processor, checkpoint.model, progress)
-    lengths = picture_lengths(image, prompt, tokenizer)
-    picture_tokens = lengths[-1].tokens(max(grid.view_tokens for grid in family.grids))
-    asked = RoomRequest(request.context_tokens, request.images, family.pictures, family.max_positions)
-    room = asked.room(picture_tokens)
+    lengths = image_lengths(image, prompt, tokenizer)
+    image_tokens = lengths[-1].tokens(max(grid.view_tokens for grid in family.grids))
+    asked = RoomRequest(request.context_tokens, request.images, family.images, family.max_positions)
+    room = asked.room(image_tokens)
     context = room.context_tokens
     staged = StagedModel(family, _with_mosaics(request, image), context)
-    staged.picture_lengths, staged.images = lengths, room.images
+    staged.image_lengths, staged.images = lengths, room.images
     check_decoder(staged, request.target, request.quantisation)
     check_parts(tokenizer, staged)
     check_prompt(tokenizer, prompt, staged)
@@ -165,11 +165,11 @@ def _write(checkpoint: Checkpoint, request: ExportRequest, backend: Backend, fol
 
 
 def _with_mosaics(request: ExportRequest, image: ImageSpec) -> PruneOptions:
-    """Returns the options of pruning, with the tiles that pictures may have where these are pruned together."""
+    """Returns the options of pruning, with the tiles that images may have where these are pruned together."""
     if request.tiles_pruned == "each":
         return request.prune
     if request.prune.method == RESIZE or image.split is None:
-        raise BadRequest("tiles-pruned: got jointly; allowed for a model that splits pictures, and a pruner: each")
+        raise BadRequest("tiles-pruned: got jointly; allowed for a model that splits images, and a pruner: each")
     return replace(request.prune, mosaics=tuple(tiles for tiles in layouts_of(image) if tiles != (0, 0)))
 
 

@@ -1,17 +1,17 @@
-"""Decides how many tokens and how many of the largest pictures a bundle's prompts have room for."""
+"""Decides how many tokens and how many of the largest images a bundle's prompts have room for."""
 
 from dataclasses import dataclass
 
 from vlmprune_runtime.errors import BadRequest
 
 TEXT_ROOM_TOKENS = 448
-"""Tokens of text beside the pictures, where no context is requested."""
+"""Tokens of text beside the images, where no context is requested."""
 _CONTEXT_STEP_TOKENS = 64
 
 
 @dataclass(frozen=True)
 class PromptRoom:
-    """Holds the longest prompt and answer together, and how many of the largest pictures fit into them."""
+    """Holds the longest prompt and answer together, and how many of the largest images fit into them."""
 
     context_tokens: int
     images: int
@@ -21,7 +21,7 @@ class PromptRoom:
 class RoomRequest:
     """Holds what was asked for: None leaves a number to the model.
 
-    `usual_images` is how many pictures prompts of the model usually have, `max_positions` its longest sequence.
+    `usual_images` is how many images prompts of the model usually have, `max_positions` its longest sequence.
     """
 
     context_tokens: int | None
@@ -29,36 +29,36 @@ class RoomRequest:
     usual_images: int
     max_positions: int
 
-    def room(self, picture_tokens: int) -> PromptRoom:
-        """Returns the room for pictures of so many tokens; raises `BadRequest` for a request that does not fit.
+    def room(self, image_tokens: int) -> PromptRoom:
+        """Returns the room for images of so many tokens; raises `BadRequest` for a request that does not fit.
 
         >>> RoomRequest(None, None, 2, 8192).room(576), RoomRequest(1024, None, 2, 8192).room(576)
         (PromptRoom(context_tokens=1600, images=2), PromptRoom(context_tokens=1024, images=1))
         """
         if self.images is not None and self.images < 1:
             raise BadRequest(f"images: got {self.images}; allowed: 1 or more")
-        if picture_tokens >= self.max_positions:
+        if image_tokens >= self.max_positions:
             raise BadRequest(
-                f"a picture takes up to {picture_tokens} tokens, the model has {self.max_positions} positions; "
+                f"an image takes up to {image_tokens} tokens, the model has {self.max_positions} positions; "
                 "--tiles makes it fewer"
             )
-        context = self._context(picture_tokens)
-        fitting = (context - 1) // picture_tokens
+        context = self._context(image_tokens)
+        fitting = (context - 1) // image_tokens
         if self.images is not None and self.images > fitting:
             raise BadRequest(
-                f"images: got {self.images}; allowed: 1 to {fitting}, for a picture takes up to {picture_tokens} of "
+                f"images: got {self.images}; allowed: 1 to {fitting}, for an image takes up to {image_tokens} of "
                 f"{context} tokens"
             )
         return PromptRoom(context, min(self.images or self.usual_images, fitting))
 
-    def _context(self, picture_tokens: int) -> int:
-        least, most = picture_tokens + 1, self.max_positions
+    def _context(self, image_tokens: int) -> int:
+        least, most = image_tokens + 1, self.max_positions
         if self.context_tokens is None:
-            room = (self.images or self.usual_images) * picture_tokens + TEXT_ROOM_TOKENS
+            room = (self.images or self.usual_images) * image_tokens + TEXT_ROOM_TOKENS
             return max(least, min(most, -(-room // _CONTEXT_STEP_TOKENS) * _CONTEXT_STEP_TOKENS))
         if not least <= self.context_tokens <= most:
             raise BadRequest(
-                f"context: got {self.context_tokens} tokens; allowed: {least} to {most}, for a picture takes up to "
-                f"{picture_tokens}"
+                f"context: got {self.context_tokens} tokens; allowed: {least} to {most}, for an image takes up to "
+                f"{image_tokens}"
             )
         return self.context_tokens

@@ -23,7 +23,7 @@ class VisionStage(nn.Module):
     """Turns the pixels of one view into visual embeddings: tower and projector."""
 
     def __init__(self, family: Family, grid: int = 0, reads: Sequence[str] = ()) -> None:
-        """`grid` is the index of the family's grid that the pictures have; `reads` are what is shown of the tower."""
+        """`grid` is the index of the family's grid that the images have; `reads` are what is shown of the tower."""
         super().__init__()
         self.family, self.grid, self.reads = family, grid, tuple(reads)
         self.parts = nn.ModuleList(family.vision_modules)  # registers the weights of this stage, and no others

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmprune_export.cuts import PlannedCut, mean_visual_tokens
-from vlmprune_export.families import Family, PictureGrid
+from vlmprune_export.families import Family, ImageGrid
 from vlmprune_export.families.family import DEEPSTACK, VIEWS
 from vlmprune_export.pruners import Need
 from vlmprune_export.pruners.needs import PIXELS, TOWER_TENSORS, CutPlace
@@ -139,7 +139,7 @@ def _vision(family: Family, reads: tuple[str, ...]) -> StageEntry:
     return StageEntry("vision", stages[0], modules, tuple(stages))
 
 
-def _pixels(grid: PictureGrid) -> Input:
+def _pixels(grid: ImageGrid) -> Input:
     return _floats("pixels", (1, 3, grid.height_px, grid.width_px), "image.pixels")
 
 

@@ -10,24 +10,24 @@ from vlmprune_export.pruners import pruner_name
 from vlmprune_export.stage_table import StageEntry, pipeline_of, stage_table
 
 
-class PictureLength(NamedTuple):
-    """How many views a picture has in a prompt, and how many text tokens stand between them."""
+class ImageLength(NamedTuple):
+    """How many views an image has in a prompt, and how many text tokens stand between them."""
 
     views: int
     text_tokens: int
 
     def tokens(self, view_tokens: int) -> int:
-        """Returns all tokens of the picture, with so many for each view."""
+        """Returns all tokens of the image, with so many for each view."""
         return self.views * view_tokens + self.text_tokens
 
 
-ONE_VIEW = (PictureLength(1, 0),)
+ONE_VIEW = (ImageLength(1, 0),)
 
 
 class StagedModel:
     """A model cut into its stages: `stages` is the table of stages, `pipeline` declares how they are connected.
 
-    `picture_lengths` are those that a picture may have in a prompt, ascending; `images` is how many of the longest a
+    `image_lengths` are those that an image may have in a prompt, ascending; `images` is how many of the longest a
     prompt has room for.
     """
 
@@ -37,7 +37,7 @@ class StagedModel:
         `context_tokens` is the most that a sequence will have, None for as many as the model has positions.
         """
         self.family, self.options = family, options
-        self.picture_lengths: tuple[PictureLength, ...] = ONE_VIEW
+        self.image_lengths: tuple[ImageLength, ...] = ONE_VIEW
         self.images = 1
         self.method = pruner_name(options.method)
         self.cuts = plan_cuts(family, options, context_tokens)

@@ -29,12 +29,12 @@ class OutputFile:
     before: tuple[int, ...] | None
 
 
-def save_png(picture: Image.Image, out: str | PathLike[str] | OutputFile) -> None:
-    """Writes the picture to `out`. Only a picture by vlmprune is replaced, and only by a picture written in full."""
+def save_png(image: Image.Image, out: str | PathLike[str] | OutputFile) -> None:
+    """Writes the image to `out`. Only an image by vlmprune is replaced, and only by an image written in full."""
     info = PngInfo()
     info.add_text("Software", MARK)
     place = out if isinstance(out, OutputFile) else check_output_png(out)
-    _save(lambda file: picture.save(file, "PNG", pnginfo=info), place)
+    _save(lambda file: image.save(file, "PNG", pnginfo=info), place)
 
 
 def save_text(text: str, out: str | PathLike[str] | OutputFile, marks: Marks = ()) -> None:
@@ -91,7 +91,7 @@ def check_output_png(out: str | PathLike[str]) -> OutputFile:
     """Returns the place of a PNG file. Raises `BadRequest` if it cannot be written or a foreign file is there."""
     path = Path(out)
     if path.suffix.lower() != ".png":
-        raise BadRequest(f"{short_repr(path)}: the overlay is a picture; give a name that ends in .png")
+        raise BadRequest(f"{short_repr(path)}: the overlay is an image; give a name that ends in .png")
     return check_output_file(path, (PNG_MARK,))
 
 

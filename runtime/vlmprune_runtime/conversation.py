@@ -11,7 +11,7 @@ from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import ImageSource
 from vlmprune_runtime.prefill import State
-from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, expand_ids, render_answer, render_follow_up, tokenize
+from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, expand_ids, render_answer, render_follow_up, tokenize
 from vlmprune_runtime.schema import PromptSpec
 
 Indices = npt.NDArray[np.int64]
@@ -51,13 +51,13 @@ class Held:
 class Turn:
     """Holds a first question, or a further question and the tokens that it continues.
 
-    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `pictures`
+    `text` and `ids` are the whole conversation's up to where the answer begins, each image token once, and `images`
     the places of all its images. `prompt` is the part that is not in the caches yet, `behind` what they hold before it.
     """
 
     text: str
     ids: list[int]
-    pictures: tuple[PicturePlace, ...]
+    images: tuple[ImagePlace, ...]
     prompt: EncodedPrompt
     behind: Held | None = None
 
@@ -68,13 +68,13 @@ class Turn:
         return np.concatenate([*before, self.prompt.token_ids])
 
     @property
-    def earlier_pictures(self) -> int:
+    def earlier_images(self) -> int:
         """The number of images that came with the questions before this one."""
-        return len(self.pictures) - len(self.prompt.pictures)
+        return len(self.images) - len(self.prompt.images)
 
     def asked(self, state: State, answer: TextStream) -> "Conversation":
         """Returns the conversation after the prefill that gave the state; the answer is still to come."""
-        return Conversation(self.text, self.pictures, Held(self.ids, self.token_ids, state), answer)
+        return Conversation(self.text, self.images, Held(self.ids, self.token_ids, state), answer)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Conversation:
     """
 
     text: str
-    pictures: tuple[PicturePlace, ...]
+    images: tuple[ImagePlace, ...]
     held: Held
     answer: TextStream
 
@@ -95,24 +95,24 @@ class Conversation:
         spec: PromptSpec,
         view_tokens: Sequence[int],
         prompt: str,
-        pictures: Sequence[PicturePlace] = (),
+        images: Sequence[ImagePlace] = (),
     ) -> Turn:
-        """Returns a further question about new pictures.
+        """Returns a further question about new images.
 
         The whole conversation is tokenized anew. Its tokens are those of the caches as far as both agree; what is
         behind, such as an answer that the tokenizer writes in another way than the model did, is run again.
         Raises `BadRequest` for a question that has no place in the conversation.
         """
         text = self.text + render_answer(spec, self.answer.text)
-        text += render_follow_up(spec, prompt, pictures)
+        text += render_follow_up(spec, prompt, images)
         ids = tokenize(tokenizer, spec, text)
         same = common_prefix(ids[:-1], self.held.ids)  # the last token is run in any case, for its logits
-        views = sum(len(picture.grids) for picture in self.pictures)
+        views = sum(len(image.grids) for image in self.images)
         if ids[:same].count(spec.image_token_id) < views or spec.image_token in self.answer.text:
-            raise BadRequest("the pictures have other places in the conversation by now; start it anew")
-        added = expand_ids(ids[same:], spec, view_tokens, pictures)
+            raise BadRequest("the images have other places in the conversation by now; start it anew")
+        added = expand_ids(ids[same:], spec, view_tokens, images)
         self.held = self.held.without_last(len(self.held.ids) - same)
-        return Turn(text, ids, (*self.pictures, *pictures), added, self.held)
+        return Turn(text, ids, (*self.images, *images), added, self.held)
 
 
 def common_prefix(one: list[int], other: list[int]) -> int:

@@ -2,12 +2,12 @@
 
 The folder holds three files. `pixels.f32` is raw float32, little endian. `prompt_ids.json` holds the whole prompt's
 token ids, image tokens included, the shape of each view's pixels and the index of its grid, rows and columns of the
-tiles of each picture (0 and 0 for one that is seen as a single view), and the pictures that they come from (`images`;
+tiles of each image (0 and 0 for one that is seen as a single view), and the images that they come from (`images`;
 `image` repeats the first). `expected.json` holds this engine's greedy answers, pruned and unpruned, by the bundle's
 generation settings and without the stop token. `follow_up_1.json` and so on hold further questions, each with the
 token ids of the whole conversation up to its answer in either mode, and as `added` those that stand between the answer
 before and the next. One that comes with images describes them as `prompt_ids.json` does; their pixels are in
-`follow_up_1.f32` and so on. Where the pruned mode sees a smaller picture, `prompt_ids.json` has in `pruned` the token
+`follow_up_1.f32` and so on. Where the pruned mode sees a smaller image, `prompt_ids.json` has in `pruned` the token
 ids, shapes and grids of that mode, and its views stand behind the others in `pixels.f32`.
 """
 
@@ -30,7 +30,7 @@ from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import RunEvent
 from vlmprune_runtime.generate import Request, Runner, last_result
 from vlmprune_runtime.image_loading import ImageSource, load_image
-from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, expand_ids, render_follow_up
+from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, expand_ids, render_follow_up
 from vlmprune_runtime.question import Question, see
 from vlmprune_runtime.schema import Bundle
 
@@ -51,17 +51,17 @@ def dump(
     """Answers the questions pruned and unpruned, and writes all into folder `out`, whole or not at all."""
     check_dump(request, out)
     if runner.bundle.manifest.pruned_image and any(further.images for further in follow_ups):
-        raise BadRequest("--dump: the pruned mode sees smaller pictures; allowed: follow-ups without pictures")
+        raise BadRequest("--dump: the pruned mode sees smaller images; allowed: follow-ups without images")
     request = replace(request, sampling=replace(request.sampling, temperature=0.0))
     turns = {name: _turns(runner, replace(request, prune=prune), follow_ups) for name, prune in MODES.items()}
-    pictures = [load_image(image) for image in request.images]
-    question = runner.ask(request.prompt, pictures, prune=False)
-    smaller = runner.ask(request.prompt, pictures) if runner.bundle.manifest.pruned_image else None
-    images = [_image(source, picture) for source, picture in zip(request.images, pictures, strict=True)]
+    loaded = [load_image(image) for image in request.images]
+    question = runner.ask(request.prompt, loaded, prune=False)
+    smaller = runner.ask(request.prompt, loaded) if runner.bundle.manifest.pruned_image else None
+    described = [_described(source, image) for source, image in zip(request.images, loaded, strict=True)]
     prompt_ids = {
         "prompt": request.prompt,
-        "image": images[0],
-        "images": images,
+        "image": described[0],
+        "images": described,
         **_given(question, PIXELS),
         **({"pruned": _given(smaller, PIXELS)} if smaller else {}),
     }
@@ -79,21 +79,21 @@ def dump(
 def _follow_up(runner: Runner, further: FurtherQuestion, ids: dict[str, list[int]], nth: int) -> dict[str, bytes]:
     """Returns the files of the `nth` further question: itself, and the pixels of its images if it has any."""
     name, manifest = f"follow_up_{nth}", runner.bundle.manifest
-    pictures = [load_image(image) for image in further.images]
-    seen = tuple(see(manifest, manifest.image, picture) for picture in pictures)
+    loaded = [load_image(image) for image in further.images]
+    seen = tuple(see(manifest, manifest.image, image) for image in loaded)
     question = Question(_encode(runner.tokenizer, manifest, further.prompt, [one.place for one in seen]), seen)
     fields = {"prompt": further.prompt, **ids, "added": question.prompt.token_ids.tolist()}
     if not seen:
         return {f"{name}.json": _json(fields)}
-    images = [_image(source, picture) for source, picture in zip(further.images, pictures, strict=True)]
+    described = [_described(source, image) for source, image in zip(further.images, loaded, strict=True)]
     given = {key: value for key, value in _given(question, f"{name}.f32").items() if key != "token_ids"}
-    return {f"{name}.f32": _pixels(question.pixels), f"{name}.json": _json({**fields, "images": images, **given})}
+    return {f"{name}.f32": _pixels(question.pixels), f"{name}.json": _json({**fields, "images": described, **given})}
 
 
-def _encode(tokenizer: Tokenizer, manifest: Bundle, prompt: str, pictures: Sequence[PicturePlace]) -> EncodedPrompt:
+def _encode(tokenizer: Tokenizer, manifest: Bundle, prompt: str, places: Sequence[ImagePlace]) -> EncodedPrompt:
     """Returns the tokens of a further question alone, and of the end of the answer before it."""
-    ids = tokenizer.encode(render_follow_up(manifest.prompt, prompt, pictures), add_special_tokens=False).ids
-    return expand_ids(ids, manifest.prompt, manifest.view_tokens, pictures)
+    ids = tokenizer.encode(render_follow_up(manifest.prompt, prompt, places), add_special_tokens=False).ids
+    return expand_ids(ids, manifest.prompt, manifest.view_tokens, places)
 
 
 def _pixels(views: Sequence[NDArray[np.float32]]) -> bytes:
@@ -129,13 +129,13 @@ def _given(question: Question, file: str) -> dict[str, Any]:
         "pixels": {"file": file, "dtype": "float32", "shapes": [list(view.shape) for view in question.pixels]},
         "token_ids": question.prompt.token_ids.tolist(),
         "grids": list(question.prompt.grids),
-        "tiles": [[place.rows, place.columns] for place in question.prompt.pictures],
+        "tiles": [[place.rows, place.columns] for place in question.prompt.images],
     }
 
 
-def _image(source: ImageSource, picture: Image.Image) -> dict[str, Any]:
+def _described(source: ImageSource, image: Image.Image) -> dict[str, Any]:
     path = Path(str(source))
-    size = {"width_px": picture.width, "height_px": picture.height}
+    size = {"width_px": image.width, "height_px": image.height}
     return {"name": path.name, "sha256": file_sha256(path), **size}
 
 

@@ -29,7 +29,7 @@ from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.prompt import (
     ONE_VIEW,
     EncodedPrompt,
-    PicturePlace,
+    ImagePlace,
     check_room,
     encode_prompt,
     expand_ids,
@@ -38,7 +38,7 @@ from vlmprune_runtime.prompt import (
     render_follow_up,
     tokenize,
 )
-from vlmprune_runtime.question import Question, SeenPicture, see
+from vlmprune_runtime.question import Question, SeenImage, see
 from vlmprune_runtime.reported_views import pruned_views, seen_views
 from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
 
@@ -106,8 +106,8 @@ class Runner:
         record = self._current = _Record()
         self._request, self.conversation = request, None
         self.encode(request.prompt, self._smallest(len(request.images)))
-        pictures = self._see(request.images, prune=request.prune)
-        yield from self._reply(request, self._first_turn(request.prompt, pictures), pictures, record)
+        seen = self._see(request.images, prune=request.prune)
+        yield from self._reply(request, self._first_turn(request.prompt, seen), seen, record)
 
     def follow_up(self, prompt: str, images: Sequence[ImageSource] = ()) -> Iterator[RunEvent]:
         """Yields the events of the answer to a further question, which goes on behind what was said last.
@@ -122,30 +122,30 @@ class Runner:
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
         smallest = self._smallest(len(request.images))
         render_follow_up(manifest.prompt, prompt, smallest)  # so that too many images are refused before one is read
-        pictures = self._see(request.images, prune=request.prune)
-        places = [picture.place for picture in pictures]
+        seen = self._see(request.images, prune=request.prune)
+        places = [image.place for image in seen]
         turn = self.conversation.go_on(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, places)
-        yield from self._reply(request, turn, pictures, record)
+        yield from self._reply(request, turn, seen, record)
 
     def answer(self, request: Request) -> RunResult:
         """Returns the result of an answer, without the events before it."""
         return last_result(self.stream(request))
 
-    def encode(self, prompt: str, pictures: Sequence[PicturePlace] = ONE_VIEW) -> EncodedPrompt:
+    def encode(self, prompt: str, places: Sequence[ImagePlace] = ONE_VIEW) -> EncodedPrompt:
         """Returns the question as token ids. Raises `BadRequest` if it or so many images have no place."""
         manifest = self.bundle.manifest
-        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, pictures)
+        encoded = encode_prompt(self.tokenizer, manifest.prompt, manifest.view_tokens, prompt, places)
         check_room(encoded, self.context_tokens)
         return encoded
 
     def ask(self, prompt: str, images: Sequence[ImageSource], *, prune: bool = True) -> Question:
-        """Returns a first question with its pictures. Raises `BadRequest` if it or one of them has no place.
+        """Returns a first question with its images. Raises `BadRequest` if it or one of them has no place.
 
-        No picture is read if there is no room for all of them, each seen as one view on the smallest grid.
+        No image is read if there is no room for all of them, each seen as one view on the smallest grid.
         """
         self.encode(prompt, self._smallest(len(images)))
-        pictures = self._see(images, prune=prune)
-        return Question(self.encode(prompt, [picture.place for picture in pictures]), pictures)
+        seen = self._see(images, prune=prune)
+        return Question(self.encode(prompt, [image.place for image in seen]), seen)
 
     def chooser(self, request: Request, token_ids: npt.NDArray[np.int64]) -> TokenChooser:  # (S,)
         """Returns the chooser of the tokens behind a prompt, which knows the limit of their number."""
@@ -153,28 +153,26 @@ class Runner:
         limit = request.max_tokens or settings.limit(len(token_ids), otherwise=MAX_TOKENS)
         return TokenChooser(settings, token_ids, limit, request.sampling.seed)
 
-    def _smallest(self, images: int) -> list[PicturePlace]:
+    def _smallest(self, images: int) -> list[ImagePlace]:
         """Returns the least places that so many images need: one view each, on the smallest grid."""
         tokens = self.bundle.manifest.view_tokens
-        return [PicturePlace((tokens.index(min(tokens)),))] * images
+        return [ImagePlace((tokens.index(min(tokens)),))] * images
 
-    def _see(self, images: Sequence[ImageSource], *, prune: bool) -> tuple[SeenPicture, ...]:
+    def _see(self, images: Sequence[ImageSource], *, prune: bool) -> tuple[SeenImage, ...]:
         manifest = self.bundle.manifest
         spec = manifest.image_steps(prune=prune)
         return tuple(see(manifest, spec, load_image(image)) for image in images)
 
-    def _first_turn(self, prompt: str, pictures: Sequence[SeenPicture]) -> Turn:
-        manifest, places = self.bundle.manifest, [picture.place for picture in pictures]
+    def _first_turn(self, prompt: str, seen: Sequence[SeenImage]) -> Turn:
+        manifest, places = self.bundle.manifest, [image.place for image in seen]
         text = render(manifest.prompt, prompt, places)
         ids = tokenize(self.tokenizer, manifest.prompt, text)
         encoded = expand_ids(ids, manifest.prompt, manifest.view_tokens, places)
         return Turn(text, ids, tuple(places), encoded)
 
-    def _reply(
-        self, request: Request, turn: Turn, pictures: tuple[SeenPicture, ...], record: _Record
-    ) -> Iterator[RunEvent]:
+    def _reply(self, request: Request, turn: Turn, seen: tuple[SeenImage, ...], record: _Record) -> Iterator[RunEvent]:
         """Yields the events of the answer to a turn's question."""
-        manifest, token_ids, question = self.bundle.manifest, turn.token_ids, Question(turn.prompt, pictures)
+        manifest, token_ids, question = self.bundle.manifest, turn.token_ids, Question(turn.prompt, seen)
         self._check_turn(turn)
         record.stages.append(StageTimed("preprocess", ms_since(record.start)))
         yield record.stages[0]
@@ -182,13 +180,13 @@ class Runner:
         run = start_prefill(manifest, self.engine, turn.prompt, question.pixels, behind)
         state = yield from _record_steps(run.run_all(prune=request.prune), record)
         conversation = self.conversation = turn.asked(state, TextStream(self.tokenizer))
-        pruned = pruned_views(manifest, state, turn.prompt, (turn.earlier_pictures, run.earlier_views))
+        pruned = pruned_views(manifest, state, turn.prompt, (turn.earlier_images, run.earlier_views))
         yield from pruned
         reason = yield from self._decode(self.chooser(request, token_ids), conversation, record)
         answer, prefilled = conversation.answer, len(turn.prompt.token_ids)
         result = RunResult(
             answer.text, tuple(answer.token_ids), reason, len(token_ids), prefilled, pruned, record.timings(),
-            seen_views(manifest, pictures, turn.earlier_pictures),
+            seen_views(manifest, seen, turn.earlier_images),
         )  # fmt: skip
         yield Finished(result)
 

@@ -152,7 +152,7 @@ def only_view(height_px: int, width_px: int, spec: ImageSpec) -> View:
     """Returns the only view of an image of that size. Raises `BadRequest` if it has several."""
     views = views_of(height_px, width_px, spec)
     if len(views) > 1:
-        raise BadRequest(f"the picture is seen as {len(views)} views (tiles and the whole); allowed here: one")
+        raise BadRequest(f"the image is seen as {len(views)} views (tiles and the whole); allowed here: one")
     return views[0]
 
 

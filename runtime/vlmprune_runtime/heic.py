@@ -21,7 +21,7 @@ def register_heic() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        raise BadRequest(f"a HEIC picture: {MissingExtra('pillow-heif', 'heic')}") from None
+        raise BadRequest(f"a HEIC image: {MissingExtra('pillow-heif', 'heic')}") from None
     register_heif_opener()
 
 

@@ -57,9 +57,9 @@ def load_image(source: ImageSource) -> Image.Image:
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise BadRequest(f"image {name}: {error.strerror}") from None
     except UnidentifiedImageError:
-        raise BadRequest(f"image {name}: not a picture in a known format") from None
+        raise BadRequest(f"image {name}: not an image in a known format") from None
     except Exception as error:  # decoders raise nearly any exception for hostile bytes
-        raise BadRequest(f"image {name}: broken picture: {first_line(error)}") from None
+        raise BadRequest(f"image {name}: broken image: {first_line(error)}") from None
     if loaded.width * loaded.height < stored[0] * stored[1]:
         _warn_once(f"image {name}: {_shape(stored)} are many: used at {_shape(loaded.size)}")
     return loaded if turn is None else loaded.transpose(turn)

@@ -25,12 +25,12 @@ def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def with_legend(picture: Image.Image, kept: int, visual_tokens: int, name: str = "") -> Image.Image:
-    """Returns the picture with a legend of two lines below it, the first of which begins with the picture's name."""
-    unit = max(SMALLEST_UNIT_PX, round(picture.width * UNIT_FRACTION))
-    sheet = Image.new("RGB", (picture.width, picture.height + 4 * unit), BACKGROUND)
-    sheet.paste(picture, (0, 0))
-    draw, top, face = ImageDraw.Draw(sheet), picture.height + unit // 2, font(unit)
+def with_legend(image: Image.Image, kept: int, visual_tokens: int, name: str = "") -> Image.Image:
+    """Returns the image with a legend of two lines below it, the first of which begins with the image's name."""
+    unit = max(SMALLEST_UNIT_PX, round(image.width * UNIT_FRACTION))
+    sheet = Image.new("RGB", (image.width, image.height + 4 * unit), BACKGROUND)
+    sheet.paste(image, (0, 0))
+    draw, top, face = ImageDraw.Draw(sheet), image.height + unit // 2, font(unit)
     summary = f"{name}{kept} of {visual_tokens} visual tokens kept ({100 * kept / visual_tokens:.0f} %)"
     draw.text((unit, top), summary, fill=INK, font=face)
     _scale(draw, (unit, top + 3 * unit // 2), unit)

@@ -61,7 +61,7 @@ def overlay(image: Image.Image, pruned: Sequence[Pruned], areas: Sequence[GridAr
     """Returns the image around what the model sees, at a readable size, with a legend below.
 
     `pruned` says what was kept of views, `areas` where each view of the image lies. Tiles are shown at their places in
-    the picture; the whole picture, which the model sees beside them, is shown once more.
+    the image; the whole image, which the model sees beside them, is shown once more.
     """
     seen = [(areas[kept.view], kept) for kept in pruned]
     parts = [[pair for pair in seen if (pair[0].role == "tile") is tiles] for tiles in (True, False)]

@@ -89,17 +89,17 @@ def grids_of(pipeline: Pipeline, prompt: EncodedPrompt) -> tuple[int, ...]:
 
 
 def groups_of(pipeline: Pipeline, prompt: EncodedPrompt, grids: tuple[int, ...]) -> tuple[PruneGroup, ...]:
-    """Returns the views that are pruned together: with mosaics the tiles of each picture, every other view alone.
+    """Returns the views that are pruned together: with mosaics the tiles of each image, every other view alone.
 
-    Raises `BadRequest` for a picture of tiles that no mosaic has.
+    Raises `BadRequest` for an image of tiles that no mosaic has.
     """
     if not pipeline.mosaics:
         return tuple(PruneGroup((view,), grid) for view, grid in enumerate(grids))
     groups, start = list[PruneGroup](), 0
-    for picture in prompt.seen_pictures:
-        tiles, views = picture.rows * picture.columns, len(picture.grids)
+    for image in prompt.seen_images:
+        tiles, views = image.rows * image.columns, len(image.grids)
         if tiles:
-            mosaic = pipeline.mosaic_index(picture.rows, picture.columns)
+            mosaic = pipeline.mosaic_index(image.rows, image.columns)
             groups.append(PruneGroup(tuple(range(start, start + tiles)), mosaic))
         groups += [PruneGroup((view,), grids[view]) for view in range(start + tiles, start + views)]
         start += views

@@ -33,8 +33,8 @@ def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:  # RGB -> (1, 3, 
 def preprocess_views(image: Image.Image, spec: ImageSpec) -> tuple[ImageView, ...]:
     """Returns the views of an image in the order of the prompt: tiles row by row, the whole image last."""
     views = views_of(image.height, image.width, spec)
-    pictures = view_images(image, spec)
-    return tuple(ImageView(_pixels(picture, spec), view) for view, picture in zip(views, pictures, strict=True))
+    resized = view_images(image, spec)
+    return tuple(ImageView(_pixels(seen, spec), view) for view, seen in zip(views, resized, strict=True))
 
 
 def view_image(image: Image.Image, spec: ImageSpec) -> Image.Image:

@@ -31,7 +31,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PicturePlace:
+class ImagePlace:
     """Says which places an image takes in a prompt: the index of the grid of each of its views, in order.
 
     An image in tiles has `rows` x `columns` of them, row by row, and the whole image behind them; others have 0 x 0.
@@ -46,28 +46,26 @@ class PicturePlace:
 class EncodedPrompt:
     """Holds token ids (S,), a span per view, and the index of each view's grid; no `grids` means the first for all.
 
-    `pictures` says which views belong to one image; without it every view is an image of its own.
+    `images` says which views belong to one image; without it every view is an image of its own.
     """
 
     token_ids: npt.NDArray[np.int64]
     spans: tuple[Span, ...]
     grids: tuple[int, ...] = ()
-    pictures: tuple[PicturePlace, ...] = ()
+    images: tuple[ImagePlace, ...] = ()
 
     @property
-    def seen_pictures(self) -> tuple[PicturePlace, ...]:
+    def seen_images(self) -> tuple[ImagePlace, ...]:
         """The places of each image, also where every view is an image of its own."""
-        return self.pictures or ONE_VIEW * len(self.spans)
+        return self.images or ONE_VIEW * len(self.spans)
 
     @property
     def view_places(self) -> tuple[tuple[int, int], ...]:
         """The index of each view's image, and the index of the view among the views of its image."""
-        return tuple(
-            (nth, view) for nth, picture in enumerate(self.seen_pictures) for view in range(len(picture.grids))
-        )
+        return tuple((nth, view) for nth, image in enumerate(self.seen_images) for view in range(len(image.grids)))
 
 
-ONE_VIEW = (PicturePlace(),)
+ONE_VIEW = (ImagePlace(),)
 """The places of one image that has one view on the first grid."""
 
 
@@ -76,23 +74,23 @@ def encode_prompt(
     spec: PromptSpec,
     view_tokens: Sequence[int],
     prompt: str,
-    pictures: Sequence[PicturePlace] = ONE_VIEW,
+    images: Sequence[ImagePlace] = ONE_VIEW,
 ) -> EncodedPrompt:
     """Returns the first question about images, tokenized whole; a view on grid g takes `view_tokens[g]` tokens."""
-    ids = tokenize(tokenizer, spec, render(spec, prompt, pictures))
-    return expand_ids(ids, spec, view_tokens, pictures)
+    ids = tokenize(tokenizer, spec, render(spec, prompt, images))
+    return expand_ids(ids, spec, view_tokens, images)
 
 
 def check_room(prompt: EncodedPrompt, context_tokens: int) -> None:
     """Raises `BadRequest` for a first question that takes more tokens than the context has."""
-    tokens, images, views = len(prompt.token_ids), len(prompt.seen_pictures), len(prompt.spans)
+    tokens, images, views = len(prompt.token_ids), len(prompt.seen_images), len(prompt.spans)
     if tokens <= context_tokens:
         return
-    pictures = "image" if images == 1 else f"{images} images"
-    pictures += f" in {views} views" if views > images else ""
+    described = "image" if images == 1 else f"{images} images"
+    described += f" in {views} views" if views > images else ""
     longer = f"--images {images} or a longer --context" if images > 1 else "a longer --context"
     raise BadRequest(
-        f"the prompt takes {tokens} tokens with its {pictures}, the context has {context_tokens}; "
+        f"the prompt takes {tokens} tokens with its {described}, the context has {context_tokens}; "
         f"an export with {longer} has more"
     )
 
@@ -112,11 +110,11 @@ def tokenize(tokenizer: Tokenizer, spec: PromptSpec, text: str) -> list[int]:
     return ids
 
 
-def render_follow_up(spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ()) -> str:
+def render_follow_up(spec: PromptSpec, prompt: str, images: Sequence[ImagePlace] = ()) -> str:
     """Returns the text between the last answer and the next. Raises `BadRequest` if the bundle has none."""
     if spec.follow_up is None:
         raise BadRequest("this bundle's chat template has no further question in a conversation")
-    return _rendered(spec, spec.follow_up.segments, prompt, pictures)
+    return _rendered(spec, spec.follow_up.segments, prompt, images)
 
 
 def render_answer(spec: PromptSpec, answer: str) -> str:
@@ -125,7 +123,7 @@ def render_answer(spec: PromptSpec, answer: str) -> str:
 
 
 def render(
-    spec: PromptSpec, prompt: str, pictures: Sequence[PicturePlace] = ONE_VIEW, *, now: datetime | None = None
+    spec: PromptSpec, prompt: str, images: Sequence[ImagePlace] = ONE_VIEW, *, now: datetime | None = None
 ) -> str:
     """Returns the whole text of a first question, with an image token per view; `now` None is the time of the call.
 
@@ -134,20 +132,20 @@ def render(
     >>> render(spec, "why {x}?")
     '<image>Q: why {x}?'
     """
-    return _rendered(spec, spec.segments, prompt, pictures, now)
+    return _rendered(spec, spec.segments, prompt, images, now)
 
 
 def _rendered(
-    spec: PromptSpec, segments: Segments, prompt: str, pictures: Sequence[PicturePlace], now: datetime | None = None
+    spec: PromptSpec, segments: Segments, prompt: str, images: Sequence[ImagePlace], now: datetime | None = None
 ) -> str:
     """Returns the joined text of segments. Raises `BadRequest` for a prompt or a number of images that do not fit."""
     try:
         prompt.encode()
     except UnicodeEncodeError:
         raise BadRequest("the prompt is not valid Unicode text") from None
-    if pictures and not any(segment.kind == "images" for segment in segments):
-        raise BadRequest(f"got {len(pictures)} images; allowed: none in this turn")
-    turn = _Turn(spec, prompt, pictures, now or datetime.now())
+    if images and not any(segment.kind == "images" for segment in segments):
+        raise BadRequest(f"got {len(images)} images; allowed: none in this turn")
+    turn = _Turn(spec, prompt, images, now or datetime.now())
     return "".join(turn.text_of(segment) for segment in segments)
 
 
@@ -157,7 +155,7 @@ class _Turn:
 
     spec: PromptSpec
     prompt: str
-    pictures: Sequence[PicturePlace]
+    images: Sequence[ImagePlace]
     now: datetime
 
     def text_of(self, segment: Segment) -> str:
@@ -174,32 +172,32 @@ class _Turn:
         return text
 
     def _images(self, segment: ImagesSegment) -> str:
-        count = len(self.pictures)
+        count = len(self.images)
         most = count if segment.most is None else segment.most
         if not segment.fewest <= count <= most:
             limit = "or more" if segment.most is None else f"to {segment.most}"
             raise BadRequest(f"got {count} images; allowed: {segment.fewest} {limit}")
-        texts = (picture_text(self.spec, picture) for picture in self.pictures)
+        texts = (image_text(self.spec, image) for image in self.images)
         return segment.between.join(segment.before + text + segment.after for text in texts)
 
 
-def picture_text(spec: PromptSpec, picture: PicturePlace) -> str:
+def image_text(spec: PromptSpec, image: ImagePlace) -> str:
     """Returns the text of an image, with an image token for each of its views.
 
     >>> tiles = TilesText(tile="({row},{column})", row_end=";", whole="all", only="one", end=".")
     >>> segments = ({"kind": "images"}, {"kind": "user_text"})
     >>> spec = PromptSpec(segments=segments, tiles=tiles, image_token="_", image_token_id=9, add_special_tokens=False)
-    >>> picture_text(spec, PicturePlace((0, 0, 0), rows=1, columns=2))
+    >>> image_text(spec, ImagePlace((0, 0, 0), rows=1, columns=2))
     '(1,1)_(1,2)_;all_.'
     """
     tiles, token = spec.tiles, spec.image_token
     if tiles is None:
-        return token * len(picture.grids)
-    if not picture.rows:
+        return token * len(image.grids)
+    if not image.rows:
         return tiles.only + token + tiles.end
     rows = (
-        "".join(_tile_text(tiles, row, column) + token for column in range(1, picture.columns + 1)) + tiles.row_end
-        for row in range(1, picture.rows + 1)
+        "".join(_tile_text(tiles, row, column) + token for column in range(1, image.columns + 1)) + tiles.row_end
+        for row in range(1, image.rows + 1)
     )
     return "".join(rows) + tiles.whole + token + tiles.end
 
@@ -226,15 +224,15 @@ def _stripped(strip: Strip, text: str) -> str:
 
 
 def expand_ids(
-    ids: list[int], spec: PromptSpec, view_tokens: Sequence[int], pictures: Sequence[PicturePlace]
+    ids: list[int], spec: PromptSpec, view_tokens: Sequence[int], images: Sequence[ImagePlace]
 ) -> EncodedPrompt:
     """Returns the ids with each view's image token repeated. Raises `BundleError` for another number of them."""
-    grids = [grid for picture in pictures for grid in picture.grids]
+    grids = [grid for image in images for grid in image.grids]
     if ids.count(spec.image_token_id) != len(grids):
         reason = f"the tokenizer does not turn {spec.image_token!r} into this id"
         raise BundleError(MANIFEST, reason, "prompt.image_token_id")
     expanded = expand_image_tokens(np.array(ids, dtype=np.int64), spec.image_token_id, view_tokens, grids)
-    return replace(expanded, pictures=tuple(pictures))
+    return replace(expanded, images=tuple(images))
 
 
 def expand_image_tokens(

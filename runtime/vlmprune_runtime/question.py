@@ -9,16 +9,16 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from vlmprune_runtime.preprocess import ImageView, preprocess_views
-from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, encode_prompt
+from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, encode_prompt
 from vlmprune_runtime.schema import ImageSpec, Pipeline, PromptSpec
 
 
 @dataclass(frozen=True)
-class SeenPicture:
+class SeenImage:
     """Holds the views of an image in the order of the prompt, and the places that they take there."""
 
     views: tuple[ImageView, ...]
-    place: PicturePlace
+    place: ImagePlace
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class Question:
     """Holds the token ids of a question, and its images."""
 
     prompt: EncodedPrompt
-    pictures: tuple[SeenPicture, ...]
+    images: tuple[SeenImage, ...]
 
     @property
     def pixels(self) -> list[npt.NDArray[np.float32]]:
         """The pixels (1, 3, H, W) of every view of all images."""
-        return [view.pixels[None] for picture in self.pictures for view in picture.views]
+        return [view.pixels[None] for image in self.images for view in image.views]
 
 
-def see(pipeline: Pipeline, spec: ImageSpec, image: Image.Image) -> SeenPicture:
+def see(pipeline: Pipeline, spec: ImageSpec, image: Image.Image) -> SeenImage:
     """Returns an image as the model sees it. Raises `BadRequest` for a view whose size no grid of the bundle has."""
     views = preprocess_views(image, spec)
     grids = tuple(pipeline.grid_index(view.view.height_px, view.view.width_px) for view in views)
-    return SeenPicture(views, PicturePlace(grids, *_tiles_of(views)))
+    return SeenImage(views, ImagePlace(grids, *_tiles_of(views)))
 
 
 def _tiles_of(views: Sequence[ImageView]) -> tuple[int, int]:
@@ -49,12 +49,12 @@ def _tiles_of(views: Sequence[ImageView]) -> tuple[int, int]:
 
 def ask(
     pipeline: Pipeline,
-    image: ImageSpec,
+    spec: ImageSpec,
     prompt: tuple[Tokenizer, PromptSpec],
     text: str,
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
 ) -> Question:
     """Returns a first question about images, which are given in the order of their places in the prompt."""
-    seen = tuple(see(pipeline, image, picture) for picture in pictures)
-    encoded = encode_prompt(*prompt, pipeline.view_tokens, text, [picture.place for picture in seen])
+    seen = tuple(see(pipeline, spec, image) for image in images)
+    encoded = encode_prompt(*prompt, pipeline.view_tokens, text, [image.place for image in seen])
     return Question(encoded, seen)

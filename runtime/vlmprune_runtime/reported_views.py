@@ -1,11 +1,11 @@
-"""What a run reports of the views of its pictures: how each was seen, and which tokens the last cut kept of it."""
+"""What a run reports of the views of its images: how each was seen, and which tokens the last cut kept of it."""
 
 from collections.abc import Sequence
 
 from vlmprune_runtime.events import Pruned, SeenView
 from vlmprune_runtime.prefill import State
 from vlmprune_runtime.prompt import EncodedPrompt
-from vlmprune_runtime.question import SeenPicture
+from vlmprune_runtime.question import SeenImage
 from vlmprune_runtime.schema import Pipeline
 
 
@@ -26,15 +26,15 @@ def pruned_views(
     return tuple(pruned)
 
 
-def seen_views(pipeline: Pipeline, pictures: Sequence[SeenPicture], earlier: int = 0) -> tuple[SeenView, ...]:
+def seen_views(pipeline: Pipeline, seen: Sequence[SeenImage], earlier: int = 0) -> tuple[SeenView, ...]:
     """Returns the grid of each view of each image, and the place of each tile.
 
     `earlier` counts the images of the conversation before them.
     """
     views = []
-    for image, picture in enumerate(pictures, start=earlier):
-        for index, seen in zip(picture.place.grids, picture.views, strict=True):
+    for number, image in enumerate(seen, start=earlier):
+        for index, shown in zip(image.place.grids, image.views, strict=True):
             grid = pipeline.grids[index]
             sizes = (grid.height, grid.width, grid.height_px, grid.width_px)
-            views.append(SeenView(image, *sizes, seen.view.row, seen.view.column))
+            views.append(SeenView(number, *sizes, shown.view.row, shown.view.column))
     return tuple(views)

@@ -58,15 +58,15 @@ def test_a_dropped_state_write_fails_the_check(broken: Path, stage: str, functio
     assert any(f"{stage}, cache: keys" in str(failure) for failure in failures)
 
 
-def test_kept_sets_are_compared_on_a_folder_of_pictures(bundle: Path, tmp_path: Path) -> None:
+def test_kept_sets_are_compared_on_a_folder_of_images(bundle: Path, tmp_path: Path) -> None:
     for nth in range(2):
         noise = np.random.default_rng(nth).integers(0, 255, (60, 80, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{nth}.png")
-    kept = checked(bundle, pictures=tmp_path, tokens=1).kept
+    kept = checked(bundle, image_folder=tmp_path, tokens=1).kept
     assert kept is not None
     assert (kept.keep, kept.in_common, kept.mean_fraction) == (8, (8, 8), 1.0)
     with pytest.raises(BadRequest, match="which has none; allowed: a folder of"):
-        checked(bundle, pictures=bundle)
+        checked(bundle, image_folder=bundle)
 
 
 def test_a_swapped_weight_fails_the_check(broken: Path) -> None:

@@ -7,7 +7,7 @@ from vlmprune_runtime.bundle import open_bundle
 
 
 def test_two_grids_equal_pytorch(tmp_path: Path) -> None:
-    """In fp32; a picture alone and two of them have a length each."""
+    """In fp32; an image alone and two of them have a length each."""
     bundle = export_grids(tmp_path, "coreml", options={"precision": "fp32", "text_tokens": "80"})
     stages = open_bundle(bundle).manifest.stages
     assert [(graph.entry, graph.grid) for graph in stages["vision"].graphs] == [("main", 0), ("main_grid_1", 1)]

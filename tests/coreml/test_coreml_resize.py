@@ -1,4 +1,4 @@
-"""The floor `resize` on Core ML: the smaller picture has prefills of its own length."""
+"""The floor `resize` on Core ML: the smaller image has prefills of its own length."""
 
 from pathlib import Path
 
@@ -22,4 +22,4 @@ def test_resize_is_checked_at_both_sizes(checkpoint: Path, tmp_path: Path) -> No
         assert [(graph.entry, graph.tokens) for graph in stage.graphs] == lengths
     report = checked(made, tokens=3)
     assert report.failures() == []
-    assert {"vision", "vision, smaller picture"} <= {row.stage for row in report.differences}
+    assert {"vision", "vision, smaller image"} <= {row.stage for row in report.differences}

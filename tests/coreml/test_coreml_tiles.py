@@ -1,4 +1,4 @@
-"""A picture in tiles in Core ML's packages, which have prefills for every number of views."""
+"""An image in tiles in Core ML's packages, which have prefills for every number of views."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_two_pictures_in_tiles_equal_pytorch(tmp_path: Path) -> None:
     lengths = ("", "_5_views", "_2_images")
     names = [f"prefill_{mode}{length}" for mode in ("pruned", "full") for length in lengths]
     assert [graph.entry for graph in graphs] == [*names, "decode"]
-    assert_passes_the_check(bundle, views=6, size=(64, 20), tokens=2, pictures=2)
+    assert_passes_the_check(bundle, views=6, size=(64, 20), tokens=2, images=2)
 
 
 def test_tiles_that_are_pruned_together_equal_pytorch(tmp_path: Path) -> None:

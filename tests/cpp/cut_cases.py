@@ -2,7 +2,7 @@
 
 from typing import Any
 
-CONTEXT_TOKENS = 128  # room for two pictures
+CONTEXT_TOKENS = 128  # room for two images
 CUTS: dict[str, dict[str, Any]] = {
     "input": {"layer": 0},
     "two": {"settings": {"vision_keep": 20}},

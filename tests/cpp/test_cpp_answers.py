@@ -93,7 +93,7 @@ def test_kept_tokens_are_those_of_the_python_engine(runner: Path, cut_bundles: d
 
 
 def test_two_pictures_are_pruned_each(runner: Path, cut_bundles: dict[str, Path], tmp_path: Path) -> None:
-    """The second picture is the first upside down; text stands before, between and behind them."""
+    """The second image is the first upside down; text stands before, between and behind them."""
     bundle = open_bundle(cut_bundles["input"])
     [pixels] = question_pixels(cut_bundles["input"].with_name("input question"))
     views, image = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])], [IMAGE_TOKEN_ID] * 49

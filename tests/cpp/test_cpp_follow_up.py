@@ -44,7 +44,7 @@ def test_tokens_of_follow_ups_are_those_of_the_python_engine(
     assert [[int(word) for word in line.split()] for line in done.stdout.splitlines()] == answers
     assert answers[0] != answers[1]
     assert done.stderr.count("first token after") == 3
-    assert done.stderr.count("vision") == 1  # no picture is seen again
+    assert done.stderr.count("vision") == 1  # no image is seen again
 
 
 def test_the_record_has_a_row_of_the_follow_up(runner: Path, talking: Path, conversation: Path) -> None:
@@ -66,7 +66,7 @@ def test_other_conversations_are_refused_in_one_line(
 ) -> None:
     fields = json.loads((conversation / "follow_up_1.json").read_text())
     cases = {
-        "has other pictures than the conversation": fields["pruned"][:20],
+        "has other images than the conversation": fields["pruned"][:20],
         "tokens by now, the context has 96": [*fields["pruned"], *[5] * 60],
         "allowed: 0 to 95": [*fields["pruned"], 5000],
         "should have a token": [],

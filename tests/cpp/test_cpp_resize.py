@@ -1,4 +1,4 @@
-"""The floor `resize` on ExecuTorch: the C++ runner sees the smaller picture in the pruned mode, as Python does."""
+"""The floor `resize` on ExecuTorch: the C++ runner sees the smaller image in the pruned mode, as Python does."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def smaller(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_the_bundle_passes_the_check(smaller: tuple[Path, Path]) -> None:
     report = checked(smaller[0], tokens=3)
     assert report.failures() == []
-    assert {"vision", "vision, smaller picture"} <= {row.stage for row in report.differences}
+    assert {"vision", "vision, smaller image"} <= {row.stage for row in report.differences}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -40,7 +40,7 @@ def test_tokens_are_those_of_the_python_engine(runner: Path, smaller: tuple[Path
     assert expected(question, "pruned")["token_ids"] != expected(question, "unpruned")["token_ids"]
 
 
-def test_the_record_counts_the_smaller_picture(runner: Path, smaller: tuple[Path, Path]) -> None:
+def test_the_record_counts_the_smaller_image(runner: Path, smaller: tuple[Path, Path]) -> None:
     bundle, question = smaller
     run = called([runner], *asked(bundle, question, "--json", "--repetitions", "1", "--max-tokens", "1"))
     assert run.returncode == 0, run.stderr
@@ -53,7 +53,7 @@ def test_the_record_counts_the_smaller_picture(runner: Path, smaller: tuple[Path
         assert (flops["vision"], flops["head"], flops["tail"]) == (counted.vision, counted.head, counted.tail)
 
 
-def test_a_question_without_the_smaller_picture_is_refused(
+def test_a_question_without_the_smaller_image_is_refused(
     runner: Path, smaller: tuple[Path, Path], tmp_path: Path
 ) -> None:
     bundle, question = smaller

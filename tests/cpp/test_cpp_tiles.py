@@ -1,4 +1,4 @@
-"""Pictures in tiles that are pruned together: the Python engine's tokens, and what the tiles keep."""
+"""Images in tiles that are pruned together: the Python engine's tokens, and what the tiles keep."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_tiles_that_do_not_fit_are_refused(runner: Path, tiled: Path, tmp_path: 
     question = tiled.with_name("question")
     fields = json.loads((question / PROMPT_IDS).read_text())
     cases = {
-        "has no graph for pictures of 4 x 1 tiles": fields | {"tiles": [[4, 1]]},
+        "has no graph for images of 4 x 1 tiles": fields | {"tiles": [[4, 1]]},
         "tiles: has other views than grids": fields | {"tiles": [[1, 1]]},
         "should have two numbers": fields | {"tiles": [[2]]},
         "tiles: is missing": {name: value for name, value in fields.items() if name != "tiles"},

@@ -1,11 +1,11 @@
-"""A picture in tiles on ExecuTorch."""
+"""An image in tiles on ExecuTorch."""
 
 from pathlib import Path
 
 from tile_bundles import FASTV, UNIFORM, assert_passes_the_check, export_tiles
 
 
-def test_a_picture_in_tiles_equals_pytorch(tmp_path: Path) -> None:
+def test_a_image_in_tiles_equals_pytorch(tmp_path: Path) -> None:
     assert_passes_the_check(export_tiles(tmp_path, "executorch", prune=FASTV), views=3, size=(64, 20))
 
 

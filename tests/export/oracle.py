@@ -24,7 +24,7 @@ def masked_logits(
 ) -> Tensor:  # (S,), (1, 3, h, w), L, (K,), (K, D) -> (V,)
     """Logits of the last token; the first `prefix` visual tokens always stay, and `kept` counts behind them.
 
-    Visual tokens of several pictures are counted on. `inputs` are others that the model takes.
+    Visual tokens of several images are counted on. `inputs` are others that the model takes.
     """
     visual = (token_ids == model.config.image_token_id).nonzero()[:, 0]
     stays = torch.ones(len(token_ids), dtype=torch.bool)

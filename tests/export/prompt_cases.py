@@ -13,7 +13,7 @@ from tiny import TEMPLATE
 from vlmprune_export.pocket_model.prompt import CHAT_TEMPLATE as POCKET_TEMPLATE
 
 SPECIAL = ["<unk>", "<s>", "</s>", "<image>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"]
-PICTURE = Image.new("RGB", (56, 56), (200, 30, 90))
+IMAGE = Image.new("RGB", (56, 56), (200, 30, 90))
 VISUAL_TOKENS = 49
 _CORPUS = [
     "USER: what is in the picture? ASSISTANT: a dog and a cat, left of the bus.",
@@ -147,7 +147,7 @@ def _serialised(kind: str) -> str:
 
 
 def processor_with(kind: str, template: str | None) -> LlavaProcessor:
-    """A processor of 56 px pictures with that tokenizer and chat template."""
+    """A processor of 56 px images with that tokenizer and chat template."""
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(_serialised(kind)), unk_token="<unk>", bos_token="<s>", eos_token="</s>",
         additional_special_tokens=SPECIAL[3:],
@@ -166,7 +166,7 @@ def model_of(processor: LlavaProcessor) -> Any:
 
 def turn(text: str, images: int = 1, role: str = "user") -> dict[str, Any]:
     """A message in parts."""
-    return {"role": role, "content": [{"type": "image", "image": PICTURE}] * images + [{"type": "text", "text": text}]}
+    return {"role": role, "content": [{"type": "image", "image": IMAGE}] * images + [{"type": "text", "text": text}]}
 
 
 def expected_ids(processor: LlavaProcessor, messages: list[dict[str, Any]]) -> list[int]:
@@ -175,9 +175,9 @@ def expected_ids(processor: LlavaProcessor, messages: list[dict[str, Any]]) -> l
     return list(ids)
 
 
-def ids_of_text(processor: LlavaProcessor, text: str, images: int = 1) -> list[int]:
+def ids_of_text(processor: LlavaProcessor, text: str, count: int = 1) -> list[int]:
     """What the processor makes of a text with image tokens in it."""
     special = not text.startswith(processor.tokenizer.bos_token)
-    pictures = [PICTURE] * images if images else None
-    [ids] = processor(text=text, images=pictures, add_special_tokens=special)["input_ids"]
+    images = [IMAGE] * count if count else None
+    [ids] = processor(text=text, images=images, add_special_tokens=special)["input_ids"]
     return list(ids)

@@ -111,17 +111,17 @@ def test_missing_packages_are_named(command: str, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_check_skips_a_picture_that_cannot_be_read(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_check_skips_a_image_that_cannot_be_read(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """And says which and why; the others are compared, and the exit code is that of the comparison."""
-    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "a.png").write_text("no image")
     args = [str(made / "bundle"), "--tokens", "1", "--pictures", str(tmp_path)]
     assert check.main(args) == 0
-    assert "skipped 1 of 1 pictures:" in capsys.readouterr().out
+    assert "skipped 1 of 1 images:" in capsys.readouterr().out
     Image.new("RGB", (90, 60), (200, 30, 40)).save(tmp_path / "b.png")
     assert check.main(args) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "kept in common on 1 pictures: 8.0 of 8 on average, 8 at least" in lines
-    assert any(line.endswith("a.png: not a picture in a known format") for line in lines)
+    assert "kept in common on 1 images: 8.0 of 8 on average, 8 at least" in lines
+    assert any(line.endswith("a.png: not an image in a known format") for line in lines)
 
 
 def link_into_store(bundle: Path, hub: Path) -> Path:

@@ -68,7 +68,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 
 
 TOWERS = {
-    "pixtral": (PixtralVisionConfig, {}, "vision tower 'pixtral' has a grid of each picture's own size"),
+    "pixtral": (PixtralVisionConfig, {}, "vision tower 'pixtral' has a grid of each image's own size"),
 }
 
 

@@ -59,7 +59,7 @@ def test_nothing_dropped_is_the_whole_tower(tower: str) -> None:
 @pytest.mark.parametrize("tower", TOWERS)
 @torch.no_grad()
 def test_a_captured_tower_drops_what_it_drops_in_eager_mode(tower: str) -> None:
-    """While capturing, Hugging Face gives some towers' layers a mask of the whole picture's length."""
+    """While capturing, Hugging Face gives some towers' layers a mask of the whole image's length."""
     family = LlavaFamily(tiny_llava("llama", tower))
     staged = StagedModel(family, PruneOptions("saint", keep=KEEP, settings={"place": "tower"}))
     pruner = staged.stages["prune"].module.eval()

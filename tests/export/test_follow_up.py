@@ -15,7 +15,7 @@ from vlmprune_runtime.prefill import State, decode, final_state, prefill, start_
 from vlmprune_runtime.prompt import EncodedPrompt, expand_image_tokens
 
 FIRST, ANSWER = [1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], [11, 12]
-FOLLOW_UPS = {"text": [2, 13, 14, 15], "picture": [2, IMAGE_TOKEN_ID, 13, 14]}
+FOLLOW_UPS = {"text": [2, 13, 14, 15], "image": [2, IMAGE_TOKEN_ID, 13, 14]}
 
 
 def encoded(ids: list[int]) -> EncodedPrompt:
@@ -23,9 +23,9 @@ def encoded(ids: list[int]) -> EncodedPrompt:
     return expand_image_tokens(np.array(ids, dtype=np.int64), IMAGE_TOKEN_ID, [49], [0] * images)
 
 
-def follow_up(engine: TorchEngine, further: list[int], pictures: Tensor, *, prune: bool) -> State:
-    """After a question about the first picture and its answer, whose last token is run with the follow-up."""
-    pipeline, (first, *new) = engine.staged.pipeline, [picture.numpy()[None] for picture in pictures]
+def follow_up(engine: TorchEngine, further: list[int], images: Tensor, *, prune: bool) -> State:
+    """After a question about the first image and its answer, whose last token is run with the follow-up."""
+    pipeline, (first, *new) = engine.staged.pipeline, [image.numpy()[None] for image in images]
     state = prefill(pipeline, engine, encoded(FIRST), [first], prune=prune)
     state = decode(pipeline, engine, ANSWER[0], state)
     more = encoded([*ANSWER[1:], *further])

@@ -24,9 +24,9 @@ def model() -> Any:
 
 def test_the_spec_gives_the_processors_pixels(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8))
-    ours = preprocess(picture, image_spec(processor, build_family(model)))
-    theirs = processor(picture, return_tensors="np")["pixel_values"]
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8))
+    ours = preprocess(image, image_spec(processor, build_family(model)))
+    theirs = processor(image, return_tensors="np")["pixel_values"]
     step = 1 / 255 / min(processor.image_std)
     assert np.abs(ours - theirs).max() <= step + 1e-6
 
@@ -51,9 +51,9 @@ def pillow_clip() -> Any:
 
 def apart(processor: Any, model: Any, size: tuple[int, int] = (90, 70)) -> float:
     """The greatest difference from the processor's own pixels."""
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
-    ours = preprocess(picture, image_spec(processor, build_family(model)))
-    return float(np.abs(ours - np.asarray(processor(picture, return_tensors="np")["pixel_values"])).max())
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    ours = preprocess(image, image_spec(processor, build_family(model)))
+    return float(np.abs(ours - np.asarray(processor(image, return_tensors="np")["pixel_values"])).max())
 
 
 def test_one_number_stands_for_three_channels(model: Any) -> None:
@@ -81,16 +81,16 @@ def test_llavas_own_padding(model: Any, crop: bool, size: tuple[int, int]) -> No
 
 def test_padding_that_only_the_config_names(model: Any) -> None:
     """As LLaVA's first configs do: the pixels are those of a `LlavaImageProcessor` that pads."""
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 95, 3), np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 95, 3), np.uint8))
     padding = LlavaImageProcessorPil(size={"shortest_edge": 56}, crop_size=56, do_pad=True)
     model.config.image_aspect_ratio, told = "pad", list[str]()
     try:
-        ours = preprocess(picture, image_spec(pillow_clip(), build_family(model), told.append))
+        ours = preprocess(image, image_spec(pillow_clip(), build_family(model), told.append))
         image_spec(padding, build_family(model), told.append)
     finally:
         del model.config.image_aspect_ratio
-    assert [line.split(":")[1] for line in told] == [" pictures are padded to a square"]
-    assert np.abs(ours - np.asarray(padding(picture)["pixel_values"])).max() <= 1e-5
+    assert [line.split(":")[1] for line in told] == [" images are padded to a square"]
+    assert np.abs(ours - np.asarray(padding(image)["pixel_values"])).max() <= 1e-5
 
 
 def test_a_shape_that_the_tower_has_no_place_for(model: Any) -> None:
@@ -111,7 +111,7 @@ def test_padding_to_the_largest_of_a_batch_changes_nothing(model: Any) -> None:
 def test_no_crop_says_what_to_set(model: Any) -> None:
     processor = tiny_processor("clip").image_processor
     processor.do_center_crop = False
-    with pytest.raises(BadRequest, match=r"keeps each picture's own shape.*do_center_crop"):
+    with pytest.raises(BadRequest, match=r"keeps each image's own shape.*do_center_crop"):
         image_spec(processor, build_family(model))
 
 

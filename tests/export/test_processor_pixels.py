@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from transformers import models
 
-from photos import odd_pictures, photos
+from photos import odd_images, photos
 from vlmprune_export.processor.geometric_steps import grid_steps, single_view_steps, tile_steps
 from vlmprune_export.processor.image import steps_of
 from vlmprune_runtime import resampling
@@ -40,9 +40,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 LEAST, STEP = 1e-6, 1 / 255
-PICTURES = {
+IMAGES = {
     name: to_rgb(image)
-    for name, image in (photos() | odd_pictures()).items()
+    for name, image in (photos() | odd_images()).items()
     if image.width * image.height < 500_000 and max(image.size) < 200 * min(image.size)
 }
 
@@ -77,7 +77,7 @@ def views_of(processor: Any, image: Image.Image) -> list[Array]:
 
 
 def unpatched(patches: Array, grid: Array, processor: Any) -> Array:  # (N * m * m, 3 * t * p * p) -> (3, H, W)
-    """The picture whose patches these are; both moments of time are the same."""
+    """The image whose patches these are; both moments of time are the same."""
     size, merge, (_, high, wide) = processor.patch_size, processor.merge_size, grid
     cut = patches.reshape(high // merge, wide // merge, merge, merge, 3, processor.temporal_patch_size, size, size)
     assert (cut[:, :, :, :, :, :1] == cut).all()
@@ -109,7 +109,7 @@ def across_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_equals_the_pillow_processors(family: str) -> None:
     processor = processor_of(family, "pillow")
     spec = spec_of(processor)
-    for name, image in PICTURES.items():
+    for name, image in IMAGES.items():
         ours = preprocess_views(image, spec)
         assert furthest(ours, views_of(processor, image), spec) <= LEAST, name
 
@@ -119,7 +119,7 @@ def test_near_torchvision(family: str) -> None:
     pytest.importorskip("torchvision")
     processor = processor_of(family, "torchvision")
     spec = spec_of(processor)
-    for name, image in PICTURES.items():
+    for name, image in IMAGES.items():
         ours = preprocess_views(image, spec)
         assert furthest(ours, views_of(processor, image), spec) <= 3 * STEP + LEAST, name
 
@@ -127,7 +127,7 @@ def test_near_torchvision(family: str) -> None:
 @pytest.mark.parametrize("family", ["Idefics3", "SmolVLM", "SmolVLM, one tile", "SmolVLM, not split"])
 def test_rows_and_columns_are_the_processors(family: str) -> None:
     processor = processor_of(family, "pillow")
-    for image in PICTURES.values():
+    for image in IMAGES.values():
         found = processor(image, return_row_col_info=True)
         views = [view.view for view in preprocess_views(image, spec_of(processor))]
         tiles = [(view.row, view.column) for view in views if view.role == "tile"]
@@ -138,7 +138,7 @@ def test_rows_and_columns_are_the_processors(family: str) -> None:
 
 def test_the_grid_is_the_processors() -> None:
     processor = processor_of("Qwen2-VL", "pillow")
-    for image in PICTURES.values():
+    for image in IMAGES.values():
         patches = processor(image)["image_grid_thw"][0][1:]
         view = preprocess_views(image, spec_of(processor))[0].view
         assert [view.height_px, view.width_px] == [count * processor.patch_size for count in patches]
@@ -146,8 +146,8 @@ def test_the_grid_is_the_processors() -> None:
 
 @pytest.mark.parametrize("family", ["LLaVA, padded", "LLaVA, padded and cropped", "SmolVLM"])
 @pytest.mark.parametrize("size", [(400, 30), (30, 400), (90, 61)])
-def test_huge_pictures_are_met_in_parts(family: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done where the padded picture would take too much memory, here on pictures that can be padded whole."""
+def test_huge_images_are_met_in_parts(family: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done where the padded image would take too much memory, here on images that can be padded whole."""
     spec, dice = spec_of(processor_of(family, "pillow")), np.random.default_rng(5)
     image = Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     whole = preprocess_views(image, spec)

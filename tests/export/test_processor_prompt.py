@@ -95,7 +95,7 @@ CONVERSING = ["chatml", "chatml, dated", "images first", "trimmed", "llava 1.5",
 
 
 def messages(template: str, *texts: str) -> list[dict[str, Any]]:
-    """A conversation of questions and answers, the first about a picture."""
+    """A conversation of questions and answers, the first about an image."""
     as_text = template in TEXT_TEMPLATES
     return [
         {"role": role, "content": ("" if nth else "<image>\n") + text} if as_text else turn(text, int(nth == 0), role)
@@ -121,7 +121,7 @@ def test_a_conversation_has_the_ids_of_apply_chat_template(tokenizer: str, templ
 
 
 def told(tokenizer: Any, spec: PromptSpec, turns: list[tuple[str, str]]) -> Conversation:
-    """A conversation about one picture, whose answers the model has written as the tokenizer does after a space."""
+    """A conversation about one image, whose answers the model has written as the tokenizer does after a space."""
     (first, answer), *further = turns
     text = render(spec, first)
     ids = tokenize(tokenizer, spec, text)

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL in stages against Hugging Face: windows, several grids, positions of three axes, several pictures."""
+"""Qwen2.5-VL in stages against Hugging Face: windows, several grids, positions of three axes, several images."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from PIL import Image
 from transformers import BatchFeature
 
 from grid_bundles import assert_equals_pytorch, export_grids
-from photos import odd_pictures, photos
-from tiny_qwen2_5_vl import GRIDS, IMAGE_TOKEN_ID, SIDE_PX, pictures, tiny_processor, tiny_qwen2_5_vl
+from photos import odd_images, photos
+from tiny_qwen2_5_vl import GRIDS, IMAGE_TOKEN_ID, SIDE_PX, images, tiny_processor, tiny_qwen2_5_vl
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
@@ -27,7 +27,7 @@ from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.question import Question, ask, see
 
 TEXT = "what is in the picture?"
-ASKED = pytest.mark.parametrize("images", [pictures()[:1], pictures(), pictures()[::-1]], ids=["one", "two", "turned"])
+ASKED = pytest.mark.parametrize("images", [images()[:1], images(), images()[::-1]], ids=["one", "two", "turned"])
 
 
 def engine_of(model: Any, **options: Any) -> TorchEngine:
@@ -118,11 +118,11 @@ def test_windows_at_the_edge_are_smaller(grid: tuple[int, int]) -> None:
 
 
 def test_pixels_are_the_processors_where_its_own_size_is_a_grid() -> None:
-    """And of whatever shape a picture is, it is seen on the grid nearest in shape."""
+    """And of whatever shape an image is, it is seen on the grid nearest in shape."""
     model, processor, met = tiny_qwen2_5_vl(), tiny_processor().image_processor, 0
     family = build_family(model, GRIDS)
     spec, pipeline = image_spec(processor, family), StagedModel(family, PruneOptions(rate=0.5)).pipeline
-    everything = {**photos(), **odd_pictures()}
+    everything = {**photos(), **odd_images()}
     sizes = [(32, 32), (33, 47), (61, 60), (50, 77), (200, 300)]
     everything |= {f"{height} x {width}": Image.new("RGB", (width, height), (9, 99, 200)) for height, width in sizes}
     for image in map(to_rgb, everything.values()):
@@ -178,6 +178,6 @@ def test_weights_of_all_grids_are_stored_once(bundle: Path) -> None:
 
 @pytest.mark.parametrize("nth", range(len(GRIDS)))
 def test_the_check_passes_on_either_grid(bundle: Path, tmp_path: Path, nth: int) -> None:
-    pictures()[nth].save(tmp_path / "picture.png")
-    report = check_bundle(CheckRequest(bundle, image=tmp_path / "picture.png", prompt=TEXT, tokens=4))
+    images()[nth].save(tmp_path / "image.png")
+    report = check_bundle(CheckRequest(bundle, image=tmp_path / "image.png", prompt=TEXT, tokens=4))
     assert report.failures() == []

@@ -1,4 +1,4 @@
-"""The floor `resize`: a smaller picture where it is pruned, with position embeddings as Hugging Face interpolates."""
+"""The floor `resize`: a smaller image where it is pruned, with position embeddings as Hugging Face interpolates."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from vlmprune_runtime.sample import SAMPLE_IMAGE
 
 
 @pytest.mark.parametrize("tower", TOWERS)
-def test_a_smaller_picture_is_hugging_faces(tower: str) -> None:
+def test_a_smaller_image_is_hugging_faces(tower: str) -> None:
     model, pixels = tiny_llava("llama", tower), torch.randn(1, 3, 32, 32)
     options = {} if tower == "dinov2" else {"interpolate_pos_encoding": True}  # DINOv2 always interpolates
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_the_manifest_says_both_sizes(bundle: Path) -> None:
 def test_it_passes_the_check_at_both_sizes(bundle: Path) -> None:
     report = check_bundle(CheckRequest(bundle, prompt="what is in the picture ?", tokens=3))
     assert report.failures() == []
-    assert {"vision", "vision, smaller picture"} <= {row.stage for row in report.differences}
+    assert {"vision", "vision, smaller image"} <= {row.stage for row in report.differences}
 
 
 def test_runs_and_benchmarks_show_it_as_the_pruned_mode(bundle: Path) -> None:
@@ -63,7 +63,7 @@ def test_runs_and_benchmarks_show_it_as_the_pruned_mode(bundle: Path) -> None:
     assert (result.bundle.visual_tokens, result.bundle.keep) == (49, 16)
     assert result.pruned.flops.vision < result.unpruned.flops.vision
     [note] = grid_notes(runner.bundle.manifest, results[1])
-    assert note.endswith("4 x 4 visual tokens (32 x 32 px), for the pruned mode scales pictures down")
+    assert note.endswith("4 x 4 visual tokens (32 x 32 px), for the pruned mode scales images down")
 
 
 def test_as_many_tokens_as_there_are_is_refused(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.processor import image_spec, prompt_spec
-from vlmprune_export.processor.tiles import layouts_of, picture_lengths
+from vlmprune_export.processor.tiles import image_lengths, layouts_of
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, open_runner
 from vlmprune_runtime.prefill import State, decode, prefill
-from vlmprune_runtime.prompt import PicturePlace, picture_text
+from vlmprune_runtime.prompt import ImagePlace, image_text
 from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.resize_modes import resized_size
 from vlmprune_runtime.schema import ImageSpec
@@ -35,7 +35,7 @@ SIZES = {"one": [(90, 40)], "two": [(61, 190), (70, 70)]}  # 3 x 2 tiles; 3 x 1 
 TILES = 3
 
 
-def pictures(sizes: list[tuple[int, int]]) -> list[Image.Image]:
+def images(sizes: list[tuple[int, int]]) -> list[Image.Image]:
     dice = np.random.default_rng(3)
     return [Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in sizes]
 
@@ -73,20 +73,20 @@ def inputs_of(question: Question) -> dict[str, torch.Tensor]:
 def test_prompt_ids_are_those_of_the_processor(kind: str, tiles: int) -> None:
     engine = engine_of(tiny_smolvlm(kind))
     for sizes in ([(90, 40)], [(31, 200)], [(5, 5)], [(200, 9), (64, 64), (33, 70)]):
-        images = pictures(sizes)
-        question, expected = question_of(engine, kind, images, tiles), theirs(kind, images, tiles)
+        photos = images(sizes)
+        question, expected = question_of(engine, kind, photos, tiles), theirs(kind, photos, tiles)
         assert question.prompt.token_ids.tolist() == expected["input_ids"][0].tolist()
         assert len(question.pixels) == expected["pixel_values"].shape[1]
 
 
 def test_text_of_tiles_is_smolvlms_own() -> None:
-    """SmolVLM's own processor needs torchvision; its function that writes the text of a picture does not."""
+    """SmolVLM's own processor needs torchvision; its function that writes the text of an image does not."""
     processor = tiny_processor()
     spec = prompt_spec(processor, tiny_smolvlm())
     for rows, columns in ((0, 0), (1, 3), (4, 2)):
         tokens = ("<fake_token_around_image>", "<image>", "<global-img>")
         expected = get_image_prompt_string(rows, columns, 1, *tokens)
-        assert picture_text(spec, PicturePlace((0,) * (rows * columns + 1), rows, columns)) == expected
+        assert image_text(spec, ImagePlace((0,) * (rows * columns + 1), rows, columns)) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +94,7 @@ def test_text_of_tiles_is_smolvlms_own() -> None:
 def test_unpruned_is_hugging_face(kind: str, sizes: str) -> None:
     model = tiny_smolvlm(kind)
     engine = engine_of(model)
-    question = question_of(engine, kind, pictures(SIZES[sizes]))
+    question = question_of(engine, kind, images(SIZES[sizes]))
     with torch.no_grad():
         expected = model(**inputs_of(question)).logits[0, -1].numpy()
     np.testing.assert_allclose(run(engine, question, prune=False).logits, expected, atol=1e-4)
@@ -105,7 +105,7 @@ def test_unpruned_is_hugging_face(kind: str, sizes: str) -> None:
 def test_unpruned_generates_the_same_tokens(kind: str, sizes: str) -> None:
     model = tiny_smolvlm(kind)
     engine = engine_of(model)
-    question, tokens = question_of(engine, kind, pictures(SIZES[sizes])), list[int]()
+    question, tokens = question_of(engine, kind, images(SIZES[sizes])), list[int]()
     inputs = inputs_of(question)
     made = model.generate(**inputs, max_new_tokens=8, min_new_tokens=8, do_sample=False)
     state = run(engine, question, prune=False)
@@ -123,7 +123,7 @@ def test_pruned_is_the_masked_oracle(kind: str, sizes: str) -> None:
     """Every view is pruned by its share."""
     model = tiny_smolvlm(kind)
     engine = engine_of(model)
-    question = question_of(engine, kind, pictures(SIZES[sizes]))
+    question = question_of(engine, kind, images(SIZES[sizes]))
     state = run(engine, question)
     assert [len(chosen.kept) for chosen in state.selections] == [4] * len(question.pixels)
     kept = np.concatenate([chosen.kept + TILE_TOKENS * nth for nth, chosen in enumerate(state.selections)])
@@ -138,10 +138,10 @@ def test_pruned_is_the_masked_oracle(kind: str, sizes: str) -> None:
 
 @pytest.mark.parametrize("method", ["vlm-pruner", "fastv", "duet-vlm"])
 def test_tiles_that_are_pruned_together_are_the_masked_oracle(method: str) -> None:
-    """The tiles of a picture share what they keep; the whole picture is pruned on its own."""
+    """The tiles of an image share what they keep; the whole image is pruned on its own."""
     model, layouts = tiny_smolvlm(), tuple(tiles for tiles in layouts_of(spec_of(tiles=TILES)) if tiles != (0, 0))
     engine = engine_of(model, method=method, mosaics=layouts)
-    question = question_of(engine, "smolvlm", pictures(SIZES["two"]))
+    question = question_of(engine, "smolvlm", images(SIZES["two"]))
     state = run(engine, question)
     last = [chosen for chosen in state.selections if chosen.cut == "prune"]
     counts = [len(chosen.kept) for chosen in last]
@@ -160,9 +160,9 @@ def test_tiles_that_are_pruned_together_are_the_masked_oracle(method: str) -> No
 
 
 def test_tiles_that_are_pruned_together_are_one_grid() -> None:
-    """What is kept of them is what the pruner keeps of the rows of one large picture, in its lines."""
+    """What is kept of them is what the pruner keeps of the rows of one large image, in its lines."""
     engine = engine_of(tiny_smolvlm(), method="uniform", mosaics=((1, 3),))
-    question = question_of(engine, "smolvlm", pictures([(60, 20)]))
+    question = question_of(engine, "smolvlm", images([(60, 20)]))
     tiles = [set(chosen.cells.tolist()) for chosen in run(engine, question).selections[:3]]
     site = engine.staged.cuts[0].modules[1]
     hidden = torch.randn(3 * TILE_TOKENS, 48)
@@ -188,7 +188,7 @@ def test_what_a_pruner_reads_of_the_tower_has_a_row_for_every_visual_token() -> 
     assert [tuple(rows.shape) for rows in read] == [(TILE_TOKENS, *shape) for shape in family.tower_shapes.values()]
 
 
-def test_layouts_are_all_that_pictures_can_have() -> None:
+def test_layouts_are_all_that_images_can_have() -> None:
     spec = spec_of(tiles=TILES)
     found = set()
     for height in range(1, 300, 7):
@@ -213,11 +213,11 @@ def test_tiles_replace_the_size_of_the_processor() -> None:
         spec_of(tiles=3, override=0)
 
 
-def test_the_largest_picture_is_known() -> None:
+def test_the_largest_image_is_known() -> None:
     processor, model = tiny_processor(), tiny_smolvlm()
-    question = question_of(engine_of(model), "smolvlm", pictures([(70, 70)]))
+    question = question_of(engine_of(model), "smolvlm", images([(70, 70)]))
     prompt, tokenizer = prompt_spec(processor, model), processor.tokenizer.backend_tokenizer
-    lengths = picture_lengths(spec_of(tiles=TILES), prompt, tokenizer)
+    lengths = image_lengths(spec_of(tiles=TILES), prompt, tokenizer)
     assert [length.views for length in lengths] == [4, 7, 10]
     most = lengths[-1].tokens(TILE_TOKENS)
     first, last = (np.flatnonzero(question.prompt.token_ids == token) for token in (4, 4))
@@ -239,7 +239,7 @@ def test_the_bundle_passes_the_check(bundle: Path, views: int, size: tuple[int, 
 def test_kept_tokens_of_all_views_are_compared(bundle: Path, tmp_path: Path) -> None:
     noise(90, 40).save(tmp_path / "wide.png")
     noise(50, 50).save(tmp_path / "square.png")
-    request = CheckRequest(bundle, image=tmp_path / "wide.png", prompt=QUESTION, tokens=1, pictures=tmp_path)
+    request = CheckRequest(bundle, image=tmp_path / "wide.png", prompt=QUESTION, tokens=1, image_folder=tmp_path)
     kept = check_bundle(request).kept
     assert kept is not None
     assert (kept.keep_by_picture, kept.mean_fraction) == ((5 * 4, 3 * 4), 1.0)
@@ -254,16 +254,16 @@ def test_tiles_that_are_pruned_together_pass_the_check(tmp_path: Path) -> None:
 
 
 def test_the_bundle_answers_about_two_pictures(bundle: Path) -> None:
-    result = open_runner(bundle).answer(Request(pictures(SIZES["two"]), QUESTION, max_tokens=4))
+    result = open_runner(bundle).answer(Request(images(SIZES["two"]), QUESTION, max_tokens=4))
     assert [(view.image, view.view) for view in result.pruned] == [
         *((0, nth) for nth in range(3)), *((1, nth) for nth in range(5)),
     ]  # fmt: skip
     assert [(view.row, view.column) for view in result.seen[:3]] == [(0, 0), (1, 0), (None, None)]
 
 
-def test_the_context_holds_two_of_the_largest_pictures(bundle: Path, tmp_path: Path) -> None:
+def test_the_context_holds_two_of_the_largest_images(bundle: Path, tmp_path: Path) -> None:
     assert open_bundle(bundle).manifest.context_tokens == 640  # twice 93 tokens of 5 views, and 448 of text
     with pytest.raises(BadRequest, match=r"takes \d+ tokens with its 8 images in 40 views, the context has 640"):
-        open_runner(bundle).ask(QUESTION, pictures([(70, 70)]) * 8)
-    with pytest.raises(BadRequest, match=r"context: got 90 tokens; allowed: 94 to 1024, for a picture takes up to 93"):
+        open_runner(bundle).ask(QUESTION, images([(70, 70)]) * 8)
+    with pytest.raises(BadRequest, match=r"context: got 90 tokens; allowed: 94 to 1024, for an image takes up to 93"):
         export_tiles(tmp_path, "onnx", context_tokens=90)

@@ -198,5 +198,5 @@ def test_rows_before_the_patches_are_never_pruned(prefix: str, rows: int) -> Non
 
 
 def test_rows_before_the_patches_need_a_cut_before_a_layer() -> None:
-    with pytest.raises(BadRequest, match="no place in the picture; allowed: a cut before a layer"):
+    with pytest.raises(BadRequest, match="no place in the image; allowed: a cut before a layer"):
         engine_of(with_prefix("registers"), method="uniform", layer=0)

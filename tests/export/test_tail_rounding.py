@@ -19,8 +19,8 @@ from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.tail_rounding import fit_tail, round_tail
 from vlmprune_runtime.geometry import View
 from vlmprune_runtime.preprocess import ImageView
-from vlmprune_runtime.prompt import PicturePlace
-from vlmprune_runtime.question import Question, SeenPicture
+from vlmprune_runtime.prompt import ImagePlace
+from vlmprune_runtime.question import Question, SeenImage
 
 SHIFTED = BlockGrid(16, lowest=0, highest=15, zero_point=True)
 LEVELS_OF = {"symmetric": BlockGrid(16), "full": BlockGrid(16, lowest=-8), "shifted": SHIFTED, "palettes": LutGrid(8)}
@@ -140,7 +140,7 @@ def staged() -> StagedModel:
 
 def calibration() -> Calibration:
     seen = ImageView(torch.randn(3, 56, 56).numpy(), View("only", (0, 0, 56, 56), 56, 56))
-    return Calibration((Question(question(), (SeenPicture((seen,), PicturePlace((0,))),)),))
+    return Calibration((Question(question(), (SeenImage((seen,), ImagePlace((0,))),)),))
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

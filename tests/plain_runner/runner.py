@@ -26,7 +26,7 @@ SIZES = {  # height and width after a resize
     "exact": lambda to, high, wide: (to["height_px"], to["width_px"]),
     "shortest_edge": lambda to, high, wide: [to["edge_px"] * side // min(high, wide) for side in (high, wide)],
 }
-STEPS = {  # what each makes of a picture (H, W, channels)
+STEPS = {  # what each makes of an image (H, W, channels)
     "orient": lambda p, s: np.rot90(p, [0, 2, 3, 1][(s["tag"] - 1) // 2])[:, :: -1 if s["tag"] in (2, 4, 5, 7) else 1],
     "colour": lambda p, s: ((p[..., :3] * p[..., 3:] + 255 * (255 - p[..., 3:]) + 127) // 255).astype(np.uint8),
     "pad": lambda p, s: centred(p, [max(p.shape)] * 2, s["colour"]),
@@ -96,18 +96,18 @@ class Runner:
         self.tokenizer = Tokenizer.from_file(str(folder / m["tokenizer"]))
 
     def pixels(self, file):  # -> (3, H, W)
-        with Image.open(file) as image:
-            picture, tag = np.asarray(image.convert("RGBA")).astype(int), image.getexif().get(274, 1)
+        with Image.open(file) as stored:
+            image, tag = np.asarray(stored.convert("RGBA")).astype(int), stored.getexif().get(274, 1)
         for step in self.m["image"]["steps"]:
-            picture = STEPS[step["step"]](picture, step | {"tag": tag if tag in range(1, 9) else 1})
-        return picture
+            image = STEPS[step["step"]](image, step | {"tag": tag if tag in range(1, 9) else 1})
+        return image
 
-    def token_ids(self, question, pictures):
+    def token_ids(self, question, images):
         spec, text = self.m["prompt"], ""
         for part in spec["segments"]:
             if part["kind"] == "images":
-                require(part["fewest"] <= pictures <= (part["most"] or pictures), f"no room for {pictures} pictures")
-                text += part["between"].join([part["before"] + spec["image_token"] + part["after"]] * pictures)
+                require(part["fewest"] <= images <= (part["most"] or images), f"no room for {images} images")
+                text += part["between"].join([part["before"] + spec["image_token"] + part["after"]] * images)
             for edit in part.get("edits", []):
                 method = {"start": str.lstrip, "end": str.rstrip, "both": str.strip}.get(edit.get("side"), str.replace)
                 question = method(question, *[edit[key] for key in ("characters", "old", "new") if key in edit])
@@ -116,11 +116,11 @@ class Runner:
         require(spec["image_token"] not in question, "the question contains the image token")
         return self.tokenizer.encode(text, add_special_tokens=spec["add_special_tokens"]).ids
 
-    def prompt(self, question, pictures):  # pictures (3, H, W) -> the call of a prompt, the next position
+    def prompt(self, question, images):  # images (3, H, W) -> the call of a prompt, the next position
         m, top, view, counted = self.m, 0, 0, self.m["positions"]["image"] == "sequence"
-        call = SimpleNamespace(ids=[], positions=[], labels=[], views=pictures, rows=None, outputs={})
-        call.grids = [[(g["height_px"], g["width_px"]) for g in m["grids"]].index(p.shape[1:]) for p in pictures]
-        for token in self.token_ids(question, len(pictures)):
+        call = SimpleNamespace(ids=[], positions=[], labels=[], views=images, rows=None, outputs={})
+        call.grids = [[(g["height_px"], g["width_px"]) for g in m["grids"]].index(p.shape[1:]) for p in images]
+        for token in self.token_ids(question, len(images)):
             image = token == m["prompt"]["image_token_id"]
             grid = m["grids"][call.grids[view]] if image else {"height": 1, "width": 1, "prefix_tokens": 0}
             cells = [(0, y, x) for y in range(grid["height"]) for x in range(grid["width"])]

@@ -37,7 +37,7 @@ print(json.dumps([[p.tolist() for p in pixels], prompts, answers]))
 
 
 def plain_answers(bundle: Path, asked: list[list[Any]]) -> list[Any]:
-    """Pixels of the first case's pictures; prompts and answers of all cases, from a process without the runtime."""
+    """Pixels of the first case's images; prompts and answers of all cases, from a process without the runtime."""
     command = [sys.executable, "-c", ASK, str(RUNNER.parent), str(bundle)]
     run = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -43,7 +43,7 @@ def test_an_answer_is_written_as_in_training(pocket: tuple[Any, Any]) -> None:
 
 def test_it_answers_and_stops(pocket: tuple[Any, Any]) -> None:
     model, processor = pocket
-    noise = np.random.default_rng(0).integers(-12, 13, (336, 336, 1))  # flat pictures were not in the training
+    noise = np.random.default_rng(0).integers(-12, 13, (336, 336, 1))  # flat images were not in the training
     inputs = encoded(processor, Image.fromarray((noise + np.array([200, 40, 40])).astype(np.uint8)))
     answer = model.generate(**inputs, max_new_tokens=5)[0, inputs["input_ids"].shape[1] :]
     assert answer.tolist()[-1] == language_model.END_ID

@@ -1,4 +1,4 @@
-"""`random` and `uniform`: exactly K distinct tokens of any grid, the same of every picture, and as even as they say."""
+"""`random` and `uniform`: exactly K distinct tokens of any grid, the same of every image, and as even as they say."""
 
 import math
 from itertools import pairwise
@@ -38,7 +38,7 @@ def test_exactly_k_distinct_in_image_rank_untouched(method, grid, data):
 
 
 @pytest.mark.parametrize("method", FLOORS)
-def test_the_picture_does_not_matter(method):
+def test_the_image_does_not_matter(method):
     assert torch.equal(prune(method, (6, 9), 11, 0)[1], prune(method, (6, 9), 11, 1)[1])
 
 
@@ -106,7 +106,7 @@ def test_rows_of_the_grid_hold_alike(grid, data):
 @QUICK
 @given(height=st.integers(1, 16), width=st.integers(1, 16), data=st.data())
 def test_no_place_is_far_from_a_kept_one(height, width, data):
-    """Of a picture at most twice as long as wide: within 1.45 times the side of one token's fair share."""
+    """Of an image at most twice as long as wide: within 1.45 times the side of one token's fair share."""
     width = min(max(width, -(-height // 2)), 2 * height)
     keep = data.draw(st.integers(1, height * width))
     kept = [divmod(token, width) for token in spread_tokens((height, width), keep)]

@@ -30,14 +30,14 @@ def runner(bundle_folder: Path) -> Runner:
 
 
 @pytest.fixture(scope="session")
-def picture() -> Image.Image:
+def image() -> Image.Image:
     """Coloured noise of 50 x 40 pixels."""
     return Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 50, 3), dtype=np.uint8))
 
 
 @pytest.fixture(scope="session")
-def picture_file(picture: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_file(image: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a PNG file."""
-    path = tmp_path_factory.mktemp("picture") / "noise.png"
-    picture.save(path)
+    path = tmp_path_factory.mktemp("image") / "noise.png"
+    image.save(path)
     return path

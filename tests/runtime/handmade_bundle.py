@@ -118,7 +118,7 @@ def entry(path: Path) -> dict[str, Any]:
 
 
 def grid() -> dict[str, Any]:
-    """The only shape of picture."""
+    """The only shape of image."""
     return {"height": 4, "width": 4, "height_px": PX, "width_px": PX, "keep": [K], "mean_visual_tokens": 10.0}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from handmade_graphs import K, N
 from rich.console import Console
-from write_golden import TWO_PICTURES
+from write_golden import TWO_IMAGES
 
 from vlmprune_runtime.benchmark import device, loading, memory, timed_run
 from vlmprune_runtime.benchmark.loading import LoadedBundle, check_context_fits
@@ -79,8 +79,8 @@ def loaded_bundle(runner: Runner, clock: Clock) -> LoadedBundle:
 
 
 @pytest.fixture
-def result(runner: Runner, clock: Clock, picture_file: Path) -> Result:
-    request = BenchmarkRequest(picture_file, "why?", repetitions=4, warmups=2, tokens=5)
+def result(runner: Runner, clock: Clock, image_file: Path) -> Result:
+    request = BenchmarkRequest(image_file, "why?", repetitions=4, warmups=2, tokens=5)
     return record_of([loaded_bundle(runner, clock)], request).results[0]
 
 
@@ -130,8 +130,8 @@ def test_shares_and_caches(result: Result) -> None:
     assert result.pruned.kv_cache_filled_bytes == row * (2 * (tokens + 4) - N + K)
 
 
-def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Path) -> None:
-    request = BenchmarkRequest(picture_file, "why?", repetitions=3, warmups=2, tokens=1)
+def test_bundles_are_interleaved(runner: Runner, clock: Clock, image_file: Path) -> None:
+    request = BenchmarkRequest(image_file, "why?", repetitions=3, warmups=2, tokens=1)
     steps: list[str] = []
     record = record_of([loaded_bundle(runner, clock), loaded_bundle(runner, clock)], request, steps)
     assert [len(result.runs) for result in record.results] == [6, 6]
@@ -143,17 +143,17 @@ def test_bundles_are_interleaved(runner: Runner, clock: Clock, picture_file: Pat
     assert firsts == [0, 1, 0, 1]
 
 
-def test_an_answer_that_does_not_fit(runner: Runner, picture_file: Path) -> None:
+def test_an_answer_that_does_not_fit(runner: Runner, image_file: Path) -> None:
     tokens = len(runner.encode("why?").token_ids)
-    check_context_fits(runner, Task([picture_file], "why?", runner.context_tokens - tokens + 1))
+    check_context_fits(runner, Task([image_file], "why?", runner.context_tokens - tokens + 1))
     with pytest.raises(BadRequest, match="the context has"):
-        check_context_fits(runner, Task([picture_file], "why?", runner.context_tokens - tokens + 2))
+        check_context_fits(runner, Task([image_file], "why?", runner.context_tokens - tokens + 2))
 
 
 def test_the_follow_up_is_timed_behind_the_answer(clock: Clock) -> None:
-    """Its first token takes as many rows as the question has, and the last token of the answer; no picture is seen."""
-    runner = open_runner(TWO_PICTURES.bundle)
-    request = BenchmarkRequest(TWO_PICTURES.images, "why?", repetitions=4, warmups=1, tokens=3, follow_up="so?")
+    """Its first token takes as many rows as the question has, and the last token of the answer; no image is seen."""
+    runner = open_runner(TWO_IMAGES.bundle)
+    request = BenchmarkRequest(TWO_IMAGES.images, "why?", repetitions=4, warmups=1, tokens=3, follow_up="so?")
     record = record_of([loaded_bundle(runner, clock)], request)
     [result] = record.results
     added = encode_follow_up(runner.tokenizer, runner.bundle.manifest.prompt, "so?")
@@ -170,13 +170,13 @@ def test_the_follow_up_is_timed_behind_the_answer(clock: Clock) -> None:
     assert "follow-up, ms" in shown.export_text()
 
 
-def test_a_follow_up_that_has_no_room(runner: Runner, picture_file: Path) -> None:
+def test_a_follow_up_that_has_no_room(runner: Runner, image_file: Path) -> None:
     """The sample question is left out, another one is refused."""
-    task = Task([picture_file], "why?", 2)
+    task = Task([image_file], "why?", 2)
     assert follow_up_tokens(runner, task, 30) is None
     with pytest.raises(BadRequest, match="no further question"):
         check_context_fits(runner, replace(task, follow_up="x"))
-    two = open_runner(TWO_PICTURES.bundle)
+    two = open_runner(TWO_IMAGES.bundle)
     assert follow_up_tokens(two, task, 127) is None
     assert follow_up_tokens(two, task, 50) is not None
     with pytest.raises(BadRequest, match="prompt, answer and follow-up take"):
@@ -226,7 +226,7 @@ def test_memory_is_unknown_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert memory.resident_bytes() is memory.peak_bytes() is None
 
 
-def test_loading_is_observed(bundle_folder: Path, picture_file: Path) -> None:
-    entered = loading.load_and_warm_up(bundle_folder, Task([picture_file], "why?", 3), None, True)
+def test_loading_is_observed(bundle_folder: Path, image_file: Path) -> None:
+    entered = loading.load_and_warm_up(bundle_folder, Task([image_file], "why?", 3), None, True)
     assert entered.memory.kv_cache_allocated_bytes == 2 * 2 * 8 * 4 * 64
     assert entered.runs == {}

@@ -126,7 +126,7 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "std zero": (lambda m: m["image"]["steps"][5].update(std=[1, 0, 1]), "image.steps.5.std.1"),
     "keep over": (lambda m: m["grids"][0].update(keep=[17]), None),
     "keep of no cut": (lambda m: m["grids"][0].update(keep=[4, 4]), None),
-    "grid of another picture": (lambda m: m["grids"][0].update(height_px=14), None),
+    "grid of another image": (lambda m: m["grids"][0].update(height_px=14), None),
     "cut without a stage": (lambda m: m["cuts"][0].update(stage="head"), None),
     "no cut": (lambda m: m["cuts"].clear(), None),
     "source of no stage": (lambda m: m["stages"]["prune"]["inputs"][0].update(source="neck.hidden"), None),

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from write_golden import TWO_PICTURES
+from write_golden import TWO_IMAGES
 
 from vlmprune_runtime.cli import run
 from vlmprune_runtime.cli.chat import HELP, chat
 from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 
-FIRST, SECOND = (str(path) for path in TWO_PICTURES.images)
+FIRST, SECOND = (str(path) for path in TWO_IMAGES.images)
 QUESTION = ["--image", FIRST, "--image", SECOND, "--prompt", "why?", "--max-tokens", "4"]
 Lines = Callable[..., None]
 
@@ -27,16 +27,16 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
 
 @pytest.fixture
 def runner() -> Runner:
-    return open_runner(TWO_PICTURES.bundle)
+    return open_runner(TWO_IMAGES.bundle)
 
 
 def told(runner: Runner, prompts: list[str], *, prune: bool = True) -> list[Any]:
-    request = Request(TWO_PICTURES.images, prompts[0], prune, 4)
+    request = Request(TWO_IMAGES.images, prompts[0], prune, 4)
     return [runner.answer(request), *(last_result(runner.follow_up(prompt)) for prompt in prompts[1:])]
 
 
 def test_follow_ups(runner: Runner, capsys: pytest.CaptureFixture) -> None:
-    assert run.main([str(TWO_PICTURES.bundle), *QUESTION, "--follow-up", "so?", "--follow-up", "and?"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), *QUESTION, "--follow-up", "so?", "--follow-up", "and?"]) == 0
     shown = capsys.readouterr()
     expected = told(runner, ["why?", "so?", "and?"])
     assert shown.out == "".join(f"{result.text}\n" for result in expected)
@@ -45,7 +45,7 @@ def test_follow_ups(runner: Runner, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_follow_ups_as_json_are_turns(runner: Runner, capsys: pytest.CaptureFixture) -> None:
-    assert run.main([str(TWO_PICTURES.bundle), *QUESTION, "--follow-up", "so?", "--json", "--no-prune"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), *QUESTION, "--follow-up", "so?", "--json", "--no-prune"]) == 0
     turns = json.loads(capsys.readouterr().out)["turns"]
     expected = told(runner, ["why?", "so?"], prune=False)
     assert [turn["prompt"] for turn in turns] == ["why?", "so?"]
@@ -56,7 +56,7 @@ def test_follow_ups_as_json_are_turns(runner: Runner, capsys: pytest.CaptureFixt
 
 
 def test_both_modes_answer_every_turn(runner: Runner, capsys: pytest.CaptureFixture) -> None:
-    assert run.main([str(TWO_PICTURES.bundle), *QUESTION, "--follow-up", "so?", "--compare", "--json"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), *QUESTION, "--follow-up", "so?", "--compare", "--json"]) == 0
     turns = json.loads(capsys.readouterr().out)["turns"]
     for mode, prune in (("unpruned", False), ("pruned", True)):
         expected = told(runner, ["why?", "so?"], prune=prune)
@@ -66,17 +66,17 @@ def test_both_modes_answer_every_turn(runner: Runner, capsys: pytest.CaptureFixt
 
 
 def test_the_comparison_has_a_part_for_every_turn(capsys: pytest.CaptureFixture) -> None:
-    assert run.main([str(TWO_PICTURES.bundle), *QUESTION, "--follow-up", "[red]so?", "--compare"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), *QUESTION, "--follow-up", "[red]so?", "--compare"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("unpruned: ") == shown.count("pruned:   ") == 2
     assert shown.count("first token, ms") == 2
-    assert shown.count("vision, ms") == 1  # no picture is seen again
+    assert shown.count("vision, ms") == 1  # no image is seen again
     assert "[red]so?" in shown
 
 
 def test_a_chat(runner: Runner, lines: Lines, capsys: pytest.CaptureFixture) -> None:
     lines("", f"/image {FIRST}", f"/image {SECOND}", "why?", "so?", "/quit", "never")
-    assert run.main([str(TWO_PICTURES.bundle), "--chat", "--max-tokens", "4"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), "--chat", "--max-tokens", "4"]) == 0
     shown = capsys.readouterr()
     assert shown.out == "".join(f"{result.text}\n" for result in told(runner, ["why?", "so?"]))
     assert "tokens are new" in shown.err
@@ -85,9 +85,9 @@ def test_a_chat(runner: Runner, lines: Lines, capsys: pytest.CaptureFixture) -> 
 def test_a_chat_begins_with_the_question_that_is_given(
     runner: Runner, lines: Lines, capsys: pytest.CaptureFixture
 ) -> None:
-    """It ends with its input; a picture of a later turn is one of the conversation."""
+    """It ends with its input; an image of a later turn is one of the conversation."""
     lines("so?", f"/image {FIRST}", "and?")
-    assert run.main([str(TWO_PICTURES.bundle), *QUESTION, "--chat"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), *QUESTION, "--chat"]) == 0
     expected = told(runner, ["why?", "so?"])
     expected.append(last_result(runner.follow_up("and?", [FIRST])))
     assert capsys.readouterr().out == "".join(f"{result.text}\n" for result in expected)
@@ -96,17 +96,17 @@ def test_a_chat_begins_with_the_question_that_is_given(
 def test_mistakes_end_no_chat(runner: Runner, lines: Lines, capsys: pytest.CaptureFixture) -> None:
     long = "long " * 30
     lines("why?", "/nope", "/image none.png", "/image", "/help", f"/image {FIRST}", "why?", long, "/new", "so?")
-    assert run.main([str(TWO_PICTURES.bundle), "--chat", "--max-tokens", "4"]) == 0
+    assert run.main([str(TWO_IMAGES.bundle), "--chat", "--max-tokens", "4"]) == 0
     shown = capsys.readouterr()
     assert shown.out == runner.answer(Request(FIRST, "why?", max_tokens=4)).text + "\n"
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
-    needs_a_picture = "error: a first question needs a picture; give it with /image PATH"
-    assert errors[:2] == [needs_a_picture, "error: unknown command '/nope'; /help lists those that there are"]
+    needs_a_image = "error: a first question needs an image; give it with /image PATH"
+    assert errors[:2] == [needs_a_image, "error: unknown command '/nope'; /help lists those that there are"]
     assert errors[2:4] == [
-        "error: image none.png: No such file or directory", "error: /image: the path of a picture is missing",
+        "error: image none.png: No such file or directory", "error: /image: the path of an image is missing",
     ]  # fmt: skip
     assert "tokens by now, the context has 128; start it anew" in errors[4]
-    assert errors[5:] == [needs_a_picture]
+    assert errors[5:] == [needs_a_image]
     assert HELP.splitlines()[1] in shown.err
 
 
@@ -125,7 +125,7 @@ class Interrupting:
 
 def asked_with_interrupts(runner: Runner, at: int, capsys: pytest.CaptureFixture) -> tuple[str, str]:
     interrupted = Runner(runner.bundle, Interrupting(runner.engine, at), runner.tokenizer)
-    chat(interrupted, Request(TWO_PICTURES.images, "why?", max_tokens=4), Console(stderr=True))
+    chat(interrupted, Request(TWO_IMAGES.images, "why?", max_tokens=4), Console(stderr=True))
     shown = capsys.readouterr()
     return shown.out, shown.err
 
@@ -142,9 +142,9 @@ def interrupts() -> Iterator[None]:
 def test_an_interrupt_stops_the_answer_and_not_the_chat(
     runner: Runner, lines: Lines, capsys: pytest.CaptureFixture
 ) -> None:
-    """In the prefill nothing was asked yet, so that the pictures wait for the next question."""
-    whole = runner.answer(Request(TWO_PICTURES.images, "why?", max_tokens=4)).text
-    prefill_calls = 6  # embed, vision and prune of two pictures, tail
+    """In the prefill nothing was asked yet, so that the images wait for the next question."""
+    whole = runner.answer(Request(TWO_IMAGES.images, "why?", max_tokens=4)).text
+    prefill_calls = 6  # embed, vision and prune of two images, tail
     for at in range(1, prefill_calls + 1):
         lines("why?")
         out, err = asked_with_interrupts(runner, at, capsys)
@@ -187,5 +187,5 @@ def test_an_interrupt_between_questions_says_how_to_end(
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
-    assert run.main([str(TWO_PICTURES.bundle), *options]) == 2
+    assert run.main([str(TWO_IMAGES.bundle), *options]) == 2
     assert message in capsys.readouterr().err

@@ -10,37 +10,37 @@ import pytest
 from handmade_bundle import save_manifest
 from handmade_graphs import K, N
 from PIL import Image
-from write_golden import TWO_PICTURES
+from write_golden import TWO_IMAGES
 
 from vlmprune_runtime.cli import inspect, run
 from vlmprune_runtime.generate import Request, Runner, open_runner
 
 
 @pytest.fixture
-def asked(bundle_folder: Path, picture_file: Path) -> list[str]:
-    return [str(bundle_folder), "--image", str(picture_file), "--prompt", "why?", "--max-tokens", "5"]
+def asked(bundle_folder: Path, image_file: Path) -> list[str]:
+    return [str(bundle_folder), "--image", str(image_file), "--prompt", "why?", "--max-tokens", "5"]
 
 
 def test_run_prints_the_answer(
-    asked: list[str], runner: Runner, picture: Image.Image, capsys: pytest.CaptureFixture
+    asked: list[str], runner: Runner, image: Image.Image, capsys: pytest.CaptureFixture
 ) -> None:
     assert run.main(asked) == 0
     shown = capsys.readouterr()
-    assert shown.out == runner.answer(Request(picture, "why?", max_tokens=5)).text + "\n"
+    assert shown.out == runner.answer(Request(image, "why?", max_tokens=5)).text + "\n"
     assert f"{K} of {N} visual tokens" in shown.err
     assert "first token after" in shown.err
 
 
 @pytest.mark.parametrize("prune", [True, False])
 def test_run_json(
-    asked: list[str], runner: Runner, picture: Image.Image, capsys: pytest.CaptureFixture, prune: bool
+    asked: list[str], runner: Runner, image: Image.Image, capsys: pytest.CaptureFixture, prune: bool
 ) -> None:
     assert run.main([*asked, "--json", *([] if prune else ["--no-prune"])]) == 0
     found = json.loads(capsys.readouterr().out)
-    result = runner.answer(Request(picture, "why?", prune, 5))
+    result = runner.answer(Request(image, "why?", prune, 5))
     assert found["text"] == result.text
     assert found["token_ids"] == list(result.token_ids)
-    assert [image["kept"] for image in found["pruned"]] == [list(image.kept) for image in result.pruned]
+    assert [view["kept"] for view in found["pruned"]] == [list(view.kept) for view in result.pruned]
     assert (found["timings"]["prune_ms"] > 0) == prune
     assert found["timings"]["ttft_ms"] >= found["timings"]["head_ms"] > 0
 
@@ -85,13 +85,13 @@ def test_overlay(asked: list[str], tmp_path: Path) -> None:
 
 @pytest.fixture
 def asked_about_two() -> list[str]:
-    images = [argument for path in TWO_PICTURES.images for argument in ("--image", str(path))]
-    return [str(TWO_PICTURES.bundle), *images, "--prompt", "why?", "--max-tokens", "5"]
+    images = [argument for path in TWO_IMAGES.images for argument in ("--image", str(path))]
+    return [str(TWO_IMAGES.bundle), *images, "--prompt", "why?", "--max-tokens", "5"]
 
 
 def test_two_pictures(asked_about_two: list[str], capsys: pytest.CaptureFixture) -> None:
     assert run.main([*asked_about_two, "--json"]) == 0
-    expected = open_runner(TWO_PICTURES.bundle).answer(Request(TWO_PICTURES.images, "why?", max_tokens=5))
+    expected = open_runner(TWO_IMAGES.bundle).answer(Request(TWO_IMAGES.images, "why?", max_tokens=5))
     found = json.loads(capsys.readouterr().out)
     assert found["token_ids"] == list(expected.token_ids)
     assert [(image["image"], image["kept"]) for image in found["pruned"]] == [
@@ -100,15 +100,15 @@ def test_two_pictures(asked_about_two: list[str], capsys: pytest.CaptureFixture)
     assert "head_ms" not in found["timings"]  # the bundle has no such stage
 
 
-def test_overlay_of_each_picture(asked_about_two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_overlay_of_each_image(asked_about_two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run.main([*asked_about_two, "--overlay", str(tmp_path / "kept.png")]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept-1.png", "kept-2.png"]
     assert f"overlay: {tmp_path / 'kept-2.png'}" in capsys.readouterr().err
     shapes = [Image.open(path).height > Image.open(path).width for path in sorted(tmp_path.iterdir())]
-    assert shapes == [Image.open(path).height > Image.open(path).width for path in TWO_PICTURES.images] == [False, True]
+    assert shapes == [Image.open(path).height > Image.open(path).width for path in TWO_IMAGES.images] == [False, True]
 
 
-def test_a_picture_too_many(asked_about_two: list[str], capsys: pytest.CaptureFixture) -> None:
+def test_a_image_too_many(asked_about_two: list[str], capsys: pytest.CaptureFixture) -> None:
     assert run.main([*asked_about_two, "--image", "third.png"]) == 2
     assert capsys.readouterr().err == "vlmprune-run: error: got 3 images; allowed: 1 to 2\n"
 
@@ -208,25 +208,25 @@ def test_missing_arguments(capsys: pytest.CaptureFixture) -> None:
     assert "required: BUNDLE" in capsys.readouterr().err
 
 
-def test_a_picture_from_standard_input(bundle_folder: Path, picture_file: Path, tmp_path: Path) -> None:
+def test_a_image_from_standard_input(bundle_folder: Path, image_file: Path, tmp_path: Path) -> None:
     """It is answered as a file of the same bytes is, and a dump of it holds the same pixels."""
     code = "import sys; from vlmprune_runtime.cli.run import main; sys.exit(main(sys.argv[1:]))"
 
     def tokens(image: str, out: Path) -> object:
         asked = [str(bundle_folder), "--image", image, "--prompt", "why?", "--json", "--max-tokens", "5"]
-        with picture_file.open("rb") as file:
+        with image_file.open("rb") as file:
             done = subprocess.run(
                 [sys.executable, "-c", code, *asked, "--dump", str(out)], stdin=file, capture_output=True, check=True
             )
         return json.loads(done.stdout)["token_ids"]
 
-    assert tokens("-", tmp_path / "a") == tokens(str(picture_file), tmp_path / "b")
+    assert tokens("-", tmp_path / "a") == tokens(str(image_file), tmp_path / "b")
     assert (tmp_path / "a" / "pixels.f32").read_bytes() == (tmp_path / "b" / "pixels.f32").read_bytes()
 
 
-def test_no_picture_on_standard_input(bundle_folder: Path) -> None:
+def test_no_image_on_standard_input(bundle_folder: Path) -> None:
     code = "import sys; from vlmprune_runtime.cli.run import main; sys.exit(main(sys.argv[1:]))"
     asked = [str(bundle_folder), "--image", "-", "--prompt", "why?"]
     done = subprocess.run([sys.executable, "-c", code, *asked], input="", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "not a picture in a known format" in done.stderr
+    assert "not an image in a known format" in done.stderr

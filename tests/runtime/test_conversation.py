@@ -39,14 +39,14 @@ def told(runner: Runner) -> Conversation:
 
 
 def whole_ids(runner: Runner, text: str) -> list[int]:
-    """The tokens of a whole conversation about one picture, whose tokens are its first."""
+    """The tokens of a whole conversation about one image, whose tokens are its first."""
     image, *rest = runner.tokenizer.encode(text, add_special_tokens=False).ids
     return [*[image] * N, *rest]
 
 
-def expected_answer(runner: Runner, text: str, picture: Image.Image, prune: bool, steps: int) -> list[int]:
+def expected_answer(runner: Runner, text: str, image: Image.Image, prune: bool, steps: int) -> list[int]:
     """What the numpy model answers, which knows no cache, behind a whole conversation."""
-    pixels = preprocess(picture, runner.bundle.manifest.image)
+    pixels = preprocess(image, runner.bundle.manifest.image)
     tokens = greedy(np.array(whole_ids(runner, text)), 0, pixels, prune, steps)
     stop = runner.bundle.manifest.generation.stop_token_ids[0]
     return tokens[: tokens.index(stop)] if stop in tokens else tokens
@@ -56,28 +56,28 @@ def expected_answer(runner: Runner, text: str, picture: Image.Image, prune: bool
 @pytest.mark.parametrize("limit", [1, 2, 7])
 @pytest.mark.parametrize("standalone", [True, False])
 def test_answers_are_those_behind_the_whole_conversation(
-    talking: Runner, picture: Image.Image, limit: int, prune: bool, standalone: bool
+    talking: Runner, image: Image.Image, limit: int, prune: bool, standalone: bool
 ) -> None:
     """Whether a stop token or the limit ended the answers before, and with bytes in them that are no text."""
     talking = with_follow_up(talking, FollowUp(before_answer=" ", segments=ENDED, standalone=standalone))
-    first = talking.answer(Request(picture, "why", prune, limit))
+    first = talking.answer(Request(image, "why", prune, limit))
     text = f"{IMAGE} Q: why A: {first.text.strip()}"
     for question in ("y", "o?"):
         text += f"<end>{question}:"
         result = last_result(talking.follow_up(question))
         assert result.prompt_tokens == len(whole_ids(talking, text))
-        assert list(result.token_ids) == expected_answer(talking, text, picture, prune, limit)
+        assert list(result.token_ids) == expected_answer(talking, text, image, prune, limit)
         text += f" {result.text.strip()}"
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_logits_and_caches(talking: Runner, picture: Image.Image, prune: bool) -> None:
+def test_logits_and_caches(talking: Runner, image: Image.Image, prune: bool) -> None:
     """After an answer of one token, which is not run, the state is that of the conversation up to it."""
-    first = talking.answer(Request(picture, "why?", prune, 1))
+    first = talking.answer(Request(image, "why?", prune, 1))
     last_result(talking.follow_up("x"))
     ids, pixels = (
         whole_ids(talking, f"{IMAGE} Q: why? A: {first.text}<end>x:"),
-        preprocess(picture, image_spec(talking)),
+        preprocess(image, image_spec(talking)),
     )
     state = told(talking).held.state
     assert told(talking).held.token_ids.tolist() == ids
@@ -90,8 +90,8 @@ def image_spec(runner: Runner) -> ImageSpec:
     return runner.bundle.manifest.image
 
 
-def test_only_new_text_is_run(talking: Runner, picture: Image.Image) -> None:
-    first = talking.answer(Request(picture, "why?", max_tokens=4))
+def test_only_new_text_is_run(talking: Runner, image: Image.Image) -> None:
+    first = talking.answer(Request(image, "why?", max_tokens=4))
     second = last_result(talking.follow_up("x"))
     assert first.prefilled_tokens == first.prompt_tokens
     assert second.prefilled_tokens < 20 < second.prompt_tokens
@@ -99,9 +99,9 @@ def test_only_new_text_is_run(talking: Runner, picture: Image.Image) -> None:
     assert {timed.stage for timed in second.timings.stages} == {"preprocess", "embed", "head", "tail"}
 
 
-def test_a_new_picture_is_pruned_and_the_old_one_stays_as_it_was(talking: Runner, picture: Image.Image) -> None:
-    [old] = talking.answer(Request(picture, "b", max_tokens=1)).pruned
-    result = last_result(talking.follow_up("c", [picture.rotate(90)]))
+def test_a_new_image_is_pruned_and_the_old_one_stays_as_it_was(talking: Runner, image: Image.Image) -> None:
+    [old] = talking.answer(Request(image, "b", max_tokens=1)).pruned
+    result = last_result(talking.follow_up("c", [image.rotate(90)]))
     [new], [seen] = result.pruned, result.seen
     assert (old.image, new.image, seen.image) == (0, 1, 1)
     assert old.kept != new.kept
@@ -111,8 +111,8 @@ def test_a_new_picture_is_pruned_and_the_old_one_stays_as_it_was(talking: Runner
     assert state.past_tokens["head"] - state.past_tokens["tail"] == 2 * (N - K)
 
 
-def test_an_answer_that_was_given_up_counts_as_far_as_it_went(talking: Runner, picture: Image.Image) -> None:
-    request = Request(picture, "why?", max_tokens=9, sampling=Sampling(9.0, seed=4))
+def test_an_answer_that_was_given_up_counts_as_far_as_it_went(talking: Runner, image: Image.Image) -> None:
+    request = Request(image, "why?", max_tokens=9, sampling=Sampling(9.0, seed=4))
     stream = talking.stream(request)
     while len(told_or_none(talking).answer.token_ids if told_or_none(talking) else ()) < 3:
         next(stream)
@@ -127,9 +127,9 @@ def told_or_none(runner: Runner) -> Conversation | None:
     return runner.conversation
 
 
-def test_a_follow_up_that_breaks_off_can_be_asked_again(talking: Runner, picture: Image.Image) -> None:
+def test_a_follow_up_that_breaks_off_can_be_asked_again(talking: Runner, image: Image.Image) -> None:
     """Rows that the broken one has overwritten are run again, and those behind them too."""
-    request = Request(picture, "why?", max_tokens=6)
+    request = Request(image, "why?", max_tokens=6)
     talking.answer(request)
     expected = last_result(talking.follow_up("x"))
     talking.answer(request)
@@ -141,26 +141,26 @@ def test_a_follow_up_that_breaks_off_can_be_asked_again(talking: Runner, picture
     assert (found.token_ids, found.prompt_tokens) == (expected.token_ids, expected.prompt_tokens)
 
 
-def test_what_cannot_be_gone_on_with_is_said_in_one_line(talking: Runner, runner: Runner, picture: Image.Image) -> None:
+def test_what_cannot_be_gone_on_with_is_said_in_one_line(talking: Runner, runner: Runner, image: Image.Image) -> None:
     with pytest.raises(BadRequest, match="no conversation to go on with; ask a first question"):
         list(talking.follow_up("x"))
-    runner.answer(Request(picture, "b", max_tokens=1))
+    runner.answer(Request(image, "b", max_tokens=1))
     with pytest.raises(BadRequest, match="chat template has no further question"):
         list(runner.follow_up("x"))
-    talking.answer(Request(picture, "b", max_tokens=1))
+    talking.answer(Request(image, "b", max_tokens=1))
     with pytest.raises(BadRequest, match="got 2 images; allowed: 0 to 1"):
-        list(talking.follow_up("x", [picture, picture]))
+        list(talking.follow_up("x", [image, image]))
     with pytest.raises(BadRequest, match="the context has 64; start it anew"):
         list(talking.follow_up("x" * 60))
     assert last_result(talking.follow_up("x")).prompt_tokens < 64  # none of these ended the conversation
 
 
-def test_answers_and_follow_ups_fill_the_context(talking: Runner, picture: Image.Image) -> None:
+def test_answers_and_follow_ups_fill_the_context(talking: Runner, image: Image.Image) -> None:
     """An answer has one token more than rows are free, since the last one need not be read again."""
     manifest = talking.bundle.manifest.model_copy(update={"generation": Generation(stop_token_ids=())})
     talking.bundle = replace(talking.bundle, manifest=manifest)
     for free, expected in ((0, 1), (1, 2), (4, 5)):
-        first = talking.answer(Request(picture, "x", max_tokens=9))
+        first = talking.answer(Request(image, "x", max_tokens=9))
         empty = len(whole_ids(talking, f"{IMAGE} Q: x A: {first.text.strip()}<end>:"))
         result = last_result(talking.follow_up("x" * (64 - empty - free)))
         assert (len(result.token_ids), result.reason) == (expected, "length")
@@ -168,9 +168,9 @@ def test_answers_and_follow_ups_fill_the_context(talking: Runner, picture: Image
             list(talking.follow_up("x"))
 
 
-def test_an_answer_that_spells_the_image_token(talking: Runner, picture: Image.Image) -> None:
-    """The tokenizer would take it for a picture."""
-    talking.answer(Request(picture, "b", max_tokens=1))
+def test_an_answer_that_spells_the_image_token(talking: Runner, image: Image.Image) -> None:
+    """The tokenizer would take it for an image."""
+    talking.answer(Request(image, "b", max_tokens=1))
     told(talking).answer.token_ids[:] = talking.tokenizer.encode("<im").ids + talking.tokenizer.encode("age>").ids
     with pytest.raises(BadRequest, match="start it anew"):
         list(talking.follow_up("x"))

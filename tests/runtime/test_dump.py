@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from write_golden import TWO_PICTURES
+from write_golden import TWO_IMAGES
 
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.cli import run
@@ -15,41 +15,41 @@ from vlmprune_runtime.preprocess import preprocess
 
 
 @pytest.fixture
-def asked(bundle_folder: Path, picture_file: Path) -> list[str]:
-    return [str(bundle_folder), "--image", str(picture_file), "--prompt", "why?", "--max-tokens", "5"]
+def asked(bundle_folder: Path, image_file: Path) -> list[str]:
+    return [str(bundle_folder), "--image", str(image_file), "--prompt", "why?", "--max-tokens", "5"]
 
 
 @pytest.mark.parametrize("more", [[], ["--no-prune"], ["--compare", "--json"]])
 def test_the_question_is_kept_with_both_answers(
-    asked: list[str], more: list[str], runner: Runner, picture: Image.Image, picture_file: Path, tmp_path: Path
+    asked: list[str], more: list[str], runner: Runner, image: Image.Image, image_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "question"
     assert run.main([*asked, *more, "--dump", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["expected.json", "pixels.f32", "prompt_ids.json"]
     kept = json.loads((out / "prompt_ids.json").read_text())
     pixels = np.fromfile(out / "pixels.f32", dtype="<f4").reshape(-1, *kept["pixels"]["shapes"][0][1:])
-    np.testing.assert_array_equal(pixels, preprocess(picture, runner.bundle.manifest.image))
+    np.testing.assert_array_equal(pixels, preprocess(image, runner.bundle.manifest.image))
     assert kept["token_ids"] == runner.encode("why?").token_ids.tolist()
-    sha256 = file_sha256(picture_file)
+    sha256 = file_sha256(image_file)
     assert kept["image"] == {"name": "noise.png", "sha256": sha256, "width_px": 50, "height_px": 40}
     assert kept["images"] == [kept["image"]]
     expected = json.loads((out / "expected.json").read_text())
     for way, prune in (("pruned", True), ("unpruned", False)):
-        result = runner.answer(Request(picture, "why?", prune, 5))
+        result = runner.answer(Request(image, "why?", prune, 5))
         assert expected[way] == {"token_ids": list(result.token_ids), "reason": result.reason, "max_tokens": 5}
 
 
 def test_two_pictures_are_kept_in_their_order(tmp_path: Path) -> None:
-    images = [argument for path in TWO_PICTURES.images for argument in ("--image", str(path))]
-    asked = [str(TWO_PICTURES.bundle), *images, "--prompt", "why?", "--max-tokens", "12"]
+    images = [argument for path in TWO_IMAGES.images for argument in ("--image", str(path))]
+    asked = [str(TWO_IMAGES.bundle), *images, "--prompt", "why?", "--max-tokens", "12"]
     assert run.main([*asked, "--dump", str(tmp_path / "question")]) == 0
     kept = json.loads((tmp_path / "question" / "prompt_ids.json").read_text())
     shapes = kept["pixels"]["shapes"]
     pixels = np.fromfile(tmp_path / "question" / "pixels.f32", dtype="<f4").reshape(len(shapes), *shapes[0][1:])
-    with np.load(TWO_PICTURES.folder / "pixels.npz") as golden:
+    with np.load(TWO_IMAGES.folder / "pixels.npz") as golden:
         assert pixels == pytest.approx(golden["pixels"], abs=0.02)
-    assert [image["name"] for image in kept["images"]] == list(TWO_PICTURES.pictures)
-    answers = json.loads((TWO_PICTURES.folder / "answers.json").read_text())
+    assert [image["name"] for image in kept["images"]] == list(TWO_IMAGES.names)
+    answers = json.loads((TWO_IMAGES.folder / "answers.json").read_text())
     expected = json.loads((tmp_path / "question" / "expected.json").read_text())
     assert [expected[way]["token_ids"] for way in ("pruned", "unpruned")] == [
         answers[0]["token_ids"],

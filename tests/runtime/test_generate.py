@@ -21,15 +21,15 @@ from vlmprune_runtime.schema import ImagesSegment, UserTextSegment
 STAGES = ["preprocess", "embed", "vision", "head", "prune", "tail"]
 
 
-def pixels_of(runner: Runner, picture: Image.Image) -> np.ndarray:
-    return preprocess(picture, runner.bundle.manifest.image)
+def pixels_of(runner: Runner, image: Image.Image) -> np.ndarray:
+    return preprocess(image, runner.bundle.manifest.image)
 
 
 @pytest.mark.parametrize("prune", [True, False])
 @pytest.mark.parametrize("prompt", ["why?", "", "a longer question with \N{GRINNING FACE}"])
-def test_logits_of_prefill_and_decode(runner: Runner, picture: Image.Image, prompt: str, prune: bool) -> None:
+def test_logits_of_prefill_and_decode(runner: Runner, image: Image.Image, prompt: str, prune: bool) -> None:
     """With original positions, and caches of different lengths."""
-    encoded, pixels = runner.encode(prompt), pixels_of(runner, picture)
+    encoded, pixels = runner.encode(prompt), pixels_of(runner, image)
     state, token_ids, start = (
         prefill(runner.bundle.manifest, runner.engine, encoded, [pixels], prune=prune),
         list(encoded.token_ids),
@@ -44,9 +44,9 @@ def test_logits_of_prefill_and_decode(runner: Runner, picture: Image.Image, prom
         token_ids.append(token)
 
 
-def test_pruning_changes_the_logits(runner: Runner, picture: Image.Image) -> None:
+def test_pruning_changes_the_logits(runner: Runner, image: Image.Image) -> None:
     """Or the test above would say nothing about it."""
-    encoded, pixels = runner.encode("why?"), pixels_of(runner, picture)
+    encoded, pixels = runner.encode("why?"), pixels_of(runner, image)
     both = [
         prefill(runner.bundle.manifest, runner.engine, encoded, [pixels], prune=prune).logits for prune in (True, False)
     ]
@@ -54,10 +54,10 @@ def test_pruning_changes_the_logits(runner: Runner, picture: Image.Image) -> Non
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_greedy_answer(runner: Runner, picture: Image.Image, prune: bool) -> None:
-    result = runner.answer(Request(picture, "why?", prune, max_tokens=20))
+def test_greedy_answer(runner: Runner, image: Image.Image, prune: bool) -> None:
+    result = runner.answer(Request(image, "why?", prune, max_tokens=20))
     encoded = runner.encode("why?")
-    expected = greedy(encoded.token_ids, encoded.spans[0].start, pixels_of(runner, picture), prune, 20)
+    expected = greedy(encoded.token_ids, encoded.spans[0].start, pixels_of(runner, image), prune, 20)
     stop = runner.bundle.manifest.generation.stop_token_ids[0]
     until = expected.index(stop) if stop in expected else 20
     assert list(result.token_ids) == expected[:until]
@@ -66,8 +66,8 @@ def test_greedy_answer(runner: Runner, picture: Image.Image, prune: bool) -> Non
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_events(runner: Runner, picture: Image.Image, prune: bool) -> None:
-    events = list(runner.stream(Request(picture, "how?", prune, max_tokens=6)))
+def test_events(runner: Runner, image: Image.Image, prune: bool) -> None:
+    events = list(runner.stream(Request(image, "how?", prune, max_tokens=6)))
     laps = [event for event in events if isinstance(event, StageTimed)]
     pieces = [event.text for event in events if isinstance(event, TextPiece)]
     pruned = [event for event in events if isinstance(event, Pruned)]
@@ -84,16 +84,16 @@ def test_events(runner: Runner, picture: Image.Image, prune: bool) -> None:
     assert result.prompt_tokens == len(runner.encode("how?").token_ids)
 
 
-def test_what_was_kept(runner: Runner, picture: Image.Image) -> None:
-    (pruned,) = runner.answer(Request(picture, "why?", max_tokens=1)).pruned
+def test_what_was_kept(runner: Runner, image: Image.Image) -> None:
+    (pruned,) = runner.answer(Request(image, "why?", max_tokens=1)).pruned
     assert len(pruned.kept) == K
     assert list(pruned.kept) == sorted(set(pruned.kept))
     assert sorted(pruned.rank) == list(range(K))
     assert pruned.visual_tokens == N
 
 
-def test_forks_do_not_see_each_other_s_images(runner: Runner, picture: Image.Image) -> None:
-    run = start_prefill(runner.bundle.manifest, runner.engine, runner.encode("why?"), [pixels_of(runner, picture)])
+def test_forks_do_not_see_each_other_s_images(runner: Runner, image: Image.Image) -> None:
+    run = start_prefill(runner.bundle.manifest, runner.engine, runner.encode("why?"), [pixels_of(runner, image)])
     list(run.run("embed"))
     embeddings, other = run.rows, run.fork()
     before = embeddings.copy()
@@ -104,12 +104,12 @@ def test_forks_do_not_see_each_other_s_images(runner: Runner, picture: Image.Ima
     assert (embeddings == before).all()
 
 
-def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:
+def test_two_images_in_one_prompt(runner: Runner, image: Image.Image) -> None:
     """The same image twice: each is pruned for itself and keeps its own places."""
     segments = (ImagesSegment(), UserTextSegment())
     spec = runner.bundle.manifest.prompt.model_copy(update={"segments": segments})
     encoded = encode_prompt(runner.tokenizer, spec, [N], "b?", ONE_VIEW * 2)
-    views = [pixels_of(runner, picture)] * 2
+    views = [pixels_of(runner, image)] * 2
     state = prefill(runner.bundle.manifest, runner.engine, encoded, views)
     assert len(state.selections) == 2
     assert state.past_tokens == {"head": 2 * N + 2, "tail": 2 * K + 2}
@@ -117,9 +117,9 @@ def test_two_images_in_one_prompt(runner: Runner, picture: Image.Image) -> None:
         prefill(runner.bundle.manifest, runner.engine, encoded, views[:1])
 
 
-def test_seeded_sampling(runner: Runner, picture: Image.Image) -> None:
+def test_seeded_sampling(runner: Runner, image: Image.Image) -> None:
     def tokens(seed: int) -> tuple[int, ...]:
-        return runner.answer(Request(picture, "x", sampling=Sampling(2.0, 0.9, seed), max_tokens=10)).token_ids
+        return runner.answer(Request(image, "x", sampling=Sampling(2.0, 0.9, seed), max_tokens=10)).token_ids
 
     assert tokens(1) == tokens(1)
     assert len({tokens(seed) for seed in range(5)}) > 1
@@ -136,12 +136,12 @@ def test_prompt_that_does_not_fit_is_refused_before_anything_runs(runner: Runner
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_answer_ends_with_the_context(runner: Runner, picture: Image.Image, prune: bool) -> None:
+def test_answer_ends_with_the_context(runner: Runner, image: Image.Image, prune: bool) -> None:
     """One token more than rows are free, since the last one need not be read again."""
     empty = len(runner.encode("").token_ids)
     sampling = Sampling(5.0, seed=3)
     for free in (0, 1, 5):
-        request = Request(picture, "x" * (CONTEXT - empty - free), prune, 99, sampling)
+        request = Request(image, "x" * (CONTEXT - empty - free), prune, 99, sampling)
         result = runner.answer(request)
         assert (len(result.token_ids), result.reason) == (free + 1, "length")
 
@@ -160,8 +160,8 @@ def test_no_tokens(tokens: int) -> None:
         Request("x.png", "x", max_tokens=tokens)
 
 
-def test_a_new_answer_ends_the_old_stream(runner: Runner, picture: Image.Image) -> None:
-    request = Request(picture, "x", max_tokens=5, sampling=Sampling(5.0, seed=3))
+def test_a_new_answer_ends_the_old_stream(runner: Runner, image: Image.Image) -> None:
+    request = Request(image, "x", max_tokens=5, sampling=Sampling(5.0, seed=3))
     stream = runner.stream(request)
     while not isinstance(next(stream), Pruned):
         pass
@@ -172,11 +172,11 @@ def test_a_new_answer_ends_the_old_stream(runner: Runner, picture: Image.Image) 
 
 
 @pytest.mark.parametrize("kept", [[3, 2, 5, 6], [0, 0, 1, 2], [-1, 0, 1, 2], [0, 1, 2, N], []])
-def test_engine_that_keeps_nonsense(runner: Runner, picture: Image.Image, kept: list[int]) -> None:
+def test_engine_that_keeps_nonsense(runner: Runner, image: Image.Image, kept: list[int]) -> None:
     class Wrong:
         def run(self, stage: str, inputs: Any) -> Any:
             outputs = runner.engine.run(stage, inputs)
             return outputs | {"kept": np.array(kept, dtype=np.int64)} if stage == "prune" else outputs
 
     with pytest.raises(EngineError, match="prune"):
-        Runner(runner.bundle, Wrong(), runner.tokenizer).answer(Request(picture, "x"))
+        Runner(runner.bundle, Wrong(), runner.tokenizer).answer(Request(image, "x"))

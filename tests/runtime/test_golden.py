@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import two_picture_model
 from two_picture_graphs import K, N
-from write_golden import ONE_PICTURE, TWO_PICTURES, Golden, benchmark_counts, turn_fields
+from write_golden import ONE_IMAGE, TWO_IMAGES, Golden, benchmark_counts, turn_fields
 
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest, BundleError
@@ -22,7 +22,7 @@ from vlmprune_runtime.preprocess import preprocess, view_image
 from vlmprune_runtime.prompt import ONE_VIEW, expand_image_tokens, render, render_follow_up, tokenize
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-BUNDLES = (ONE_PICTURE, TWO_PICTURES)
+BUNDLES = (ONE_IMAGE, TWO_IMAGES)
 
 
 def cases(path: Path) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def runner_of(golden: Golden) -> Runner:
 
 
 def images_of(golden: Golden, case: dict[str, Any]) -> list[Path]:
-    """The pictures that a case is about; of one picture it need not say."""
+    """The images that a case is about; of one image it need not say."""
     return [golden.folder / name for name in case.get("images", ["image.png"])]
 
 
@@ -98,48 +98,48 @@ def test_answers_tell_pruned_from_unpruned(golden: Golden) -> None:
 
 def test_what_is_kept_of_two_pictures_depends_on_the_question() -> None:
     """Else the answers would say nothing about the text that the prune stage is given."""
-    kept = [json.dumps(case["pruned"]) for case in cases(TWO_PICTURES.folder / "answers.json") if case["prune"]]
+    kept = [json.dumps(case["pruned"]) for case in cases(TWO_IMAGES.folder / "answers.json") if case["prune"]]
     assert len(set(kept)) == len(kept)
 
 
 def two_pictures() -> tuple[Runner, list[np.ndarray]]:
-    runner = runner_of(TWO_PICTURES)
-    return runner, [preprocess(load_image(path), runner.bundle.manifest.image) for path in TWO_PICTURES.images]
+    runner = runner_of(TWO_IMAGES)
+    return runner, [preprocess(load_image(path), runner.bundle.manifest.image) for path in TWO_IMAGES.images]
 
 
-@pytest.mark.parametrize("case", cases(TWO_PICTURES.folder / "answers.json"), ids=lambda case: repr(case["prompt"]))
+@pytest.mark.parametrize("case", cases(TWO_IMAGES.folder / "answers.json"), ids=lambda case: repr(case["prompt"]))
 def test_answers_about_two_pictures_are_those_of_numpy(case: dict[str, Any]) -> None:
     """Which computes every token from the start, positions included."""
-    runner, pictures = two_pictures()
+    runner, images = two_pictures()
     token_ids = runner.encode(case["prompt"], ONE_VIEW * 2).token_ids.tolist()
-    expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"])
+    expected = two_picture_model.greedy(token_ids, images, case["prune"], case["max_tokens"])
     stops = [place for place, token in enumerate(expected) if token in runner.bundle.manifest.generation.stop_token_ids]
     assert case["token_ids"] == expected[: stops[0] if stops else None]
-    kept = two_picture_model.kept_of(token_ids, [(0, len(token_ids))], pictures) if case["prune"] else []
+    kept = two_picture_model.kept_of(token_ids, [(0, len(token_ids))], images) if case["prune"] else []
     assert case["pruned"] == [{"kept": list(places), "rank": list(rank)} for places, rank in kept]
 
 
-CONVERSATIONS = cases(TWO_PICTURES.folder / "conversations.json")
+CONVERSATIONS = cases(TWO_IMAGES.folder / "conversations.json")
 
 
 @pytest.mark.parametrize("case", CONVERSATIONS, ids=lambda case: " ".join(turn["prompt"] for turn in case["turns"]))
 def test_conversations(case: dict[str, Any]) -> None:
     """Only new tokens are run, but the answers are those of numpy, which computes the whole conversation each time."""
-    runner, pictures = runner_of(TWO_PICTURES), list[np.ndarray]()
+    runner, pixels = runner_of(TWO_IMAGES), list[np.ndarray]()
     spec, calls, text = runner.bundle.manifest.prompt, list[tuple[int, int]](), ""
     for nth, turn in enumerate(case["turns"]):
-        images = [TWO_PICTURES.folder / name for name in turn["images"]]
+        images = [TWO_IMAGES.folder / name for name in turn["images"]]
         first = Request(images, turn["prompt"], case["prune"], case["max_tokens"])
         result = last_result(runner.follow_up(turn["prompt"], images) if nth else runner.stream(first))
         assert turn == turn_fields(turn["prompt"], turn["images"], result)
         text += (render_follow_up if nth else render)(spec, turn["prompt"], ONE_VIEW * len(images))
         whole = tokenize(runner.tokenizer, spec, text)
-        pictures += [preprocess(load_image(image), runner.bundle.manifest.image) for image in images]
-        grids = [0] * len(pictures)
+        pixels += [preprocess(load_image(image), runner.bundle.manifest.image) for image in images]
+        grids = [0] * len(pixels)
         token_ids = expand_image_tokens(np.array(whole), spec.image_token_id, [N], grids).token_ids.tolist()
         calls.append((len(token_ids) - turn["prefilled_tokens"], len(token_ids)))
         assert turn["prompt_tokens"] == len(token_ids)
-        expected = two_picture_model.greedy(token_ids, pictures, case["prune"], case["max_tokens"], calls)
+        expected = two_picture_model.greedy(token_ids, pixels, case["prune"], case["max_tokens"], calls)
         stops = runner.bundle.manifest.generation.stop_token_ids
         ends = [place for place, token in enumerate(expected) if token in stops]
         assert turn["token_ids"] == expected[: ends[0] if ends else None]
@@ -147,7 +147,7 @@ def test_conversations(case: dict[str, Any]) -> None:
 
 
 def test_conversations_tell_right_from_wrong() -> None:
-    """Pruned and unpruned ones differ, and so do turns with new pictures; most rows are not run again."""
+    """Pruned and unpruned ones differ, and so do turns with new images; most rows are not run again."""
     pruned, unpruned = CONVERSATIONS[::2], CONVERSATIONS[1::2]
     assert all(a["turns"][-1] != b["turns"][-1] for a, b in zip(pruned, unpruned, strict=True))
     assert any(turn["images"] and turn["pruned"] for case in pruned for turn in case["turns"][1:])
@@ -157,24 +157,24 @@ def test_conversations_tell_right_from_wrong() -> None:
 
 @pytest.mark.parametrize("prune", [True, False])
 @pytest.mark.parametrize("images", [1, 2])
-def test_logits_about_pictures_on_three_axes(images: int, prune: bool) -> None:
+def test_logits_about_images_on_three_axes(images: int, prune: bool) -> None:
     """The caches hold all layers of the pruned sequence; positions go on from those of the unpruned one."""
-    runner, pictures = two_pictures()
+    runner, pixels = two_pictures()
     pipeline, encoded = runner.bundle.manifest, runner.encode("why?", ONE_VIEW * images)
-    state = prefill(pipeline, runner.engine, encoded, pictures[:images], prune=prune)
+    state = prefill(pipeline, runner.engine, encoded, pixels[:images], prune=prune)
     token_ids, calls = encoded.token_ids.tolist(), [(0, len(encoded.token_ids))]
     for token in (5, pipeline.prompt.image_token_id, 17):  # an answer may hold the image token: it is text there
-        expected = two_picture_model.next_logits(token_ids, calls, pictures[:images], prune)
+        expected = two_picture_model.next_logits(token_ids, calls, pixels[:images], prune)
         assert state.logits == pytest.approx(expected, abs=1e-4)
         assert state.past_tokens == {"tail": len(token_ids) - (images * (N - K) if prune else 0)}
         state = decode(pipeline, runner.engine, token, state)
         token_ids.append(token)
 
 
-def test_pictures_are_taken_in_the_order_of_the_prompt() -> None:
+def test_images_are_taken_in_the_order_of_the_prompt() -> None:
     """Each is pruned by itself, so that swapping them swaps what is kept, and changes the answer."""
-    first, second = TWO_PICTURES.images
-    runner = runner_of(TWO_PICTURES)
+    first, second = TWO_IMAGES.images
+    runner = runner_of(TWO_IMAGES)
     there, back = (runner.answer(Request(order, "why?")) for order in ((first, second), [second, first]))
     assert [image.kept for image in there.pruned] == [image.kept for image in reversed(back.pruned)]
     assert there.pruned[0].kept != there.pruned[1].kept
@@ -187,19 +187,19 @@ def test_pictures_are_taken_in_the_order_of_the_prompt() -> None:
 @pytest.mark.parametrize(
     ("golden", "images", "message"),
     [
-        (TWO_PICTURES, 3, "got 3 images; allowed: 1 to 2"),
-        (TWO_PICTURES, 0, "got 0 images; allowed: 1 to 2"),
-        (ONE_PICTURE, 0, "got 0 images; allowed: 1 or more"),
+        (TWO_IMAGES, 3, "got 3 images; allowed: 1 to 2"),
+        (TWO_IMAGES, 0, "got 0 images; allowed: 1 to 2"),
+        (ONE_IMAGE, 0, "got 0 images; allowed: 1 or more"),
         (
-            ONE_PICTURE,
+            ONE_IMAGE,
             4,
             "the prompt takes 75 tokens with its 4 images, the context has 64; an export with --images 4 or a longer "
             "--context has more",
         ),
     ],
 )
-def test_a_picture_too_many_or_too_few(golden: Golden, images: int, message: str) -> None:
-    """Before any picture is read."""
+def test_a_image_too_many_or_too_few(golden: Golden, images: int, message: str) -> None:
+    """Before any image is read."""
     with pytest.raises(BadRequest) as caught:
         runner_of(golden).answer(Request(["no such file"] * images, "why?"))
     assert str(caught.value) == message

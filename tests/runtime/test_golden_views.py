@@ -1,4 +1,4 @@
-"""Conversations about pictures of several views and grids, which the runners in all languages must come to."""
+"""Conversations about images of several views and grids, which the runners in all languages must come to."""
 
 import json
 import shutil

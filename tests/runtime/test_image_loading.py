@@ -1,4 +1,4 @@
-"""Pictures of all kinds come out upright and in RGB; what is no picture is a `BadRequest`."""
+"""Images of all kinds come out upright and in RGB; what is no image is a `BadRequest`."""
 
 import io
 import struct
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photos import odd_pictures, photos
-from vlmprune_runtime import image_loading as picture_module
+from photos import odd_images, photos
+from vlmprune_runtime import image_loading as image_module
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image, to_rgb
 
@@ -42,10 +42,10 @@ def test_alpha_lies_on_white() -> None:
         assert load_image(image).getpixel((0, 0)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("name", odd_pictures())
+@pytest.mark.parametrize("name", odd_images())
 def test_equals_the_hugging_face_conversion(name: str) -> None:
     convert = pytest.importorskip("transformers.image_transforms").convert_to_rgb
-    image = odd_pictures()[name]
+    image = odd_images()[name]
     assert np.array_equal(np.asarray(to_rgb(image)), convert(image, return_numpy=True))
 
 
@@ -79,7 +79,7 @@ def test_path_file_and_image_are_the_same(tmp_path: Path) -> None:
     assert all(np.array_equal(np.asarray(image), np.asarray(photo)) for image in found)
 
 
-def test_the_given_picture_stays_as_it_was() -> None:
+def test_the_given_image_stays_as_it_was() -> None:
     image = Image.new("RGBA", (3, 3), (1, 2, 3, 4))
     load_image(image)
     assert image.mode == "RGBA"
@@ -92,17 +92,17 @@ def broken(source: object) -> str:
     return str(caught.value)
 
 
-def test_no_picture(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
+def test_no_image(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
     assert "No such file" in broken(tmp_path / "none.png")
     assert "directory" in broken(tmp_path)
-    assert "not a picture" in broken(tmp_path / "text.png")
-    assert "not a picture" in broken(io.BytesIO(b""))
+    assert "not an image" in broken(tmp_path / "text.png")
+    assert "not an image" in broken(io.BytesIO(b""))
     assert "image" in broken("nul\0byte.png")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_truncated_pictures(kind: str) -> None:
+def test_truncated_images(kind: str) -> None:
     """At every tenth of the file; a format may call a short file whole, but nothing else may be raised."""
     data = stored(photos()["coffee"].resize((90, 60)), kind).getvalue()
     told = 0
@@ -115,9 +115,9 @@ def test_truncated_pictures(kind: str) -> None:
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, whole: int, decoded: int, jpeg: int) -> None:
-    """Other limits of the number of pixels, for pictures small enough for a test."""
+    """Other limits of the number of pixels, for images small enough for a test."""
     for name, value in (("IMAGE", whole), ("DECODED", decoded), ("JPEG", jpeg)):
-        monkeypatch.setattr(picture_module, f"MAX_{name}_PIXELS", value)
+        monkeypatch.setattr(image_module, f"MAX_{name}_PIXELS", value)
 
 
 def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +135,14 @@ def test_decompression_bomb(recwarn: pytest.WarningsRecorder) -> None:
 
 @pytest.mark.parametrize(("kind", "most"), [("JPEG", 100_000), ("PNG", 30_000)])
 @pytest.mark.parametrize(("whole", "factor"), [(24_000, 1), (23_999, 2), (6_000, 2), (5_999, 4), (1_499, 8)])
-def test_large_pictures_are_reduced(
+def test_large_images_are_reduced(
     kind: str, most: int, whole: int, factor: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As the phones' pictures of 108 megapixels; upright all the same."""
+    """As the phones' images of 108 megapixels; upright all the same."""
     image = photos()["coffee"].resize((200, 120))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture_module._warn_once.cache_clear()
+    image_module._warn_once.cache_clear()
     limit(monkeypatch, whole, most, 100_000)
     small = load_image(stored(image, kind, exif=exif))
     assert small.size == (120 // factor, 200 // factor)
@@ -153,14 +153,14 @@ def test_large_pictures_are_reduced(
 
 
 def test_a_jpeg_is_decoded_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture that could not be held whole is never decoded whole."""
+    """An image that could not be held whole is never decoded whole."""
     limit(monkeypatch, 6_000, 6_001, 24_000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 6_001)  # Pillow refuses twice as many, as it does 200 megapixels
     assert load_image(stored(photos()["coffee"].resize((200, 120)), "JPEG")).size == (100, 60)
     assert "has too many pixels; allowed: 1 to 6001" in broken(stored(Image.new("RGB", (200, 120)), "PNG"))
 
 
-def test_a_given_picture_is_not_changed_by_reducing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_image_is_not_changed_by_reducing(monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, 6_000, 24_000, 24_000)
     with Image.open(stored(photos()["coffee"].resize((200, 120)), "JPEG")) as image:
         assert load_image(image).size == (100, 60)
@@ -168,7 +168,7 @@ def test_a_given_picture_is_not_changed_by_reducing(monkeypatch: pytest.MonkeyPa
 
 
 def with_exif(kind: str, block: bytes) -> io.BytesIO:
-    """A picture 40 pixels wide and 24 high whose EXIF block is that."""
+    """An image 40 pixels wide and 24 high whose EXIF block is that."""
     return stored(Image.new("RGB", (40, 24), (9, 9, 9)), kind, exif=block)
 
 
@@ -200,8 +200,8 @@ def test_a_damaged_exif_block_whose_orientation_is_whole(
 def test_an_exif_block_that_cannot_be_read(
     block: bytes, kind: str, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The picture is used as it is stored; where Pillow notices the damage, one line says so, once."""
-    picture_module._warn_once.cache_clear()
+    """The image is used as it is stored; where Pillow notices the damage, one line says so, once."""
+    image_module._warn_once.cache_clear()
     for _ in range(2):
         assert load_image(with_exif(kind, b"Exif\0\0" + block)).size == (40, 24)
     assert not recwarn.list
@@ -216,11 +216,11 @@ def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "phone.jpg").write_bytes(HEIC_HEADER)
     for source in (tmp_path / "phone.jpg", str(tmp_path / "phone.jpg"), io.BytesIO(HEIC_HEADER)):
-        assert "a HEIC picture: pillow-heif is not installed; run: pip install 'vlmprune[heic]'" in broken(source)
+        assert "a HEIC image: pillow-heif is not installed; run: pip install 'vlmprune[heic]'" in broken(source)
 
 
 def test_heic(tmp_path: Path) -> None:
-    """A picture that the phone was held upright for is upright, and near what was stored."""
+    """An image that the phone was held upright for is upright, and near what was stored."""
     pillow_heif = pytest.importorskip("pillow_heif")
     photo = photos()["coffee"].resize((120, 80))
     exif = Image.Exif()

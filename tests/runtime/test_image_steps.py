@@ -47,7 +47,7 @@ def weight(kernel: Kernel, x: float) -> float:
 
 
 def one_pass(pixels: np.ndarray, resized: int, kernel: Kernel) -> np.ndarray:  # (given, ...) -> (resized, ...)
-    """Rows of the picture resized as `Kernel` describes it."""
+    """Rows of the image resized as `Kernel` describes it."""
     given, out = len(pixels), []
     scale = given / resized
     for i in range(resized):
@@ -122,7 +122,7 @@ TILED = spec_of(
 
 
 def test_views_lie_where_their_tiles_are() -> None:
-    """Two rows of three tiles of a picture that fits them as it is."""
+    """Two rows of three tiles of an image that fits them as it is."""
     views = views_of(20, 30, TILED)
     assert [(view.role, view.row, view.column) for view in views[:4]] == [
         *(("tile", 0, 0), ("tile", 0, 1), ("tile", 0, 2), ("tile", 1, 0)),
@@ -131,15 +131,15 @@ def test_views_lie_where_their_tiles_are() -> None:
     assert (views[-1].role, views[-1].box) == ("whole", (0.0, 0.0, 30.0, 20.0))
 
 
-def test_a_picture_of_several_views_has_no_single_one() -> None:
+def test_a_image_of_several_views_has_no_single_one() -> None:
     with pytest.raises(BadRequest, match="seen as 7 views"):
         preprocess(Image.new("RGB", (30, 20)), TILED)
     assert preprocess(Image.new("RGB", (9, 9)), TILED).shape == (1, 3, 10, 10)
 
 
 @pytest.mark.parametrize(("size", "box"), [((40, 20), (4, -6, 36, 26)), ((20, 40), (-6, 4, 26, 36))])
-def test_a_padded_view_reaches_beyond_the_picture(size: tuple[int, int], box: tuple[int, ...]) -> None:
-    """Padded to 40, resized to 20 and cropped to 16: two pixels of each side are cut, which are four of the picture."""
+def test_a_padded_view_reaches_beyond_the_image(size: tuple[int, int], box: tuple[int, ...]) -> None:
+    """Padded to 40, resized to 20 and cropped to 16: two pixels of each side are cut, which are four of the image."""
     kernel = Kernel.of("bicubic")
     spec = spec_of(
         Pad(colour=(0, 0, 0)), Resize(to=ShortestEdge(edge_px=20), kernel=kernel), Crop(height_px=16, width_px=16)
@@ -157,7 +157,7 @@ def test_steps_may_follow_each_other_in_any_order(size: tuple[int, int]) -> None
         Resize(to=Exact(height_px=10, width_px=10), kernel=kernel),
     )
     image = Image.new("RGB", size, (200, 200, 200))
-    picture = np.asarray(view_image(image, spec_of(*moves)))
-    assert picture.shape == (10, 10, 3)
-    assert (picture[:, 5] == 200).all()
-    assert (picture[:, 0] == 0).all()
+    seen = np.asarray(view_image(image, spec_of(*moves)))
+    assert seen.shape == (10, 10, 3)
+    assert (seen[:, 5] == 200).all()
+    assert (seen[:, 0] == 0).all()

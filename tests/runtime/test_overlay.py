@@ -46,13 +46,13 @@ def pruned(kept: list[int], rank: list[int], view: int = 0) -> Pruned:
 
 
 def light(shown: Image.Image, x: float, y: float) -> tuple[int, ...]:
-    """A pixel at a fraction of the picture above the legend."""
+    """A pixel at a fraction of the image above the legend."""
     height = round(shown.height / (1 + 4 * round(shown.width / 42) / (shown.height - 4 * round(shown.width / 42))))
     return shown.getpixel((round(shown.width * x), round(height * y)))
 
 
 def test_kept_bright_dropped_dim_unseen_dark() -> None:
-    """A picture twice as wide as high: the crop is its middle half."""
+    """An image twice as wide as high: the crop is its middle half."""
     shown = overlay(WIDE, [pruned([0, 15], [1, 0])], areas(WIDE, spec()))
     kept, dropped, unseen = (light(shown, *at) for at in ((0.3, 0.17), (0.55, 0.2), (0.05, 0.5)))
     assert kept == RED
@@ -71,14 +71,14 @@ def test_without_a_crop_everything_is_seen() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (1, 1), (9, 7), (5000, 3000)])
-def test_any_shape_gives_a_picture_of_readable_size(size: tuple[int, int]) -> None:
+def test_any_shape_gives_a_image_of_readable_size(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, RED)
     shown = overlay(image, [pruned([3], [0])], areas(image, spec()))
     assert 300 <= min(shown.size) <= max(shown.size) <= 2700
 
 
 def test_tiles_are_shown_at_their_places_and_the_whole_below_them() -> None:
-    """Two tiles beside each other keep the first and the last patch, the whole picture one in its middle."""
+    """Two tiles beside each other keep the first and the last patch, the whole image one in its middle."""
     kernel = Kernel.of("bicubic")
     moves = (Resize(to=WholeTiles(tile_px=100), kernel=kernel), Split(tile_px=100, kernel=kernel))
     kept = [pruned([0], [0]), pruned([15], [0], 1), pruned([5], [0], 2)]

@@ -1,7 +1,7 @@
 """Pixels against the Hugging Face image processors of the installed transformers, before normalisation.
 
 Their two backends do not agree with each other: Pillow and torchvision round the filter's weights differently
-(2/255 in a few pixels), and Pillow 13 resizes some pictures down first, then across (7/255 in a few pixels).
+(2/255 in a few pixels), and Pillow 13 resizes some images down first, then across (7/255 in a few pixels).
 We go across first: at most 1/255 from Pillow where it does so too, at most 2/255 from torchvision. Where
 torchvision is not installed its resize is done by the torch operation that it calls.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photos import odd_pictures, photos
+from photos import odd_images, photos
 from vlmprune_runtime import resampling
 from vlmprune_runtime.image_loading import to_rgb
 from vlmprune_runtime.preprocess import preprocess, view_image
@@ -37,7 +37,7 @@ PROCESSORS: dict[str, Any] = {
     "lanczos": CLIPImageProcessorPil(size={"shortest_edge": 257}, crop_size={"height": 101, "width": 98}, resample=1),
     "nearest": CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, resample=0),
 }
-PICTURES = photos() | odd_pictures()
+IMAGES = photos() | odd_images()
 
 
 def spec_of(processor: Any) -> ImageSpec:
@@ -77,13 +77,13 @@ def test_there_are_enough_photos() -> None:
     assert all(across_first(to_rgb(image), spec_of(PROCESSORS["clip"])) for image in photos().values())
 
 
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("photo", IMAGES)
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_equals_the_pillow_processors(name: str, picture: str) -> None:
-    processor, image = PROCESSORS[name], PICTURES[picture]
+def test_equals_the_pillow_processors(name: str, photo: str) -> None:
+    processor, image = PROCESSORS[name], IMAGES[photo]
     spec = spec_of(processor)
     if not across_first(to_rgb(image), spec):
-        pytest.skip("this Pillow resizes this picture down first")
+        pytest.skip("this Pillow resizes this image down first")
     ours = preprocess(to_rgb(image), spec)
     theirs = processor(image, return_tensors="np", input_data_format="channels_last")["pixel_values"]
     assert ours.dtype == np.float32
@@ -91,11 +91,11 @@ def test_equals_the_pillow_processors(name: str, picture: str) -> None:
     assert apart(ours, theirs, spec).max() <= STEP
 
 
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("photo", IMAGES)
 @pytest.mark.parametrize("name", ["clip", "bit", "siglip"])
-def test_near_the_torchvision_processors(name: str, picture: str) -> None:
+def test_near_the_torchvision_processors(name: str, photo: str) -> None:
     spec = spec_of(PROCESSORS[name])
-    image = to_rgb(PICTURES[picture])
+    image = to_rgb(IMAGES[photo])
     found = apart(preprocess(image, spec), by_torch(image, spec), spec)
     assert found.max() <= 2 * STEP
     assert (found > STEP).mean() < 1e-4
@@ -121,7 +121,7 @@ def test_near_torchvision_itself(name: str) -> None:
     processor = getattr(transformers, kind)(**fields, resample=PROCESSORS[name].resample)
     assert processor.backend == "torchvision"
     spec = spec_of(processor)
-    for image in PICTURES.values():
+    for image in IMAGES.values():
         theirs = processor(to_rgb(image), return_tensors="np")["pixel_values"]
         assert apart(preprocess(to_rgb(image), spec), theirs, spec).max() <= 2 * STEP
 
@@ -154,7 +154,7 @@ def test_hostile_shapes_cost_nothing(size: tuple[int, int]) -> None:
 def test_resizing_the_seen_part_equals_the_whole_resize(
     name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What huge pictures get, on pictures that can be resized whole."""
+    """What huge images get, on images that can be resized whole."""
     spec, dice = spec_of(PROCESSORS[name]), np.random.default_rng(5)
     image = Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     whole = np.asarray(view_image(image, spec)).astype(int)

@@ -43,11 +43,11 @@ def two_picture_manifest(folder: Path) -> dict[str, Any]:
 
 
 def segments() -> list[dict[str, Any]]:
-    """Text before the pictures, so that none lies at position 0, and between them."""
-    pictures = {"before": graphs.BEFORE, "after": graphs.AFTER, "between": " and "}
+    """Text before the images, so that none lies at position 0, and between them."""
+    images = {"before": graphs.BEFORE, "after": graphs.AFTER, "between": " and "}
     return [
         {"kind": "text", "text": "See "},
-        {"kind": "images", **pictures, "fewest": 1, "most": 2},
+        {"kind": "images", **images, "fewest": 1, "most": 2},
         {"kind": "text", "text": " Q: "},
         {"kind": "user_text", "edits": [{"kind": "strip", "side": "both", "characters": " \n"}]},
         {"kind": "text", "text": " A:"},
@@ -55,11 +55,11 @@ def segments() -> list[dict[str, Any]]:
 
 
 def follow_up() -> dict[str, Any]:
-    """A further question, which may be about more pictures."""
-    pictures = {"before": graphs.BEFORE, "after": graphs.AFTER, "between": " and ", "fewest": 0, "most": None}
+    """A further question, which may be about more images."""
+    images = {"before": graphs.BEFORE, "after": graphs.AFTER, "between": " and ", "fewest": 0, "most": None}
     segments = [
         {"kind": "text", "text": f"{STOP} "},
-        {"kind": "images", **pictures},
+        {"kind": "images", **images},
         {"kind": "text", "text": " Q: "},
         {"kind": "user_text", "edits": [{"kind": "strip", "side": "both", "characters": " \n"}]},
         {"kind": "text", "text": " A:"},
@@ -68,7 +68,7 @@ def follow_up() -> dict[str, Any]:
 
 
 def image(first: list[dict[str, Any]]) -> dict[str, Any]:
-    """The steps of the first bundle, but every picture is stretched to one shape with another filter."""
+    """The steps of the first bundle, but every image is stretched to one shape with another filter."""
     by_name = {step["step"]: step for step in first}
     kernel = by_name["resize"]["kernel"] | {"filter": "lanczos", "support_px": 3.0, "cubic_a": None}
     to = {"mode": "exact", "height_px": HEIGHT_PX, "width_px": WIDTH_PX}

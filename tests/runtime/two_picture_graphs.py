@@ -1,4 +1,4 @@
-"""The graphs of the second handmade bundle: two pictures, three position axes, and a cut before the first layer.
+"""The graphs of the second handmade bundle: two images, three position axes, and a cut before the first layer.
 
 21 x 35 pixels -> 3 x 5 visual tokens -> 6 kept; the only decoder stage has two GroupQueryAttention layers.
 `weights()` are the same numbers for the numpy reference in `two_picture_model.py`.
@@ -33,7 +33,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def tokenizer() -> Tokenizer:
-    """That of the first bundle, with tokens before and after each picture."""
+    """That of the first bundle, with tokens before and after each image."""
     made = plain_tokenizer()
     made.add_special_tokens([BEFORE, AFTER])
     return made

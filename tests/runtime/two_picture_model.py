@@ -13,7 +13,7 @@ IMAGE_ID = tokenizer().token_to_id(IMAGE)
 
 
 def positions_of(visual: np.ndarray) -> np.ndarray:  # (S,) -> (S, 3)
-    """Time, row and column of each token; `visual` says which belong to pictures, each of which counts as WIDTH."""
+    """Time, row and column of each token; `visual` says which belong to images, each of which counts as WIDTH."""
     found, start = [], 0
     for place in range(len(visual)):
         if not visual[place]:
@@ -47,9 +47,9 @@ def most_like(features: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.sort(chosen), np.argsort(chosen)
 
 
-def kept_of(token_ids: Sequence[int], calls: Calls, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-    """What stays of each picture, and the rank of each; a prune stage sees the text of its own call."""
-    kept, left = [], list(pictures)
+def kept_of(token_ids: Sequence[int], calls: Calls, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+    """What stays of each image, and the rank of each; a prune stage sees the text of its own call."""
+    kept, left = [], list(images)
     for start, stop in calls:
         ids = list(token_ids[start:stop])
         text = embedded([token for token in ids if token != IMAGE_ID])
@@ -57,15 +57,15 @@ def kept_of(token_ids: Sequence[int], calls: Calls, pictures: Sequence[np.ndarra
     return kept
 
 
-def next_logits(token_ids: list[int], calls: Calls, pictures: Sequence[np.ndarray], prune: bool) -> np.ndarray:
-    """Logits after all of `token_ids`, of which the `calls` are those that pictures may be in."""
+def next_logits(token_ids: list[int], calls: Calls, images: Sequence[np.ndarray], prune: bool) -> np.ndarray:
+    """Logits after all of `token_ids`, of which the `calls` are those that images may be in."""
     prompts = np.zeros(len(token_ids), dtype=bool)
     for start, stop in calls:
         prompts[start:stop] = True
     visual = (np.array(token_ids) == IMAGE_ID) & prompts
     rows, stays, places = embedded(token_ids), np.ones(len(token_ids), dtype=bool), np.flatnonzero(visual)
-    chosen = kept_of(token_ids, calls, pictures)
-    for at, pixels, (kept, _) in zip(places.reshape(-1, N), pictures, chosen, strict=True):
+    chosen = kept_of(token_ids, calls, images)
+    for at, pixels, (kept, _) in zip(places.reshape(-1, N), images, chosen, strict=True):
         rows[at] = features = see(pixels)
         if prune:
             rows[at[kept]] = (features[kept] + features.mean(axis=0)) / 2
@@ -77,12 +77,12 @@ def next_logits(token_ids: list[int], calls: Calls, pictures: Sequence[np.ndarra
 
 
 def greedy(
-    token_ids: Sequence[int], pictures: Sequence[np.ndarray], prune: bool, steps: int, calls: Calls | None = None
+    token_ids: Sequence[int], images: Sequence[np.ndarray], prune: bool, steps: int, calls: Calls | None = None
 ) -> list[int]:
     """The first `steps` greedy tokens; without `calls` all of the prompt is one."""
     ids, calls = list(token_ids), calls or [(0, len(token_ids))]
     for _ in range(steps):
-        ids.append(int(np.argmax(next_logits(ids, calls, pictures, prune))))
+        ids.append(int(np.argmax(next_logits(ids, calls, images, prune))))
     return ids[len(token_ids) :]
 
 

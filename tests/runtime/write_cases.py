@@ -1,7 +1,7 @@
 """Writes questions and Python's greedy answers for bundles of any kind, which a twin in another language compares with.
 
-`python tests/runtime/write_cases.py OUT.json BUNDLE...`: every bundle is asked about one and about two pictures, pruned
-and unpruned, and asked again where it has follow-up questions. The pictures are written beside the file.
+`python tests/runtime/write_cases.py OUT.json BUNDLE...`: every bundle is asked about one and about two images, pruned
+and unpruned, and asked again where it has follow-up questions. The images are written beside the file.
 """
 
 import json
@@ -22,24 +22,24 @@ PROMPT, FURTHER, TOKENS = "What is in the picture?", "And then?", 6
 
 
 def write(out: Path, bundles: list[Path]) -> None:
-    """Writes the pictures and a file of cases."""
-    pictures = [picture(out.parent / f"picture{nth}.png", size, nth) for nth, size in enumerate(SIZES)]
-    rows = [case for bundle in bundles for case in cases(bundle, pictures)]
+    """Writes the images and a file of cases."""
+    images = [image(out.parent / f"image{nth}.png", size, nth) for nth, size in enumerate(SIZES)]
+    rows = [case for bundle in bundles for case in cases(bundle, images)]
     out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 
-def picture(path: Path, size: tuple[int, int], seed: int) -> Path:
-    """Writes a smooth picture of random colours."""
+def image(path: Path, size: tuple[int, int], seed: int) -> Path:
+    """Writes a smooth image of random colours."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(path)
     return path
 
 
-def cases(bundle: Path, pictures: list[Path]) -> list[dict[str, Any]]:
-    """Returns the conversations about one bundle: each picture alone, and the first two together if they fit."""
+def cases(bundle: Path, files: list[Path]) -> list[dict[str, Any]]:
+    """Returns the conversations about one bundle: each image alone, and the first two together if they fit."""
     runner = open_runner(bundle, threads=1)
     rows = []
-    for images in ([pictures[0]], [pictures[1]], [pictures[2]], pictures[:2]):
+    for images in ([files[0]], [files[1]], [files[2]], files[:2]):
         for prune in (True, False):
             try:
                 turns = conversation(runner, images, prune)

@@ -40,26 +40,26 @@ CONVERSATIONS: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = (
     (("", ("second.png",)), ("What differs?", ("first.png",)), ("why?", ())),
     (("What is in the picture?", ("first.png",)), ("and here?", ("second.png", "first.png"))),
 )
-"""The questions of each conversation, with the pictures that are new in each turn."""
+"""The questions of each conversation, with the images that are new in each turn."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A bundle, the folder of what is asked of it, and the pictures there, all of which every prompt has."""
+    """A bundle, the folder of what is asked of it, and the images there, all of which every prompt has."""
 
     bundle: Path
     folder: Path
-    pictures: tuple[str, ...]
+    names: tuple[str, ...]
     write_bundle: Callable[[Path], Path]
 
     @property
     def images(self) -> list[Path]:
-        """The pictures as files, in the order of the prompt."""
-        return [self.folder / name for name in self.pictures]
+        """The images as files, in the order of the prompt."""
+        return [self.folder / name for name in self.names]
 
 
-ONE_PICTURE = Golden(GOLDEN / "bundle", GOLDEN, ("image.png",), write_bundle)
-TWO_PICTURES = Golden(
+ONE_IMAGE = Golden(GOLDEN / "bundle", GOLDEN, ("image.png",), write_bundle)
+TWO_IMAGES = Golden(
     GOLDEN / "bundle_two_pictures", GOLDEN / "two_pictures", ("first.png", "second.png"), write_two_picture_bundle
 )
 
@@ -69,7 +69,7 @@ def write(golden: Golden) -> None:
     shutil.rmtree(golden.bundle, ignore_errors=True)
     golden.write_bundle(golden.bundle)
     golden.folder.mkdir(exist_ok=True)
-    for path, make in zip(golden.images, (picture, other_picture), strict=False):
+    for path, make in zip(golden.images, (image, other_image), strict=False):
         make().save(path)
     runner = open_runner(golden.bundle)
     np.savez_compressed(golden.folder / "pixels.npz", **pixels(golden, runner))
@@ -81,7 +81,7 @@ def write(golden: Golden) -> None:
         save(golden, "conversations.json", [conversation_fields(golden, runner, *case) for case in told])
 
 
-def picture() -> Image.Image:
+def image() -> Image.Image:
     """Smooth colours with hard edges and some transparency, 50 x 41 pixels."""
     y, x = np.mgrid[:41, :50]
     bands = [
@@ -94,7 +94,7 @@ def picture() -> Image.Image:
     return Image.fromarray(np.stack(bands, axis=2).astype(np.uint8), "RGBA")
 
 
-def other_picture() -> Image.Image:
+def other_image() -> Image.Image:
     """A dark grey disc on a slope of grey, 30 x 64 pixels, of one channel."""
     y, x = np.mgrid[:64, :30]
     grey = np.where((x - 12) ** 2 + (y - 40) ** 2 < 80, 20, 3 * y + x)
@@ -102,7 +102,7 @@ def other_picture() -> Image.Image:
 
 
 def pixels(golden: Golden, runner: Runner) -> dict[str, np.ndarray]:
-    """`seen` before normalisation, uint8, (H, W, 3) or of several pictures (P, H, W, 3), `pixels` (P, 3, H, W)."""
+    """`seen` before normalisation, uint8, (H, W, 3) or of several images (P, H, W, 3), `pixels` (P, 3, H, W)."""
     images, spec = [load_image(path) for path in golden.images], runner.bundle.manifest.image
     seen = np.stack([np.asarray(view_image(image, spec)) for image in images])
     taken = np.concatenate([preprocess(image, spec) for image in images])
@@ -121,16 +121,16 @@ def prompt_fields(golden: Golden, runner: Runner, prompt: str) -> dict[str, Any]
 
 
 def answer_fields(golden: Golden, runner: Runner, prompt: str, prune: bool) -> dict[str, Any]:
-    """A greedy answer and what was kept for it; of several pictures their names."""
+    """A greedy answer and what was kept for it; of several images their names."""
     result = runner.answer(Request(golden.images, prompt, prune, max_tokens=12))
     kept = [{"kept": list(image.kept), "rank": list(image.rank)} for image in result.pruned]
-    fields = {"images": list(golden.pictures)} if len(golden.pictures) > 1 else {}
+    fields = {"images": list(golden.names)} if len(golden.names) > 1 else {}
     fields |= {"prompt": prompt, "prune": prune, "max_tokens": 12, "text": result.text}
     return fields | {"token_ids": list(result.token_ids), "reason": result.reason, "pruned": kept}
 
 
 def conversation_fields(golden: Golden, runner: Runner, turns: Any, prune: bool) -> dict[str, Any]:
-    """A conversation: each question with the names of its new pictures, its greedy answer and what was kept for it."""
+    """A conversation: each question with the names of its new images, its greedy answer and what was kept for it."""
     (prompt, names), *further = turns
     results = [runner.answer(Request(files(golden, names), prompt, prune, max_tokens=8))]
     results += [last_result(runner.follow_up(prompt, files(golden, names))) for prompt, names in further]
@@ -153,7 +153,7 @@ def _mode_counts(stats: ModeStats) -> list[int | None]:
 
 
 def files(golden: Golden, names: Sequence[str]) -> list[Path]:
-    """Pictures by name."""
+    """Images by name."""
     return [golden.folder / name for name in names]
 
 
@@ -172,8 +172,8 @@ def save(golden: Golden, name: str, value: Any) -> None:
 
 
 if __name__ == "__main__":
-    for each in (ONE_PICTURE, TWO_PICTURES):
+    for each in (ONE_IMAGE, TWO_IMAGES):
         write(each)
-    every = {each.bundle.name: benchmark_counts(each) for each in (ONE_PICTURE, TWO_PICTURES)}
+    every = {each.bundle.name: benchmark_counts(each) for each in (ONE_IMAGE, TWO_IMAGES)}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(counts)}" for name, counts in every.items())
     (GOLDEN / "benchmark.json").write_text(f"{{\n{lines}\n}}\n")

@@ -1,4 +1,4 @@
-"""Writes golden bundles whose pictures have several views or grids, and conversations about such pictures.
+"""Writes golden bundles whose images have several views or grids, and conversations about such images.
 
 Run `PYTHONPATH=tests python tests/runtime/write_golden_views.py` after a change here; runners in other languages are
 tested with the files.
@@ -15,7 +15,7 @@ from PIL import Image
 
 from grid_bundles import export_grids
 from tile_bundles import export_tiles, noise
-from tiny_qwen2_5_vl import pictures
+from tiny_qwen2_5_vl import images
 from vlmprune_runtime.events import RunResult
 from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 from vlmprune_runtime.schema import Exact, ImageSpec, Kernel, Resize, image_steps
@@ -37,7 +37,7 @@ SMALLER: Sequence[Turns] = ([("what is in the picture?", ["square.png"]), ("more
 
 
 def without_cuts(folder: Path) -> dict[str, Any]:
-    """Returns the manifest of a bundle whose pruned mode sees a picture on the second grid instead of a cut."""
+    """Returns the manifest of a bundle whose pruned mode sees an image on the second grid instead of a cut."""
     fields: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     fields["cuts"], [cut] = [], [cut["stage"] for cut in fields["cuts"]]
     fields["prefill"].remove(cut)
@@ -50,7 +50,7 @@ def without_cuts(folder: Path) -> dict[str, Any]:
 
 
 def conversation(runner: Runner, folder: Path, turns: Turns, *, prune: bool) -> dict[str, Any]:
-    """Returns a conversation: each question with its new pictures, its greedy answer, and what was seen and kept."""
+    """Returns a conversation: each question with its new images, its greedy answer, and what was seen and kept."""
     (prompt, names), *further = turns
     results = [runner.answer(Request([folder / name for name in names], prompt, prune, max_tokens=6))]
     results += [last_result(runner.follow_up(prompt, [folder / name for name in names])) for prompt, names in further]
@@ -91,26 +91,26 @@ def replace_folder(source: Path, target: Path) -> None:
     manifest.write_text(manifest.read_text().replace(str(checkpoint), checkpoint.name))
 
 
-def save_pictures(folder: Path, images: dict[str, Image.Image]) -> None:
-    """Writes the pictures of a folder."""
+def save_images(folder: Path, images: dict[str, Image.Image]) -> None:
+    """Writes the images of a folder."""
     folder.mkdir(exist_ok=True)
     for name, image in images.items():
         image.save(folder / name, optimize=True)
 
 
 def write_tiles(scratch: Path) -> None:
-    """Writes the bundle whose pictures are seen in tiles."""
+    """Writes the bundle whose images are seen in tiles."""
     replace_folder(export_tiles(scratch, "onnx"), GOLDEN / "bundle_tiles")
     sizes = {"wide.png": (60, 30), "high.png": (20, 50), "small.png": (9, 9)}
-    save_pictures(GOLDEN / "tiles", {name: noise(*size) for name, size in sizes.items()})
+    save_images(GOLDEN / "tiles", {name: noise(*size) for name, size in sizes.items()})
     save(GOLDEN / "bundle_tiles", GOLDEN / "tiles", "conversations.json", TILES)
 
 
 def write_grids(scratch: Path) -> None:
-    """Writes the bundle of two grids, and the manifest of one that prunes by a smaller picture."""
+    """Writes the bundle of two grids, and the manifest of one that prunes by a smaller image."""
     bundle, folder = GOLDEN / "bundle_grids", GOLDEN / "grids"
     replace_folder(export_grids(scratch, "onnx"), bundle)
-    save_pictures(folder, dict(zip(("square.png", "wide.png"), pictures(), strict=True)))
+    save_images(folder, dict(zip(("square.png", "wide.png"), images(), strict=True)))
     save(bundle, folder, "conversations.json", GRIDS)
     (folder / "smaller.json").write_text(json.dumps(without_cuts(bundle)) + "\n")
     replace_folder(bundle, scratch / "smaller")

@@ -1,4 +1,4 @@
-"""Writes `tests/golden/image_steps`: what each kind of image step makes of pictures of odd shapes.
+"""Writes `tests/golden/image_steps`: what each kind of image step makes of images of odd shapes.
 
 Run `PYTHONPATH=tests python tests/runtime/write_image_steps.py` after a change here; runners in other languages are
 tested with the files.
@@ -53,11 +53,11 @@ STEPS = {
 }
 
 
-def case(name: str, size: tuple[int, int], picture: np.ndarray) -> dict[str, object]:
-    """One row: the steps, the size of the picture (cut from the corner of `picture`), and hashes of what comes out."""
+def case(name: str, size: tuple[int, int], pixels: np.ndarray) -> dict[str, object]:
+    """One row: the steps, the size of the image (cut from the corner of `pixels`), and hashes of what comes out."""
     spec = ImageSpec(steps=image_steps(STEPS[name], mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28)))
     row: dict[str, object] = {"name": name, "size": size, "steps": spec.model_dump(mode="json")["steps"]}
-    image = Image.fromarray(np.ascontiguousarray(picture[: size[0], : size[1]]))
+    image = Image.fromarray(np.ascontiguousarray(pixels[: size[0], : size[1]]))
     try:
         views = preprocess_views(image, spec)
     except BadRequest:
@@ -66,7 +66,7 @@ def case(name: str, size: tuple[int, int], picture: np.ndarray) -> dict[str, obj
 
 
 def view_row(seen: ImageView) -> dict[str, object]:
-    """Says what comes out of a view, and where it lies in the picture."""
+    """Says what comes out of a view, and where it lies in the image."""
     view = seen.view
     row: dict[str, object] = {
         "size": seen.pixels.shape[1:],
@@ -78,11 +78,11 @@ def view_row(seen: ImageView) -> dict[str, object]:
 
 
 def main() -> None:
-    """Writes the picture and all cases."""
+    """Writes the image and all cases."""
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    picture = np.asarray(photos()["coffee"].resize((97, 61)))
-    np.savez_compressed(GOLDEN / "picture.npz", picture=picture)
-    rows = [case(name, size, picture) for name in STEPS for size in SIZES]
+    image = np.asarray(photos()["coffee"].resize((97, 61)))
+    np.savez_compressed(GOLDEN / "picture.npz", picture=image)
+    rows = [case(name, size, image) for name in STEPS for size in SIZES]
     (GOLDEN / "cases.json").write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 

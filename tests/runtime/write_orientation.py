@@ -1,4 +1,4 @@
-"""Writes `tests/golden/orientation.json`: picture files whose EXIF block says how they are to be turned.
+"""Writes `tests/golden/orientation.json`: image files whose EXIF block says how they are to be turned.
 
 Run `python tests/runtime/write_orientation.py` after a change here; runners in other languages are tested with it.
 """
@@ -20,7 +20,7 @@ PIXELS = np.arange(5 * 3 * 3, dtype=np.uint8).reshape(3, 5, 3) * 5
 
 
 def encoded(kind: str, orientation: int | None, order: str = "II", **options: object) -> bytes:
-    """Returns a picture of 5 x 3 pixels as a file of a format, with the tag in a byte order if there is one."""
+    """Returns an image of 5 x 3 pixels as a file of a format, with the tag in a byte order if there is one."""
     exif = Image.Exif()
     exif.endian = ">" if order == "MM" else "<"
     block = b""

@@ -15,8 +15,8 @@ from torch import Tensor
 from pocket_training.adapted_model import PROJECTOR, parameters_of
 from pocket_training.recipe import Align
 from pocket_training.targets import NOWHERE, TEMPERATURE, Aims, Targets, marked_patches, patch_places, targets_of
+from pocket_training.training_images import BatchSampler, pixel_values
 from pocket_training.training_loop import Course, Losses, optimise
-from pocket_training.training_pictures import BatchSampler, pixel_values
 from vlmprune_export.pocket_model.vision_tower import FEATURE_LAYERS
 from vlmprune_tools.scenes.scene import RenderedScene
 

@@ -1,4 +1,4 @@
-"""Trains the language model and the projector to answer questions about pictures, many of which share a row."""
+"""Trains the language model and the projector to answer questions about images, many of which share a row."""
 
 import random
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from pocket_training.packing import NOT_ASKED, SHARED, Rows, attention_mask, pac
 from pocket_training.recipe import Answer
 from pocket_training.targets import LABELS, shown_labels
 from pocket_training.tokens import Tokens
+from pocket_training.training_images import BatchSampler
 from pocket_training.training_loop import Course, Losses, optimise
-from pocket_training.training_pictures import BatchSampler
 from vlmprune_tools.scenes.concepts import CONCEPTS
 from vlmprune_tools.scenes.paraphrases import paraphrase
 from vlmprune_tools.scenes.questions import FAMILIES, questions
@@ -42,7 +42,7 @@ def answer(model: Any, tokens: Tokens, sampler: BatchSampler, phase: Answer, fol
 
 
 def ask(rendered: RenderedScene, phase: Answer, rng: random.Random) -> list[Question]:
-    """Returns the questions about a picture in a random order, a share of them paraphrased."""
+    """Returns the questions about an image in a random order, a share of them paraphrased."""
     asked = questions(rendered.scene, CONCEPTS, rng, phase.rounds)
     return [
         paraphrase(item, rng) if rng.random() < phase.paraphrased else item for item in rng.sample(asked, len(asked))

@@ -1,4 +1,4 @@
-"""Packs training rows: one picture's visual tokens, then many questions that do not see each other."""
+"""Packs training rows: one image's visual tokens, then many questions that do not see each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Rows:
 
 
 def pack_rows(asked: Sequence[Sequence[Question]], tokens: Tokens, question_tokens: int) -> Rows:
-    """Packs as many questions about each picture as fit into `question_tokens`."""
+    """Packs as many questions about each image as fit into `question_tokens`."""
     rows = _empty_rows(len(asked), SHARED + question_tokens)
     for row, questions in enumerate(asked):
         at = SHARED

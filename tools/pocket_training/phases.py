@@ -17,7 +17,7 @@ from pocket_training.answer_phase import answer
 from pocket_training.recipe import NOTHING, SHIPPED, Align, Answer, Average, Phase, Recipe
 from pocket_training.targets import LABELS, make_aims
 from pocket_training.tokens import Tokens
-from pocket_training.training_pictures import batch_sampler
+from pocket_training.training_images import batch_sampler
 from vlmprune_export.pocket_model import pocket_checkpoint
 from vlmprune_export.pocket_model.assembly import pocket_model
 from vlmprune_export.pocket_model.trained_weights import LORA_SCALE, trained_weights
@@ -41,7 +41,7 @@ def load_tokenizer() -> Any:
 
 @dataclass(frozen=True)
 class Trainee:
-    """What a recipe is replayed on: the artwork of the pictures, and functions that load model and tokenizer."""
+    """What a recipe is replayed on: the artwork of the images, and functions that load model and tokenizer."""
 
     artwork: Artwork
     load_model: Callable[[], Any] = load_model

@@ -46,8 +46,8 @@ class Answer:
     language_rate: float = 4e-4
     projector_rate: float = 1e-4
     pictures: int = 3  # per step
-    rounds: int = 4  # of the random questions about each picture
-    question_tokens: int = 160  # per picture
+    rounds: int = 4  # of the random questions about each image
+    question_tokens: int = 160  # per image
     paraphrased: float = 0.25  # share of the questions
     end_weight: float = 0.05
     seeing_weight: float = 0.5
@@ -71,7 +71,7 @@ KINDS: dict[str, type[Phase]] = {"align": Align, "average": Average, "answer": A
 
 @dataclass(frozen=True)
 class Recipe:
-    """The phases in order, and the vendors whose artwork pictures show; a vendor named twice appears twice as often."""
+    """The phases in order, and the vendors whose artwork images show; a vendor named twice appears twice as often."""
 
     vendors: tuple[str, ...]
     phases: tuple[Phase, ...]

@@ -1,8 +1,8 @@
-"""What each patch of a picture should tell the language model.
+"""What each patch of an image should tell the language model.
 
 A patch on an object belongs at the embedding of its label, one on a plain background at the colour's, one of a photo
 without objects at the first concept that it shows, one on easy-VQA's only object between its shape and its colour;
-all others belong nowhere. The patch's place in the picture shifts it a little, and so does a mark, which one patch of
+all others belong nowhere. The patch's place in the image shifts it a little, and so does a mark, which one patch of
 each object has: marks can be counted, patches cannot.
 """
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pocket_training.tokens import Tokens
-from pocket_training.training_pictures import touched_patches
+from pocket_training.training_images import touched_patches
 from vlmprune_export.pocket_model.vision_tower import GRID
 from vlmprune_tools.scenes.concepts import COLOURS, CONCEPTS, DIGITS, SHAPE_COLOURS, SHAPES, WORDS
 from vlmprune_tools.scenes.scene import EDGE, NO_OBJECT, PlacedObject, RenderedScene, Scene
@@ -58,7 +58,7 @@ class Aims:
 
 @dataclass(frozen=True)
 class Targets:
-    """The aims of the patches of some pictures, and how much each patch counts."""
+    """The aims of the patches of some images, and how much each patch counts."""
 
     aim: Tensor  # (B, N): number of the embedding, or NOWHERE
     weight: Tensor  # (B, N)
@@ -90,12 +90,12 @@ def shown_labels(rendered: RenderedScene) -> Tensor:  # -> (N,)
 
 
 def targets_of(scenes: Sequence[RenderedScene]) -> Targets:
-    """Returns the targets of some pictures; a large object counts more than a small one, but by its root only."""
-    aims, weights = zip(*map(_picture_targets, scenes), strict=True)
+    """Returns the targets of some images; a large object counts more than a small one, but by its root only."""
+    aims, weights = zip(*map(_image_targets, scenes), strict=True)
     return Targets(torch.stack(aims), torch.stack(weights))
 
 
-def _picture_targets(rendered: RenderedScene) -> tuple[Tensor, Tensor]:
+def _image_targets(rendered: RenderedScene) -> tuple[Tensor, Tensor]:
     scene, owner = rendered.scene, _owner(rendered)
     aim = shown_labels(rendered)
     weight = (aim >= 0).float()

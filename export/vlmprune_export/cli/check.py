@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vlmprune_runtime.attach import attach, check_attach
-from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, image_file, run_command
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 from vlmprune_runtime.step_progress import step_progress
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   vlmprune-check BUNDLE
   vlmprune-check BUNDLE --tokens 64 --json
-  vlmprune-check BUNDLE --pictures ./photos --compute-units CPU_AND_NE
+  vlmprune-check BUNDLE --image-folder ./photos --compute-units CPU_AND_NE
   vlmprune-check BUNDLE --model ./moved-checkpoint --image cat.jpg --prompt "What is it?" --attach
 """
 _STEPS = 6
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that vlmprune-export has written")
     command.add_argument("--model", metavar="MODEL", help="the checkpoint; default: the one named in the bundle")
     command.add_argument(
-        "--image", action="append", type=picture_file, metavar="FILE", help="-: standard input; several: repeat"
+        "--image", action="append", type=image_file, metavar="FILE", help="-: standard input; several: repeat"
     )
     command.add_argument("--prompt", default=SAMPLE_PROMPT, metavar="TEXT", help="default: %(default)r")
     command.add_argument("--tokens", type=int, default=32, metavar="N", help="generated tokens to compare, default 32")
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--limit", type=float, metavar="X", help="allowed relative RMS difference of a stage, no other limit"
     )
     command.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all pictures there too"
+        "--image-folder", "--pictures", type=Path, metavar="DIR", help="compare the kept tokens on all images there too"
     )
     command.add_argument("--compute-units", metavar="UNITS", help="of a coreml bundle on macOS; default: as it advises")
     command.add_argument("--ignore-memory", action="store_true", help="load the checkpoint even if it seems too big")
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         raise MissingExtra(missing.name or "torch", "export") from missing
     request = CheckRequest(
         args.bundle, args.model, args.image or SAMPLE_IMAGE, args.prompt, args.tokens,
-        relative=args.limit, compute_units=args.compute_units, pictures=args.pictures,
+        relative=args.limit, compute_units=args.compute_units, image_folder=args.image_folder,
         ignore_memory=args.ignore_memory,
     )  # fmt: skip
     if args.attach:
@@ -114,9 +114,9 @@ def _kept_lines(kept: "Overlap") -> Iterator[str]:
     many = len(kept.in_common)
     if kept.mean_fraction is not None:
         mean, least = kept.keep * kept.mean_fraction, min(kept.in_common)
-        yield f"kept in common on {many} pictures: {mean:.1f} of {kept.keep} on average, {least} at least"
+        yield f"kept in common on {many} images: {mean:.1f} of {kept.keep} on average, {least} at least"
     if kept.skipped:
-        yield f"skipped {len(kept.skipped)} of {many + len(kept.skipped)} pictures:"
+        yield f"skipped {len(kept.skipped)} of {many + len(kept.skipped)} images:"
         yield from (f"  {reason}" for reason in kept.skipped)
 
 

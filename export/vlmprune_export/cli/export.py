@@ -63,22 +63,22 @@ def parser() -> argparse.ArgumentParser:
     _add_coreml(command)
     command.add_argument(
         "--grids", metavar="HxW,...",
-        help="visual tokens high and wide that pictures are resized to, where the model takes any, like 16x16,16x24; "
+        help="visual tokens high and wide that images are resized to, where the model takes any, like 16x16,16x24; "
         "default: a few shapes of about 256",
     )  # fmt: skip
     command.add_argument(
         "--tiles", type=int, metavar="N",
-        help="tiles along a picture's longer side, if the model splits pictures; 1: the whole alone; default: its own",
+        help="tiles along an image's longer side, if the model splits images; 1: the whole alone; default: its own",
     )  # fmt: skip
     command.add_argument(
         "--tiles-pruned", default="each", metavar="HOW",
         help="each (default): every tile keeps its share; jointly: one choice among the tokens of all tiles of a "
-        "picture, which keeps as many; the whole picture beside them is pruned on its own",
+        "image, which keeps as many; the whole image beside them is pruned on its own",
     )  # fmt: skip
     command.add_argument("--ignore-memory", action="store_true", help="begin even if the memory seems too small")
-    several = "pictures that a prompt has room for; default: 2 where models know several, else 1"
+    several = "images that a prompt has room for; default: 2 where models know several, else 1"
     command.add_argument("--images", type=int, metavar="N", help=several)
-    room = "longest prompt and answer together; default: 448 beside the largest pictures"
+    room = "longest prompt and answer together; default: 448 beside the largest images"
     command.add_argument("--context", type=int, metavar="TOKENS", help=room)
     return command
 
@@ -102,7 +102,7 @@ def _add_pruning(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pruner", default="vlm-pruner", metavar="NAME",
         help="vlm-pruner (default), duet-vlm, occam-token, saint, nuwa, fastv, divprune, dart, visionzip, sparsevlm, "
-        "cdpruner-embed, mmtok, prumerge, or the floors uniform, random and resize (a smaller picture)",
+        "cdpruner-embed, mmtok, prumerge, or the floors uniform, random and resize (a smaller image)",
     )  # fmt: skip
     group.add_argument(
         "--layer",

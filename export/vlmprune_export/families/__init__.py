@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from vlmprune_export.families.family import DecoderTraits, Family, LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, Family, ImageGrid, LayerKind
 from vlmprune_export.families.llava import LlavaFamily
 from vlmprune_export.families.qwen2_5_vl import Qwen25VlFamily
 from vlmprune_export.families.smolvlm import SmolVlmFamily
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
-__all__ = ["ANY_GRIDS", "FAMILIES", "DecoderTraits", "Family", "LayerKind", "PictureGrid", "build_family"]
+__all__ = ["ANY_GRIDS", "FAMILIES", "DecoderTraits", "Family", "ImageGrid", "LayerKind", "build_family"]
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {
     "idefics3": SmolVlmFamily,
@@ -25,7 +25,7 @@ ANY_GRIDS = ("qwen2_5_vl",)
 def build_family(model: nn.Module, grids: Sequence[tuple[int, int]] = ()) -> Family:
     """Returns the family of a loaded model, chosen by its `config.model_type`. Raises `UnknownName`.
 
-    `grids` (height, width), in visual tokens, are those that pictures are resized to, none standing for the family's
+    `grids` (height, width), in visual tokens, are those that images are resized to, none standing for the family's
     own. Raises `BadRequest` if the tower takes others only.
     """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]

@@ -86,6 +86,6 @@ class DroppingTower(nn.Module):
 
 
 def _unmasked(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Takes the mask away, which lets every token see all others but has the length of the whole picture."""
+    """Takes the mask away, which lets every token see all others but has the length of the whole image."""
     masks = {name: None for name in named if name == "attention_mask"}
     return (given[0], *(None for _ in given[1:])), named | masks

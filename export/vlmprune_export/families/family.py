@@ -1,4 +1,4 @@
-"""The interface of a model family: where its parts are, and how its pictures and positions run."""
+"""The interface of a model family: where its parts are, and how its images and positions run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class DecoderTraits:
 
 
 @dataclass(frozen=True)
-class PictureGrid:
-    """A shape of picture that the tower takes, and the visual tokens that come of it, high and wide.
+class ImageGrid:
+    """A shape of image that the tower takes, and the visual tokens that come of it, high and wide.
 
-    Before them the tower may give `prefix_tokens` rows that belong to no place in the picture.
+    Before them the tower may give `prefix_tokens` rows that belong to no place in the image.
     """
 
     height: int
@@ -67,7 +67,7 @@ class Family(Protocol):
     calls, `embed_modules` those that `embed` calls: their weights, and no others, belong to those stages. `projector`
     is the last of the vision modules, which takes rows one by one, and `tower_shapes` names the tensors of the tower
     that pruners may read, with the shape of a row of each. A `logit_cap` of c makes the logits c * tanh(logits / c).
-    `pictures` is how many of the largest pictures the default context has room for: 2 where models of the family are
+    `images` is how many of the largest images the default context has room for: 2 where models of the family are
     trained on several.
     """
 
@@ -81,11 +81,11 @@ class Family(Protocol):
     projector: nn.Module
     tower_shapes: Mapping[str, tuple[int, ...]]
     embed_modules: tuple[nn.Module, ...]
-    grids: tuple[PictureGrid, ...]
+    grids: tuple[ImageGrid, ...]
     positions: Positions
     text_model: TextModel
     max_positions: int
-    pictures: int
+    images: int
     logit_cap: float | None
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:

@@ -8,14 +8,14 @@ from transformers import LlavaForConditionalGeneration
 
 from vlmprune_export.decoder_attention import ATTENTION
 from vlmprune_export.families.dropping_tower import DroppingTower
-from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, ImageGrid, LayerKind
 from vlmprune_export.families.position_tables import PositionTable
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import Positions
 
-NATIVE_SIZES = ("pixtral",)  # towers whose features follow each picture's own size
+NATIVE_SIZES = ("pixtral",)  # towers whose features follow each image's own size
 
 
 class LlavaFamily:
@@ -38,9 +38,9 @@ class LlavaFamily:
         self.vision_modules: tuple[nn.Module, ...] = (model.model.vision_tower, model.model.multi_modal_projector)
         self.embed_modules: tuple[nn.Module, ...] = (decoder.embed_tokens,)
         patch_px, prefix = _pair(vision.patch_size), _prefix(model.config)
-        self.grids: tuple[PictureGrid, ...] = (
-            PictureGrid(*_grid(model.config), *_pair(vision.image_size), prefix),
-            *(PictureGrid(high, wide, high * patch_px[0], wide * patch_px[1], prefix) for high, wide in smaller),
+        self.grids: tuple[ImageGrid, ...] = (
+            ImageGrid(*_grid(model.config), *_pair(vision.image_size), prefix),
+            *(ImageGrid(high, wide, high * patch_px[0], wide * patch_px[1], prefix) for high, wide in smaller),
         )
         self._position_tables = [
             PositionTable(model.model.vision_tower, grid.height_px, grid.width_px) for grid in self.grids[1:]
@@ -57,7 +57,7 @@ class LlavaFamily:
         self.logit_cap: float | None = None
         self.text_model = dimensions_of(text)
         self.max_positions = max_positions_of(text)
-        self.pictures = 1
+        self.images = 1
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
         """Returns what tower, feature layers and projector give as Hugging Face runs them, (1, 3, h, w) -> (N, D)."""
@@ -89,8 +89,8 @@ def _grid(config: Any) -> tuple[int, int]:  # -> (height, width) in patches
     vision = config.vision_config
     if vision.model_type in NATIVE_SIZES:
         raise BadRequest(
-            f"vision tower {vision.model_type!r} has a grid of each picture's own size, which is not supported; "
-            "allowed: towers with one grid for all pictures, such as clip_vision_model, siglip_vision_model or dinov2"
+            f"vision tower {vision.model_type!r} has a grid of each image's own size, which is not supported; "
+            "allowed: towers with one grid for all images, such as clip_vision_model, siglip_vision_model or dinov2"
         )
     height_px, width_px = _pair(vision.image_size)
     patch_height_px, patch_width_px = _pair(vision.patch_size)

@@ -14,7 +14,7 @@ INTERPOLATE = "interpolate_pos_encoding"
 
 
 class PositionTable:
-    """The position embeddings of a tower for pictures of another size than its own."""
+    """The position embeddings of a tower for images of another size than its own."""
 
     def __init__(self, tower: nn.Module, height_px: int, width_px: int) -> None:
         """Interpolates the embeddings. Raises `BadRequest` for a tower that cannot."""

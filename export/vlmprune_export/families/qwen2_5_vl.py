@@ -1,4 +1,4 @@
-"""Qwen2.5-VL: a tower with windows over pictures of several shapes, and a decoder whose positions have three axes."""
+"""Qwen2.5-VL: a tower with windows over images of several shapes, and a decoder whose positions have three axes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
 from vlmprune_export.decoder_attention import ATTENTION
-from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, ImageGrid, LayerKind
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.window_attention import WINDOW_ATTENTION
 from vlmprune_runtime.errors import BadRequest
@@ -55,18 +55,18 @@ class Qwen25VlFamily:
         self.tower_shapes: Mapping[str, tuple[int, ...]] = {}
         self.embed_modules: tuple[nn.Module, ...] = (self._decoder.embed_tokens,)
         side_px = self._tower.patch_size * self._tower.spatial_merge_size
-        self.grids: tuple[PictureGrid, ...] = tuple(
-            PictureGrid(height, width, height * side_px, width * side_px) for height, width in grids
+        self.grids: tuple[ImageGrid, ...] = tuple(
+            ImageGrid(height, width, height * side_px, width * side_px) for height, width in grids
         )
         self._orders = [_order(self._tower, grid) for grid in self.grids]
         self.positions = Positions(axes=3, image="grid")
         self.logit_cap: float | None = None
         self.text_model = dimensions_of(text)
         self.max_positions = max_positions_of(text)
-        self.pictures = 2
+        self.images = 2
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
-        """Returns what tower and merger give for a picture, row by row over the grid, (1, 3, h, w) -> (N, D)."""
+        """Returns what tower and merger give for an image, row by row over the grid, (1, 3, h, w) -> (N, D)."""
         order = self._orders[grid]
         hidden = self._patches(pixels).flatten(2)[0].transpose(0, 1)
         hidden = hidden.index_select(0, order.patches.to(pixels.device))
@@ -96,7 +96,7 @@ class Qwen25VlFamily:
 
 
 def _still(patches: nn.Conv3d) -> nn.Conv2d:
-    """Returns the embedding of patches for a still picture: its moments are the same, so that their weights add up."""
+    """Returns the embedding of patches for a still image: its moments are the same, so that their weights add up."""
     size = (patches.kernel_size[1], patches.kernel_size[2])
     still = nn.Conv2d(patches.in_channels, patches.out_channels, size, size, bias=False, device="meta")
     still.weight = nn.Parameter(patches.weight.detach().sum(2), requires_grad=False)
@@ -104,7 +104,7 @@ def _still(patches: nn.Conv3d) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def _order(tower: Any, grid: PictureGrid) -> TowerOrder:
+def _order(tower: Any, grid: ImageGrid) -> TowerOrder:
     """Returns the order that the tower's own functions give for a grid."""
     merge, patch_px = tower.spatial_merge_size, tower.patch_size
     shape = torch.tensor([[1, grid.height * merge, grid.width * merge]])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration, SmolVLMForConditionalGeneration
 
 from vlmprune_export.decoder_attention import ATTENTION
-from vlmprune_export.families.family import DecoderTraits, LayerKind, PictureGrid
+from vlmprune_export.families.family import DecoderTraits, ImageGrid, LayerKind
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
 from vlmprune_runtime.errors import BadRequest
@@ -18,7 +18,7 @@ from vlmprune_runtime.schema import Positions
 class SmolVlmFamily:
     """`SmolVLMForConditionalGeneration` and `Idefics3ForConditionalGeneration`, whose modules have the same names.
 
-    Every view of a picture, a tile or the whole, is a square of `image_size` pixels. The projector joins
+    Every view of an image, a tile or the whole, is a square of `image_size` pixels. The projector joins
     `scale_factor` x `scale_factor` patches to one visual token.
     """
 
@@ -42,12 +42,12 @@ class SmolVlmFamily:
             vision.hidden_size * model.config.scale_factor**2
         )
         self.embed_modules: tuple[nn.Module, ...] = (self._decoder.embed_tokens,)
-        self.grids: tuple[PictureGrid, ...] = (_grid(model.config),)
+        self.grids: tuple[ImageGrid, ...] = (_grid(model.config),)
         self.positions = Positions()
         self.logit_cap: float | None = None
         self.text_model = dimensions_of(text)
         self.max_positions = max_positions_of(text)
-        self.pictures = 2
+        self.images = 2
         self._places = _places(self._tower.embeddings, self.grids[0])
 
     def features(self, pixels: Tensor, grid: int) -> Tensor:
@@ -81,7 +81,7 @@ class SmolVlmFamily:
         return joined
 
 
-def _grid(config: Any) -> PictureGrid:
+def _grid(config: Any) -> ImageGrid:
     vision, factor = config.vision_config, config.scale_factor
     patches, left = divmod(vision.image_size, vision.patch_size)
     if left or patches % factor:
@@ -90,11 +90,11 @@ def _grid(config: Any) -> PictureGrid:
             "allowed: an image_size that is a multiple of patch_size * scale_factor"
         )
     side = patches // factor
-    return PictureGrid(side, side, vision.image_size, vision.image_size)
+    return ImageGrid(side, side, vision.image_size, vision.image_size)
 
 
 @torch.no_grad()
-def _places(embeddings: Any, grid: PictureGrid) -> Tensor:  # -> (1, patches)
+def _places(embeddings: Any, grid: ImageGrid) -> Tensor:  # -> (1, patches)
     """Returns the rows of the table of positions that the tower takes for a view without padding.
 
     They are the same for every view, and the operators that find them (bucketize) are not on every target.

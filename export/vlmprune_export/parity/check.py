@@ -11,7 +11,7 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.parity.candidates import candidates, check_units
 from vlmprune_export.parity.limits import Limits, limits_for
-from vlmprune_export.parity.overlap import compare_kept, pictures_in
+from vlmprune_export.parity.overlap import compare_kept, images_in
 from vlmprune_export.parity.report import CheckReport
 from vlmprune_export.parity.stage_differences import Difference, compare_stages
 from vlmprune_export.parity.token_agreement import Agreement, compare_generation
@@ -34,7 +34,7 @@ class CheckRequest:
 
     `compute_units` are Core ML's, for a coreml bundle on macOS; None takes those that the bundle advises.
     `relative` replaces the limit of that name; the others stay those of the bundle's quantisation.
-    `pictures` is a folder on all of whose pictures the kept sets are compared too.
+    `image_folder` is a folder on all of whose images the kept sets are compared too.
     `ignore_memory` loads a checkpoint that is expected not to fit into memory.
     """
 
@@ -45,7 +45,7 @@ class CheckRequest:
     tokens: int = 32
     relative: float | None = None
     compute_units: str | None = None
-    pictures: Path | None = None
+    image_folder: Path | None = None
     ignore_memory: bool = False
 
     @property
@@ -63,7 +63,7 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
     bundle = open_bundle(request.bundle, report=part_of("opening the bundle", progress))
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
-    pictures = pictures_in(request.pictures) if request.pictures else ()
+    more = images_in(request.image_folder) if request.image_folder else ()
     images, parts = [load_image(image) for image in request.images], (load_tokenizer(bundle), manifest.prompt)
     asked, pruned = (
         ask(manifest, manifest.image_steps(prune=prune), parts, request.prompt, images) for prune in (False, True)
@@ -77,7 +77,7 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
     for candidate in candidates(bundle, request.compute_units):
         comparison = _compared(task, candidate.engine, request.tokens, progress)
         both = (task.reference, candidate.engine)
-        kept = compare_kept(manifest, both, (*parts, request.prompt), pictures, progress) if pictures else None
+        kept = compare_kept(manifest, both, (*parts, request.prompt), more, progress) if more else None
         reports.append(CheckReport(*comparison, limits[candidate.half], candidate.method, candidate.shows, kept))
     return replace(reports[0], device=reports[1]) if len(reports) > 1 else reports[0]
 
@@ -107,7 +107,7 @@ def _compared(
     differences = compare_stages(*engines, *whole, report=report)
     if task.pruned.prompt.grids != task.question.prompt.grids:
         of_smaller = compare_stages(*engines, *smaller, report=report)
-        differences += tuple(replace(row, stage=f"{row.stage}, smaller picture") for row in of_smaller)
+        differences += tuple(replace(row, stage=f"{row.stage}, smaller image") for row in of_smaller)
     agreements = []
     for prune in (True, False):
         step, asked = f"comparing answers, {'pruned' if prune else 'unpruned'}", smaller if prune else whole

@@ -1,4 +1,4 @@
-"""Measures on many pictures how often rounding or compression before the pruner changes what it keeps."""
+"""Measures on many images how often rounding or compression before the pruner changes what it keeps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of `keep` tokens both engines kept on each picture, each after its own vision and head stages.
+    """How many of `keep` tokens both engines kept on each image, each after its own vision and head stages.
 
-    With several grids `keep` is the largest, and `keep_by_picture` has that of each picture. `skipped` are the pictures
+    With several grids `keep` is the largest, and `keep_by_picture` has that of each image. `skipped` are the images
     that could not be read, each with the reason.
     """
 
@@ -33,7 +33,7 @@ class Overlap:
 
     @property
     def mean_fraction(self) -> float | None:
-        """Returns the average share of kept tokens in common, None if no picture could be read.
+        """Returns the average share of kept tokens in common, None if no image could be read.
 
         >>> Overlap(4, (4, 2)).mean_fraction
         0.75
@@ -45,28 +45,30 @@ class Overlap:
         return sum(self.in_common) / (sum(self.keep_by_picture) or self.keep * len(self.in_common))
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Returns the pictures of a folder by name. Raises `BadRequest` if there are none."""
-    pictures = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise BadRequest(f"pictures: got {folder}, which has none; allowed: a folder of {', '.join(SUFFIXES)} files")
-    return pictures
+def images_in(folder: Path) -> list[Path]:
+    """Returns the images of a folder by name. Raises `BadRequest` if there are none."""
+    images = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise BadRequest(
+            f"image-folder: got {folder}, which has none; allowed: a folder of {', '.join(SUFFIXES)} files"
+        )
+    return images
 
 
 def compare_kept(
     manifest: Bundle,
     engines: tuple[Engine, Engine],
     asked: tuple[Tokenizer, PromptSpec, str],
-    pictures: Iterable[Path],
+    images: Iterable[Path],
     progress: Report,
 ) -> Overlap:
-    """Compares both engines' kept tokens of each picture without the tail; pictures that cannot be read are skipped."""
+    """Compares both engines' kept tokens of each image without the tail; images that cannot be read are skipped."""
     common, skipped, keep = list[int](), list[str](), list[int]()
-    pictures = list(pictures)
-    for nth, picture in enumerate(pictures, start=1):
-        progress(f"comparing kept tokens, picture {nth} of {len(pictures)}")
+    images = list(images)
+    for nth, image in enumerate(images, start=1):
+        progress(f"comparing kept tokens, image {nth} of {len(images)}")
         try:
-            question = ask(manifest, manifest.image, asked[:2], asked[2], [load_image(picture)])
+            question = ask(manifest, manifest.image, asked[:2], asked[2], [load_image(image)])
         except BadRequest as reason:
             skipped.append(str(reason))
             continue

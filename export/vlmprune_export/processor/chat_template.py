@@ -30,7 +30,7 @@ _VICUNA = """\
 
 
 class Turn(NamedTuple):
-    """One turn of a conversation: a text below a number of pictures."""
+    """One turn of a conversation: a text below a number of images."""
 
     text: str
     images: int = 0

@@ -1,4 +1,4 @@
-"""Reads the steps that resize, crop, pad and split pictures from an image processor's settings."""
+"""Reads the steps that resize, crop, pad and split images from an image processor's settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -50,7 +50,7 @@ def grid_steps(image_processor: Any, grids: Sequence[tuple[int, int]] = ()) -> I
 
 
 def tile_steps(image_processor: Any, most_tiles: int | None = None) -> Iterator[GeometricStep | Split]:
-    """Tiles and then the whole picture, as Idefics3 and SmolVLM have them; the whole alone where they do not split.
+    """Tiles and then the whole image, as Idefics3 and SmolVLM have them; the whole alone where they do not split.
 
     `most_tiles` sets how many tiles the longer side becomes, in place of the processor's size.
     """

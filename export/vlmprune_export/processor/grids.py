@@ -1,4 +1,4 @@
-"""The grids of visual tokens that pictures are resized to, where a processor follows each picture's own shape."""
+"""The grids of visual tokens that images are resized to, where a processor follows each image's own shape."""
 
 from math import sqrt
 from typing import Any

@@ -11,7 +11,7 @@ from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import ImageSpec, NearestGrid, Resize, Size, image_steps
 from vlmprune_runtime.schema.image import GeometricStep, Split, Step
 
-_SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to a picture that is no square
+_SHAPES = ("square", "pad")  # as LLaVA's first configs name what happens to an image that is no square
 
 
 def image_spec(
@@ -20,7 +20,7 @@ def image_spec(
     """Returns padding, resize, crop, tiles, scale and normalisation of an image processor.
 
     Calls `notice` if the config asks for padding that the image processor leaves out. `tiles` sets how many tiles
-    a picture's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
+    an image's longer side becomes, in place of the processor's setting. Raises `BadRequest` for what is not covered.
     """
     with settings_of("the image processor's config"):
         moves = tuple(_steps(image_processor, family, notice, tiles))
@@ -32,7 +32,7 @@ def image_spec(
 def _steps(image_processor: Any, family: Family, notice: Report, tiles: int | None) -> Iterable[GeometricStep | Split]:
     splits = bool(getattr(image_processor, "do_image_splitting", False))
     if tiles is not None and not (splits and image_processor.do_resize):
-        raise BadRequest(f"tiles: got {tiles}; this checkpoint's image processor does not split pictures into tiles")
+        raise BadRequest(f"tiles: got {tiles}; this checkpoint's image processor does not split images into tiles")
     if tiles is not None and tiles < 1:
         raise BadRequest(f"tiles: got {tiles}; allowed: 1 or more")
     if hasattr(image_processor, "do_image_splitting"):
@@ -52,9 +52,9 @@ def steps_of(image_processor: Any, moves: tuple[GeometricStep | Split, ...]) -> 
 
 
 def _pads_to_square(image_processor: Any, family: Family, notice: Report) -> bool:
-    """Returns whether pictures are padded to squares on the mean colour, by LLaVA's own processor or its first configs.
+    """Returns whether images are padded to squares on the mean colour, by LLaVA's own processor or its first configs.
 
-    Other processors pad a batch to its largest picture, which changes nothing for a single one.
+    Other processors pad a batch to its largest image, which changes nothing for a single one.
     """
     shape = getattr(family.model.config, "image_aspect_ratio", None) or "square"
     if shape not in _SHAPES:
@@ -64,7 +64,7 @@ def _pads_to_square(image_processor: Any, family: Family, notice: Report) -> boo
         raise BadRequest(f"image processor pads to pad_size {given(image_processor.pad_size)}; allowed: to a square")
     pads_to_square = pads and hasattr(image_processor, "pad_to_square")
     if shape == "pad" and not pads_to_square:
-        notice("note: pictures are padded to a square: image_aspect_ratio in config.json, not in the image processor")
+        notice("note: images are padded to a square: image_aspect_ratio in config.json, not in the image processor")
     return shape == "pad" or pads_to_square
 
 
@@ -77,7 +77,7 @@ def _check_size(spec: ImageSpec, family: Family) -> None:
     seen = spec.view_size
     if seen is None:
         raise BadRequest(
-            f"the image processor keeps each picture's own shape, but {takes}; "
+            f"the image processor keeps each image's own shape, but {takes}; "
             'set do_center_crop with a crop_size, or size {"height": ..., "width": ...}, in preprocessor_config.json'
         )
     if seen != Size(height_px=height_px, width_px=width_px):
@@ -85,7 +85,7 @@ def _check_size(spec: ImageSpec, family: Family) -> None:
 
 
 def _check_multiple(spec: ImageSpec, family: Family) -> None:
-    """With several grids pictures are resized to them; a visual token must have the tower's size in pixels."""
+    """With several grids images are resized to them; a visual token must have the tower's size in pixels."""
     sides = {(grid.height_px // grid.height, grid.width_px // grid.width) for grid in family.grids}
     targets = [step.to for step in spec.geometric_steps if isinstance(step, Resize)]
     given_px = {target.multiple_px for target in targets if isinstance(target, NearestGrid)}

@@ -1,4 +1,4 @@
-"""Splits rendered prompts where pictures, the user's text and dates stand."""
+"""Splits rendered prompts where images, the user's text and dates stand."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from vlmprune_runtime.schema import DateSegment, ImagesSegment, Segment, Segment
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """The text before and after the pictures; the user's text is a mark in one of them."""
+    """The text before and after the images; the user's text is a mark in one of them."""
 
     before: str
     images: ImagesSegment | None
@@ -23,7 +23,7 @@ class PromptLayout:
 
 
 def find_layout(rendered: Mapping[int, str], image_token: str) -> PromptLayout | None:
-    """Returns the layout that explains prompts by their number of pictures, None if that with one is not explained.
+    """Returns the layout that explains prompts by their number of images, None if that with one is not explained.
 
     >>> prompts = {count: "<i>\\n" * count + "Q: x" for count in range(4)}
     >>> find_layout(prompts, "<i>").images.after
@@ -39,12 +39,12 @@ def find_layout(rendered: Mapping[int, str], image_token: str) -> PromptLayout |
 
 
 def text_layout(rendered: str) -> PromptLayout:
-    """Returns the layout of a prompt without pictures."""
+    """Returns the layout of a prompt without images."""
     return PromptLayout(rendered, None, "")
 
 
 def _between(rendered: Mapping[int, str], before: str, after: str, image_token: str) -> str | None:
-    """Returns the text between two pictures, None if several pictures are not rendered in a regular way."""
+    """Returns the text between two images, None if several images are not rendered in a regular way."""
     two = rendered.get(2, "")
     pieces = two.split(image_token)
     if len(pieces) != 3 or (pieces[0], pieces[2]) != (before, after):
@@ -54,7 +54,7 @@ def _between(rendered: Mapping[int, str], before: str, after: str, image_token: 
 
 
 def _without_images(empty: str | None, before: str, after: str, between: str) -> PromptLayout:
-    """Returns the layout in which text that is missing without a picture belongs to each picture."""
+    """Returns the layout in which text that is missing without an image belongs to each image."""
     if empty == before + after:
         return PromptLayout(before, ImagesSegment(between=between, fewest=0), after)
     for cut in range(len(between), -1, -1):

@@ -63,7 +63,7 @@ def duet_pruner(site: Site, settings: DuetSettings) -> Pruner:
 class DuetVision(Pruner):
     """Keeps dominant tokens as they are, and merges the next best ones into few of themselves (paper, stage V2V).
 
-    The CLS token itself is not kept, for it has no place in the picture. Rows are merged before the projector.
+    The CLS token itself is not kept, for it has no place in the image. Rows are merged before the projector.
     """
 
     needs = (HIDDEN, Need("tower_hidden"), Need("tower_attention"), Need("tower_keys"))

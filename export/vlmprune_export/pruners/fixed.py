@@ -1,4 +1,4 @@
-"""The module of pruners that never look at the picture: they keep the same tokens of every picture."""
+"""The module of pruners that never look at the image: they keep the same tokens of every image."""
 
 from collections.abc import Sequence
 from typing import Any

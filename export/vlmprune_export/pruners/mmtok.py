@@ -1,4 +1,4 @@
-"""MMTok (arXiv 2508.18264) keeps the tokens that best cover both the question and the picture.
+"""MMTok (arXiv 2508.18264) keeps the tokens that best cover both the question and the image.
 
 The released code reads keywords, which a host filters from the question. Here every text token behind the image counts.
 """
@@ -20,7 +20,7 @@ from vlmprune_export.pruners.stable_sort import in_image_order, largest
 
 @dataclass(frozen=True)
 class MmTokSettings:
-    """`alpha` weighs the picture against the question; the temperatures are those of similarities to either.
+    """`alpha` weighs the image against the question; the temperatures are those of similarities to either.
 
     Of a longer text the first `text_tokens` behind the image are read.
     """
@@ -55,7 +55,7 @@ class MmTok(Pruner):
         if self.tokens <= self.keep:
             return keep_all(hidden)
         question = self.first_rows(text, behind(text_places, places))
-        covers = torch.cat([self.of_text(hidden, *question), self.of_picture(tower)], 1)
+        covers = torch.cat([self.of_text(hidden, *question), self.of_image(tower)], 1)
         kept, rank = in_image_order(self.choose(covers), self.control_flow)
         return kept, hidden.index_select(0, kept), rank
 
@@ -76,7 +76,7 @@ class MmTok(Pruner):
         covers: Tensor = (shares * weights[:, None]).mT.contiguous()
         return covers
 
-    def of_picture(self, tower: Tensor) -> Tensor:  # (N, Dt) -> (N, N)
+    def of_image(self, tower: Tensor) -> Tensor:  # (N, Dt) -> (N, N)
         """Returns how much each visual token, by row, covers every visual token."""
         unit = unit_rows(tower, self.control_flow)
         shares = torch.softmax(products(unit, unit) / self.settings.visual_temperature, dim=-1)

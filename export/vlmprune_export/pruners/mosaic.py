@@ -1,4 +1,4 @@
-"""Prunes the tiles of a picture together: a pruner that sees them put together into one grid."""
+"""Prunes the tiles of an image together: a pruner that sees them put together into one grid."""
 
 import torch
 from torch import Tensor

@@ -23,7 +23,7 @@ class Need:
     `embeddings`: what the language model takes, visual embeddings or those of text. `places`:
     where the rows stand in the sequence, which says what a query can see and which text lies behind the image. On a
     target of fixed lengths text is padded at its end with rows of zeros, whose place is 0.
-    `joint`: embeddings in CLIP's joint space of pictures and text.
+    `joint`: embeddings in CLIP's joint space of images and text.
 
     `pixels`: those of the view, for a pruner that runs the vision tower itself.
 

@@ -1,4 +1,4 @@
-"""Nüwa (arXiv 2602.02951): tokens spread over the picture gather what lies around them; the question chooses later.
+"""Nüwa (arXiv 2602.02951): tokens spread over the image gather what lies around them; the question chooses later.
 
 Where the paper and the released code differ, this is the code for LLaVA, whose numbers were published.
 """

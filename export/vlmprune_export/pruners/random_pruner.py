@@ -1,4 +1,4 @@
-"""`random` draws tokens once, without looking at the picture. A method that does not beat this floor does not work."""
+"""`random` draws tokens once, without looking at the image. A method that does not beat this floor does not work."""
 
 import random
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""The floor `resize`: no tokens are dropped; the picture is scaled down until the tower gives no more than K.
+"""The floor `resize`: no tokens are dropped; the image is scaled down until the tower gives no more than K.
 
-It is no `Pruner`, because nothing is chosen: a bundle has a second, smaller grid, and steps that lead pictures there.
+It is no `Pruner`, because nothing is chosen: a bundle has a second, smaller grid, and steps that lead images there.
 """
 
 from collections.abc import Iterator
@@ -22,20 +22,20 @@ def smaller_grid(grid: tuple[int, int], keep: int) -> tuple[int, int]:
     """
     height, width = grid
     if keep >= height * width:
-        raise BadRequest(f"keep: got {keep}; resize needs fewer than the {height * width} tokens of the whole picture")
+        raise BadRequest(f"keep: got {keep}; resize needs fewer than the {height * width} tokens of the whole image")
     sizes = ((high, max(1, round(high * width / height))) for high in range(height, 0, -1))
     return next((high, wide) for high, wide in sizes if high * wide <= keep)
 
 
 def smaller_image(image: ImageSpec, factor: float, size_px: tuple[int, int]) -> ImageSpec:
-    """Returns the steps that lead to a picture of `size_px` (height, width), `factor` times as large as before.
+    """Returns the steps that lead to an image of `size_px` (height, width), `factor` times as large as before.
 
-    Raises `BadRequest` for steps whose result depends on the picture.
+    Raises `BadRequest` for steps whose result depends on the image.
     """
     spec = ImageSpec(steps=tuple(_smaller(image, factor, size_px)))
     seen = spec.view_size
     if seen is None or (seen.height_px, seen.width_px) != size_px:
-        raise BadRequest("resize: the image processor gives no single size of picture; allowed: square resize or crop")
+        raise BadRequest("resize: the image processor gives no single size of image; allowed: square resize or crop")
     return spec
 
 

@@ -1,4 +1,4 @@
-"""`uniform` spreads tokens evenly over the picture without looking at it. As a floor it is harder than `random`."""
+"""`uniform` spreads tokens evenly over the image without looking at it. As a floor it is harder than `random`."""
 
 import math
 from dataclasses import dataclass

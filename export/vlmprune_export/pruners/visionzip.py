@@ -29,7 +29,7 @@ class VisionZipSettings:
 class VisionZip(Pruner):
     """Keeps dominant tokens as they are; contextual tokens, evenly spaced among the rest, take up what is like them.
 
-    The CLS token itself is not kept: it has no place in the picture.
+    The CLS token itself is not kept: it has no place in the image.
     """
 
     needs = (HIDDEN, Need("tower_hidden"), Need("tower_attention"), Need("tower_keys"))

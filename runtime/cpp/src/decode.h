@@ -35,7 +35,7 @@ struct Answer {
 
 Answer answer(Program& program, const Manifest& manifest, const Task& task, bool prune);
 
-// Describes a further question: how its answer is decoded, and whether its pictures are pruned.
+// Describes a further question: how its answer is decoded, and whether its images are pruned.
 struct FurtherTask {
   const FollowUp& question;
   Decoding decoding;
@@ -46,7 +46,7 @@ struct FurtherTask {
 };
 
 // Returns the answer behind a whole conversation, whose rows are in the caches as far as it begins with what the answer
-// before has left there. Throws a bad request unless the pictures before are the same and it fits the context.
+// before has left there. Throws a bad request unless the images before are the same and it fits the context.
 Answer go_on(Program& program, const Manifest& manifest, const FurtherTask& task, const Answer& before);
 
 }  // namespace vlmprune

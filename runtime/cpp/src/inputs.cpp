@@ -9,12 +9,12 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "pixels are little endian");
 
-// Returns the tiles of each picture of so many views. Throws the field's error for others.
+// Returns the tiles of each image of so many views. Throws the field's error for others.
 std::vector<Tiles> read_tiles(const Field& field, int64_t views) {
   std::vector<Tiles> tiles;
-  for (const Field& picture : field.items()) {
-    const auto sizes = picture.integers(0);
-    if (sizes.size() != 2) throw picture.error("should have two numbers, rows and columns");
+  for (const Field& image : field.items()) {
+    const auto sizes = image.integers(0);
+    if (sizes.size() != 2) throw image.error("should have two numbers, rows and columns");
     if (sizes[0] > views || sizes[1] > views) throw field.error("has other views than grids");
     tiles.push_back({sizes[0], sizes[1]});
     views -= sizes[0] * sizes[1] + 1;
@@ -23,20 +23,20 @@ std::vector<Tiles> read_tiles(const Field& field, int64_t views) {
   return tiles;
 }
 
-// Returns the grids and the tiles of the pictures in a file. Without `grids` every view is a picture on the first grid;
+// Returns the grids and the tiles of the images in a file. Without `grids` every view is an image on the first grid;
 // a bundle that prunes tiles together needs both.
-Pictures read_pictures(const Field& root, const Manifest& manifest) {
-  Pictures pictures;
+Images read_images(const Field& root, const Manifest& manifest) {
+  Images images;
   const auto grids = manifest.mosaics.empty() ? root.find("grids") : root.at("grids");
-  if (!grids) return pictures;
-  pictures.grids = grids->integers(0);
+  if (!grids) return images;
+  images.grids = grids->integers(0);
   const auto count = static_cast<int64_t>(manifest.grids.size());
-  if (std::any_of(pictures.grids.begin(), pictures.grids.end(), [&](int64_t grid) { return grid >= count; })) {
+  if (std::any_of(images.grids.begin(), images.grids.end(), [&](int64_t grid) { return grid >= count; })) {
     throw grids->error("got a grid that the bundle does not have; it has " + std::to_string(count));
   }
   const auto tiles = manifest.mosaics.empty() ? root.find("tiles") : root.at("tiles");
-  if (tiles) pictures.tiles = read_tiles(*tiles, static_cast<int64_t>(pictures.grids.size()));
-  return pictures;
+  if (tiles) images.tiles = read_tiles(*tiles, static_cast<int64_t>(images.grids.size()));
+  return images;
 }
 
 void check_ids(const Integers& token_ids, const Manifest& manifest, const Field& field) {
@@ -65,10 +65,10 @@ Integers ids_at(const Field& root, const std::string& name, const Manifest& mani
 }
 
 ImageInfo parse_image_info(const Field& field) {
-  ImageInfo picture{field.at("name").text(), std::nullopt, field.at("width_px").integer(1),
-                    field.at("height_px").integer(1)};
-  if (const auto digest = field.find("sha256")) picture.sha256 = digest->text();
-  return picture;
+  ImageInfo image{field.at("name").text(), std::nullopt, field.at("width_px").integer(1),
+                  field.at("height_px").integer(1)};
+  if (const auto digest = field.find("sha256")) image.sha256 = digest->text();
+  return image;
 }
 
 void check_size(const std::filesystem::path& path, size_t expected) {
@@ -81,9 +81,9 @@ void check_size(const std::filesystem::path& path, size_t expected) {
   }
 }
 
-// Returns the grid of each view: the first one for every picture where the file names none.
-Integers all_grids(const Pictures& pictures, const Integers& token_ids, const Manifest& manifest) {
-  if (!pictures.grids.empty()) return pictures.grids;
+// Returns the grid of each view: the first one for every image where the file names none.
+Integers all_grids(const Images& images, const Integers& token_ids, const Manifest& manifest) {
+  if (!images.grids.empty()) return images.grids;
   const auto visual = std::count(token_ids.begin(), token_ids.end(), manifest.image_token_id);
   return Integers(static_cast<size_t>((visual + manifest.grids[0].view_tokens() - 1) / manifest.grids[0].view_tokens()),
                   0);
@@ -94,11 +94,11 @@ Given parse_given(const Field& field, const Manifest& manifest) {
   Given given{ids.integers(0), {}, {}, {}};
   check_ids(given.token_ids, manifest, ids);
   check_room(given.token_ids, manifest);
-  const Pictures pictures = read_pictures(field, manifest);
-  const Integers grids = all_grids(pictures, given.token_ids, manifest);
+  const Images images = read_images(field, manifest);
+  const Integers grids = all_grids(images, given.token_ids, manifest);
   given.spans = find_spans(given.token_ids, manifest, grids, [&](const std::string& why) { return ids.error(why); });
   if (given.spans.empty()) throw ids.error("has no place for an image");
-  given.tiles = pictures.tiles;
+  given.tiles = images.tiles;
   return given;
 }
 
@@ -157,7 +157,7 @@ Prompt read_prompt(const std::filesystem::path& path, const Manifest& manifest) 
   const Document document(path, Origin::request);
   const Field root = document.root();
   Prompt prompt{root.at("prompt").text(), parse_image_info(root.at("image")), parse_given(root, manifest), {}};
-  if (manifest.smaller_picture) prompt.pruned = parse_given(root.at("pruned"), manifest);
+  if (manifest.smaller_image) prompt.pruned = parse_given(root.at("pruned"), manifest);
   return prompt;
 }
 
@@ -167,8 +167,8 @@ FollowUp read_follow_up(const std::filesystem::path& path, const Manifest& manif
   const auto ids = [&](const std::string& name) { return ids_at(root, name, manifest); };
   FollowUp further{root.at("prompt").text(), ids("pruned"), ids("unpruned"), ids("added"), {}, {}};
   if (const auto pixels = root.find("pixels")) {
-    further.pictures = read_pictures(root, manifest);
-    further.pixels = empty_views(manifest, further.pictures.grids);
+    further.images = read_images(root, manifest);
+    further.pixels = empty_views(manifest, further.images.grids);
     std::vector<Array*> views;
     for (Array& view : further.pixels) views.push_back(&view);
     read_views(path.parent_path() / plain_name(pixels->at("file")), views);

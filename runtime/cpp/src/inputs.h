@@ -25,19 +25,19 @@ struct Span {
   size_t grid;
 };
 
-// Counts the tiles of a picture; a picture that is seen as a single view has none.
+// Counts the tiles of an image; an image that is seen as a single view has none.
 struct Tiles {
   int64_t rows, columns;
 };
 
-// Names the pictures of a question: the grid of each of their views in order, and the tiles of each picture.
-struct Pictures {
+// Names the images of a question: the grid of each of their views in order, and the tiles of each image.
+struct Images {
   Integers grids;
   std::vector<Tiles> tiles;
 };
 
 // Holds what the model is given: the prompt's tokens, for each view its span and its pixels (1, 3, H, W), and
-// the tiles of each picture, where they are known.
+// the tiles of each image, where they are known.
 struct Given {
   Integers token_ids;
   std::vector<Span> spans;
@@ -45,11 +45,11 @@ struct Given {
   std::vector<Tiles> tiles;
 };
 
-// Describes a question. Where the bundle's pruned mode sees a smaller picture, `pruned` is what the model is given
+// Describes a question. Where the bundle's pruned mode sees a smaller image, `pruned` is what the model is given
 // then.
 struct Prompt {
   std::string text;
-  ImageInfo picture;
+  ImageInfo image;
   Given whole;
   std::optional<Given> pruned;
 
@@ -58,15 +58,15 @@ struct Prompt {
 
 // Holds a further question in the same conversation. `pruned` and `unpruned` are the whole conversation up to where the
 // answer begins, as it is in either mode; `added` is what stands between the answer before and the next one.
-// `pictures` are those that come with the question, and `pixels` are their views, each (1, 3, H, W) of its grid.
+// `images` are those that come with the question, and `pixels` are their views, each (1, 3, H, W) of its grid.
 struct FollowUp {
   std::string text;
   Integers pruned, unpruned, added;
-  Pictures pictures;
+  Images images;
   std::vector<Array> pixels;
 };
 
-// Returns the places of the views of pictures among token ids. Throws an error that `refuse` makes of a reason if the
+// Returns the places of the views of images among token ids. Throws an error that `refuse` makes of a reason if the
 // image tokens are not those of these views.
 std::vector<Span> find_spans(const Integers& token_ids, const Manifest& manifest, const Integers& grids,
                              const std::function<Error(const std::string&)>& refuse);

@@ -80,7 +80,7 @@ Task task_of(const Arguments& arguments, const Manifest& manifest, const Prompt&
   Task task{prompt, {arguments.max_tokens.value_or(kMaxTokens), {}}};
   if (!arguments.follow_ups.empty()) task.follow_up = read_follow_up(arguments.follow_ups[0], manifest);
   if (task.follow_up && !task.follow_up->pixels.empty()) {
-    throw bad_request("--json measures a --follow-up without pictures, got one that comes with some");
+    throw bad_request("--json measures a --follow-up without images, got one that comes with some");
   }
   return task;
 }

@@ -165,7 +165,7 @@ TextModel parse_text_model(const Field& field) {
 }
 
 void parse_pipeline(const Field& root, Manifest& manifest) {
-  manifest.smaller_picture = root.find("pruned_image").has_value();
+  manifest.smaller_image = root.find("pruned_image").has_value();
   manifest.grids = each(root.at("grids"), parse_grid);
   if (const auto mosaics = root.find("mosaics")) manifest.mosaics = each(*mosaics, parse_mosaic);
   manifest.cuts = each(root.at("cuts"), parse_cut);
@@ -234,7 +234,7 @@ int64_t Manifest::mosaic_index(int64_t rows, int64_t columns) const {
   const auto fits = [&](const Mosaic& one) { return one.rows == rows && one.columns == columns; };
   const auto found = std::find_if(mosaics.begin(), mosaics.end(), fits);
   if (found == mosaics.end()) {
-    throw bad_request("the bundle has no graph for pictures of " + std::to_string(rows) + " x " +
+    throw bad_request("the bundle has no graph for images of " + std::to_string(rows) + " x " +
                       std::to_string(columns) + " tiles");
   }
   return static_cast<int64_t>(grids.size()) + (found - mosaics.begin());

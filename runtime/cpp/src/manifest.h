@@ -76,7 +76,7 @@ struct Grid {
   int64_t kept_tokens() const { return keep.empty() ? visual_tokens() : keep.back(); }
 };
 
-// Names tiles of a picture that are pruned together, each on the grid `grid`.
+// Names tiles of an image that are pruned together, each on the grid `grid`.
 struct Mosaic {
   int64_t rows, columns, grid;
 
@@ -107,7 +107,7 @@ struct Manifest {
   std::string name, model_type, target, quantisation, method;
   std::string source_model;
   std::optional<std::string> source_sha256;
-  bool smaller_picture = false;  // whether the pruned mode sees one
+  bool smaller_image = false;  // whether the pruned mode sees one
   std::vector<Grid> grids;
   std::vector<Mosaic> mosaics;  // their indices count on behind those of the grids
   std::vector<Cut> cuts;

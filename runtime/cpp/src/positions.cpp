@@ -107,13 +107,13 @@ std::vector<PruneGroup> groups_of(const Manifest& manifest, const Given& prompt)
     groups.push_back({{view}, static_cast<int64_t>(prompt.spans[static_cast<size_t>(view)].grid)});
   };
   int64_t view = 0;
-  for (const Tiles& picture : manifest.mosaics.empty() ? std::vector<Tiles>{} : prompt.tiles) {
-    const int64_t tiles = picture.rows * picture.columns;
+  for (const Tiles& image : manifest.mosaics.empty() ? std::vector<Tiles>{} : prompt.tiles) {
+    const int64_t tiles = image.rows * image.columns;
     if (tiles) {
-      const int64_t mosaic = manifest.mosaic_index(picture.rows, picture.columns);
+      const int64_t mosaic = manifest.mosaic_index(image.rows, image.columns);
       groups.push_back({counted(view, static_cast<size_t>(tiles)), mosaic});
     }
-    add_alone(view + tiles);  // the whole picture
+    add_alone(view + tiles);  // the whole image
     view += tiles + 1;
   }
   while (view < views) add_alone(view++);

@@ -39,7 +39,7 @@ Tokens place_text(const Manifest& manifest, const Integers& token_ids, int64_t s
 // Returns the tokens of a prompt from position `start` on; the visual tokens of each span lie on the span's grid.
 Tokens place_prompt(const Manifest& manifest, const Given& prompt, int64_t start);
 
-// Returns the views that are pruned together: with mosaics the tiles of each picture, every other view alone.
+// Returns the views that are pruned together: with mosaics the tiles of each image, every other view alone.
 std::vector<PruneGroup> groups_of(const Manifest& manifest, const Given& prompt);
 
 // Says whether one of the views is this one.

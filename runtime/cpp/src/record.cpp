@@ -16,17 +16,17 @@ std::string now() {
 }
 
 Json settings_of(const RunMetadata& metadata) {
-  const ImageInfo& picture = metadata.task.prompt.picture;
+  const ImageInfo& image = metadata.task.prompt.image;
   return {{"repetitions", metadata.repetitions},
           {"warmups", metadata.warmups},
           {"tokens", metadata.task.decoding.max_tokens},
           {"threads", nullptr},
           {"prompt", metadata.task.prompt.text},
           {"image",
-           {{"name", picture.name},
-            {"sha256", or_null(picture.sha256)},
-            {"width_px", picture.width_px},
-            {"height_px", picture.height_px}}},
+           {{"name", image.name},
+            {"sha256", or_null(image.sha256)},
+            {"width_px", image.width_px},
+            {"height_px", image.height_px}}},
           {"follow_up", metadata.task.follow_up ? Json(metadata.task.follow_up->text) : Json(nullptr)},
           {"order", "alternating pairs"}};
 }

@@ -93,7 +93,7 @@ def measure_loaded(
 
 
 def settings_of(request: BenchmarkRequest) -> Settings:
-    """Returns the request as it stands in the record. Raises `BadRequest` if the picture cannot be read."""
+    """Returns the request as it stands in the record. Raises `BadRequest` if the image cannot be read."""
     images = tuple(_image_info(path) for path in request.images)
     return Settings(
         repetitions=request.repetitions,
@@ -108,8 +108,8 @@ def settings_of(request: BenchmarkRequest) -> Settings:
 
 
 def _image_info(path: Path) -> ImageInfo:
-    picture = load_image(path)
-    return ImageInfo(name=path.name, sha256=file_sha256(path), width_px=picture.width, height_px=picture.height)
+    image = load_image(path)
+    return ImageInfo(name=path.name, sha256=file_sha256(path), width_px=image.width, height_px=image.height)
 
 
 def _run_rounds(loaded: Sequence[LoadedBundle], task: Task, rounds: int, progress: Progress) -> None:

@@ -38,7 +38,7 @@ class Flops(Part):
 class ModeStats(Part):
     """Holds the statistics of one mode: the bundle pruned, or the same graphs without the prune stages.
 
-    `ttft_ms` runs from the picture file and the question to the choice of the first token. `llm_prefill_ms` is the
+    `ttft_ms` runs from the image file and the question to the choice of the first token. `llm_prefill_ms` is the
     sum of the prune stages and the decoder stages. `follow_up_ms` runs from a further question behind the answer, the
     last token of which is run with it, to the choice of the next first token; null if none was asked.
     `kv_cache_filled_bytes` counts the cache rows in use after the last token of the answer.

@@ -55,7 +55,7 @@ class Device(Part):
 
 
 class ImageInfo(Part):
-    """Describes the picture of the question; `sha256` is the hash of its file."""
+    """Describes the image of the question; `sha256` is the hash of its file."""
 
     name: str
     sha256: Sha256 | None

@@ -1,4 +1,4 @@
-"""Times one run, from a picture file and a question to a fixed number of tokens."""
+"""Times one run, from an image file and a question to a fixed number of tokens."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from vlmprune_runtime.benchmark.profile import profile
 from vlmprune_runtime.benchmark.profile_table import profile_table
 from vlmprune_runtime.benchmark.record import BenchmarkRecord
 from vlmprune_runtime.benchmark.table import closing_lines, result_table, setting_line
-from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, image_file, run_command
 from vlmprune_runtime.progress import run_progress
 
 EXAMPLES = """\
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--image",
         action="append",
-        type=picture_file,
+        type=image_file,
         metavar="FILE",
         help="-: standard input; repeated for several; default: a sample scene",
     )

@@ -19,7 +19,7 @@ MAX_TOKENS = 256
 
 HELP = """\
 A line is a question, and goes on behind what was said before.
-  /image PATH   the next question is also about this picture
+  /image PATH   the next question is also about this image
   /new          starts a new conversation
   /help         this text
   /quit         ends the chat, as the end of input does
@@ -58,7 +58,7 @@ class Chat:
 
     def _add_image(self, path: str) -> None:
         if not path:
-            raise BadRequest("/image: the path of a picture is missing")
+            raise BadRequest("/image: the path of an image is missing")
         load_image(path)  # so that a mistake shows now
         self.images.append(path)
         self.status.print(f"the next question is about {path}", style="dim")
@@ -74,14 +74,14 @@ class Chat:
             print(flush=True)
             self.status.print("stopped", style="dim")
         finally:
-            if self.runner.conversation is not before:  # else the pictures wait for the next question
+            if self.runner.conversation is not before:  # else the images wait for the next question
                 self.images = []
 
     def _events(self, prompt: str) -> Iterator[RunEvent]:
         if self.runner.conversation is not None:
             return self.runner.follow_up(prompt, self.images)
         if not self.images and self.runner.bundle.manifest.prompt.images.fewest:
-            raise BadRequest("a first question needs a picture; give it with /image PATH")
+            raise BadRequest("a first question needs an image; give it with /image PATH")
         return self.runner.stream(replace(self.request, prompt=prompt, image=tuple(self.images)))
 
 

@@ -58,7 +58,7 @@ def facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "image", image_line(bundle.image)
     yield "prompt", " ".join(map(segment_line, bundle.prompt.segments))
     if tiles := bundle.prompt.tiles:
-        yield "picture in tiles", f"{tiles.tile!a} a tile, {tiles.row_end!a} behind a row, {tiles.whole!a} the whole"
+        yield "image in tiles", f"{tiles.tile!a} a tile, {tiles.row_end!a} behind a row, {tiles.whole!a} the whole"
     further = bundle.prompt.follow_up
     yield "further turn", " ".join(map(segment_line, further.segments)) if further else "none"
     yield "stop tokens", ", ".join(map(str, bundle.generation.stop_token_ids)) or "none"
@@ -120,7 +120,7 @@ def mosaics_line(bundle: Bundle) -> str:
     for index, mosaic in enumerate(bundle.mosaics, start=len(bundle.grids)):
         before, *_, kept = bundle.tokens_of(index)
         texts.append(f"{mosaic.rows} x {mosaic.columns} ({kept} of {before})")
-    return f"the tiles of a picture: {', '.join(texts)}"
+    return f"the tiles of an image: {', '.join(texts)}"
 
 
 def stages_table(bundle: Bundle) -> Table:

@@ -18,7 +18,7 @@ from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
 INTERRUPTED, PIPE_CLOSED, TERMINATED, FAILED = 130, 141, 143, 1
 TRACEBACK_VARIABLE = "VLMPRUNE_TRACEBACK"
 
-STANDARD_INPUT = "standard-input"  # the name of the file that keeps a picture from there
+STANDARD_INPUT = "standard-input"  # the name of the file that keeps an image from there
 Body = Callable[[argparse.Namespace], None]
 
 
@@ -63,14 +63,12 @@ def command_parser(prog: str, description: str, examples: str) -> argparse.Argum
     )
 
 
-def picture_file(name: str) -> Path:
-    """Returns the path of a picture argument; `-` stands for standard input, which is kept in a file until the end."""
+def image_file(name: str) -> Path:
+    """Returns the path of an image argument; `-` stands for standard input, which is kept in a file until the end."""
     if name != "-":
         return Path(name)
     if sys.stdin is None or sys.stdin.isatty():
-        raise BadRequest(
-            "image -: there is no picture on standard input; allowed: a file's name, or a picture piped in"
-        )
+        raise BadRequest("image -: there is no image on standard input; allowed: a file's name, or an image piped in")
     folder = tempfile.TemporaryDirectory(prefix="vlmprune-")
     atexit.register(folder.cleanup)
     path = Path(folder.name) / STANDARD_INPUT

@@ -12,7 +12,7 @@ from rich.console import Console
 from vlmprune_runtime.atomic import OutputFile, check_output_png
 from vlmprune_runtime.cli.chat import chat
 from vlmprune_runtime.cli.compare import compare
-from vlmprune_runtime.cli.entrypoint import STANDARD_INPUT, command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import STANDARD_INPUT, command_parser, image_file, run_command
 from vlmprune_runtime.cli.turns import Questions, answer
 from vlmprune_runtime.conversation import FurtherQuestion
 from vlmprune_runtime.dump import check_dump, dump
@@ -49,14 +49,14 @@ def parser() -> argparse.ArgumentParser:
     description = "Answer a question about one or more images with an exported bundle; the answer goes to stdout."
     arguments = command_parser("vlmprune-run", description, EXAMPLES)
     arguments.add_argument("bundle", metavar="BUNDLE", help="folder that vlmprune-export has written")
-    images = "picture to ask about; -: standard input; repeated for several, in the order of their places in the prompt"
-    arguments.add_argument("--image", action="append", type=picture_file, metavar="FILE", help=images)
+    images = "image to ask about; -: standard input; repeated for several, in the order of their places in the prompt"
+    arguments.add_argument("--image", action="append", type=image_file, metavar="FILE", help=images)
     arguments.add_argument("--prompt", metavar="TEXT", help="question")
     further = "a further question in the same conversation, which goes on behind the answer; repeated for several"
     arguments.add_argument("--follow-up", action=_AddFollowUp, metavar="TEXT", help=further)
     arguments.add_argument(
-        "--follow-up-image", action=_AddImage, type=picture_file, metavar="FILE",
-        help="picture that comes with the --follow-up before it; repeated for several",
+        "--follow-up-image", action=_AddImage, type=image_file, metavar="FILE",
+        help="image that comes with the --follow-up before it; repeated for several",
     )  # fmt: skip
     arguments.add_argument("--chat", action="store_true", help="a conversation: a question a line, /help for more")
     mode = arguments.add_mutually_exclusive_group()
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     mode.add_argument("--compare", action="store_true", help="answer pruned and unpruned, and compare the times")
     _add_sampling(arguments)
     arguments.add_argument("--threads", type=int, metavar="N", help="default: one per core")
-    arguments.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens; several pictures: OUT-1.png ...")
+    arguments.add_argument("--overlay", metavar="OUT.png", help="draw the kept tokens; several images: OUT-1.png ...")
     arguments.add_argument(
         "--dump", metavar="DIR", help="write pixels, prompt ids and expected tokens for other runners"
     )
@@ -82,7 +82,7 @@ class _AddFollowUp(argparse.Action):
 
 
 class _AddImage(argparse.Action):
-    """Adds a picture to the further question before it."""
+    """Adds an image to the further question before it."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Adds the file to the last question of the list."""
@@ -141,7 +141,7 @@ def request_of(args: argparse.Namespace) -> Request:
 
 
 def check_combination(args: argparse.Namespace) -> None:
-    """Raises `BadRequest` for options that do not go together, or if a question or its picture is missing."""
+    """Raises `BadRequest` for options that do not go together, or if a question or its image is missing."""
     if args.chat:
         for name in ALONE:
             if getattr(args, name):
@@ -167,7 +167,7 @@ def grid_notes(manifest: Bundle, result: RunResult) -> Iterator[str]:
     """Yields for each image, where there are several grids, which of them it was resized to."""
     grids = manifest.grids
     nearest = f"the grid nearest in shape of {len(grids)}"
-    why = "for the pruned mode scales pictures down" if manifest.pruned_image else nearest
+    why = "for the pruned mode scales images down" if manifest.pruned_image else nearest
     if len(grids) > 1:
         for view in result.seen:
             size = f"{view.height} x {view.width} visual tokens ({view.height_px} x {view.width_px} px)"

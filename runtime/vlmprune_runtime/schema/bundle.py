@@ -77,7 +77,7 @@ class TextModel(Record):
 class Bundle(Pipeline):
     """Holds the manifest: the pipeline, and all else that a runner needs.
 
-    Where `pruned_image` is there, pictures are prepared by these steps instead of `image` in the pruned mode: they are
+    Where `pruned_image` is there, images are prepared by these steps instead of `image` in the pruned mode: they are
     smaller, and lie on a smaller one of the grids.
     """
 
@@ -105,17 +105,17 @@ class Bundle(Pipeline):
     accuracy: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _pictures_fit_the_grid(self) -> "Bundle":
+    def _images_fit_the_grid(self) -> "Bundle":
         seen, grid = self.image.view_size, self.grids[0]
         if len(self.grids) == 1 and seen and (seen.height_px, seen.width_px) != (grid.height_px, grid.width_px):
-            raise ValueError(f"pictures become {seen.height_px} x {seen.width_px} px, the grid is of another size")
+            raise ValueError(f"images become {seen.height_px} x {seen.width_px} px, the grid is of another size")
         small = self.pruned_image and self.pruned_image.view_size
         if small and all((grid.height_px, grid.width_px) != (small.height_px, small.width_px) for grid in self.grids):
-            raise ValueError(f"pruned pictures become {small.height_px} x {small.width_px} px, which no grid has")
+            raise ValueError(f"pruned images become {small.height_px} x {small.width_px} px, which no grid has")
         return self
 
     def image_steps(self, *, prune: bool) -> ImageSpec:
-        """Returns the steps that prepare pictures in the pruned or the unpruned mode."""
+        """Returns the steps that prepare images in the pruned or the unpruned mode."""
         return self.pruned_image if prune and self.pruned_image else self.image
 
     @model_validator(mode="after")

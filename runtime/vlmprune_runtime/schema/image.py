@@ -17,7 +17,7 @@ BLACK: Rgb = (0, 0, 0)
 
 
 class Orient(Record):
-    """Turns and mirrors the picture as its EXIF tag says; without a readable EXIF block it stays as it is stored."""
+    """Turns and mirrors the image as its EXIF tag says; without a readable EXIF block it stays as it is stored."""
 
     step: Literal["orient"] = "orient"
     exif_tag: Literal[274] = 274
@@ -37,7 +37,7 @@ class Colour(Record):
 
 
 class Pad(Record):
-    """Makes the picture a square of its longer side; of an odd number of new lines the smaller half comes before."""
+    """Makes the image a square of its longer side; of an odd number of new lines the smaller half comes before."""
 
     step: Literal["pad"] = "pad"
     to: Literal["square"] = "square"
@@ -46,7 +46,7 @@ class Pad(Record):
 
 
 class Resize(Record):
-    """Resizes the picture to the size that `to` gives, with one kernel."""
+    """Resizes the image to the size that `to` gives, with one kernel."""
 
     step: Literal["resize"] = "resize"
     to: Target
@@ -56,7 +56,7 @@ class Resize(Record):
 class Crop(Record):
     """Crops to the centre: the first pixel is (size - crop) / 2 rounded down.
 
-    A smaller picture is padded instead; of an odd number of new lines the smaller half comes before.
+    A smaller image is padded instead; of an odd number of new lines the smaller half comes before.
     """
 
     step: Literal["crop"] = "crop"
@@ -67,9 +67,9 @@ class Crop(Record):
 
 
 class Split(Record):
-    """Cuts the picture into square tiles, row by row, and adds the whole picture, resized to one tile, as the last.
+    """Cuts the image into square tiles, row by row, and adds the whole image, resized to one tile, as the last.
 
-    A picture of at most one tile stays one view. The sides are multiples of `tile_px`.
+    An image of at most one tile stays one view. The sides are multiples of `tile_px`.
     """
 
     step: Literal["split"] = "split"
@@ -121,7 +121,7 @@ class ImageSpec(Record):
 
     @property
     def geometric_steps(self) -> tuple[GeometricStep, ...]:
-        """The steps that move the pixels of the whole picture."""
+        """The steps that move the pixels of the whole image."""
         return tuple(step for step in self.steps if isinstance(step, GeometricStep))
 
     @property

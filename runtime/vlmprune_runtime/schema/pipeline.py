@@ -13,7 +13,7 @@ from vlmprune_runtime.schema.stage import Stage, parse_source
 class Grid(Record):
     """Describes one image size that the vision stage takes, and the grid of its visual tokens, row by row.
 
-    Before the tokens of the grid stand `prefix_tokens` rows of features that belong to no place in the picture, such as
+    Before the tokens of the grid stand `prefix_tokens` rows of features that belong to no place in the image, such as
     a tower's register tokens; they are never pruned, and count on in positions like text.
     `keep` says how many tokens each cut leaves, in the order of `cuts`, or leaves at most if its stage gives `count`.
     `mean_visual_tokens` is the mean number of visual tokens over all decoder layers, by which pruners are compared.
@@ -46,7 +46,7 @@ class Grid(Record):
 
 
 class Mosaic(Record):
-    """Names tiles that the cuts prune together: the `rows` x `columns` tiles of a picture, each on the grid `grid`.
+    """Names tiles that the cuts prune together: the `rows` x `columns` tiles of an image, each on the grid `grid`.
 
     Of them together a cut keeps as many tokens as of that many views of the grid.
     """
@@ -97,7 +97,7 @@ class Pipeline(Record):
     `prefill` names the stages in the order in which a prompt runs through them; the unpruned model is the same
     without the stages of role `prune`. `decode` names those that a new token runs through.
 
-    Where there are `mosaics`, a prune stage runs once for all tiles of a picture, and once for every other view. The
+    Where there are `mosaics`, a prune stage runs once for all tiles of an image, and once for every other view. The
     numbers by which graphs name what they serve count on from `grids` to `mosaics`.
     """
 

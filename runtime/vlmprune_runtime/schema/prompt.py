@@ -53,7 +53,7 @@ class TextSegment(Record):
 class ImagesSegment(Record):
     """Stands for the images in order: each is `before`, the image token, `after`; `between` stands between two of them.
 
-    A prompt has room for `fewest` to `most` pictures, `most` null being any number.
+    A prompt has room for `fewest` to `most` images, `most` null being any number.
     """
 
     kind: Literal["images"] = "images"
@@ -108,7 +108,7 @@ class TilesText(Record):
 
     For every tile, row by row, stands `tile`, in which the numbers of its row and column, from 1, replace `{row}` and
     `{column}`, then the image token; behind the last tile of a row stands `row_end`. Then follow `whole`, the image
-    token of the whole picture, and `end`. A picture that is seen as one view is `only`, the image token, `end`.
+    token of the whole image, and `end`. An image that is seen as one view is `only`, the image token, `end`.
     """
 
     tile: str
@@ -123,7 +123,7 @@ class PromptSpec(Record):
 
     The texts of all `segments` are joined, and the whole text is tokenized at once, with the tokenizer's own special
     tokens where `add_special_tokens` says so; a text tokenized piece by piece would have other tokens at the joints.
-    A segment of images has one image token per view of each picture; where there are `tiles`, the text that they
+    A segment of images has one image token per view of each image; where there are `tiles`, the text that they
     describe stands in its place. Every `image_token_id` is then repeated once per visual token of its view. A user's
     text that contains `image_token` after its edits is refused.
     `follow_up` is null where the chat template knows no further turn.
@@ -138,7 +138,7 @@ class PromptSpec(Record):
 
     @property
     def images(self) -> ImagesSegment:
-        """Where the pictures go."""
+        """Where the images go."""
         return next(segment for segment in self.segments if isinstance(segment, ImagesSegment))
 
     @model_validator(mode="after")

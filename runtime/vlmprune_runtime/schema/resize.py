@@ -12,8 +12,8 @@ Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 class Kernel(Record):
     """Describes a separable filter, run over the rows and then over the columns; each pass yields whole numbers.
 
-    Output pixel i lies at c = (i + 1/2) * s in the picture, s = given / resized. With w = support_px * max(s, 1), the
-    pixels j from floor(c - w + 1/2) up to, without it, floor(c + w + 1/2) count, as far as the picture has them, each
+    Output pixel i lies at c = (i + 1/2) * s in the image, s = given / resized. With w = support_px * max(s, 1), the
+    pixels j from floor(c - w + 1/2) up to, without it, floor(c + w + 1/2) count, as far as the image has them, each
     with the filter's value at (j + 1/2 - c) / max(s, 1) divided by the sum of these values. The weights are computed
     in 64 bits and rounded to `weight_bits` binary places, halves away from zero; their sum of products plus one half
     is rounded down and clipped to 0..255. `nearest` takes pixel floor(c). Without `antialias` 1 stands for max(s, 1).
@@ -83,7 +83,7 @@ class SmartMultiple(Record):
     Both sides are rounded to the nearest multiple (halves to the even one). If the area is then above `max_area_px`,
     with b = sqrt(height * width / max_area_px) they become side / b rounded down, at least one multiple; if it is
     below `min_area_px`, with b = sqrt(min_area_px / (height * width)) they become side * b rounded up.
-    A picture more than 200 times longer than wide is refused.
+    An image more than 200 times longer than wide is refused.
     """
 
     mode: Literal["smart_multiple"] = "smart_multiple"

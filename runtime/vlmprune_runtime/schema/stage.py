@@ -29,7 +29,7 @@ _SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row|deepstack|views|pla
 SourceText = Annotated[str, Field(pattern=rf"^(image\.pixels|prompt\.token_ids|{_SEQUENCE}|{_STAGE_OUTPUT})$")]
 """Where an input comes from.
 
-`image.pixels`: one view of a picture. `prompt.token_ids`: the tokens of this call, 0 where a visual token stands.
+`image.pixels`: one view of an image. `prompt.token_ids`: the tokens of this call, 0 where a visual token stands.
 `sequence.rows`: the embeddings or hidden states of this call's tokens. `sequence.positions`: their positions.
 `sequence.past_tokens`: how many tokens the stage's cache holds already. `sequence.last_row`: the index of the last
 real token where rows are padded. `sequence.deepstack`: for every token the row of its visual token in the output

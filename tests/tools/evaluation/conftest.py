@@ -1,4 +1,4 @@
-"""A tiny checkpoint, its bundle, and pictures with questions beside them."""
+"""A tiny checkpoint, its bundle, and images with questions beside them."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def in_pytorch(asked_checkpoint: Path) -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def asked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four pictures of coloured noise and a CSV of twelve questions in two tasks."""
+    """Four images of coloured noise and a CSV of twelve questions in two tasks."""
     folder = tmp_path_factory.mktemp("questions")
     rng = np.random.default_rng(5)
     for index in range(4):

@@ -16,8 +16,8 @@ TEN = '"red"' + ', "red"' * 9
 
 
 def read(folder: Path, name: str, text: str | bytes, limit: int | None = 200) -> Dataset:
-    for picture in ("a.png", "b.png"):
-        Image.new("RGB", (4, 4), "red").save(folder / picture)
+    for image in ("a.png", "b.png"):
+        Image.new("RGB", (4, 4), "red").save(folder / image)
     content = text if isinstance(text, bytes) else text.encode()
     (folder / name).write_bytes(content)
     return open_dataset(str(folder / name), DatasetOptions(limit))
@@ -26,18 +26,18 @@ def read(folder: Path, name: str, text: str | bytes, limit: int | None = 200) ->
 def test_csv(tmp_path: Path) -> None:
     data = read(tmp_path, "q.csv", HEADER + 'a.png,"What, then?",dog| hound ,seeing\nb.png,How many?,2,\n')
     first, second = data.items
-    assert (first.picture, first.question, first.answers) == ("a.png", "What, then?", ("dog", "hound"))
+    assert (first.image, first.question, first.answers) == ("a.png", "What, then?", ("dog", "hound"))
     assert (first.task, second.task, first.metric, second.location) == ("seeing", "q", "exact", "q.csv:3")
-    assert data.load_picture("a.png").size == (4, 4)
+    assert data.load_image("a.png").size == (4, 4)
 
 
-def test_a_row_about_several_pictures(tmp_path: Path) -> None:
-    """In the order of the row; each is looked for, and rows of the same pictures stand side by side."""
+def test_a_row_about_several_images(tmp_path: Path) -> None:
+    """In the order of the row; each is looked for, and rows of the same images stand side by side."""
     data = read(tmp_path, "q.csv", HEADER + "a.png|b.png,What differs?,x,\na.png,Which?,x,\n a.png | b.png,And?,x,\n")
-    assert [item.pictures for item in data.items] == [("a.png", "b.png")] * 2 + [("a.png",)]
-    assert len({item.key for item in data.items}) == 3 and data.pictures == ("a.png", "b.png")
+    assert [item.images for item in data.items] == [("a.png", "b.png")] * 2 + [("a.png",)]
+    assert len({item.key for item in data.items}) == 3 and data.images == ("a.png", "b.png")
     lines = '{"image": ["b.png", "a.png"], "text": "What differs?", "answer": "x"}\n'
-    assert read(tmp_path, "q.jsonl", lines).items[0].pictures == ("b.png", "a.png")
+    assert read(tmp_path, "q.jsonl", lines).items[0].images == ("b.png", "a.png")
     for broken, message in (("[]", r"image is \[\]; allowed"), ('["b.png", "c.png"]', "image 'c.png': no such file")):
         with pytest.raises(BadRequest, match=message):
             read(tmp_path, "q.jsonl", lines.replace('["b.png", "a.png"]', broken))
@@ -45,7 +45,7 @@ def test_a_row_about_several_pictures(tmp_path: Path) -> None:
 
 def test_csv_with_bom_spaces_windows_lines_and_columns_of_any_order(tmp_path: Path) -> None:
     data = read(tmp_path, "q.csv", b"\xef\xbb\xbfanswer, image, question\r\nred, a.png, Which?\r\n")
-    assert data.items[0].answers == ("red",) and data.items[0].picture == "a.png"
+    assert data.items[0].answers == ("red",) and data.items[0].image == "a.png"
 
 
 def test_ten_answers_are_vqa(tmp_path: Path) -> None:
@@ -62,13 +62,13 @@ def test_pope_and_llava(tmp_path: Path) -> None:
     assert (open_ended.metric, open_ended.answers) == ("agreement", ())
 
 
-def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "c.png")
+def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images" / "c.png")
     (tmp_path / "q.csv").write_text("image,question,answer\nc.png,Which?,red\n")
     with pytest.raises(BadRequest, match=r"q.csv:2: image 'c.png': no such file"):
         open_dataset(str(tmp_path / "q.csv"), DatasetOptions())
-    assert open_dataset(str(tmp_path / "q.csv"), DatasetOptions(images=tmp_path / "pictures")).load_picture(
+    assert open_dataset(str(tmp_path / "q.csv"), DatasetOptions(images=tmp_path / "images")).load_image(
         "c.png"
     ).size == (4, 4)
 
@@ -77,7 +77,7 @@ def test_a_limit_takes_the_first_of_each_task_in_turn(tmp_path: Path) -> None:
     rows = [f"{'ab'[index % 2]}.png,Q{index}?,x,{'one' if index < 6 else 'two'}" for index in range(8)]
     data = read(tmp_path, "q.csv", HEADER + "\n".join(rows), limit=5)
     assert sorted(item.question for item in data.items) == ["Q0?", "Q1?", "Q2?", "Q6?", "Q7?"]
-    assert [item.picture for item in data.items] == ["a.png"] * 3 + ["b.png"] * 2
+    assert [item.image for item in data.items] == ["a.png"] * 3 + ["b.png"] * 2
 
 
 @pytest.mark.parametrize(

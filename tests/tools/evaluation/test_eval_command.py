@@ -1,4 +1,4 @@
-"""`vlmprune-eval` as a user calls it, from a bundle to a table, a picture and a manifest."""
+"""`vlmprune-eval` as a user calls it, from a bundle to a table, an image and a manifest."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def test_the_table_says_what_ran_where(
     printed = capsys.readouterr().out
     assert "8 (-83.7 %)" in printed
     assert "pruned by the bundle's own graph: vlm-pruner at 8; all others by PyTorch" in printed
-    assert "4 questions on 2 pictures of asked.csv" in printed or "4 questions on" in printed
+    assert "4 questions on 2 images of asked.csv" in printed or "4 questions on" in printed
 
 
 def test_a_checkpoint_on_another_layer_with_an_ablation(
@@ -80,9 +80,9 @@ def test_plot_and_attach(asked_bundle: Path, asked_folder: Path, tmp_path: Path)
     before = open_bundle(bundle).manifest
     arguments = ["--plot", str(tmp_path / "a.png"), "--attach", "--blind", "--limit", "4"]
     assert call(bundle, asked_folder, *arguments) == 0
-    with Image.open(tmp_path / "a.png") as picture:
-        colours = picture.convert("RGB").getcolors(1 << 24)
-        assert colours is not None and len(colours) > 50, "an empty picture"
+    with Image.open(tmp_path / "a.png") as image:
+        colours = image.convert("RGB").getcolors(1 << 24)
+        assert colours is not None and len(colours) > 50, "an empty image"
     after = open_bundle(bundle).manifest
     assert after.accuracy is not None
     assert {row["method"] for row in after.accuracy["blind"]} == {"blind"}
@@ -153,7 +153,7 @@ def test_without_answers_it_is_agreement_with_unpruned(asked_bundle: Path, asked
         (["--layer", "3"], "layer: got 3; allowed: 2"),
         (["--max-tokens", "0"], "max_tokens: got 0"),
         (["--threads", "-1"], "threads: got -1"),
-        (["--plot", "a.jpg"], "a.jpg: the plot is a picture; give a name that ends in .png"),
+        (["--plot", "a.jpg"], "a.jpg: the plot is an image; give a name that ends in .png"),
         (["--json", "nowhere/a.json"], "there is no folder nowhere"),
         (["--attach", "nowhere"], "nowhere: no such folder"),
         (["--data", "photos"], "no data 'photos'; allowed: scenes"),

@@ -13,7 +13,7 @@ from vlmprune_runtime.generate import Request, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.dataset import DatasetOptions, Item
 from vlmprune_tools.evaluation.datasets import open_dataset
-from vlmprune_tools.evaluation.evaluation_loop import mean_picture, run_evaluation_loop
+from vlmprune_tools.evaluation.evaluation_loop import mean_image, run_evaluation_loop
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.loaded_model import LoadedModel, load_model
 from vlmprune_tools.evaluation.prediction_log import PredictionLog
@@ -27,9 +27,9 @@ def configs(model: LoadedModel, *keeps: int) -> list[PruningConfig]:
     return build_configs(model, [parse_variant(name) for name in ("vlm-pruner", "random", "uniform")], keeps)
 
 
-def answers(model: LoadedModel, picture: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
+def answers(model: LoadedModel, image: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
     evaluator = Evaluator(model, TOKENS)
-    return evaluator.predict([evaluator.encode_picture(load_image(picture))], question, chosen)
+    return evaluator.predict([evaluator.encode_image(load_image(image))], question, chosen)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -97,18 +97,18 @@ def test_what_is_shared_runs_once(in_onnx: LoadedModel, asked_folder: Path) -> N
     assert engine.runs["prune"] == 12  # the bundle's own; the other five configs in PyTorch
 
 
-def test_the_mean_picture_is_the_mean(in_onnx: LoadedModel, asked_folder: Path) -> None:
+def test_the_mean_image_is_the_mean(in_onnx: LoadedModel, asked_folder: Path) -> None:
     data, evaluator = open_dataset(str(asked_folder / "asked.csv"), DatasetOptions()), Evaluator(in_onnx, 2)
     seen = [evaluator.see(load_image(asked_folder / f"{index}.png")) for index in range(4)]
-    [mean] = mean_picture(evaluator, data).views
-    assert mean.pixels == pytest.approx(sum(picture.views[0].pixels for picture in seen) / 4, abs=1e-6)
+    [mean] = mean_image(evaluator, data).views
+    assert mean.pixels == pytest.approx(sum(image.views[0].pixels for image in seen) / 4, abs=1e-6)
 
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_several_pictures_of_a_row_are_asked_about_as_the_runner_does(prune: bool, tmp_path: Path) -> None:
+def test_several_images_of_a_row_are_asked_about_as_the_runner_does(prune: bool, tmp_path: Path) -> None:
     names = ["first.png", "second.png"]
     (tmp_path / "q.jsonl").write_text(json.dumps({"image": names, "text": "why?", "answer": "x"}) + "\n")
     data = open_dataset(str(tmp_path / "q.jsonl"), DatasetOptions(images=GOLDEN / "two_pictures"))
@@ -120,7 +120,7 @@ def test_several_pictures_of_a_row_are_asked_about_as_the_runner_does(prune: boo
     assert log.predictions[data.items[0].key] == {"own@6": expected.text.strip()}
 
 
-def test_a_row_with_a_picture_too_many_is_named(tmp_path: Path) -> None:
+def test_a_row_with_a_image_too_many_is_named(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("image,question,answer\nfirst.png|second.png|first.png,why?,x\n")
     model = load_model(str(GOLDEN / "bundle_two_pictures"), None, None, lambda line: None)
     data = open_dataset(str(tmp_path / "q.csv"), DatasetOptions(images=GOLDEN / "two_pictures"))
@@ -136,10 +136,10 @@ def test_a_question_that_is_too_long_is_named(in_onnx: LoadedModel, asked_folder
         run_evaluation_loop(Evaluator(in_onnx, 2), long, configs(in_onnx, 8), PredictionLog())
 
 
-def test_a_broken_picture_is_named(in_onnx: LoadedModel, asked_folder: Path, tmp_path: Path) -> None:
+def test_a_broken_image_is_named(in_onnx: LoadedModel, asked_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes((asked_folder / "0.png").read_bytes()[:200])
     (tmp_path / "q.csv").write_text("image,question,answer\nbroken.png,what ?,a\n")
-    with pytest.raises(BadRequest, match=r"q.csv:2: image .*broken.png: broken picture"):
+    with pytest.raises(BadRequest, match=r"q.csv:2: image .*broken.png: broken image"):
         run_evaluation_loop(
             Evaluator(in_onnx, 2),
             open_dataset(str(tmp_path / "q.csv"), DatasetOptions()),
@@ -163,6 +163,6 @@ def test_a_bundles_layer_is_fixed(asked_bundle: Path) -> None:
         load_model(str(asked_bundle), 1, None, lambda line: None)
 
 
-def test_keys_tell_pictures_and_questions_apart() -> None:
+def test_keys_tell_images_and_questions_apart() -> None:
     keys = {Item(*pair, ("x",), "t", "exact", "p").key for pair in (("a", "b"), ("a", "c"), ("b", "b"), ("ab", ""))}
     assert len(keys) == 4

@@ -69,13 +69,13 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Any]]:
     sys.modules.pop("vlmprune_tools.evaluation.lmms", None)
 
 
-def instance(context: str, options: dict[str, Any], pictures: list[Image.Image]) -> SimpleNamespace:
+def instance(context: str, options: dict[str, Any], images: list[Image.Image]) -> SimpleNamespace:
     return SimpleNamespace(args=(context, options, lambda document: document["pictures"], 0, "task", "test"))
 
 
-def model(harness: type[Any], checkpoint: Path, pictures: list[Image.Image], more: str = "") -> Any:
+def model(harness: type[Any], checkpoint: Path, images: list[Image.Image], more: str = "") -> Any:
     loaded = harness.create_from_arg_string(f"pretrained={checkpoint}{more}", {"batch_size": 1, "device": None})
-    loaded.task_dict["task"] = {"test": [{"pictures": pictures}]}
+    loaded.task_dict["task"] = {"test": [{"pictures": images}]}
     return loaded
 
 
@@ -83,32 +83,32 @@ def test_it_answers_as_we_do(
     harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: LoadedModel
 ) -> None:
     assert issubclass(harness, StandIn)
-    picture = load_image(asked_folder / "0.png")
+    image = load_image(asked_folder / "0.png")
     evaluator = Evaluator(in_pytorch, 5)
-    visual = [evaluator.encode_picture(picture)]
+    visual = [evaluator.encode_image(image)]
     configs = build_configs(in_pytorch, [parse_variant("vlm-pruner:batch=2")], [3])
     expected = evaluator.predict(visual, QUESTIONS[0], configs)
     assert len(set(expected.values())) == 2
-    requests = [instance(f"<image>\n{QUESTIONS[0]}", {"max_new_tokens": 5}, [picture])]
-    pruned = model(harness, asked_checkpoint, [picture], ",keep=3,batch=2")
-    whole = model(harness, asked_checkpoint, [picture])
+    requests = [instance(f"<image>\n{QUESTIONS[0]}", {"max_new_tokens": 5}, [image])]
+    pruned = model(harness, asked_checkpoint, [image], ",keep=3,batch=2")
+    whole = model(harness, asked_checkpoint, [image])
     assert pruned.generate_until(requests) == [expected["vlm-pruner:batch=2@3"]]
     assert whole.generate_until(requests) == [expected["unpruned@49"]]
     assert (pruned.rank, pruned.world_size) == (0, 1)
     stop = expected["unpruned@49"].split()[1]
-    stopped = instance(QUESTIONS[0], {"max_new_tokens": 5, "until": [stop]}, [picture])
+    stopped = instance(QUESTIONS[0], {"max_new_tokens": 5, "until": [stop]}, [image])
     assert whole.generate_until([stopped]) == [expected["unpruned@49"].split(stop)[0].strip()]
 
 
-def test_several_pictures_stand_in_their_order(
+def test_several_images_stand_in_their_order(
     harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: LoadedModel
 ) -> None:
-    pictures = [load_image(asked_folder / f"{index}.png") for index in (0, 1)]
+    images = [load_image(asked_folder / f"{index}.png") for index in (0, 1)]
     evaluator, text = Evaluator(in_pytorch, 5), f"<image> <image>\n{QUESTIONS[1]}"
     configs = build_configs(in_pytorch, [parse_variant("vlm-pruner")], [3])
     answers = []
-    for order in (pictures, pictures[::-1]):
-        seen = [evaluator.encode_picture(picture) for picture in order]
+    for order in (images, images[::-1]):
+        seen = [evaluator.encode_image(image) for image in order]
         expected = evaluator.predict(seen, QUESTIONS[1], configs)
         pruned = model(harness, asked_checkpoint, order, ",keep=3")
         assert pruned.generate_until([instance(text, {"max_new_tokens": 5}, order)]) == [expected["vlm-pruner@3"]]
@@ -117,9 +117,9 @@ def test_several_pictures_stand_in_their_order(
 
 
 def test_what_it_cannot_do_is_said(harness: type[Any], asked_checkpoint: Path, asked_folder: Path) -> None:
-    picture = load_image(asked_folder / "0.png")
-    loaded = model(harness, asked_checkpoint, [picture, picture])
-    loaded.task_dict["task"]["test"][0]["pictures"] = [picture] * 6
+    image = load_image(asked_folder / "0.png")
+    loaded = model(harness, asked_checkpoint, [image, image])
+    loaded.task_dict["task"]["test"][0]["pictures"] = [image] * 6
     with pytest.raises(BadRequest, match=r"task 'task', document 0: the prompt takes \d+ tokens with its 6 images"):
         loaded.generate_until([instance("what ?", {}, [])])
     with pytest.raises(BadRequest, match="likelihoods are not supported"):
@@ -136,12 +136,12 @@ def test_a_moved_model_is_the_same_model(in_pytorch: LoadedModel, asked_folder: 
     """On the one device there is here."""
     assert isinstance(in_pytorch.engine, TorchEngine)
     moved = replace(in_pytorch, engine=TorchEngine(in_pytorch.engine.staged, torch.device("cpu")))
-    picture = load_image(asked_folder / "0.png")
+    image = load_image(asked_folder / "0.png")
     predicted = []
     for model in (in_pytorch, moved):
         evaluator = Evaluator(model, 5)
         configs = build_configs(model, [parse_variant("vlm-pruner")], [8])
-        predicted.append(evaluator.predict([evaluator.encode_picture(picture)], QUESTIONS[1], configs))
+        predicted.append(evaluator.predict([evaluator.encode_image(image)], QUESTIONS[1], configs))
     assert predicted[0] == predicted[1]
 
 

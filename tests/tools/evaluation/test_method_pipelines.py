@@ -49,8 +49,8 @@ def test_a_method_answers_as_a_whole_prompt_without_sharing(
         assert [list(kept.cells) for kept in state.selections] == [list(kept.cells) for kept in alone.selections]
 
 
-def test_a_picture_is_run_again_once_the_caches_hold_another(in_pytorch: LoadedModel, asked_folder: Path) -> None:
-    """A prompt without text behind its picture takes the caches too, and shares nothing."""
+def test_a_image_is_run_again_once_the_caches_hold_another(in_pytorch: LoadedModel, asked_folder: Path) -> None:
+    """A prompt without text behind its image takes the caches too, and shares nothing."""
     pipeline = method_pipeline(in_pytorch, PruneOptions("divprune", keep=9), SharedVision(family_of(in_pytorch)))
     evaluator = Evaluator(pipeline.model, 1)
     one, other = (evaluator.see(load_image(asked_folder / name)) for name in ("0.png", "1.png"))

@@ -111,10 +111,10 @@ def test_a_changed_data_file_starts_anew(
     assert len(asked) == 2
 
 
-def test_changed_pictures_start_anew(asked_bundle: Path, asked_folder: Path, tmp_path: Path, asked: list[str]) -> None:
+def test_changed_images_start_anew(asked_bundle: Path, asked_folder: Path, tmp_path: Path, asked: list[str]) -> None:
     (tmp_path / "asked.csv").write_text(f"image,question,answer\n0.png,{QUESTIONS[0]},red\n")
-    for picture in (asked_folder / "0.png").read_bytes(), (asked_folder / "1.png").read_bytes() + b"more":
-        (tmp_path / "0.png").write_bytes(picture)
+    for image in (asked_folder / "0.png").read_bytes(), (asked_folder / "1.png").read_bytes() + b"more":
+        (tmp_path / "0.png").write_bytes(image)
         evaluate(request(asked_bundle, tmp_path, tmp_path / "a.json"))
     assert len(asked) == 2
 

@@ -9,7 +9,7 @@ import pytest
 
 from vlmprune_runtime.errors import MissingExtra
 from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
-from vlmprune_tools.evaluation.synthetic import FEWEST_PICTURES, Source, synthetic_dataset
+from vlmprune_tools.evaluation.synthetic import FEWEST_IMAGES, Source, synthetic_dataset
 from vlmprune_tools.scenes.photos import photo_pixels
 from vlmprune_tools.scenes.scene import PlacedObject, RenderedScene, Scene
 from vlmprune_tools.scenes.signs import font
@@ -19,7 +19,7 @@ CONCEPTS = ("dog", "cat", "bus")
 
 
 def render(split: str, index: int) -> RenderedScene:
-    """One object, or two in a row in every third picture; the pixels tell split and index."""
+    """One object, or two in a row in every third image; the pixels tell split and index."""
     objects = (PlacedObject("dog", 10, 10, 50), PlacedObject("cat", 200, 10, 50))
     kind = "row" if index % 3 == 2 else "one"
     scene = Scene(kind, objects if kind == "row" else objects[:1], "red")
@@ -41,11 +41,11 @@ def test_every_task_has_its_share() -> None:
     assert sum(counts.values()) == 80 and max(counts.values()) - min(counts.values()) <= 1
 
 
-def test_questions_of_a_picture_are_side_by_side_and_about_it() -> None:
+def test_questions_of_a_image_are_side_by_side_and_about_it() -> None:
     data = dataset(80)
-    pictures = [item.picture for item in data.items]
-    assert pictures == sorted(pictures, key=int)
-    assert all(np.asarray(data.load_picture(name)).flat[0] == int(name) for name in pictures)
+    images = [item.image for item in data.items]
+    assert images == sorted(images, key=int)
+    assert all(np.asarray(data.load_image(name)).flat[0] == int(name) for name in images)
     right = {"naming": "dog", "colour": "red"}
     assert all(item.answers == (right[item.task],) for item in data.items if item.task in right)
 
@@ -54,7 +54,7 @@ def test_the_same_options_give_the_same_data_and_a_larger_limit_holds_a_smaller(
     assert dataset(40).items == dataset(40).items
     few, many = ({item.key for item in dataset(limit).items} for limit in (40, 80))
     assert few < many
-    assert dataset(40).pictures == dataset(80).pictures == tuple(map(str, range(100)))  # what a blind model is shown
+    assert dataset(40).images == dataset(80).images == tuple(map(str, range(100)))  # what a blind model is shown
     assert dataset(40).sha256 == dataset(80).sha256 != dataset(40, start=7).sha256
 
 
@@ -67,7 +67,7 @@ def test_a_rare_task_does_not_draw_for_ever() -> None:
 
     data = synthetic_dataset("scenes", Source(rarely, CONCEPTS), range(10**6), DatasetOptions(60))
     assert len(data.items) == 60
-    assert len(set(seen)) <= FEWEST_PICTURES + 60
+    assert len(set(seen)) <= FEWEST_IMAGES + 60
 
 
 def test_signs_are_drawn() -> None:
@@ -77,7 +77,7 @@ def test_signs_are_drawn() -> None:
 
     data, other = (open_dataset("signs", DatasetOptions(6, seed)) for seed in (0, 1))
     assert {item.task for item in data.items} == {"word", "digit", "colour"}
-    assert data.load_picture(data.items[0].picture).size == (336, 336)
+    assert data.load_image(data.items[0].image).size == (336, 336)
     assert data.sha256 != other.sha256 and data.templated and not data.blind
 
 
@@ -86,11 +86,9 @@ def test_easy_vqa_is_the_published_test_part_and_asks_blind() -> None:
     from vlmprune_tools.evaluation.datasets import open_dataset
 
     data = open_dataset("easy-vqa", DatasetOptions(5))
-    asked, answers, pictures = easy_vqa.get_test_questions()
-    published = {
-        (str(picture), text.lower(), answer) for text, answer, picture in zip(asked, answers, pictures, strict=True)
-    }
-    assert {(item.picture, item.question.lower(), item.answers[0]) for item in data.items} <= published
+    asked, answers, images = easy_vqa.get_test_questions()
+    published = {(str(image), text.lower(), answer) for text, answer, image in zip(asked, answers, images, strict=True)}
+    assert {(item.image, item.question.lower(), item.answers[0]) for item in data.items} <= published
     assert data.blind and len(data.items) == 5
 
 

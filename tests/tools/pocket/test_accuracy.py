@@ -53,15 +53,15 @@ def test_answers_are_those_of_generate() -> None:
 
 
 class FakeEvaluator:
-    """Predicts the right answer to all questions but presence, and counts the pictures."""
+    """Predicts the right answer to all questions but presence, and counts the images."""
 
     def __init__(self) -> None:
-        """No picture yet."""
-        self.pictures = 0
+        """No image yet."""
+        self.images = 0
 
     def predict(self, image: Image.Image, asked: list[Question]) -> list[Prediction]:
         """Always yes to presence."""
-        self.pictures += 1
+        self.images += 1
         return [Prediction(*item, "yes" if item[0] == "presence" else item[2]) for item in asked]
 
 
@@ -90,7 +90,7 @@ def test_a_killed_measurement_goes_on(tmp_path: Path) -> None:
     log.write_text(text[: text.rindex('"asked"')])
     again = predict_all(fake, QUESTION_SET, range(4), log)  # type: ignore[arg-type]
     assert again == whole
-    assert fake.pictures == 5
+    assert fake.images == 5
     assert [json.loads(line)["index"] for line in log.read_text().splitlines()] == [0, 1, 2, 3]
 
 

@@ -19,8 +19,8 @@ from pocket_training.phases import Trainee, replay
 from pocket_training.recipe import RECIPE, Align, Answer, Average, Recipe, read_recipe
 from pocket_training.targets import LABELS, make_aims
 from pocket_training.tokens import Tokens
+from pocket_training.training_images import BatchSampler, batch_sampler
 from pocket_training.training_loop import Course, optimise
-from pocket_training.training_pictures import BatchSampler, batch_sampler
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.scenes.artwork import Artwork
 from vlmprune_tools.scenes.rendering import render_scene
@@ -35,18 +35,18 @@ def scenes(artwork: Artwork) -> list[RenderedScene]:
 
 
 @pytest.fixture
-def same_pictures(scenes: list[RenderedScene]) -> BatchSampler:
+def same_images(scenes: list[RenderedScene]) -> BatchSampler:
     return BatchSampler(((1.0, lambda split, index: scenes[index % len(scenes)]),))
 
 
 def test_patches_come_nearer_and_the_rest_is_frozen(
-    adapted: Any, tokens: Tokens, scenes: list[RenderedScene], same_pictures: BatchSampler, tmp_path: Path
+    adapted: Any, tokens: Tokens, scenes: list[RenderedScene], same_images: BatchSampler, tmp_path: Path
 ) -> None:
     aims = make_aims(adapted.language_model.embed_tokens.weight, tokens)
     frozen = {name: value.clone() for name, value in adapted.named_parameters() if not value.requires_grad}
     with torch.no_grad():
         before = alignment_losses(adapted, aims, scenes)
-    align(adapted, aims, same_pictures, Align("a", "nothing", {}, steps=15, rate=2e-2, pictures=1), tmp_path)
+    align(adapted, aims, same_images, Align("a", "nothing", {}, steps=15, rate=2e-2, pictures=1), tmp_path)
     with torch.no_grad():
         after = alignment_losses(adapted, aims, scenes)
     assert after["loss"] < before["loss"] and after["belonging"] < before["belonging"]
@@ -56,14 +56,14 @@ def test_patches_come_nearer_and_the_rest_is_frozen(
 
 
 def test_questions_are_learned(
-    adapted: Any, tokens: Tokens, scenes: list[RenderedScene], same_pictures: BatchSampler, tmp_path: Path
+    adapted: Any, tokens: Tokens, scenes: list[RenderedScene], same_images: BatchSampler, tmp_path: Path
 ) -> None:
     """Also from what each visual token shows."""
     phase = Answer("a", "nothing", {}, steps=15, language_rate=3e-2, projector_rate=3e-2, pictures=1)
     rows = pack_rows([ask(rendered, phase, random.Random(0)) for rendered in scenes], tokens, phase.question_tokens)
     with torch.no_grad():
         before = answer_losses(adapted, tokens, scenes, rows, phase)
-    answer(adapted, tokens, same_pictures, phase, tmp_path)
+    answer(adapted, tokens, same_images, phase, tmp_path)
     with torch.no_grad():
         after = answer_losses(adapted, tokens, scenes, rows, phase)
     assert all(after[name] < before[name] for name in ("words", "seeing"))
@@ -94,7 +94,7 @@ def test_a_stopped_run_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pyt
     assert steps == 8 - 3
 
 
-def test_pictures_depend_on_the_seed_only(artwork: Artwork) -> None:
+def test_images_depend_on_the_seed_only(artwork: Artwork) -> None:
     sampler = batch_sampler(MIX, artwork)
     first, again, other = (sampler.sample(random.Random(seed), 3) for seed in (1, 1, 2))
     assert [item.pixels.tobytes() for item in first] == [item.pixels.tobytes() for item in again]

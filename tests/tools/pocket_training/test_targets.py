@@ -22,7 +22,7 @@ DOG_PATCHES = (0, 1, 2, 24, 25, 26, 48, 49, 50)
 
 
 def rendered(scene: Scene, owner: dict[int, int]) -> RenderedScene:
-    """A picture in which these patches belong to these objects and all others to none."""
+    """An image in which these patches belong to these objects and all others to none."""
     owners = np.full(576, NO_OBJECT, np.int8)
     for at, number in owner.items():
         owners[at] = number
@@ -55,8 +55,8 @@ def test_a_patch_with_a_clear_lead_is_marked(leads: dict[int, float], marked: li
     lead = torch.zeros(576)
     for patch, value in leads.items():
         lead[patch] = value
-    picture = rendered(DOG_AND_CAT, dict.fromkeys(DOG_PATCHES, 0) | {10: 1})
-    assert marked_patches(picture, lead).nonzero()[:, 0].tolist() == marked
+    image = rendered(DOG_AND_CAT, dict.fromkeys(DOG_PATCHES, 0) | {10: 1})
+    assert marked_patches(image, lead).nonzero()[:, 0].tolist() == marked
 
 
 def test_a_background_aims_at_its_colour() -> None:
@@ -80,8 +80,8 @@ def test_easy_vqas_object_aims_between_its_shape_and_its_colour() -> None:
 
 def test_each_patch_knows_what_it_shows(artwork: dict[str, tuple[object, ...]]) -> None:
     for index in range(4):
-        picture = render_scene("train", "hard", index, artwork)  # type: ignore[arg-type]
-        names = [item.concept for item in picture.scene.objects]
-        shown = [LABELS[number] if number >= 0 else None for number in shown_labels(picture).tolist()]
-        assert shown == [names[owner] if owner >= 0 else None for owner in picture.owner]
+        image = render_scene("train", "hard", index, artwork)  # type: ignore[arg-type]
+        names = [item.concept for item in image.scene.objects]
+        shown = [LABELS[number] if number >= 0 else None for number in shown_labels(image).tolist()]
+        assert shown == [names[owner] if owner >= 0 else None for owner in image.owner]
     assert LABELS[shown_labels(rendered(Scene("sign", labels=("stop",)), {7: 0}))[7]] == "stop"

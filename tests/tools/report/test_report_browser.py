@@ -56,7 +56,7 @@ def test_nothing_is_wider_than_the_screen(browser: str, page: Path, width_px: in
 def test_both_themes_are_drawn(browser: str, page: Path, options: tuple[str, ...], bright: bool) -> None:
     shot = page.with_name("shot.png")
     browse(browser, page, 1280, *options, f"--screenshot={shot}")
-    picture = Image.open(shot).convert("L")
-    assert (picture.getpixel((3, 3)) > 128) is bright
-    darkest, brightest = picture.getextrema()
+    image = Image.open(shot).convert("L")
+    assert (image.getpixel((3, 3)) > 128) is bright
+    darkest, brightest = image.getextrema()
     assert brightest - darkest > 150

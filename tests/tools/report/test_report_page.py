@@ -71,7 +71,7 @@ def test_it_says_what_was_measured(
     assert "top-sum keeps 4 of 16 visual tokens from layer 1 on (75.0 % pruned)" in text
     assert result["bundle"]["manifest_sha256"] in text
     assert "retains 97.8 %" in text
-    assert "pocket on scenes" in text and "20 templated questions on 7 pictures." in text
+    assert "pocket on scenes" in text and "20 templated questions on 7 images." in text
     for stage in result["pruned"]["stages_ms"]:
         assert stage in text
 
@@ -131,9 +131,9 @@ def test_hostile_names_stay_text(
 
 
 def test_overlay_travels_inside_without_what_else_was_in_the_file(benchmark_file: Path, tmp_path: Path) -> None:
-    picture, exif = Image.new("RGB", (1600, 800), "red"), Image.Exif()
+    image, exif = Image.new("RGB", (1600, 800), "red"), Image.Exif()
     exif[0x010E] = "secret place"
-    picture.save(tmp_path / "kept.png", exif=exif)
+    image.save(tmp_path / "kept.png", exif=exif)
     reader = page_of(tmp_path, benchmark_file, "--overlay", tmp_path / "kept.png")
     (found,) = [attrs for tag, attrs in reader.elements if tag == "img"]
     data = base64.b64decode(found["src"].removeprefix("data:image/jpeg;base64,"))

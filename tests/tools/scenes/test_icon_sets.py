@@ -1,4 +1,4 @@
-"""Icon sets become pictures under code points: the right icon, whole, none for what is missing or only named alike."""
+"""Icon sets become images under code points: the right icon, whole, none for what is missing or only named alike."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def icon_set(folder: Path, icons: dict[str, dict[str, object]], prefix: str = "s
 
 
 def test_icons_are_drawn_under_their_codes(tmp_path: Path) -> None:
-    """By label or by Unicode's older name, scaled as the icon says; what has no icon has no picture."""
+    """By label or by Unicode's older name, scaled as the icon says; what has no icon has no image."""
     icons: dict[str, dict[str, object]] = {
         "hot-beverage": {"body": RED},
         "pandaface": {"body": BLUE, "width": 512, "height": 512},

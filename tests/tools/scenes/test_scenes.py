@@ -1,4 +1,4 @@
-"""Scenes are reproducible, splits are apart, and every answer is true of its picture."""
+"""Scenes are reproducible, splits are apart, and every answer is true of its image."""
 
 import json
 import random
@@ -43,7 +43,7 @@ def test_splits_share_no_scene(artwork: Artwork) -> None:
 
 @pytest.mark.parametrize("index", range(12))
 def test_objects_lie_where_the_scene_says(index: int, artwork: Artwork) -> None:
-    """Inside the picture, of the right size, apart, and owning the patch in their middle."""
+    """Inside the image, of the right size, apart, and owning the patch in their middle."""
     rendered, style = render_scene("train", "hard", index, artwork), STYLES["hard"]
     for item in rendered.scene.objects:
         assert style.min_px <= item.size_px <= style.max_px
@@ -102,7 +102,7 @@ def test_near_duplicates_are_asked_for() -> None:
     assert 80 < sum(GROUP_OF[name] == GROUP_OF["cat"] for name in names) < 130
 
 
-def test_a_picture_of_nothing_is_asked_about_all_the_same(artwork: Artwork) -> None:
+def test_a_image_of_nothing_is_asked_about_all_the_same(artwork: Artwork) -> None:
     """No object, no count; its colour and what is not there."""
     asked = questions(Scene("empty", (), "red"), ["dog", "cat"], random.Random(0))
     assert {family for family, _, _ in asked} == {"presence", "colour"}
@@ -136,7 +136,7 @@ def test_slanted_artwork_is_whole() -> None:
         assert (cover[0] > 0.5).argmax() == pytest.approx(0 if by < 0 else 12, abs=1)
 
 
-def test_few_pictures_are_drawn_otherwise() -> None:
+def test_few_images_are_drawn_otherwise() -> None:
     """Most stay as they are to the last bit; none changes its size."""
     art = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
     rendered = [restyle(art, random.Random(number)) for number in range(200)]
@@ -175,7 +175,7 @@ def test_signs(index: int, artwork: Artwork) -> None:
 
 
 def test_easy_vqa_brings_its_own_questions(artwork: Artwork) -> None:
-    """Published questions, published split, enlarged pictures."""
+    """Published questions, published split, enlarged images."""
     pytest.importorskip("easy_vqa")
     draw = source("easy-vqa", artwork)
     assert draw("train", 0).pixels.shape == (336, 336, 3)
@@ -202,7 +202,7 @@ def test_photos_are_asked_for_what_they_show(artwork: Artwork) -> None:
     assert [draw("test", index).scene.questions[0][2] for index in range(6)] == [
         "|".join(shows) for shows in PHOTOS.values()
     ]
-    with pytest.raises(BadRequest, match="got picture 6; allowed: 0 to 5"):
+    with pytest.raises(BadRequest, match="got image 6; allowed: 0 to 5"):
         draw("test", 6)
 
 
@@ -213,7 +213,7 @@ def test_an_unknown_source_lists_the_choices(artwork: Artwork) -> None:
 
 
 def test_artwork_has_its_size(artwork: Artwork) -> None:
-    """Five concepts, one picture each, on disk."""
+    """Five concepts, one image each, on disk."""
     assert all(isinstance(path, Path) and path.is_file() for paths in artwork.values() for path in paths)
     assert len(artwork) == 5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmprune_runtime.atomic import save_text
 from vlmprune_runtime.bundle import open_bundle
-from vlmprune_runtime.cli.entrypoint import command_parser, picture_file, run_command
+from vlmprune_runtime.cli.entrypoint import command_parser, image_file, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra, VlmPruneError, comma_list
 from vlmprune_runtime.progress import part_of, stderr_console
 from vlmprune_tools.devices.adb import Adb, attached_androids
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--pairs", type=int, default=DEFAULTS.pairs, metavar="N", help="runs of both modes, default %(default)s"
     )
     command.add_argument("--prompt", metavar="TEXT", help="default: the app's sample question")
-    command.add_argument("--image", type=picture_file, metavar="FILE", help="default: the app's sample image")
+    command.add_argument("--image", type=image_file, metavar="FILE", help="default: the app's sample image")
     command.add_argument("--apk", type=Path, metavar="FILE", help="android: install this app first")
     command.add_argument("--app", type=Path, metavar="FOLDER.app", help="ios: install this app first")
     command.add_argument("--runner", type=Path, metavar="FILE", help="android: the C++ runner, which needs no app")

@@ -74,13 +74,13 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--limit", type=int, default=200, metavar="N", help="number of questions, default 200; 0: all of a file"
     )
-    group.add_argument("--images", type=Path, metavar="DIR", help="the folder of a file's pictures; default: beside it")
+    group.add_argument("--images", type=Path, metavar="DIR", help="the folder of a file's images; default: beside it")
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of the scenes and the bootstrap, default 0"
     )
     group.add_argument("--max-tokens", type=int, default=32, metavar="N", help="longest answer, default %(default)s")
     group.add_argument(
-        "--blind", action="store_true", help="also ask about the mean picture instead; easy-vqa always does"
+        "--blind", action="store_true", help="also ask about the mean image instead; easy-vqa always does"
     )
 
 

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "files", nargs="+", type=Path, metavar="FILE", help="a benchmark, accuracy or methods record, JSON"
     )
     command.add_argument("--out", type=Path, required=True, metavar="OUT.html", help="the page; replaced if it exists")
-    overlay = "pictures of kept tokens to show, as vlmprune-run --overlay draws them"
+    overlay = "images of kept tokens to show, as vlmprune-run --overlay draws them"
     command.add_argument("--overlay", type=Path, nargs="+", default=[], action="extend", metavar="IMAGE", help=overlay)
     return command
 

@@ -45,5 +45,5 @@ def item_of(record: Mapping[str | None, object], task: str, location: str) -> It
         raise BadRequest(f"{location}: {', '.join(empty) or 'one of the answers'} is empty")
     metric = "vqa" if len(answers) == VQA_ANSWERS else "exact"
     task = str(record.get("task") or "").strip() or task
-    picture, *more = (part.strip() for part in cells["image"].split("|"))
-    return Item(picture, cells["question"], answers, task, metric, location, tuple(more))
+    image, *more = (part.strip() for part in cells["image"].split("|"))
+    return Item(image, cells["question"], answers, task, metric, location, tuple(more))

@@ -1,4 +1,4 @@
-"""Questions about pictures, whatever source they come from, and the selection of those that are evaluated."""
+"""Questions about images, whatever source they come from, and the selection of those that are evaluated."""
 
 import hashlib
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-MEAN_PICTURES = 100  # the blind model sees the mean of at most so many pictures
+MEAN_IMAGES = 100  # the blind model sees the mean of at most so many images
 MEAN, TESTED = "mean", "mean-tested"
 RESERVED_TASKS = (MEAN, TESTED)
 """The report's names for its means over all tasks, and over those that test pruning."""
@@ -16,45 +16,45 @@ RESERVED_TASKS = (MEAN, TESTED)
 
 @dataclass(frozen=True)
 class Item:
-    """One question about one picture or several, with the accepted answers.
+    """One question about one image or several, with the accepted answers.
 
-    `metric` is a name in `METRICS`; `location` says in messages where the question comes from. `more_pictures` are
+    `metric` is a name in `METRICS`; `location` says in messages where the question comes from. `more_images` are
     those behind the first, in the order of their places in the prompt.
     """
 
-    picture: str
+    image: str
     question: str
     answers: tuple[str, ...]
     task: str
     metric: str
     location: str
-    more_pictures: tuple[str, ...] = ()
+    more_images: tuple[str, ...] = ()
 
     @property
-    def pictures(self) -> tuple[str, ...]:
-        """All pictures in the order of their places in the prompt."""
-        return (self.picture, *self.more_pictures)
+    def images(self) -> tuple[str, ...]:
+        """All images in the order of their places in the prompt."""
+        return (self.image, *self.more_images)
 
     @property
     def key(self) -> str:
         """Returns a hash, in 16 hex digits, of all that a model's prediction can depend on."""
-        return hashlib.sha256("\n".join([*self.pictures, self.question]).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join([*self.images, self.question]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Items in the order of evaluation, with those of one picture side by side, and a function to load a picture.
+    """Items in the order of evaluation, with those of one image side by side, and a function to load an image.
 
-    `sha256` is of the file and its pictures' sizes, or of the first picture if pictures are synthetic. The blind
-    model is shown the mean of `pictures`, which does not depend on the limit. `templated` says that rules made
-    questions and pictures. `blind` says that the blind model must be quoted, since guessing goes far here.
+    `sha256` is of the file and its images' sizes, or of the first image if images are synthetic. The blind
+    model is shown the mean of `images`, which does not depend on the limit. `templated` says that rules made
+    questions and images. `blind` says that the blind model must be quoted, since guessing goes far here.
     """
 
     name: str
     items: tuple[Item, ...]
-    load_picture: Callable[[str], Image.Image]
+    load_image: Callable[[str], Image.Image]
     sha256: str
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     templated: bool = False
     blind: bool = False
 
@@ -66,7 +66,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """The largest number of questions (None means all), the seed of the draw, and the folder of the pictures."""
+    """The largest number of questions (None means all), the seed of the draw, and the folder of the images."""
 
     limit: int | None = 200
     seed: int = 0

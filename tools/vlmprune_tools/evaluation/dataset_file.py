@@ -1,4 +1,4 @@
-"""Datasets from the user's files: a table (CSV) or one JSON object per line (JSONL), with pictures beside it."""
+"""Datasets from the user's files: a table (CSV) or one JSON object per line (JSONL), with images beside it."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ from PIL import Image
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.csv_file import read_csv
-from vlmprune_tools.evaluation.dataset import MEAN_PICTURES, RESERVED_TASKS, Dataset, DatasetOptions, Item, balanced
+from vlmprune_tools.evaluation.dataset import MEAN_IMAGES, RESERVED_TASKS, Dataset, DatasetOptions, Item, balanced
 from vlmprune_tools.evaluation.jsonl_file import read_jsonl
 
 FORMATS: dict[str, Callable[[str, Path], Iterator[Item]]] = {
@@ -21,14 +21,14 @@ FORMATS: dict[str, Callable[[str, Path], Iterator[Item]]] = {
 
 
 @dataclass(frozen=True)
-class PictureFolder:
-    """The folder that holds a dataset's pictures."""
+class ImageFolder:
+    """The folder that holds a dataset's images."""
 
     path: Path
 
-    def load_picture(self, picture: str) -> Image.Image:
-        """Loads a picture by its name in the file."""
-        return load_image(self.path / picture)
+    def load(self, image: str) -> Image.Image:
+        """Loads an image by its name in the file."""
+        return load_image(self.path / image)
 
 
 def open_file(path: Path, options: DatasetOptions) -> Dataset:
@@ -40,10 +40,10 @@ def open_file(path: Path, options: DatasetOptions) -> Dataset:
     items = [checked(item, folder) for item in FORMATS[path.suffix.lower()](text, path)]
     if not items:
         raise BadRequest(f"{path.name}: holds no question")
-    pictures = tuple(dict.fromkeys(picture for item in items for picture in item.pictures))
-    sha256 = digest(content, pictures, folder)
-    selected = grouped_by_picture(balanced(items, options.limit))
-    return Dataset(path.name, selected, PictureFolder(folder).load_picture, sha256, pictures[:MEAN_PICTURES])
+    images = tuple(dict.fromkeys(image for item in items for image in item.images))
+    sha256 = digest(content, images, folder)
+    selected = grouped_by_image(balanced(items, options.limit))
+    return Dataset(path.name, selected, ImageFolder(folder).load, sha256, images[:MEAN_IMAGES])
 
 
 def read_text(path: Path) -> tuple[bytes, str]:
@@ -59,22 +59,22 @@ def read_text(path: Path) -> tuple[bytes, str]:
 
 
 def checked(item: Item, folder: Path) -> Item:
-    """Returns the item if its pictures exist and its task is not a reserved name."""
-    for picture in item.pictures:
-        if not (folder / picture).is_file():
-            raise BadRequest(f"{item.location}: image {picture!r}: no such file in {folder}")
+    """Returns the item if its images exist and its task is not a reserved name."""
+    for image in item.images:
+        if not (folder / image).is_file():
+            raise BadRequest(f"{item.location}: image {image!r}: no such file in {folder}")
     if item.task in RESERVED_TASKS:
         raise BadRequest(f"{item.location}: task {item.task!r} is what the report calls its means; rename it")
     return item
 
 
-def grouped_by_picture(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Puts items of the same pictures side by side, with pictures in order of first appearance."""
-    rank = {pictures: index for index, pictures in enumerate(dict.fromkeys(item.pictures for item in items))}
-    return tuple(sorted(items, key=lambda item: rank[item.pictures]))
+def grouped_by_image(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Puts items of the same images side by side, with images in order of first appearance."""
+    rank = {images: index for index, images in enumerate(dict.fromkeys(item.images for item in items))}
+    return tuple(sorted(items, key=lambda item: rank[item.images]))
 
 
-def digest(content: bytes, pictures: Iterable[str], folder: Path) -> str:
-    """Returns the SHA-256 of a file and of its pictures' sizes, so that other pictures count as other data."""
-    sizes = ", ".join(str((folder / picture).stat().st_size) for picture in pictures)
+def digest(content: bytes, images: Iterable[str], folder: Path) -> str:
+    """Returns the SHA-256 of a file and of its images' sizes, so that other images count as other data."""
+    sizes = ", ".join(str((folder / image).stat().st_size) for image in images)
     return hashlib.sha256(content + sizes.encode()).hexdigest()

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.progress import track
-from vlmprune_runtime.question import SeenPicture
+from vlmprune_runtime.question import SeenImage
 from vlmprune_tools.evaluation.dataset import Dataset, Item
-from vlmprune_tools.evaluation.evaluator import EncodedPicture, Evaluator
+from vlmprune_tools.evaluation.evaluator import EncodedImage, Evaluator
 from vlmprune_tools.evaluation.metrics import AGREEMENT, METRICS
 from vlmprune_tools.evaluation.prediction_log import PredictionLog
 from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig
@@ -29,51 +29,51 @@ def run_evaluation_loop(
         return
     sighted = [config for config in configs if config.method != BLIND]
     blind = [config for config in configs if config.method == BLIND]
-    mean = evaluator.encode_seen(mean_picture(evaluator, dataset)) if blind else None
+    mean = evaluator.encode_seen(mean_image(evaluator, dataset)) if blind else None
     encoder = ImageEncoder(evaluator, dataset)
     for index in track(range(len(pending)), f"evaluating {dataset.name}"):
         item = pending[index]
         with locating_errors(item):
             known = log.known(item.key)
-            predictions = evaluator.predict(encoder.pictures(item), item.question, _without(sighted, known))
+            predictions = evaluator.predict(encoder.images(item), item.question, _without(sighted, known))
             if mean is not None:
-                predictions |= evaluator.predict([mean] * len(item.pictures), item.question, _without(blind, known))
+                predictions |= evaluator.predict([mean] * len(item.images), item.question, _without(blind, known))
         log.add(item.key, predictions)
 
 
 @dataclass
 class ImageEncoder:
-    """Keeps the visual embeddings of the last item's pictures: the vision stage runs once for all its questions."""
+    """Keeps the visual embeddings of the last item's images: the vision stage runs once for all its questions."""
 
     evaluator: Evaluator
     dataset: Dataset
-    _last: dict[str, EncodedPicture] = field(default_factory=dict)
+    _last: dict[str, EncodedImage] = field(default_factory=dict)
 
-    def pictures(self, item: Item) -> list[EncodedPicture]:
-        """Returns the visual embeddings of the item's pictures, in their order."""
-        self._last = {name: self._last[name] if name in self._last else self._encoded(name) for name in item.pictures}
-        return [self._last[name] for name in item.pictures]
+    def images(self, item: Item) -> list[EncodedImage]:
+        """Returns the visual embeddings of the item's images, in their order."""
+        self._last = {name: self._last[name] if name in self._last else self._encoded(name) for name in item.images}
+        return [self._last[name] for name in item.images]
 
-    def _encoded(self, name: str) -> EncodedPicture:
-        return self.evaluator.encode_picture(self.dataset.load_picture(name))
+    def _encoded(self, name: str) -> EncodedImage:
+        return self.evaluator.encode_image(self.dataset.load_image(name))
 
 
 def _without(configs: Sequence[PruningConfig], names: Collection[str]) -> list[PruningConfig]:
     return [config for config in configs if config.name not in names]
 
 
-def mean_picture(evaluator: Evaluator, dataset: Dataset) -> SeenPicture:
-    """Returns the mean of the dataset's pictures as the model sees them, which the blind model is shown.
+def mean_image(evaluator: Evaluator, dataset: Dataset) -> SeenImage:
+    """Returns the mean of the dataset's images as the model sees them, which the blind model is shown.
 
     Raises `BadRequest` where it does not see all of them in one shape.
     """
     total: npt.NDArray[np.float64] | float = 0.0
-    for picture in dataset.pictures:
-        seen = evaluator.see(dataset.load_picture(picture))
+    for image in dataset.images:
+        seen = evaluator.see(dataset.load_image(image))
         if len(evaluator.model.pipeline.grids) > 1 or len(seen.views) > 1:
-            raise BadRequest("the blind model is shown a mean picture; allowed: models that see all in one shape")
+            raise BadRequest("the blind model is shown a mean image; allowed: models that see all in one shape")
         total = total + seen.views[0].pixels.astype(np.float64)
-    mean = np.asarray(total / len(dataset.pictures), dtype=np.float32)
+    mean = np.asarray(total / len(dataset.images), dtype=np.float32)
     return replace(seen, views=(replace(seen.views[0], pixels=mean),))
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from vlmprune_runtime.prefill import Prefill, State, decode, start_prefill
-from vlmprune_runtime.prompt import EncodedPrompt, PicturePlace, check_room, encode_prompt
-from vlmprune_runtime.question import SeenPicture, see
+from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, check_room, encode_prompt
+from vlmprune_runtime.question import SeenImage, see
 from vlmprune_runtime.sampling import GREEDY, TokenChooser
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.method_pipeline import MethodPipeline
@@ -21,14 +21,14 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class EncodedPicture:
-    """A picture as a model sees it. The vision stage runs when its visual embeddings are asked for, and once.
+class EncodedImage:
+    """An image as a model sees it. The vision stage runs when its visual embeddings are asked for, and once.
 
-    `image` is the picture itself, for methods that see it in another size; None where there is none.
+    `image` is the image itself, for methods that see it in another size; None where there is none.
     """
 
     model: LoadedModel
-    seen: SeenPicture
+    seen: SeenImage
     image: Image.Image | None = None
 
     @cached_property
@@ -55,43 +55,43 @@ class Evaluator:
     model: LoadedModel
     max_tokens: int
 
-    def see(self, image: Image.Image) -> SeenPicture:
-        """Returns a picture as the model sees it: its views, and the place that they take in a prompt."""
+    def see(self, image: Image.Image) -> SeenImage:
+        """Returns an image as the model sees it: its views, and the place that they take in a prompt."""
         return see(self.model.pipeline, self.model.image, image)
 
-    def encode_picture(self, picture: Image.Image) -> EncodedPicture:
-        """Returns a picture with its visual embeddings, which all questions about it share."""
-        return EncodedPicture(self.model, self.see(picture), picture)
+    def encode_image(self, image: Image.Image) -> EncodedImage:
+        """Returns an image with its visual embeddings, which all questions about it share."""
+        return EncodedImage(self.model, self.see(image), image)
 
-    def encode_seen(self, seen: SeenPicture) -> EncodedPicture:
-        """Returns the same of a picture that is there only as the model sees it."""
-        return EncodedPicture(self.model, seen)
+    def encode_seen(self, seen: SeenImage) -> EncodedImage:
+        """Returns the same of an image that is there only as the model sees it."""
+        return EncodedImage(self.model, seen)
 
     def predict(
-        self, pictures: Sequence[EncodedPicture], question: str, configs: Iterable[PruningConfig]
+        self, images: Sequence[EncodedImage], question: str, configs: Iterable[PruningConfig]
     ) -> dict[str, str]:
-        """Returns the prediction about pictures under each config, by the config's name."""
+        """Returns the prediction about images under each config, by the config's name."""
         chosen = list(configs)
         shared = [config for config in chosen if config.pipeline is None]
-        predictions = self.predict_shared(pictures, question, shared) if shared else {}
+        predictions = self.predict_shared(images, question, shared) if shared else {}
         for config in chosen:
             if config.pipeline is not None:
                 own = replace(self, model=config.pipeline.model)
-                predictions[config.name] = own.predict_in_pipeline(pictures, question, config.pipeline)
+                predictions[config.name] = own.predict_in_pipeline(images, question, config.pipeline)
         return predictions
 
     def predict_shared(
-        self, pictures: Sequence[EncodedPicture], question: str, configs: Iterable[PruningConfig]
+        self, images: Sequence[EncodedImage], question: str, configs: Iterable[PruningConfig]
     ) -> dict[str, str]:
         """Returns the predictions under configs that share this model's stages before the cut."""
-        prompt = self.encode_question(question, [picture.seen.place for picture in pictures])
-        run = self.start(prompt, [features for picture in pictures for features in picture.features])
+        prompt = self.encode_question(question, [image.seen.place for image in images])
+        run = self.start(prompt, [features for image in images for features in image.features])
         return {config.name: self.generate(prompt, self.prefill(run.fork(), config)) for config in configs}
 
-    def predict_in_pipeline(self, pictures: Sequence[EncodedPicture], question: str, pipeline: MethodPipeline) -> str:
+    def predict_in_pipeline(self, images: Sequence[EncodedImage], question: str, pipeline: MethodPipeline) -> str:
         """Returns the prediction of a method whose own model this is."""
-        seen = [pipeline.see(picture.seen, picture.image) for picture in pictures]
-        prompt = self.encode_question(question, [picture.place for picture in seen])
+        seen = [pipeline.see(image.seen, image.image) for image in images]
+        prompt = self.encode_question(question, [image.place for image in seen])
         return self.generate(prompt, pipeline.prefill(prompt, seen))
 
     def start(self, prompt: EncodedPrompt, features: Sequence[Array]) -> Prefill:
@@ -103,8 +103,8 @@ class Evaluator:
             _run(run, name)
         return run
 
-    def encode_question(self, question: str, places: Sequence[PicturePlace]) -> EncodedPrompt:
-        """Returns the prompt's token ids; raises `BadRequest` if they or the pictures do not fit into the context."""
+    def encode_question(self, question: str, places: Sequence[ImagePlace]) -> EncodedPrompt:
+        """Returns the prompt's token ids; raises `BadRequest` if they or the images do not fit into the context."""
         model = self.model
         prompt = encode_prompt(model.tokenizer, model.prompt, model.pipeline.view_tokens, question, places)
         check_room(prompt, model.context_tokens)

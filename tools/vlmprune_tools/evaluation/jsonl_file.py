@@ -39,18 +39,18 @@ def parse_line(line: str, location: str) -> Mapping[str, Any]:
 
 def item_of(record: Mapping[str, Any], task: str, location: str) -> Item:
     """Returns the item of one line; the task is its `category`, or else the file's name."""
-    (picture, *more), question = pictures_of(record, location), text_of(record, "text", location)
+    (image, *more), question = images_of(record, location), text_of(record, "text", location)
     answers, metric = scoring_of(record, location)
-    return Item(picture, question, answers, str(record.get("category") or task), metric, location, tuple(more))
+    return Item(image, question, answers, str(record.get("category") or task), metric, location, tuple(more))
 
 
-def pictures_of(record: Mapping[str, Any], location: str) -> list[str]:
-    """Returns the names of the pictures; the field `image` holds one or a list of them."""
+def images_of(record: Mapping[str, Any], location: str) -> list[str]:
+    """Returns the names of the images; the field `image` holds one or a list of them."""
     value = record.get("image")
     if not isinstance(value, list):
         return [text_of(record, "image", location)]
     if not value:
-        raise BadRequest(f"{location}: image is []; allowed: the name of a picture, or a list of names")
+        raise BadRequest(f"{location}: image is []; allowed: the name of an image, or a list of names")
     return [text_of({"image": name}, "image", location) for name in value]
 
 

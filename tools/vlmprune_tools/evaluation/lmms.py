@@ -67,16 +67,16 @@ class VlmPrune(_base):  # type: ignore[misc]
         return [self.answer(*request.args) for request in requests]
 
     def answer(self, context: str, generation: dict[str, Any], doc_to_visual: Any, *document: Any) -> str:
-        """Predicts the answer about the pictures of a document; the task's first stop string ends it.
+        """Predicts the answer about the images of a document; the task's first stop string ends it.
 
-        The pictures stand where the chat template puts them, in their order, wherever the task has its image tokens.
+        The images stand where the chat template puts them, in their order, wherever the task has its image tokens.
         """
         doc_id, task, split = document
-        pictures = doc_to_visual(self.task_dict[task][split][doc_id])
+        images = doc_to_visual(self.task_dict[task][split][doc_id])
         evaluator = Evaluator(self.model, int(generation.get("max_new_tokens") or MAX_TOKENS))
         question = context.replace(self.model.prompt.image_token, "").strip()
         try:
-            encoded = [evaluator.encode_picture(load_image(picture)) for picture in pictures]
+            encoded = [evaluator.encode_image(load_image(image)) for image in images]
             prediction = evaluator.predict(encoded, question, [self.config])[self.config.name]
         except BadRequest as error:
             raise BadRequest(f"task {task!r}, document {doc_id}: {error}") from None

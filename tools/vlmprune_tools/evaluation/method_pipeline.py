@@ -1,7 +1,7 @@
 """A pruning method at one K in a pipeline of its own, in eager PyTorch: its own cuts, its own stages.
 
-Visual embeddings, and all that methods read of the vision tower, are computed once per picture for all of them. A
-method that reads no text chooses the same tokens whatever is asked, so its caches hold a picture for all questions.
+Visual embeddings, and all that methods read of the vision tower, are computed once per image for all of them. A
+method that reads no text chooses the same tokens whatever is asked, so its caches hold an image for all questions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ from vlmprune_export.cuts import PruneOptions, mean_of_options
 from vlmprune_export.families import Family
 from vlmprune_export.pruners.needs import TOWER_TENSORS
 from vlmprune_export.pruners.resize import RESIZE, smaller_grid
-from vlmprune_export.smaller_pictures import with_smaller_grid
+from vlmprune_export.smaller_images import with_smaller_grid
 from vlmprune_export.stage_modules import VisionStage
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.prefill import State, extend_steps, final_state, start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt
-from vlmprune_runtime.question import SeenPicture, see
+from vlmprune_runtime.question import SeenImage, see
 from vlmprune_runtime.schema import Grid, parse_source
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 
@@ -33,30 +33,30 @@ Outputs = list[dict[str, npt.NDArray[Any]]]  # of the vision stage, for every vi
 
 @dataclass
 class SharedVision:
-    """Runs the vision stage once per picture, and gives all that any of the methods reads of the tower.
+    """Runs the vision stage once per image, and gives all that any of the methods reads of the tower.
 
-    `reads` grows until the first picture.
+    `reads` grows until the first image.
     """
 
     family: Family
     reads: set[str] = field(default_factory=set)
     _stages: dict[int, VisionStage] = field(default_factory=dict)
-    _last: list[tuple[SeenPicture, Outputs]] = field(default_factory=list)
+    _last: list[tuple[SeenImage, Outputs]] = field(default_factory=list)
 
-    def outputs(self, pictures: Sequence[SeenPicture]) -> Outputs:
-        """Returns the outputs for every view of the pictures, in order."""
-        known = [(seen, self._known(seen) or self._run(seen)) for seen in pictures]
+    def outputs(self, images: Sequence[SeenImage]) -> Outputs:
+        """Returns the outputs for every view of the images, in order."""
+        known = [(seen, self._known(seen) or self._run(seen)) for seen in images]
         self._last = known
         return [output for _, outputs in known for output in outputs]
 
-    def _known(self, picture: SeenPicture) -> Outputs | None:
-        return next((outputs for seen, outputs in self._last if seen is picture), None)
+    def _known(self, image: SeenImage) -> Outputs | None:
+        return next((outputs for seen, outputs in self._last if seen is image), None)
 
     @torch.inference_mode()
-    def _run(self, picture: SeenPicture) -> Outputs:
+    def _run(self, image: SeenImage) -> Outputs:
         names = tuple(name for name in TOWER_TENSORS if name in self.reads)
         outputs = list[dict[str, npt.NDArray[Any]]]()
-        for view, grid in zip(picture.views, picture.place.grids, strict=True):
+        for view, grid in zip(image.views, image.place.grids, strict=True):
             if grid not in self._stages:
                 self._stages[grid] = VisionStage(self.family, grid, names)
             device = next(self.family.layers.parameters()).device
@@ -69,20 +69,20 @@ class SharedVision:
 class MethodPipeline:
     """A method at one K as a model of its own, or the unpruned model where `prune` is False.
 
-    `smaller_pictures` says that it sees pictures of its own size, which `vision` then gives the embeddings of.
+    `smaller_images` says that it sees images of its own size, which `vision` then gives the embeddings of.
     """
 
     model: LoadedModel
     vision: SharedVision
     prune: bool = True
-    smaller_pictures: bool = False
-    _made: tuple[Image.Image, SeenPicture] | None = None
+    smaller_images: bool = False
+    _made: tuple[Image.Image, SeenImage] | None = None
     _behind: tuple[tuple[Any, ...], bytes, State] | None = None
 
     @property
     def grid(self) -> Grid:
-        """Returns the first grid that the method sees pictures on."""
-        return self.model.pipeline.grids[1 if self.smaller_pictures else 0]
+        """Returns the first grid that the method sees images on."""
+        return self.model.pipeline.grids[1 if self.smaller_images else 0]
 
     @property
     def cuts(self) -> list[str]:
@@ -97,48 +97,48 @@ class MethodPipeline:
 
     @property
     def reads_text(self) -> bool:
-        """Returns whether the choice of tokens depends on text behind the pictures."""
+        """Returns whether the choice of tokens depends on text behind the images."""
         pipeline = self.model.pipeline
         sources = (parse_source(tensor.source) for cut in pipeline.cuts for tensor in pipeline.stage(cut.stage).inputs)
         return self.prune and any(
             source.part != "visual" and source.stage not in ("vision", "image") for source in sources
         )
 
-    def see(self, seen: SeenPicture, image: Image.Image | None) -> SeenPicture:
-        """Returns a picture as the method sees it, whether that is as the unpruned model does or smaller."""
-        if not self.smaller_pictures:
+    def see(self, seen: SeenImage, image: Image.Image | None) -> SeenImage:
+        """Returns an image as the method sees it, whether that is as the unpruned model does or smaller."""
+        if not self.smaller_images:
             return seen
         if image is None:
-            raise BadRequest("a picture that is only there as the model sees it cannot be made smaller")
+            raise BadRequest("an image that is only there as the model sees it cannot be made smaller")
         if self._made is None or self._made[0] is not image:
             self._made = (image, see(self.model.pipeline, self.model.image, image))
         return self._made[1]
 
-    def prefill(self, prompt: EncodedPrompt, pictures: Sequence[SeenPicture]) -> State:
-        """Returns the state after a prompt about pictures as the method sees them."""
+    def prefill(self, prompt: EncodedPrompt, images: Sequence[SeenImage]) -> State:
+        """Returns the state after a prompt about images as the method sees them."""
         end = prompt.spans[-1].stop if prompt.spans else 0
         if self.reads_text or not 0 < end < len(prompt.token_ids):
-            return self._run(prompt, pictures)
-        state = self._behind_pictures(replace(prompt, token_ids=prompt.token_ids[:end]), pictures)
+            return self._run(prompt, images)
+        state = self._behind_images(replace(prompt, token_ids=prompt.token_ids[:end]), images)
         model = self.model
         return final_state(extend_steps(model.pipeline, model.engine, prompt.token_ids[end:], state))
 
-    def _behind_pictures(self, beginning: EncodedPrompt, pictures: Sequence[SeenPicture]) -> State:
-        """Returns the state after the pictures, which the caches may hold from the question before."""
+    def _behind_images(self, beginning: EncodedPrompt, images: Sequence[SeenImage]) -> State:
+        """Returns the state after the images, which the caches may hold from the question before."""
         ids = beginning.token_ids.tobytes()
         if self._behind is not None:
             seen, before, state = self._behind
-            if before == ids and len(seen) == len(pictures) and all(map(_same, seen, pictures)):
+            if before == ids and len(seen) == len(images) and all(map(_same, seen, images)):
                 return state
-        state = self._run(beginning, pictures)
-        self._behind = (tuple(pictures), ids, state)
+        state = self._run(beginning, images)
+        self._behind = (tuple(images), ids, state)
         return state
 
-    def _run(self, prompt: EncodedPrompt, pictures: Sequence[SeenPicture]) -> State:
+    def _run(self, prompt: EncodedPrompt, images: Sequence[SeenImage]) -> State:
         self._behind = None  # what the caches hold is overwritten
-        pixels = [view.pixels[None] for picture in pictures for view in picture.views]
+        pixels = [view.pixels[None] for image in images for view in image.views]
         run = start_prefill(self.model.pipeline, self.model.engine, prompt, pixels)
-        run.set_vision(self.vision.outputs(pictures))
+        run.set_vision(self.vision.outputs(images))
         for name in self.model.pipeline.stages_of_prompt(prune=self.prune):
             if name not in run.outputs:
                 for _ in run.run(name):
@@ -161,7 +161,7 @@ def method_pipeline(model: LoadedModel, options: PruneOptions, vision: SharedVis
         return made
     smaller, image = with_smaller_grid(family, options, model.image)
     own = replace(_with_engine(model, StagedModel(smaller, options)), image=image)
-    return MethodPipeline(own, SharedVision(smaller), smaller_pictures=True)
+    return MethodPipeline(own, SharedVision(smaller), smaller_images=True)
 
 
 def family_of(model: LoadedModel) -> Family:
@@ -200,7 +200,7 @@ def _means(family: Family, options: PruneOptions, keeps: Iterable[int]) -> Itera
 
 
 def mean_of_keep(family: Family, options: PruneOptions) -> float:
-    """Returns the mean number of visual tokens over all decoder layers of a picture on the first grid."""
+    """Returns the mean number of visual tokens over all decoder layers of an image on the first grid."""
     if options.method == RESIZE:
         own = family.grids[0]
         height, width = smaller_grid((own.height, own.width), options.keep_of(own.tokens))

@@ -20,13 +20,13 @@ Rows = Sequence[Mapping[str, Any]]
 def check_plot(out: Path) -> OutputFile:
     """Returns the plot's place; raises before the evaluation if the plot could not be saved after it."""
     if out.suffix.lower() != ".png":
-        raise BadRequest(f"{short_repr(out)}: the plot is a picture; give a name that ends in .png")
+        raise BadRequest(f"{short_repr(out)}: the plot is an image; give a name that ends in .png")
     tools_package("matplotlib")
     return check_output_png(out)
 
 
 def save_plot(record: Mapping[str, Any], out: Path | OutputFile) -> None:
-    """Plots the record and writes the picture whole or not at all."""
+    """Plots the record and writes the image whole or not at all."""
     from matplotlib.figure import Figure
     from PIL import Image
 

@@ -105,7 +105,7 @@ def build_config(model: LoadedModel, variant: Variant, keep: int) -> PruningConf
     if model.staged is not None:
         return build_configs(model, [variant], [keep])[1]
     if variant.pruner == RESIZE:
-        raise BadRequest("resize: the graphs of a bundle have their own sizes of picture; allowed: a checkpoint")
+        raise BadRequest("resize: the graphs of a bundle have their own sizes of image; allowed: a checkpoint")
     pipeline = model.pipeline
     pruners = tuple(
         build_pruner(variant.pruner, grid=(grid.height, grid.width), keep=count, settings=variant.settings)

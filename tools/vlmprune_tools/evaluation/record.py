@@ -108,7 +108,7 @@ def data_fields(dataset: Dataset) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "templated": dataset.templated,
         "questions": len(dataset.items),
-        "pictures": len({picture for item in dataset.items for picture in item.pictures}),
+        "pictures": len({image for item in dataset.items for image in item.images}),
         "tasks": list(dataset.tasks),
         "metrics": {name: DESCRIPTIONS[name] for name in sorted({item.metric for item in dataset.items})},
     }
@@ -131,7 +131,7 @@ def method_fields(config: PruningConfig, model: LoadedModel) -> dict[str, Any]:
 
 
 def mean_tokens_of(config: PruningConfig, model: LoadedModel) -> float:
-    """Returns the mean number of visual tokens over all decoder layers, of a picture on the first grid."""
+    """Returns the mean number of visual tokens over all decoder layers, of an image on the first grid."""
     if config.method in (UNPRUNED, BLIND):
         return model.visual_tokens
     if config.pipeline is not None:

@@ -1,4 +1,4 @@
-"""Synthetic datasets: pocket's scenes and signs, and easy-VQA, whose pictures come with a package."""
+"""Synthetic datasets: pocket's scenes and signs, and easy-VQA, whose images come with a package."""
 
 import hashlib
 import random
@@ -11,17 +11,17 @@ from typing import Any
 from PIL import Image
 
 from vlmprune_runtime.errors import BadRequest, MissingExtra
-from vlmprune_tools.evaluation.dataset import MEAN_PICTURES, Dataset, DatasetOptions, Item, balanced
+from vlmprune_tools.evaluation.dataset import MEAN_IMAGES, Dataset, DatasetOptions, Item, balanced
 from vlmprune_tools.optional_packages import tools_package
 
 SPLIT = "test"
 SEED_STRIDE = 1_000_000  # no two seeds share a scene
-FEWEST_PICTURES = 24  # after so many pictures every family of questions has come up
+FEWEST_IMAGES = 24  # after so many images every family of questions has come up
 
 
 @dataclass(frozen=True)
 class Source:
-    """A function that renders picture `index` of a split, and the concepts that its questions ask about."""
+    """A function that renders image `index` of a split, and the concepts that its questions ask about."""
 
     render: Callable[[str, int], Any]
     concepts: Sequence[str]
@@ -38,7 +38,7 @@ def open_signs(name: str, options: DatasetOptions) -> Dataset:
 
 
 def open_synthetic(name: str, source_name: str, options: DatasetOptions) -> Dataset:
-    """Opens the endless pictures of one of pocket's sources; a limit is required."""
+    """Opens the endless images of one of pocket's sources; a limit is required."""
     if options.limit is None:
         raise BadRequest(f"data {name!r} has no end; allowed: a limit of 1 or more")
     indices = range(options.seed * SEED_STRIDE, (options.seed + 1) * SEED_STRIDE)
@@ -48,15 +48,15 @@ def open_synthetic(name: str, source_name: str, options: DatasetOptions) -> Data
 def open_easy_vqa(name: str, options: DatasetOptions) -> Dataset:
     """Opens the published test part of easy-VQA, in an order that the seed gives."""
     source = _source("easy-vqa")
-    pictures = len(tools_package("easy_vqa").get_test_image_paths())
-    order = random.Random(f"easy-vqa/{options.seed}").sample(range(pictures), pictures)
+    images = len(tools_package("easy_vqa").get_test_image_paths())
+    order = random.Random(f"easy-vqa/{options.seed}").sample(range(images), images)
     return synthetic_dataset(name, source, order, options, blind=True)
 
 
 def synthetic_dataset(
     name: str, source: Source, indices: Sequence[int], options: DatasetOptions, *, blind: bool = False
 ) -> Dataset:
-    """Collects the questions of the first pictures until every task has its share."""
+    """Collects the questions of the first images until every task has its share."""
     from vlmprune_tools.scenes.questions import questions
 
     def items_of(index: int) -> list[Item]:
@@ -64,26 +64,26 @@ def synthetic_dataset(
         asked = questions(source.render(SPLIT, index).scene, source.concepts, rng)
         return [Item(str(index), text, (answer,), task, "exact", f"{name} {index}") for task, text, answer in asked]
 
-    def load_picture(picture: str) -> Image.Image:
-        return Image.fromarray(source.render(SPLIT, int(picture)).pixels)
+    def load_image(image: str) -> Image.Image:
+        return Image.fromarray(source.render(SPLIT, int(image)).pixels)
 
     items = balanced(collect_items(indices, items_of, options.limit), options.limit)
-    pictures = tuple(str(index) for index in islice(indices, MEAN_PICTURES))
-    sha256 = hashlib.sha256(load_picture(items[0].picture).tobytes()).hexdigest()
-    return Dataset(name, items, load_picture, sha256, pictures, templated=True, blind=blind)
+    images = tuple(str(index) for index in islice(indices, MEAN_IMAGES))
+    sha256 = hashlib.sha256(load_image(items[0].image).tobytes()).hexdigest()
+    return Dataset(name, items, load_image, sha256, images, templated=True, blind=blind)
 
 
 def collect_items(indices: Iterable[int], items_of: Callable[[int], list[Item]], limit: int | None) -> list[Item]:
-    """Collects items picture by picture until each task has its share of the limit, or a rare task takes too long."""
+    """Collects items image by image until each task has its share of the limit, or a rare task takes too long."""
     items: list[Item] = []
     per_task: Counter[str] = Counter()
-    for pictures, index in zip(count(1), indices, strict=False):
+    for images, index in zip(count(1), indices, strict=False):
         more = items_of(index)
         items += more
         per_task.update(item.task for item in more)
-        if limit is not None and pictures >= min(FEWEST_PICTURES + limit, 10 * limit):
+        if limit is not None and images >= min(FEWEST_IMAGES + limit, 10 * limit):
             break
-        if limit is not None and pictures >= FEWEST_PICTURES and min(per_task.values()) * len(per_task) >= limit:
+        if limit is not None and images >= FEWEST_IMAGES and min(per_task.values()) * len(per_task) >= limit:
             break
     return items
 

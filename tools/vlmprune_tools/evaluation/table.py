@@ -74,7 +74,7 @@ def title(record: Figures) -> str:
     templated = "templated " if data["templated"] else ""
     return (
         f"{model['name']} ({model['engine']}), cut before layer {model['layer']}: "
-        f"{data['questions']} {templated}questions on {data['pictures']} pictures of {data['name']}"
+        f"{data['questions']} {templated}questions on {data['pictures']} images of {data['name']}"
     )
 
 

@@ -13,7 +13,7 @@ from vlmprune_runtime.errors import BadRequest, VlmPruneError
 from vlmprune_tools.pocket.accuracy import HuggingFaceEvaluator, QuestionSet, predict_all, score_families
 from vlmprune_tools.pocket.card import publish_figures
 from vlmprune_tools.pocket.model import load_pocket
-from vlmprune_tools.scenes.artwork import EVALUATION_VENDORS, PICTURES, artwork_of
+from vlmprune_tools.scenes.artwork import EVALUATION_VENDORS, IMAGES, artwork_of
 from vlmprune_tools.scenes.concepts import known_concepts
 from vlmprune_tools.scenes.sources import WITHOUT_ARTWORK, source
 
@@ -51,12 +51,12 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--trained", type=Path, help="a packed file of weights; default: the shipped one")
     command.add_argument("--source", default="hard", help="a style of scenes, sign, easy-vqa or photo; default hard")
     command.add_argument("--split", choices=("dev", "test"), default="dev")
-    command.add_argument("--count", type=int, default=300, help="number of pictures, default 300")
-    command.add_argument("--first", type=int, default=0, help="the first picture; logs can be joined")
+    command.add_argument("--count", type=int, default=300, help="number of images, default 300")
+    command.add_argument("--first", type=int, default=0, help="the first image; logs can be joined")
     command.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    command.add_argument("--vendors", default=",".join(EVALUATION_VENDORS), help=f"artwork of: {', '.join(PICTURES)}")
+    command.add_argument("--vendors", default=",".join(EVALUATION_VENDORS), help=f"artwork of: {', '.join(IMAGES)}")
     command.add_argument("--reworded", action="store_true", help="ask in words that training never sees")
-    command.add_argument("--blind", action="store_true", help="show a grey picture instead, to measure the floor")
+    command.add_argument("--blind", action="store_true", help="show a grey image instead, to measure the floor")
     command.add_argument("--log", type=Path, required=True, help="predictions so far (JSON lines), to resume from")
 
 
@@ -68,7 +68,7 @@ def card_options(command: argparse.ArgumentParser) -> None:
 
 
 def evaluate(chosen: argparse.Namespace) -> None:
-    """Ask the model about pictures that training never saw; print exact-match accuracy as JSON."""
+    """Ask the model about images that training never saw; print exact-match accuracy as JSON."""
     torch.set_num_threads(chosen.threads)
     model, processor = load_pocket(chosen.trained, getattr(torch, chosen.dtype))
     concepts = known_concepts(chosen.trained)

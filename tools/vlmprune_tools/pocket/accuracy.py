@@ -36,15 +36,15 @@ class Prediction(NamedTuple):
 
 
 class HuggingFaceEvaluator:
-    """Predicts answers about pictures with a Hugging Face model."""
+    """Predicts answers about images with a Hugging Face model."""
 
     def __init__(self, model: Any, processor: Any, blind: bool = False) -> None:
-        """Takes over the model; a blind evaluator shows a grey picture, whose accuracy is the floor of every figure."""
+        """Takes over the model; a blind evaluator shows a grey image, whose accuracy is the floor of every figure."""
         self.model, self.processor, self.blind = model.eval(), processor, blind
 
     @torch.inference_mode()
     def predict(self, image: Image.Image, asked: Sequence[Question]) -> list[Prediction]:
-        """Predicts the answers to some questions about one picture."""
+        """Predicts the answers to some questions about one image."""
         image = Image.new("RGB", image.size, "gray") if self.blind else image
         inputs = self.encode(image, "")
         shared = int((inputs["input_ids"][0] == self.model.config.image_token_id).nonzero().max()) + 1
@@ -61,7 +61,7 @@ class HuggingFaceEvaluator:
         return predictions
 
     def encode(self, image: Image.Image, question: str) -> Any:
-        """Returns the model inputs for one question about a picture, through the processor's chat template."""
+        """Returns the model inputs for one question about an image, through the processor's chat template."""
         content = [{"type": "image"}, {"type": "text", "text": question}]
         text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         return self.processor(text=text, images=image, return_tensors="pt")
@@ -81,7 +81,7 @@ class HuggingFaceEvaluator:
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """Pictures of a split and the questions about each, as they are or paraphrased."""
+    """Images of a split and the questions about each, as they are or paraphrased."""
 
     render: Render
     split: str
@@ -89,7 +89,7 @@ class QuestionSet:
     paraphrased: bool = False
 
     def questions(self, index: int, rendered: RenderedScene) -> list[Question]:
-        """Returns the questions about picture `index`."""
+        """Returns the questions about image `index`."""
         rng = random.Random(f"{self.split}/questions/{index}")
         asked = questions(rendered.scene, self.concepts, rng)
         return [paraphrase(question, rng, held_out=True) for question in asked] if self.paraphrased else asked
@@ -98,7 +98,7 @@ class QuestionSet:
 def predict_all(
     evaluator: HuggingFaceEvaluator, question_set: QuestionSet, indices: Sequence[int], log: Path
 ) -> list[Prediction]:
-    """Predicts all answers about some pictures; pictures in `log` are not evaluated again."""
+    """Predicts all answers about some images; images in `log` are not evaluated again."""
     log.parent.mkdir(parents=True, exist_ok=True)
     done = {record["index"]: record["asked"] for record in read_json_lines(log)}
     for index in track([index for index in indices if index not in done], f"evaluating {question_set.split}"):

@@ -27,7 +27,7 @@ def table(measured: Mapping[str, Any]) -> str:
     >>> print(table({"source": "hard", "split": "test", "pictures": 9, "blind": False, "dtype": "float32",
     ...     "families": {"naming": {"right": 9, "asked": 10, "accuracy": 0.9, "interval": [0.6, 0.98],
     ...     "most_frequent_answer": 0.2}}}))
-    **hard, test, 9 pictures (float32)**
+    **hard, test, 9 images (float32)**
     <BLANKLINE>
     | questions | right | accuracy | 95 % interval | always the most frequent answer |
     |---|---|---|---|---|
@@ -35,7 +35,7 @@ def table(measured: Mapping[str, Any]) -> str:
     <BLANKLINE>
     """
     rows = [
-        f"**{measured['source']}, {measured['split']}, {measured['pictures']} pictures ({conditions(measured)})**",
+        f"**{measured['source']}, {measured['split']}, {measured['pictures']} images ({conditions(measured)})**",
         "",
     ]
     rows += [
@@ -50,13 +50,13 @@ def conditions(measured: Mapping[str, Any]) -> str:
     """Returns the data type and all conditions that differ from the usual evaluation.
 
     >>> conditions({"dtype": "bfloat16", "blind": True, "reworded": True, "vendors": "facebook"})
-    'bfloat16, artwork of facebook, in words never trained on, blind: a grey picture is shown'
+    'bfloat16, artwork of facebook, in words never trained on, blind: a grey image is shown'
     """
     vendors = measured.get("vendors", ",".join(EVALUATION_VENDORS))
     listed = [measured["dtype"]]
     listed += [f"artwork of {vendors}"] if vendors != ",".join(EVALUATION_VENDORS) else []
     listed += ["in words never trained on"] if measured.get("reworded") else []
-    listed += ["blind: a grey picture is shown"] if measured["blind"] else []
+    listed += ["blind: a grey image is shown"] if measured["blind"] else []
     return ", ".join(listed)
 
 

@@ -1,4 +1,4 @@
-"""Embeds pictures of kept tokens in the page, scaled down."""
+"""Embeds images of kept tokens in the page, scaled down."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ MAX_SIDE_PX, QUALITY = 1000, 88
 
 @dataclass(frozen=True)
 class Overlay:
-    """A picture as a data URL, and the name of its file."""
+    """An image as a data URL, and the name of its file."""
 
     name: str
     address: str
@@ -21,10 +21,10 @@ class Overlay:
 
 
 def embed(path: Path) -> Overlay:
-    """Encodes the picture again, so that no metadata of the file gets into the page."""
-    picture = load_image(path)
-    picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    """Encodes the image again, so that no metadata of the file gets into the page."""
+    image = load_image(path)
+    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=QUALITY)
+    image.save(buffer, "JPEG", quality=QUALITY)
     address = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Overlay(path.name, address, picture.width, picture.height)
+    return Overlay(path.name, address, image.width, image.height)

@@ -33,7 +33,7 @@ PACKAGES = {
     "facebook": "emoji-datasource-facebook@16.0.0",
     "names": "emojibase-data@17.0.0",
 }
-PICTURES = {
+IMAGES = {
     "google": "img/google/64/{}.png",
     "twitter": "img/twitter/64/{}.png",
     "fluent": "assets/{}.webp",
@@ -59,14 +59,14 @@ def fetch_artwork(vendors: Iterable[str] = EVALUATION_VENDORS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("names", *vendors):
         if name not in PACKAGES:
-            raise UnknownName("vendor", name, list(PICTURES))
+            raise UnknownName("vendor", name, list(IMAGES))
         if not (folder / name).is_dir():
             fetch_package(PACKAGES[name], folder / name)
     return folder
 
 
 def fetch_package(package: str, target: Path) -> None:
-    """Unpacks an npm package to `target`, whole or not at all; renders the pictures of an icon set."""
+    """Unpacks an npm package to `target`, whole or not at all; renders the images of an icon set."""
     npm = shutil.which("npm")
     if npm is None:
         raise BadRequest("the artwork of scenes is fetched with npm, which was not found; install Node.js")
@@ -86,7 +86,7 @@ def fetch_package(package: str, target: Path) -> None:
 
 
 def artwork_of(concepts: Iterable[str], vendors: Sequence[str] = EVALUATION_VENDORS) -> dict[str, tuple[Path, ...]]:
-    """Returns the files of each concept's pictures, one of each vendor that has it."""
+    """Returns the files of each concept's images, one of each vendor that has it."""
     folder = fetch_artwork(vendors)
     codes = codes_by_label(folder / NAMES)
     artwork = {concept: artwork_files(folder, codes[concept], vendors) for concept in concepts}
@@ -112,14 +112,14 @@ def labels_by_code(names: Path) -> dict[str, str]:
 def artwork_files(folder: Path, code: str, vendors: Iterable[str]) -> tuple[Path, ...]:
     """Returns the files of one code, with or without the variation selector, which vendors handle differently."""
     spellings = (code, code.replace("-fe0f", ""), f"{code}-fe0f")
-    choices = ([folder / vendor / PICTURES[vendor].format(name) for name in spellings] for vendor in vendors)
+    choices = ([folder / vendor / IMAGES[vendor].format(name) for name in spellings] for vendor in vendors)
     files = (next((path for path in paths if path.is_file()), None) for paths in choices)
     return tuple(path for path in files if path is not None)
 
 
 @lru_cache(maxsize=4096)
 def load_artwork(path: Path) -> Image.Image:
-    """Loads an RGBA picture and crops it to its visible part."""
+    """Loads an RGBA image and crops it to its visible part."""
     image = Image.open(path).convert("RGBA")
     if max(image.size) > LARGEST_PX:
         image.thumbnail((LARGEST_PX, LARGEST_PX), Image.Resampling.LANCZOS)

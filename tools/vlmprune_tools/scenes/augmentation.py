@@ -10,7 +10,7 @@ RESTYLED_FRACTION = 0.15  # share that is softened, share of few shades; half as
 
 
 def augment(art: Image.Image, rng: random.Random) -> Image.Image:
-    """Turns, stretches, shears and recolours an RGBA picture a little."""
+    """Turns, stretches, shears and recolours an RGBA image a little."""
     width, height = (max(8, int(side * rng.uniform(1 - STRETCH, 1))) for side in art.size)
     art = art.resize((width, height), Image.Resampling.BICUBIC)
     art = shear(art, rng.uniform(-SHEAR, SHEAR))
@@ -24,7 +24,7 @@ def augment(art: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def shear(art: Image.Image, by: float) -> Image.Image:
-    """Shears a picture sideways by `by` of its height, on a wider canvas."""
+    """Shears an image sideways by `by` of its height, on a wider canvas."""
     lean = abs(by) * art.height
     size = (art.width + int(lean), art.height)
     return art.transform(
@@ -33,7 +33,7 @@ def shear(art: Image.Image, by: float) -> Image.Image:
 
 
 def restyle(colours: Image.Image, rng: random.Random) -> Image.Image:
-    """Softens an RGB picture, reduces its shades or removes its colour; most pictures stay as they are."""
+    """Softens an RGB image, reduces its shades or removes its colour; most images stay as they are."""
     if rng.random() < RESTYLED_FRACTION:
         colours = colours.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2)))
     if rng.random() < RESTYLED_FRACTION:
@@ -44,7 +44,7 @@ def restyle(colours: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def shift_hue(image: Image.Image, by: int) -> Image.Image:
-    """Turns the hue of an RGB picture by `by` of 256."""
+    """Turns the hue of an RGB image by `by` of 256."""
     hue, saturation, value = image.convert("HSV").split()
     turned = Image.fromarray((np.asarray(hue).astype(np.int16) + by).astype(np.uint8))
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")

@@ -1,4 +1,4 @@
-"""Renders the pictures of easy-VQA: one coloured shape each, with published questions."""
+"""Renders the images of easy-VQA: one coloured shape each, with published questions."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,12 +13,12 @@ from vlmprune_tools.scenes.concepts import COLOURS, SHAPE_COLOURS, SHAPES
 from vlmprune_tools.scenes.patches import patch_coverage, patch_owners
 from vlmprune_tools.scenes.scene import Question, RenderedScene, Scene
 
-FIRST_DEV = 3500  # pictures of the published train part from this one on are for choosing
+FIRST_DEV = 3500  # images of the published train part from this one on are for choosing
 SHAPE_CONTRAST = 40  # summed over the channels; pixels that differ more from the corner belong to the shape
 
 
 def render_easy_vqa(split: str, index: int) -> RenderedScene:
-    """Renders picture `index`; dev is the end of the published train part, and training repeats the rest of it."""
+    """Renders image `index`; dev is the end of the published train part, and training repeats the rest of it."""
     part = "test" if split == "test" else "train"
     number = {"dev": FIRST_DEV + index, "train": index % FIRST_DEV}.get(split, index)
     paths = getattr(tools_package("easy_vqa"), f"get_{part}_image_paths")()
@@ -32,13 +32,13 @@ def render_easy_vqa(split: str, index: int) -> RenderedScene:
 
 @lru_cache
 def published_questions(part: str) -> dict[int, tuple[Question, ...]]:
-    """Returns the questions of the published train or test part, by picture."""
-    texts, answers, pictures = getattr(tools_package("easy_vqa"), f"get_{part}_questions")()
-    by_picture: dict[int, tuple[Question, ...]] = {}
-    for text, answer, picture in zip(texts, answers, pictures, strict=True):
+    """Returns the questions of the published train or test part, by image."""
+    texts, answers, images = getattr(tools_package("easy_vqa"), f"get_{part}_questions")()
+    by_image: dict[int, tuple[Question, ...]] = {}
+    for text, answer, image in zip(texts, answers, images, strict=True):
         question = Question("easy-vqa", text[0].upper() + text[1:], answer)
-        by_picture[picture] = (*by_picture.get(picture, ()), question)
-    return by_picture
+        by_image[image] = (*by_image.get(image, ()), question)
+    return by_image
 
 
 def shape_and_colour(questions: Iterable[Question]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Renders icon sets, which come as one JSON file of named SVG bodies, as pictures named by code point."""
+"""Renders icon sets, which come as one JSON file of named SVG bodies, as images named by code point."""
 
 import json
 import unicodedata
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vlmprune_tools.optional_packages import tools_package
 
-ICONS, RENDERED = "icons.json", "drawn"  # the file of a set; the folder of its pictures
-SIDE_PX, DEFAULT_UNITS = 128, 16  # sides of a picture, and of an icon if the set states none
+ICONS, RENDERED = "icons.json", "drawn"  # the file of a set; the folder of its images
+SIDE_PX, DEFAULT_UNITS = 128, 16  # sides of an image, and of an icon if the set states none
 
 # Icons that have a concept's name but show another thing, by set.
 MISNAMED = {"streamline-emojis": ("turkey",), "fxemoji": ("keyboard", "window")}
@@ -51,5 +51,5 @@ def render_icons(folder: Path, labels: Mapping[str, str]) -> None:
     for code, label in labels.items():
         icon = next((named[name] for name in names_of(label, code) if name in named), None)
         if icon is not None:
-            picture = svg_to_png(svg_string=svg_of(icons, icon), width=SIDE_PX, height=SIDE_PX, skip_system_fonts=True)
-            (folder / RENDERED / f"{code}.png").write_bytes(picture)
+            image = svg_to_png(svg_string=svg_of(icons, icon), width=SIDE_PX, height=SIDE_PX, skip_system_fonts=True)
+            (folder / RENDERED / f"{code}.png").write_bytes(image)

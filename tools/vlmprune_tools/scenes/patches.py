@@ -1,4 +1,4 @@
-"""Which patches of a picture its objects cover."""
+"""Which patches of an image its objects cover."""
 
 import numpy as np
 import numpy.typing as npt

@@ -46,7 +46,7 @@ def render_photo(split: str, index: int) -> RenderedScene:
     Raises `BadRequest` beyond the last photo, so that none counts twice.
     """
     if index >= len(PHOTOS):
-        raise BadRequest(f"photo: got picture {index}; allowed: 0 to {len(PHOTOS) - 1}, one each")
+        raise BadRequest(f"photo: got image {index}; allowed: 0 to {len(PHOTOS) - 1}, one each")
     name = list(PHOTOS)[index]
     image = Image.fromarray(photo_pixels(name)).convert("RGB")
     pixels = np.asarray(image.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC))

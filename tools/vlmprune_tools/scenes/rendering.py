@@ -68,6 +68,6 @@ def paste_objects(
 
 
 def fit(art: Image.Image, size_px: int) -> Image.Image:
-    """Scales a picture to a longest side of `size_px`."""
+    """Scales an image to a longest side of `size_px`."""
     scale = size_px / max(art.size)
     return art.resize((max(8, int(art.width * scale)), max(8, int(art.height * scale))), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""What a picture shows: its objects, where they are, and which patches they cover."""
+"""What an image shows: its objects, where they are, and which patches they cover."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -41,10 +41,10 @@ class PlacedObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """The content of a picture.
+    """The content of an image.
 
     `colour` names a plain background, `photo_concepts` what a photo in the background shows. `questions` holds those
-    that come with the picture, `labels` what a sign says or easy-VQA's only object is.
+    that come with the image, `labels` what a sign says or easy-VQA's only object is.
     """
 
     kind: str

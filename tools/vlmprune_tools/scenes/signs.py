@@ -70,5 +70,5 @@ def ink_box(name: str, size_px: int, text: str) -> tuple[int, int, int, int]:
 
 @lru_cache(maxsize=512)
 def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
-    """Loads a font that comes with Matplotlib, so that pictures are the same on every machine."""
+    """Loads a font that comes with Matplotlib, so that images are the same on every machine."""
     return ImageFont.truetype(Path(tools_package("matplotlib").get_data_path()) / "fonts" / "ttf" / name, size_px)

@@ -1,4 +1,4 @@
-"""All sources of pictures behind one function: scenes in every style, signs, easy-VQA, sample photos."""
+"""All sources of images behind one function: scenes in every style, signs, easy-VQA, sample photos."""
 
 from collections.abc import Callable
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from vlmprune_export.staged_model import PictureLength, StagedModel
+from vlmprune_export.staged_model import ImageLength, StagedModel
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.schema import Pipeline
 from vlmprune_runtime.schema.stage import Phase
@@ -41,19 +41,19 @@ def text_lengths(requested: str | None, visual_tokens: int, context_tokens: int)
 
 
 class PromptLength(NamedTuple):
-    """A length of prompts that prefills have room for: the end of their names, all pictures together, other text."""
+    """A length of prompts that prefills have room for: the end of their names, all images together, other text."""
 
     suffix: str
-    pictures: PictureLength
+    images: ImageLength
     text_tokens: int
 
     def function(self, prefix: str, view_tokens: int) -> Function:
         """Returns the prefill of this length, with so many tokens for each view.
 
-        >>> PromptLength("_256", PictureLength(2, 3), 256).function("prefill", 16)
+        >>> PromptLength("_256", ImageLength(2, 3), 256).function("prefill", 16)
         Function(name='prefill_256', phase='prefill', tokens=291, text_tokens=None, grid=None)
         """
-        tokens = self.pictures.tokens(view_tokens) + self.text_tokens
+        tokens = self.images.tokens(view_tokens) + self.text_tokens
         return Function(prefix + self.suffix, "prefill", tokens)
 
     def prune_function(self, free: Set[str], view_tokens: int) -> Function:
@@ -61,32 +61,32 @@ class PromptLength(NamedTuple):
         whole = self.function("main", view_tokens)
         return whole._replace(
             tokens=whole.tokens if "tokens" in free else None,
-            text_tokens=self.pictures.text_tokens + self.text_tokens if "text_tokens" in free else None,
+            text_tokens=self.images.text_tokens + self.text_tokens if "text_tokens" in free else None,
         )
 
 
 def prompt_lengths(staged: StagedModel, text_tokens: str | None, context_tokens: int) -> tuple[PromptLength, ...]:
-    """Returns a length for each number of views of one picture, and one for each larger number of the longest picture.
+    """Returns a length for each number of views of one image, and one for each larger number of the longest image.
 
-    One picture of the longest has all lengths of text, shorter ones have the shortest, several pictures the longest.
+    One image of the longest has all lengths of text, shorter ones have the shortest, several images the longest.
     """
-    longest, view_tokens = staged.picture_lengths[-1], max(staged.pipeline.view_tokens)
+    longest, view_tokens = staged.image_lengths[-1], max(staged.pipeline.view_tokens)
     texts = text_lengths(text_tokens, longest.tokens(view_tokens), context_tokens)
     lengths = list[PromptLength]()
-    for nth, picture in enumerate(staged.picture_lengths):
-        suffix = f"_{picture.views}_views" if nth else ""
-        lengths += _of_texts(suffix, picture, texts if picture is longest else texts[:1])
+    for nth, image in enumerate(staged.image_lengths):
+        suffix = f"_{image.views}_views" if nth else ""
+        lengths += _of_texts(suffix, image, texts if image is longest else texts[:1])
     for images in range(2, staged.images + 1):
-        pictures = PictureLength(images * longest.views, images * longest.text_tokens)
-        text = text_lengths(text_tokens, pictures.tokens(view_tokens), context_tokens)[-1]
-        lengths.append(PromptLength(f"_{images}_images", pictures, text))
+        images = ImageLength(images * longest.views, images * longest.text_tokens)
+        text = text_lengths(text_tokens, images.tokens(view_tokens), context_tokens)[-1]
+        lengths.append(PromptLength(f"_{images}_images", images, text))
     return tuple(lengths)
 
 
-def _of_texts(suffix: str, picture: PictureLength, texts: Sequence[int]) -> list[PromptLength]:
-    """Returns a picture's lengths, the shortest without a number in its name."""
+def _of_texts(suffix: str, image: ImageLength, texts: Sequence[int]) -> list[PromptLength]:
+    """Returns an image's lengths, the shortest without a number in its name."""
     ends = ("", *(f"_{text}" for text in texts[1:]))
-    return [PromptLength(suffix + end, picture, text) for end, text in zip(ends, texts, strict=True)]
+    return [PromptLength(suffix + end, image, text) for end, text in zip(ends, texts, strict=True)]
 
 
 def functions_of(pipeline: Pipeline, name: str, lengths: Sequence[PromptLength]) -> tuple[Function, ...]:
@@ -94,7 +94,7 @@ def functions_of(pipeline: Pipeline, name: str, lengths: Sequence[PromptLength])
 
     A stage behind a cut has prefills for the pruned sequence and for the full one. With several grids prefills have
     room for the largest one, and a stage that runs per view has functions for each. Without any cut a pruned prompt has
-    a smaller picture, for which every stage of the sequence has prefills.
+    a smaller image, for which every stage of the sequence has prefills.
     """
     role, largest = pipeline.stage(name).role, max(pipeline.view_tokens)
     if role in ("vision", "prune"):

@@ -33,7 +33,7 @@ def scale_rows(model: onnx.ModelProto) -> None:
 def split_gemms(model: onnx.ModelProto, weights: Weights) -> Weights:
     """Replaces every `Gemm` with a constant matrix by a product and a sum: quantisers know products alone.
 
-    Linear layers of rows without a batch become `Gemm`, as in a tower that takes patches of one picture. Returns the
+    Linear layers of rows without a batch become `Gemm`, as in a tower that takes patches of one image. Returns the
     weights with the transposed matrices among them, which are views of the others.
     """
     transposed: dict[str, ir.TensorProtocol] = {}

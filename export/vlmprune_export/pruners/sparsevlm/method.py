@@ -69,7 +69,7 @@ class SparseVlm(Pruner):
 
 
 def rating_text(embeddings: Tensor, text: Tensor, after: Tensor) -> Tensor:  # (N, D), (T, D), (T,) -> (T,)
-    """Returns 1 for the text tokens behind the image that matter more than average to the picture, otherwise 0.
+    """Returns 1 for the text tokens behind the image that matter more than average to the image, otherwise 0.
 
     If none does, all text behind the image rates.
     """

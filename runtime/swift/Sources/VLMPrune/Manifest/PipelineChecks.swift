@@ -76,9 +76,9 @@ private func checkPictures(_ manifest: Manifest) throws {
         manifest.grids.filter { $0.heightPx == size.height && $0.widthPx == size.width }
     }
     if manifest.grids.count == 1, let size = manifest.image.viewSize, grids(of: size).isEmpty {
-        throw refused("pictures become \(size.height) x \(size.width) px, the grid is of another size")
+        throw refused("images become \(size.height) x \(size.width) px, the grid is of another size")
     }
     if let size = manifest.prunedImage?.viewSize, grids(of: size).isEmpty {
-        throw refused("pruned pictures become \(size.height) x \(size.width) px, which no grid has")
+        throw refused("pruned images become \(size.height) x \(size.width) px, which no grid has")
     }
 }

@@ -60,7 +60,7 @@ struct Conversation: Sendable {
         let views = pictures.reduce(0) { $0 + $1.grids.count }
         guard ids[..<same].count(where: { $0 == spec.imageTokenId }) >= views,
             !answer.text.contains(exactly: spec.imageToken)
-        else { throw BadRequest("the pictures have other places in the conversation by now; start it anew") }
+        else { throw BadRequest("the images have other places in the conversation by now; start it anew") }
         let encoded = try writer.expanded(Array(ids[same...]), added)
         held = held.withoutLast(held.ids.count - same)
         return Turn(text: text, ids: ids, pictures: pictures + added, prompt: encoded, behind: held)

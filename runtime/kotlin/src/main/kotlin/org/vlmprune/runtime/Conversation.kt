@@ -79,7 +79,7 @@ class Conversation(
         val same = commonPrefix(ids.copyOf(ids.size - 1), now.ids) // the last token is run in any case, for its logits
         val views = pictures.sumOf { it.grids.size }
         if ((0 until same).count { ids[it] == spec.imageTokenId } < views || spec.imageToken in answer.text) {
-            throw BadRequest("the pictures have other places in the conversation by now; start it anew")
+            throw BadRequest("the images have other places in the conversation by now; start it anew")
         }
         val added = expandIds(ids.copyOfRange(same, ids.size), spec, viewTokens, newPictures)
         rewind(now.withoutLast(now.ids.size - same))

@@ -292,11 +292,11 @@ private fun checkCuts(manifest: Manifest) = with(manifest) {
 private fun checkPictures(manifest: Manifest) = with(manifest) {
     val seen = image.viewSize
     if (grids.size == 1 && seen != null && seen != grids[0].size) {
-        throw BundleError(MANIFEST, "pictures become ${seen.height} x ${seen.width} px, the grid is of another size")
+        throw BundleError(MANIFEST, "images become ${seen.height} x ${seen.width} px, the grid is of another size")
     }
     val small = prunedImage?.viewSize
     if (small != null && grids.none { it.size == small }) {
-        throw BundleError(MANIFEST, "pruned pictures become ${small.height} x ${small.width} px, which no grid has")
+        throw BundleError(MANIFEST, "pruned images become ${small.height} x ${small.width} px, which no grid has")
     }
 }
 

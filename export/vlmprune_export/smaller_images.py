@@ -1,4 +1,4 @@
-"""A model that sees smaller pictures in the pruned mode, which is what the floor `resize` does."""
+"""A model that sees smaller images in the pruned mode, which is what the floor `resize` does."""
 
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import Family, build_family
@@ -7,7 +7,7 @@ from vlmprune_runtime.schema import ImageSpec
 
 
 def with_smaller_grid(family: Family, options: PruneOptions, image: ImageSpec) -> tuple[Family, ImageSpec]:
-    """Returns the family with a second grid of no more than K tokens, and the steps that lead pictures there.
+    """Returns the family with a second grid of no more than K tokens, and the steps that lead images there.
 
     `image` has the steps of the unpruned mode. Raises `BadRequest` for a model or for steps that have no such grid.
     """

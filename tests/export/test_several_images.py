@@ -1,4 +1,4 @@
-"""Several pictures in one prompt: commands that take `--image` more than once."""
+"""Several images in one prompt: commands that take `--image` more than once."""
 
 import json
 from pathlib import Path
@@ -22,15 +22,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("images")
     for nth, colour in enumerate(((200, 30, 20), (10, 90, 200))):
         Image.new("RGB", (60 + 20 * nth, 56), colour).save(folder / f"{nth}.png")
     return [word for nth in range(2) for word in ("--image", str(folder / f"{nth}.png"))]
 
 
-def test_check_takes_several_pictures(bundle: Path, pictures: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    asked = [str(bundle), *pictures, "--prompt", "what ?", "--tokens", "4", "--json"]
+def test_check_takes_several_images(bundle: Path, images: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [str(bundle), *images, "--prompt", "what ?", "--tokens", "4", "--json"]
     assert check.main(asked) == 0
     report = json.loads(capsys.readouterr().out)
     pruned, unpruned = report["agreements"]

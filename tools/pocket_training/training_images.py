@@ -1,4 +1,4 @@
-"""Samples pictures for training: every step renders new ones."""
+"""Samples images for training: every step renders new ones."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ from vlmprune_tools.scenes.placement import Square
 from vlmprune_tools.scenes.scene import RenderedScene
 from vlmprune_tools.scenes.sources import Render, source
 
-INDICES = 1_000_000  # pictures of a source
+INDICES = 1_000_000  # images of a source
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """Samples pictures of the train split from several sources, each as often as its weight says."""
+    """Samples images of the train split from several sources, each as often as its weight says."""
 
     sources: tuple[tuple[float, Render], ...]
 
     def sample(self, rng: random.Random, count: int) -> list[RenderedScene]:
-        """Renders `count` pictures, which depend on the state of `rng` only."""
+        """Renders `count` images, which depend on the state of `rng` only."""
         chosen = rng.choices(self.sources, [weight for weight, _ in self.sources], k=count)
         return [render("train", rng.randrange(INDICES)) for _, render in chosen]
 
