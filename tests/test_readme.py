@@ -3,10 +3,14 @@
 import argparse
 import re
 import shlex
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from vlmprune_runtime.schema.json_schema import json_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,3 +73,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_linked() -> None:
     assert {f"docs/{page.name}" for page in DOCS} <= set(re.findall(r"\]\(([^)#]+)", README))
+
+
+def field_names(schema: dict[str, Any]) -> Iterator[str]:
+    """The names of all fields of a JSON Schema and of its definitions."""
+    yield from schema.get("properties", {})
+    for definition in schema.get("$defs", {}).values():
+        yield from field_names(definition)
+
+
+def test_the_bundles_page_names_every_field() -> None:
+    page = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`|```.*?```", page, re.S))))
+    fields = set(field_names(json_schema()))
+    assert len(fields) > 100
+    assert fields - named == set()
