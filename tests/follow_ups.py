@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from manifests import manifest_of
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
-from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.sample import SAMPLE_IMAGE
+from vlmprune_runtime.state import State
 
 TURN = [
     {"kind": "text", "text": "</s> USER:"},

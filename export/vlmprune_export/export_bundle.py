@@ -15,6 +15,7 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.disk_space import enough_disk, needed_bytes
 from vlmprune_export.families import build_family
 from vlmprune_export.memory_estimate import estimate
+from vlmprune_export.pipeline import pipeline_of
 from vlmprune_export.processor import (
     default_grids,
     generation_settings,
@@ -28,7 +29,6 @@ from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.publishing import publishing
 from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.smaller_images import with_smaller_grid
-from vlmprune_export.stage_table import pipeline_of
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.tail_rounding import FIT_METHODS, fit_tail, round_tail
 from vlmprune_export.vision_flops import count_vision_flops

@@ -6,8 +6,9 @@ from torch import nn
 
 from vlmprune_export.cuts import PruneOptions, plan_cuts, pruner_settings
 from vlmprune_export.families import Family
+from vlmprune_export.pipeline import pipeline_of
 from vlmprune_export.pruners import pruner_name
-from vlmprune_export.stage_table import StageEntry, pipeline_of, stage_table
+from vlmprune_export.stage_table import StageEntry, stage_table
 
 
 class ImageLength(NamedTuple):

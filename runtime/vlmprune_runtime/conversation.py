@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import ImageSource
-from vlmprune_runtime.prefill import State
 from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, expand_ids, render_answer, render_follow_up, tokenize
 from vlmprune_runtime.schema import PromptSpec
+from vlmprune_runtime.state import State
 
 Indices = npt.NDArray[np.int64]
 

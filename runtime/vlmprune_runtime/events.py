@@ -1,6 +1,7 @@
 """Defines the events of a run, and its result."""
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Literal, get_args
 
 TimedStage = Literal["preprocess", "vision", "embed", "prune_vision", "head", "prune", "tail"]
@@ -115,3 +116,8 @@ class Finished:
 
 
 RunEvent = StageTimed | Pruned | TextPiece | Finished
+
+
+def ms_since(start: float) -> float:
+    """Returns the milliseconds since a reading of `perf_counter`."""
+    return 1000 * (perf_counter() - start)

@@ -1,7 +1,7 @@
 """Answers a question about an image as a stream of events."""
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from time import perf_counter
 
@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.conversation import Conversation, Turn
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.engines import Engine, check_context, load_engine
 from vlmprune_runtime.errors import BadRequest
@@ -21,10 +22,10 @@ from vlmprune_runtime.events import (
     RunResult,
     StageTimed,
     TextPiece,
-    Timings,
+    ms_since,
 )
 from vlmprune_runtime.image_loading import ImageSource, load_image
-from vlmprune_runtime.prefill import State, decode, ms_since, start_prefill
+from vlmprune_runtime.prefill import start_prefill
 from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.prompt import (
     ONE_VIEW,
@@ -39,6 +40,7 @@ from vlmprune_runtime.prompt import (
     tokenize,
 )
 from vlmprune_runtime.question import Question, SeenImage, see
+from vlmprune_runtime.recorder import Recorder
 from vlmprune_runtime.reported_views import pruned_views, seen_views
 from vlmprune_runtime.sampling import AS_EXPORTED, Sampling, TokenChooser
 
@@ -72,19 +74,6 @@ class Request:
         return (self.image,)
 
 
-@dataclass
-class _Record:
-    """Holds the times that a run has measured so far."""
-
-    start: float = field(default_factory=perf_counter)
-    stages: list[StageTimed] = field(default_factory=list)
-    ttft_ms: float = 0.0
-    decode_ms: list[float] = field(default_factory=list)
-
-    def timings(self) -> Timings:
-        return Timings(tuple(self.stages), self.ttft_ms, tuple(self.decode_ms))
-
-
 class Runner:
     """Answers questions with a bundle; it gives one answer at a time, because the engine has one set of caches.
 
@@ -97,13 +86,13 @@ class Runner:
         """Joins the parts of a runner; `open_runner` does so from a folder."""
         self.bundle, self.engine, self.tokenizer = bundle, engine, tokenizer
         self.context_tokens = check_context(bundle, context_tokens)
-        self._current: _Record | None = None
+        self._current: Recorder | None = None
         self._request: Request | None = None
         self.conversation: Conversation | None = None
 
     def stream(self, request: Request) -> Iterator[RunEvent]:
         """Yields the events of an answer: stages as they have run, the kept tokens, text, and `Finished` at the end."""
-        record = self._current = _Record()
+        record = self._current = Recorder()
         self._request, self.conversation = request, None
         self.encode(request.prompt, self._smallest(len(request.images)))
         seen = self._see(request.images, prune=request.prune)
@@ -118,7 +107,7 @@ class Runner:
         """
         if self.conversation is None or self._request is None:
             raise BadRequest("there is no conversation to go on with; ask a first question before a follow-up")
-        record = self._current = _Record()
+        record = self._current = Recorder()
         manifest, request = self.bundle.manifest, replace(self._request, prompt=prompt, image=tuple(images))
         smallest = self._smallest(len(request.images))
         render_follow_up(manifest.prompt, prompt, smallest)  # so that too many images are refused before one is read
@@ -170,7 +159,7 @@ class Runner:
         encoded = expand_ids(ids, manifest.prompt, manifest.view_tokens, places)
         return Turn(text, ids, tuple(places), encoded)
 
-    def _reply(self, request: Request, turn: Turn, seen: tuple[SeenImage, ...], record: _Record) -> Iterator[RunEvent]:
+    def _reply(self, request: Request, turn: Turn, seen: tuple[SeenImage, ...], record: Recorder) -> Iterator[RunEvent]:
         """Yields the events of the answer to a turn's question."""
         manifest, token_ids, question = self.bundle.manifest, turn.token_ids, Question(turn.prompt, seen)
         self._check_turn(turn)
@@ -178,7 +167,7 @@ class Runner:
         yield record.stages[0]
         behind = turn.behind.state if turn.behind else None
         run = start_prefill(manifest, self.engine, turn.prompt, question.pixels, behind)
-        state = yield from _record_steps(run.run_all(prune=request.prune), record)
+        state = yield from record.passing(run.run_all(prune=request.prune))
         conversation = self.conversation = turn.asked(state, TextStream(self.tokenizer))
         pruned = pruned_views(manifest, state, turn.prompt, (turn.earlier_images, run.earlier_views))
         yield from pruned
@@ -198,7 +187,7 @@ class Runner:
             raise BadRequest(f"the conversation takes {tokens} tokens by now, the context has {room}; start it anew")
 
     def _decode(
-        self, chooser: TokenChooser, conversation: Conversation, record: _Record
+        self, chooser: TokenChooser, conversation: Conversation, record: Recorder
     ) -> Generator[RunEvent, None, Reason]:
         writer, state = conversation.answer, conversation.held.state
         token = chooser.choose(state.logits)
@@ -217,7 +206,7 @@ class Runner:
         yield from _text_events(writer.finish())
         return "stop"
 
-    def _check_current(self, record: _Record) -> None:
+    def _check_current(self, record: Recorder) -> None:
         if self._current is not record:
             raise BadRequest("another answer was started on this runner, which ended this one")
 
@@ -242,18 +231,6 @@ def open_runner(
     tokenizer = load_tokenizer(bundle)
     engine = load_engine(bundle, threads=threads, context_tokens=context_tokens)
     return Runner(bundle, engine, tokenizer, context_tokens)
-
-
-def _record_steps(steps: Generator[StageTimed, None, State], record: _Record) -> Generator[StageTimed, None, State]:
-    """Adds the time of each step to the record as it passes by."""
-    while True:
-        try:
-            run = next(steps)
-        except StopIteration as stop:
-            state: State = stop.value
-            return state
-        record.stages.append(run)
-        yield run
 
 
 def _text_events(piece: str) -> Iterator[TextPiece]:

@@ -1,58 +1,30 @@
-"""Runs the stages in the order of the manifest, on any engine: for a prompt, for more text behind it, for a new token.
+"""Runs a prompt through the stages in the order of the manifest, on any engine.
 
 The manifest names the source of each input, so this module knows no stage's inputs by name.
 """
 
 import copy
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vlmprune_runtime.engines import Engine, Tensors
-from vlmprune_runtime.errors import BadRequest, EngineError
-from vlmprune_runtime.events import StageTimed
-from vlmprune_runtime.positions import TEXT, PruneGroup, Tokens, place_prompt, place_text
+from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.events import StageTimed, ms_since
+from vlmprune_runtime.positions import PruneGroup, Tokens, place_prompt
 from vlmprune_runtime.prompt import EncodedPrompt, Span
-from vlmprune_runtime.schema import Pipeline, parse_source
+from vlmprune_runtime.schema import Pipeline
 from vlmprune_runtime.selection import Selection, check_kept, counted
+from vlmprune_runtime.sources import Array, Indices, read_source
+from vlmprune_runtime.state import State, final_state
 
-Array = npt.NDArray[Any]
-Indices = npt.NDArray[np.int64]
 Steps = Generator[StageTimed, None, None]
 
 NO_VIEWS = PruneGroup((), 0)
 """What a stage that runs on the sequence runs for."""
-
-
-@dataclass(frozen=True)
-class State:
-    """Holds the state of generation after a prompt or a token.
-
-    `logits` (V,) are those of the next token, `past_tokens` how many tokens each decoder stage has cached,
-    `next_position` is the position of the next token, and `views` how many views the sequence has.
-    """
-
-    logits: Array
-    past_tokens: dict[str, int]
-    next_position: int
-    selections: tuple[Selection, ...] = ()
-    views: int = 0
-
-    def fills(self, context_tokens: int) -> bool:
-        """Says whether a context has no room for one more token: no row in the fullest cache, or no position."""
-        return max(self.next_position, *self.past_tokens.values()) >= context_tokens
-
-    def rewound(self, tokens: int) -> "State":
-        """Returns the state before the last so many tokens of text, whose cached rows the next tokens overwrite.
-
-        The logits stay those behind the dropped tokens.
-        """
-        past_tokens = {stage: past - tokens for stage, past in self.past_tokens.items()}
-        return replace(self, past_tokens=past_tokens, next_position=self.next_position - tokens)
 
 
 @dataclass
@@ -172,59 +144,8 @@ class Prefill:
         return outputs
 
     def _inputs(self, name: str, group: PruneGroup) -> Tensors:
-        return {tensor.name: self.read(tensor.source, name, group) for tensor in self.pipeline.stage(name).inputs}
-
-    def read(self, source: str, name: str, group: PruneGroup) -> Array:
-        """Returns the value of a source for the stage `name`, which runs for the views of a group."""
-        match parse_source(source):
-            case "image", _, _:
-                [view] = group.views
-                return self.views[view]
-            case "prompt", _, _:
-                return self.tokens.token_ids
-            case "sequence", "rows", _:
-                assert self.rows is not None
-                return self.rows
-            case "sequence", "positions", _:
-                return self.tokens.positions[0] if self.pipeline.positions.axes == 1 else self.tokens.positions
-            case "sequence", "places", part:
-                every = np.arange(len(self.tokens.view), dtype=np.int64)
-                return _part(every, part, self.tokens.view, group)
-            case "sequence", "views", _:
-                return self.tokens.view
-            case "sequence", "deepstack", _:
-                return self._deepstack(name)
-            case "sequence", "past_tokens", _:
-                return np.array([self.past_tokens.get(name, 0)], dtype=np.int32)
-            case "sequence", _, _:
-                return np.array([len(self.tokens.view) - 1], dtype=np.int32)
-            case stage, output, part:
-                return self._output(stage, output, part, group)
-
-    def _output(self, stage: str, output: str, part: str | None, group: PruneGroup) -> Array:
-        """Returns an output of a stage that ran before, or its rows that belong to a part."""
-        value: Any = self.outputs[stage]
-        if isinstance(value, dict):
-            return _part(value[output], part, self.stage_tokens[stage].view, group)
-        if self.pipeline.stage(stage).role == "prune":
-            value = [value[self.tokens.groups.index(group)][output]]
-        else:
-            value = [value[view][output] for view in group.views]
-        whole: Array = value[0] if len(value) == 1 else np.concatenate(value)
-        return whole
-
-    def _deepstack(self, name: str) -> Array:  # -> (S, layers, D)
-        """Returns what is added to hidden states of the tokens that are left: the rows of visual ones, and zeros."""
-        [vision] = self.pipeline.of_role("vision")
-        declared = self.pipeline.stage(vision).output("deepstack")
-        if declared is None:
-            raise EngineError(name, "takes sequence.deepstack, which the vision stage does not give")
-        sizes: Any = (len(self.tokens.view), *declared.shape[1:])
-        rows = np.zeros(sizes, dtype=np.float32)
-        for view, output in enumerate(self.outputs.get(vision, ())):
-            mine = self.tokens.view == view
-            rows[mine] = output["deepstack"][self.tokens.cell[mine]]
-        return rows
+        inputs = self.pipeline.stage(name).inputs
+        return {tensor.name: read_source(self, tensor.source, name, group) for tensor in inputs}
 
 
 def start_prefill(
@@ -271,44 +192,3 @@ def stages_before_tail(pipeline: Pipeline) -> tuple[str, ...]:
     """Returns the stages up to the last cut, in the order in which a prompt runs through them."""
     last = max((pipeline.prefill.index(cut.stage) for cut in pipeline.cuts), default=-1)
     return pipeline.prefill[: last + 1]
-
-
-def extend_steps(
-    pipeline: Pipeline, engine: Engine, token_ids: Indices, state: State
-) -> Generator[StageTimed, None, State]:
-    """Runs more text behind what the caches hold, yields each stage's time, and returns the state after it."""
-    tokens = place_text(pipeline, token_ids, state.next_position)
-    run = Prefill(pipeline, engine, tokens, past_tokens=dict(state.past_tokens))
-    for name in pipeline.decode:
-        yield from run.run(name)
-    return replace(run.state(), selections=state.selections, views=state.views)
-
-
-def decode(pipeline: Pipeline, engine: Engine, token_id: int, state: State) -> State:
-    """Returns the state after one more token, whose position is that in the unpruned sequence."""
-    return final_state(extend_steps(pipeline, engine, np.array([token_id], dtype=np.int64), state))
-
-
-def final_state(steps: Generator[StageTimed, None, State]) -> State:
-    """Runs all steps and returns the state that they end with."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            state: State = stop.value
-            return state
-
-
-def ms_since(start: float) -> float:
-    """Returns the milliseconds since a reading of `perf_counter`."""
-    return 1000 * (perf_counter() - start)
-
-
-def _part(value: Array, part: str | None, views: Indices, group: PruneGroup) -> Array:
-    """Returns the rows of a tensor that a source selects; `views` (S,) says which view each row belongs to."""
-    if part == "last":
-        return value[-1:]
-    if part is None:
-        return value
-    rows: Array = value[np.isin(views, group.views if part == "visual" else TEXT)]
-    return rows

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from vlmprune_runtime.events import Pruned, SeenView
-from vlmprune_runtime.prefill import State
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.question import SeenImage
 from vlmprune_runtime.schema import Pipeline
+from vlmprune_runtime.state import State
 
 
 def pruned_views(

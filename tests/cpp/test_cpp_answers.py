@@ -18,12 +18,13 @@ from vlmprune_runtime.benchmark import record
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, ModeStats, Run
 from vlmprune_runtime.benchmark.summary import paired_ratio, spread
 from vlmprune_runtime.bundle import OpenBundle, file_sha256, open_bundle
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BundleError
 from vlmprune_runtime.events import LLM_PREFILL
 from vlmprune_runtime.flops import ceiling, decode_flops, prefill_flops, rows_of_decoders
 from vlmprune_runtime.generate import Request, open_runner
-from vlmprune_runtime.prefill import decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 from vlmprune_runtime.selection import Selection

@@ -20,10 +20,12 @@ from vlmprune_export.parity.stage_differences import compare_stages
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.engines import load_engine
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import EncodedPrompt, expand_image_tokens
+from vlmprune_runtime.state import State
 
 LAYERS, FACTORS = (0, 2), (0.5, -0.75)
 PROMPT = expand_image_tokens(np.array([1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], dtype=np.int64), IMAGE_TOKEN_ID, [49])

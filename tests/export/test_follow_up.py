@@ -11,8 +11,10 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
-from vlmprune_runtime.prefill import State, decode, final_state, prefill, start_prefill
+from vlmprune_runtime.decode import decode
+from vlmprune_runtime.prefill import prefill, start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt, expand_image_tokens
+from vlmprune_runtime.state import State, final_state
 
 FIRST, ANSWER = [1, 5, 6, IMAGE_TOKEN_ID, 7, 8, 9], [11, 12]
 FOLLOW_UPS = {"text": [2, 13, 14, 15], "image": [2, IMAGE_TOKEN_ID, 13, 14]}

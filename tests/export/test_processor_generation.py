@@ -13,9 +13,10 @@ from vlmprune_export.families import build_family
 from vlmprune_export.processor import generation_settings
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.penalties import AnswerProgress, apply_penalties
-from vlmprune_runtime.prefill import decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import expand_image_tokens
 from vlmprune_runtime.sampling import GREEDY, TokenChooser, sampling_candidates
 from vlmprune_runtime.schema import Generation

@@ -25,9 +25,9 @@ from vlmprune_export.processor import prompt_spec
 from vlmprune_runtime.conversation import Conversation, Turn
 from vlmprune_runtime.detokenize import TextStream
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prefill import State
 from vlmprune_runtime.prompt import ONE_VIEW, encode_follow_up, encode_prompt, expand_ids, render, tokenize
 from vlmprune_runtime.schema import DateSegment, PromptSpec, Replace, Strip, UserTextSegment
+from vlmprune_runtime.state import State
 
 PARTS = {name: template for name, template in TEMPLATES.items() if template is not None}
 

@@ -20,11 +20,13 @@ from vlmprune_export.processor import image_spec, prompt_spec
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import to_rgb
-from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.question import Question, ask, see
+from vlmprune_runtime.state import State
 
 TEXT = "what is in the picture?"
 ASKED = pytest.mark.parametrize("images", [images()[:1], images(), images()[::-1]], ids=["one", "two", "turned"])

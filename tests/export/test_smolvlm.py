@@ -21,13 +21,15 @@ from vlmprune_export.processor.tiles import image_lengths, layouts_of
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Request, open_runner
-from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import ImagePlace, image_text
 from vlmprune_runtime.question import Question, ask
 from vlmprune_runtime.resize_modes import resized_size
 from vlmprune_runtime.schema import ImageSpec
+from vlmprune_runtime.state import State
 
 KINDS = ("smolvlm", "idefics3")
 QUESTION = "what is in the picture?"

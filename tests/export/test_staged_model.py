@@ -12,9 +12,11 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
+from vlmprune_runtime.decode import decode, extend_steps
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_runtime.prefill import State, decode, extend_steps, final_state, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import EncodedPrompt, expand_image_tokens
+from vlmprune_runtime.state import State, final_state
 
 FAMILIES = [(text, tower) for text in TEXTS for tower in TOWERS]
 

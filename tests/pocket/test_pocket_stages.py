@@ -15,8 +15,9 @@ from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.image_loading import load_image
-from vlmprune_runtime.prefill import decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import EncodedPrompt, Span
 from vlmprune_runtime.sample import SAMPLE_IMAGE, SAMPLE_PROMPT
 

@@ -16,9 +16,10 @@ from vlmprune_export.parity import CheckRequest, check_bundle
 from vlmprune_export.pruners import Pruner, build_pruner
 from vlmprune_runtime.errors import EngineError
 from vlmprune_runtime.generate import open_runner
-from vlmprune_runtime.prefill import final_state, start_prefill
+from vlmprune_runtime.prefill import start_prefill
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 from vlmprune_runtime.selection import counted
+from vlmprune_runtime.state import final_state
 
 TOKENS, KEEP = 20, 7
 PACKAGES = {"onnx": "onnx", "executorch": "executorch.runtime", "coreml": "coremltools"}

@@ -9,10 +9,11 @@ from handmade_graphs import K, N
 from numpy_model import greedy, next_logits
 from PIL import Image
 
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.errors import BadRequest, EngineError
 from vlmprune_runtime.events import Finished, Pruned, StageTimed, TextPiece
 from vlmprune_runtime.generate import Request, Runner
-from vlmprune_runtime.prefill import decode, prefill, start_prefill
+from vlmprune_runtime.prefill import prefill, start_prefill
 from vlmprune_runtime.preprocess import preprocess
 from vlmprune_runtime.prompt import ONE_VIEW, encode_prompt
 from vlmprune_runtime.sampling import Sampling

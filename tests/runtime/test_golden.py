@@ -13,11 +13,12 @@ from two_picture_graphs import K, N
 from write_golden import ONE_IMAGE, TWO_IMAGES, Golden, benchmark_counts, turn_fields
 
 from vlmprune_runtime.bundle import open_bundle
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.errors import BadRequest, BundleError
 from vlmprune_runtime.generate import Request, Runner, last_result, open_runner
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_runtime.positions import place_prompt
-from vlmprune_runtime.prefill import decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.preprocess import preprocess, view_image
 from vlmprune_runtime.prompt import ONE_VIEW, expand_image_tokens, render, render_follow_up, tokenize
 

@@ -7,11 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from vlmprune_runtime.decode import extend_steps
 from vlmprune_runtime.engines import Engine, Tensors
-from vlmprune_runtime.prefill import Prefill, State, extend_steps, final_state, start_prefill
+from vlmprune_runtime.prefill import Prefill, start_prefill
 from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import Pipeline
+from vlmprune_runtime.state import State, final_state
 
 Array = npt.NDArray[Any]
 DECODE_STEPS, FOLLOW_UP_TOKENS = 3, 5

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy.typing as npt
 
+from vlmprune_runtime.decode import decode
 from vlmprune_runtime.engines import Engine
-from vlmprune_runtime.prefill import State, decode, prefill
+from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.progress import Report
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.schema import Pipeline
 from vlmprune_runtime.selection import Selection
+from vlmprune_runtime.state import State
 
 
 @dataclass(frozen=True)

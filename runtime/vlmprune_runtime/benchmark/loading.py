@@ -10,8 +10,8 @@ from vlmprune_runtime.benchmark.record import Memory
 from vlmprune_runtime.benchmark.timed_run import Task, TimedRun, follow_up_tokens, run_timed
 from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.events import ms_since
 from vlmprune_runtime.generate import Runner, open_runner
-from vlmprune_runtime.prefill import ms_since
 from vlmprune_runtime.schema import Bundle, Cache
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}

@@ -7,14 +7,16 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
+from vlmprune_runtime.decode import decode, extend_steps
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.events import StageTimed, Timings
+from vlmprune_runtime.events import StageTimed, Timings, ms_since
 from vlmprune_runtime.generate import Runner
 from vlmprune_runtime.image_loading import ImageSource
-from vlmprune_runtime.prefill import State, decode, extend_steps, ms_since, prefill_steps
+from vlmprune_runtime.prefill import prefill_steps
 from vlmprune_runtime.prompt import encode_follow_up
 from vlmprune_runtime.sample import SAMPLE_FOLLOW_UP
 from vlmprune_runtime.sampling import greedy
+from vlmprune_runtime.state import State
 
 
 @dataclass(frozen=True)

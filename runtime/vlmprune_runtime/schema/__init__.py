@@ -30,6 +30,7 @@ from vlmprune_runtime.schema.bundle import (
     Source,
     TextModel,
 )
+from vlmprune_runtime.schema.cache import Cache, CacheLayer
 from vlmprune_runtime.schema.generation import Generation
 from vlmprune_runtime.schema.image import Crop, ImageSpec, Pad, Resize, Size, Split, image_steps
 from vlmprune_runtime.schema.pipeline import Cut, Grid, Mosaic, Pipeline, Positions
@@ -55,17 +56,8 @@ from vlmprune_runtime.schema.resize import (
     SmartMultiple,
     WholeTiles,
 )
-from vlmprune_runtime.schema.stage import (
-    Cache,
-    CacheLayer,
-    FloatWeights,
-    Graph,
-    Input,
-    Lowering,
-    Stage,
-    Tensor,
-    parse_source,
-)
+from vlmprune_runtime.schema.stage import FloatWeights, Graph, Lowering, Stage
+from vlmprune_runtime.schema.tensor import Input, Tensor, parse_source
 
 __all__ = [
     "MAJOR",

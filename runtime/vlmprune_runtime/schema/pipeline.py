@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.schema.base import Name, Positive, Record
-from vlmprune_runtime.schema.stage import Stage, parse_source
+from vlmprune_runtime.schema.stage import Stage
+from vlmprune_runtime.schema.tensor import parse_source
 
 
 class Grid(Record):

@@ -1,13 +1,12 @@
-"""Describes the stages of a bundle: their tensors and sources, graphs and caches, and how they were lowered."""
+"""Describes the stages of a bundle: their roles, their graphs, and how they were lowered."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vlmprune_runtime.errors import short_repr
 from vlmprune_runtime.schema.base import (
     ComputeUnits,
-    Dtype,
     FileName,
     ListedName,
     Name,
@@ -16,126 +15,13 @@ from vlmprune_runtime.schema.base import (
     Record,
     is_package,
 )
+from vlmprune_runtime.schema.cache import Cache
+from vlmprune_runtime.schema.tensor import Input, Tensor
 
 Role = Literal["vision", "embed", "decoder", "prune"]
 """The role says how a runner runs a stage: `vision` and `prune` once per view, others once for the sequence."""
 
 Phase = Literal["prefill", "decode", "any"]
-Dimension = Literal["tokens", "text_tokens"]
-"""A free dimension: the tokens of this call, or the text tokens among those of the prompt."""
-
-_STAGE_OUTPUT = r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\[(visual|text|last)\])?"
-_SEQUENCE = r"sequence\.(rows|positions|past_tokens|last_row|deepstack|views|places\[(visual|text|last)\])"
-SourceText = Annotated[str, Field(pattern=rf"^(image\.pixels|prompt\.token_ids|{_SEQUENCE}|{_STAGE_OUTPUT})$")]
-"""Where an input comes from.
-
-`image.pixels`: one view of an image. `prompt.token_ids`: the tokens of this call, 0 where a visual token stands.
-`sequence.rows`: the embeddings or hidden states of this call's tokens. `sequence.positions`: their positions.
-`sequence.past_tokens`: how many tokens the stage's cache holds already. `sequence.last_row`: the index of the last
-real token where rows are padded. `sequence.deepstack`: for every token the row of its visual token in the output
-`deepstack` of the vision stage, zeros for text. `sequence.views`: the index among the views of this call of the view
-that a token belongs to, a negative number for text. `sequence.places[PART]`: the indices of a part's rows in the
-sequence as it is now, parts as below. `STAGE.OUTPUT`: an output of a stage that ran before; of a stage that runs on
-the sequence, `[visual]` selects the rows of the view that is pruned, `[text]` the rows of text and `[last]` the last
-row.
-"""
-
-
-class Tensor(Record):
-    """Describes one output of a stage; a string in `shape` names a dynamic dimension.
-
-    Where a stage has a graph per grid, the shape is that on the first grid.
-    `graph_shape` is the shape in the graph where that differs from `shape`: leading dimensions of 1 more.
-    """
-
-    name: Name
-    dtype: Dtype
-    shape: tuple[Positive | Dimension, ...]
-    graph_shape: tuple[Positive | Dimension, ...] | None = None
-
-    @property
-    def in_graph(self) -> tuple[int | str, ...]:
-        """The shape of the tensor in the graph."""
-        return self.shape if self.graph_shape is None else self.graph_shape
-
-
-class Input(Tensor):
-    """Describes one input of a stage and where it comes from.
-
-    `pad` says how a runner fills a graph of a fixed length with fewer tokens: behind the real ones it puts zeros, or
-    copies of the last real value. Attention is causal, so padding changes no real row. The runner removes the rows of
-    padding from the outputs, and later tokens overwrite the rows that padding left in a cache.
-    """
-
-    source: SourceText
-    pad: Literal["zero", "last"] | None = None
-
-
-class SourceParts(NamedTuple):
-    """Holds the parts of a source: stage (or `image`, `prompt`, `sequence`), tensor, and its rows, None for all."""
-
-    stage: str
-    tensor: str
-    part: str | None
-
-
-def parse_source(source: str) -> SourceParts:
-    """Returns the parts of a source.
-
-    >>> parse_source("head.keys[visual]")
-    SourceParts(stage='head', tensor='keys', part='visual')
-    """
-    stage, tensor = source.split("[")[0].split(".")
-    return SourceParts(stage, tensor, source[:-1].split("[")[1] if source.endswith("]") else None)
-
-
-class CacheLayer(Record):
-    """Describes the cache of one decoder layer. `full` attends to all tokens, `sliding` to the last `window_tokens`.
-
-    `layer` counts decoder layers of the model from 0.
-    """
-
-    layer: Annotated[int, Field(ge=0)]
-    kind: Literal["full", "sliding", "convolution"] = "full"
-    window_tokens: Positive | None = None
-
-
-Axis = Literal["layers", "batch", "kv_heads", "capacity", "head_dim"]
-
-
-class Cache(Record):
-    """Describes the KV cache of a stage.
-
-    Owner `caller`: the runner holds a key and a value buffer per layer, laid out as `layout`, zeros at first, and
-    gives them as the graph's tensors `inputs`, key then value of each layer in turn; the same buffers take the
-    tensors `outputs`. Owner `graph`: the buffers live in the graph, and nothing is passed. Owner `state`: the
-    buffers are the Core ML states `states`, keys then values, of all layers of the stage together.
-    `capacity_tokens` None leaves the choice to the caller, up to the bundle's `context_tokens`.
-    A call with p past tokens and S new ones writes rows p to p + S - 1 and sees rows 0 to p + S - 1, causally.
-    """
-
-    owner: Literal["caller", "graph", "state"]
-    layers: Annotated[tuple[CacheLayer, ...], Field(min_length=1)]
-    kv_heads: Positive
-    head_dim: Positive
-    dtype: Dtype
-    layout: tuple[Axis, ...]
-    capacity_tokens: Positive | None = None
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    states: tuple[Name, ...] = ()
-
-    @model_validator(mode="after")
-    def _names_fit_the_owner(self) -> "Cache":
-        required = 2 * len(self.layers) if self.owner == "caller" else 0
-        for names in (self.inputs, self.outputs):
-            if len(set(names)) != required or len(names) != required:
-                raise ValueError(f"owner {self.owner} needs {required} distinct names of inputs and of outputs")
-        if len(set(self.states)) != (2 if self.owner == "state" else 0) or len(self.states) > 2:
-            raise ValueError("owner state needs two distinct states, any other none")
-        if self.owner != "caller" and self.capacity_tokens is None:
-            raise ValueError(f"owner {self.owner} needs capacity_tokens")
-        return self
 
 
 class FloatWeights(Record):

@@ -9,10 +9,12 @@ from typing import Any
 import numpy.typing as npt
 from PIL import Image
 
-from vlmprune_runtime.prefill import Prefill, State, decode, start_prefill
+from vlmprune_runtime.decode import decode
+from vlmprune_runtime.prefill import Prefill, start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, check_room, encode_prompt
 from vlmprune_runtime.question import SeenImage, see
 from vlmprune_runtime.sampling import GREEDY, TokenChooser
+from vlmprune_runtime.state import State
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.method_pipeline import MethodPipeline
 from vlmprune_tools.evaluation.pruning_config import PruningConfig

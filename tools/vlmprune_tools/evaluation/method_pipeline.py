@@ -20,11 +20,13 @@ from vlmprune_export.smaller_images import with_smaller_grid
 from vlmprune_export.stage_modules import VisionStage
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
+from vlmprune_runtime.decode import extend_steps
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.prefill import State, extend_steps, final_state, start_prefill
+from vlmprune_runtime.prefill import start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt
 from vlmprune_runtime.question import SeenImage, see
 from vlmprune_runtime.schema import Grid, parse_source
+from vlmprune_runtime.state import State, final_state
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 
 CLOSE = 0.05  # means that differ by less are compared as equal

@@ -14,8 +14,9 @@ from vlmprune_export.pruners.resize import RESIZE
 from vlmprune_export.stage_table import source_of
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.positions import PruneGroup
-from vlmprune_runtime.prefill import Array, Prefill, stages_before_tail
+from vlmprune_runtime.prefill import Prefill, stages_before_tail
 from vlmprune_runtime.schema import Cut, Grid, Mosaic, Pipeline
+from vlmprune_runtime.sources import Array, read_source
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.method_pipeline import (
     MethodPipeline,
@@ -177,7 +178,7 @@ class TorchPruner:
             )
         source = source_of(cut.at, need)
         try:
-            return run.read(source, cut.stage, group)
+            return read_source(run, source, cut.stage, group)
         except KeyError:
             raise BadRequest(
                 f"{self.label}: reads {source}, which the bundle does not give; give the checkpoint"

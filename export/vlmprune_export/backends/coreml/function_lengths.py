@@ -76,10 +76,10 @@ def prompt_lengths(staged: StagedModel, text_tokens: str | None, context_tokens:
     for nth, image in enumerate(staged.image_lengths):
         suffix = f"_{image.views}_views" if nth else ""
         lengths += _of_texts(suffix, image, texts if image is longest else texts[:1])
-    for images in range(2, staged.images + 1):
-        images = ImageLength(images * longest.views, images * longest.text_tokens)
+    for count in range(2, staged.images + 1):
+        images = ImageLength(count * longest.views, count * longest.text_tokens)
         text = text_lengths(text_tokens, images.tokens(view_tokens), context_tokens)[-1]
-        lengths.append(PromptLength(f"_{images}_images", images, text))
+        lengths.append(PromptLength(f"_{count}_images", images, text))
     return tuple(lengths)
 
 
