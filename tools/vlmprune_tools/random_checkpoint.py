@@ -187,7 +187,7 @@ def _tokenizer(vocabulary: int, published: Published) -> Any:
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command's arguments."""
     examples = "  python -m vlmprune_tools.random_checkpoint qwen2_5_vl_3b --layers 4 --out ./random-qwen\n"
-    command = command_parser("vlmprune_tools.random_checkpoint", __doc__.splitlines()[0], examples)
+    command = command_parser("python -m vlmprune_tools.random_checkpoint", __doc__.splitlines()[0], examples)
     command.add_argument("name", metavar="NAME", help=", ".join(MODELS))
     command.add_argument("--layers", type=int, metavar="N", help="decoder layers that stay; default: all")
     command.add_argument("--set", action="append", default=[], metavar="PART.NAME=VALUE", dest="settings")
