@@ -5,18 +5,18 @@ BIN := $(VENV)/bin
 SAMPLE := runtime/vlmprune_runtime/sample.jpg
 BUNDLE := bundles/pocket-onnx
 
-TARGET_TESTS := tests/coreml tests/cpp tests/executorch tests/mil_reference
+EXECUTORCH_TESTS := tests/executorch tests/cpp
+COREML_TESTS := tests/coreml tests/mil_reference
 PYTEST ?=  # more options for pytest
 
-.PHONY: demo test test-targets test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
+.PHONY: demo test test-executorch test-coreml test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about an image, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
 	$(BIN)/vlmprune-run $(BUNDLE) --image $(SAMPLE) --prompt "Is the dog left of the bus?" --compare --overlay bundles/kept.png
 
-test: $(VENV)/dev.stamp  ## all tests, two parts at a time: targets and the rest, then the JVM's and Apple's
-	$(MAKE) -j2 test-targets test-rest
-	$(MAKE) -j2 test-jvm test-apple
+test: $(VENV)/dev.stamp  ## all tests, two parts at a time, the long ones first
+	$(MAKE) -j2 test-rest test-executorch test-coreml test-jvm test-apple
 
 test-jvm:  ## the Kotlin runtime and the Android app
 	$(MAKE) test-kotlin
@@ -26,12 +26,15 @@ test-apple:  ## the Swift runtime and the iOS app
 	$(MAKE) test-swift
 	$(MAKE) check-ios
 
-test-targets: $(VENV)/dev.stamp  ## Core ML, ExecuTorch, the C++ runner
-	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS)
+test-executorch: $(VENV)/dev.stamp  ## ExecuTorch and the C++ runner
+	$(BIN)/python -m pytest $(PYTEST) $(EXECUTORCH_TESTS)
+
+test-coreml: $(VENV)/dev.stamp  ## Core ML and its reference
+	$(BIN)/python -m pytest $(PYTEST) $(COREML_TESTS)
 
 test-rest: $(VENV)/dev.stamp  ## everything else, and the examples in docstrings
 	$(BIN)/python -m pytest $(PYTEST) --doctest-modules export runtime/vlmprune_runtime tools
-	$(BIN)/python -m pytest $(PYTEST) $(TARGET_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest $(PYTEST) $(EXECUTORCH_TESTS:%=--ignore=%) $(COREML_TESTS:%=--ignore=%)
 
 test-kotlin:  ## the Kotlin runtime, on the JVM
 	@if command -v mvn >/dev/null && command -v javac >/dev/null; then \
