@@ -105,6 +105,12 @@ LIES: list[tuple[list[Any], object, str]] = [
     (["prefill"], ["embed", "vision", "tail", "prune", "head"], "decode is not embed, tail, head"),
     (["prefill"], ["embed", "vision", "prune", "head", "tail"], "prune.hidden comes from head.hidden, which no stage"),
     (["decode"], ["embed", "tail"], "decode is not embed, head, tail"),
+    (
+        ["mosaics"],
+        [{"rows": 1, "columns": 2, "grid": 1}],
+        "a mosaic is of tiles on a grid that is not there; there are 1",
+    ),
+    (["mosaics"], [{"rows": 1, "columns": 2, "grid": 0}] * 2, "two mosaics have as many rows and columns"),
     (["cuts"], [], "cuts are not the prune stages in the order of prefill"),
     ([*TAIL, "file"], "../model.pte", 'stages.tail.graphs.0.file: "../model.pte" is not a plain file name'),
     ([*TAIL, "file"], "/etc/passwd", 'stages.tail.graphs.0.file: "/etc/passwd" is not a plain file name'),

@@ -125,6 +125,8 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "unlisted file": (lambda m: m["files"].pop("head.onnx"), None),
     "std zero": (lambda m: m["image"]["steps"][5].update(std=[1, 0, 1]), "image.steps.5.std.1"),
     "keep over": (lambda m: m["grids"][0].update(keep=[17]), None),
+    "mosaic of no grid": (lambda m: m.update(mosaics=[{"rows": 1, "columns": 2, "grid": 1}]), None),
+    "two mosaics alike": (lambda m: m.update(mosaics=[{"rows": 1, "columns": 2, "grid": 0}] * 2), None),
     "keep of no cut": (lambda m: m["grids"][0].update(keep=[4, 4]), None),
     "grid of another image": (lambda m: m["grids"][0].update(height_px=14), None),
     "cut without a stage": (lambda m: m["cuts"][0].update(stage="head"), None),

@@ -73,13 +73,12 @@ Answer go_on(Program& program, const Manifest& manifest, const FurtherTask& task
   }
   // The last token is run in any case, for its logits.
   const auto end = std::mismatch(before.held.begin(), before.held.end(), token_ids.begin(), token_ids.end() - 1);
-  const auto refuse = [](const std::string&) {
-    return bad_request("the follow-up has other images than the conversation that it goes on with");
-  };
+  const Error other = bad_request("the follow-up has other images than the conversation that it goes on with");
   const auto is_visual = [&](int64_t id) { return id == manifest.image_token_id; };
-  if (std::any_of(end.first, before.held.end(), is_visual)) throw refuse("");
+  if (std::any_of(end.first, before.held.end(), is_visual)) throw other;
   Given added{{end.second, token_ids.end()}, {}, task.question.pixels, task.question.images.tiles};
-  added.spans = find_spans(added.token_ids, manifest, task.question.images.grids, refuse);
+  added.spans =
+      find_spans(added.token_ids, manifest, task.question.images.grids, [&](const std::string&) { return other; });
   const State state = before.state.rewound(before.held.end() - end.first);
   answer.state = prefill(manifest, program, added, task.prune, state, answer.timings);
   answer.held = token_ids;

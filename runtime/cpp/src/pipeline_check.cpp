@@ -99,7 +99,11 @@ void check_cuts(const Document& document, const Manifest& manifest) {
       tokens = keep;
     }
   }
+  std::set<std::pair<int64_t, int64_t>> layouts;
   for (const Mosaic& mosaic : manifest.mosaics) {
+    if (!layouts.emplace(mosaic.rows, mosaic.columns).second) {
+      throw document.error("two mosaics have as many rows and columns");
+    }
     if (mosaic.grid >= static_cast<int64_t>(manifest.grids.size())) {
       throw document.error("a mosaic is of tiles on a grid that is not there; there are " +
                            std::to_string(manifest.grids.size()));
