@@ -62,7 +62,9 @@ def test_runs_and_benchmarks_show_it_as_the_pruned_mode(bundle: Path) -> None:
     [result] = measure([bundle], BenchmarkRequest(tokens=2, repetitions=1, warmups=1)).results
     assert (result.bundle.visual_tokens, result.bundle.keep) == (49, 16)
     assert result.pruned.flops.vision < result.unpruned.flops.vision
-    [note] = grid_notes(runner.bundle.manifest, results[1])
+    whole, smaller = (list(grid_notes(runner.bundle.manifest, results[prune], prune=prune)) for prune in (False, True))
+    [note] = smaller
+    assert whole == []
     assert note.endswith("4 x 4 visual tokens (32 x 32 px), for the pruned mode scales images down")
 
 

@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
         return
     questions = Questions(request, tuple(args.follow_up or ()))
     first, *_ = (compare if args.compare else answer)(runner, questions, args.json, status)
-    for note in grid_notes(runner.bundle.manifest, first):
+    for note in grid_notes(runner.bundle.manifest, first, prune=request.prune):
         status.print(f"note: {note}", soft_wrap=True)
     for nth, (place, image) in enumerate(zip(args.overlay_places, request.images, strict=False)):
         loaded, views = load_image(image), [view for view in first.pruned if view.image == nth]
@@ -163,12 +163,12 @@ def overlay_places(out: str, images: int) -> list[OutputFile]:
     return [check_output_png(path.parent / f"{path.stem}-{nth}{path.suffix}") for nth in range(1, images + 1)]
 
 
-def grid_notes(manifest: Bundle, result: RunResult) -> Iterator[str]:
+def grid_notes(manifest: Bundle, result: RunResult, *, prune: bool) -> Iterator[str]:
     """Yields for each image, where there are several grids, which of them it was resized to."""
     grids = manifest.grids
     nearest = f"the grid nearest in shape of {len(grids)}"
     why = "for the pruned mode scales images down" if manifest.pruned_image else nearest
-    if len(grids) > 1:
+    if len(grids) > 1 and (prune or not manifest.pruned_image):
         for view in result.seen:
             size = f"{view.height} x {view.width} visual tokens ({view.height_px} x {view.width_px} px)"
             yield f"image {view.image + 1} is seen as {size}, {why}"
