@@ -46,7 +46,7 @@ class RoomRequest:
         fitting = (context - 1) // image_tokens
         if self.images is not None and self.images > fitting:
             raise BadRequest(
-                f"images: got {self.images}; allowed: 1 to {fitting}, for an image takes up to {image_tokens} of "
+                f"images: got {self.images}; allowed: at most {fitting}, for an image takes up to {image_tokens} of "
                 f"{context} tokens"
             )
         return PromptRoom(context, min(self.images or self.usual_images, fitting))

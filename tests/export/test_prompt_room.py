@@ -26,10 +26,10 @@ def test_a_short_context_has_fewer_images() -> None:
     [
         (
             {"context": 1024, "images": 2},
-            "images: got 2; allowed: 1 to 1, for an image takes up to 576 of 1024 tokens",
+            "images: got 2; allowed: at most 1, for an image takes up to 576 of 1024 tokens",
         ),
         ({"images": 0}, "images: got 0; allowed: 1 or more"),
-        ({"images": 8}, "images: got 8; allowed: 1 to 7"),
+        ({"images": 8}, "images: got 8; allowed: at most 7"),
         ({"context": 576}, "context: got 576 tokens; allowed: 577 to 4096"),
         ({"most": 576}, "an image takes up to 576 tokens, the model has 576 positions"),
     ],
