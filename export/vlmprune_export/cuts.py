@@ -120,7 +120,7 @@ def mean_of_options(family: Family, options: PruneOptions) -> float:
     return mean_visual_tokens(tokens, layers, len(family.layers))
 
 
-def mean_visual_tokens(tokens: Sequence[int], cut_layers: Sequence[int], layers: int) -> float:
+def mean_visual_tokens(tokens: Sequence[float], cut_layers: Sequence[int], layers: int) -> float:
     """Returns the mean over all decoder layers of the visual tokens before, between and behind cuts.
 
     >>> mean_visual_tokens([576, 64], [2], 32)

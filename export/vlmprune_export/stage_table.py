@@ -194,7 +194,7 @@ def _need(family: Family, cut: PlannedCut, need: Need, tokens: int) -> Input:
     rows: dict[str, int | str] = {"visual": tokens, "text": "text_tokens", "last": 1, "all": "tokens"}
     widths = _widths(text)
     if need.tensor in TOWER_TENSORS:
-        return _floats(need.name, (rows["visual"], *family.tower_shapes[need.tensor]), f"vision.{need.tensor}")
+        return _floats(need.name, (rows["visual"], *family.tower_shapes[need.tensor]), source_of(cut.at, need))
     if need.tensor == "places":
         return _integers(need.name, (rows[need.tokens],), source_of(cut.at, need))
     shape = (rows[need.tokens], widths.get(need.tensor, text.hidden_size))
@@ -206,6 +206,8 @@ def source_of(at: CutPlace, need: Need) -> str:
     part = "" if need.tokens == "all" else f"[{need.tokens}]"
     if need.tensor == "places":
         return f"sequence.places{part}"
+    if need.tensor in (*TOWER_TENSORS, "joint"):
+        return f"vision.{need.tensor}"
     if at != "layer" or need.tensor == "embeddings":
         return "vision.features" if need.tokens == "visual" else f"embed.embeddings{part}"
     return f"head.{need.tensor}{part}"

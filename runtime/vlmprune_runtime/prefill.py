@@ -66,10 +66,6 @@ class Prefill:
             self.rows = self.outputs[name].get("hidden")
         self._place_features()
 
-    def set_features(self, features: Sequence[Array]) -> None:
-        """Sets the visual embeddings (N, D) of each view, in place of running the vision stage."""
-        self.set_vision([{"features": view} for view in features])
-
     def set_vision(self, outputs: Sequence[Tensors]) -> None:
         """Sets all that the vision stage gives for each view, in place of running it."""
         [vision] = self.pipeline.of_role("vision")

@@ -1,4 +1,4 @@
-"""A method that may keep fewer tokens than K: PruMerge with its own number of centres, on every target and whole."""
+"""Methods that may keep fewer tokens than K: PruMerge with its own number of centres, and any of them in a bundle."""
 
 from pathlib import Path
 
@@ -69,9 +69,12 @@ def test_every_target_counts_alike(target: str, tmp_path: Path) -> None:
         assert_equal_to_eager(pruner, inputs, RUNS[target](pruner, inputs, tmp_path))
 
 
-def test_a_bundle_runs_with_as_many_tokens_as_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "settings"), [("prumerge", {}), ("saint", {"threshold": -1.0, "rounds": 3})])
+def test_a_bundle_runs_with_as_many_tokens_as_are_counted(
+    method: str, settings: dict[str, float], tmp_path: Path
+) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
-    prune = PruneOptions("prumerge", keep=11, settings={"adaptive": True})
+    prune = PruneOptions(method, keep=11, settings={"adaptive": True, **settings})
     bundle = export_bundle(ExportRequest(tmp_path / "bundle", str(checkpoint), prune=prune, context_tokens=96))
     assert check_bundle(CheckRequest(bundle, prompt="what ?", tokens=3)).failures() == []
     runner = open_runner(bundle)

@@ -60,6 +60,21 @@ def test_hostile_features_give_no_nan(cut: tuple[str, CutPlace], kind: str) -> N
 
 
 @pytest.mark.parametrize("cut", CUTS, ids="-".join)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_no_number_leaves_a_rising_list(cut: tuple[str, CutPlace], value: float) -> None:
+    """Rows may then hold such values too, but places are never wrong."""
+    hidden = torch.randn(TOKENS, 16, generator=torch.Generator().manual_seed(4))
+    hidden[5, 3] = value
+
+    def hostile(values: torch.Tensor) -> torch.Tensor:
+        rows = hidden[torch.arange(values.shape[0]) % TOKENS]
+        return rows[:, 3] if values.dim() == 1 else rows[:, : values.shape[1]]
+
+    kept, fused, rank = prune(cut, hidden, 7, hostile)
+    assert_sound((kept, fused.nan_to_num(), rank), 7)
+
+
+@pytest.mark.parametrize("cut", CUTS, ids="-".join)
 def test_half_precision_selects_in_fp32(cut: tuple[str, CutPlace]) -> None:
     """Features that a half holds exactly give the same selection in fp16 as in fp32."""
     hidden = torch.randn(TOKENS, 16).half().float()

@@ -70,6 +70,24 @@ def test_what_got_allowed(wish, words):
     assert "allowed" in message and "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("method", "place", "settings", "words"),
+    [
+        ("nuwa", "vision", {"cell_tokens": 1}, "cell_tokens is 1: 2 candidates; allowed: None, or 5 of them"),
+        ("nuwa", "vision", {"pillars": 1.5}, "pillars is 1.5; allowed: a number from 0 to 1"),
+        ("visionzip", "vision", {"contextual": 6}, "contextual is 6; allowed: 1 to 5"),
+        ("duet-vlm", "vision", {"contextual": 6}, "contextual is 6; allowed: 1 to 5"),
+        ("sparsevlm", "layer", {"select": 2}, "select is 2; allowed for 5 of 12 tokens: \\[4\\]"),
+        ("sparsevlm", "layer", {"plus": True}, "plus is true; allowed: false for a model without rotary positions"),
+        ("saint", "layer", {"threshold": 3}, "threshold is 3; allowed: a number from -1 to 2"),
+        ("saint", "vision", {"place": "tower"}, "no tower here in which tokens can be dropped; allowed: place=layer"),
+    ],
+)
+def test_settings_that_do_not_fit_the_site_are_refused(method, place, settings, words):
+    with pytest.raises(BadRequest, match=words):
+        build_pruner(method, grid=(3, 4), keep=5, at=place, settings=settings)
+
+
 def test_unknown_names_list_the_choices():
     with pytest.raises(UnknownName, match="vlm-pruner"):
         build_pruner("vlmpruner", grid=(3, 4), keep=5)

@@ -99,7 +99,7 @@ def test_forks_do_not_see_each_other_s_images(runner: Runner, image: Image.Image
     embeddings, other = run.rows, run.fork()
     before = embeddings.copy()
     for way, value in ((run, 1.0), (other, 2.0)):
-        way.set_features([np.full((N, before.shape[1]), value, dtype=np.float32)])
+        way.set_vision([{"features": np.full((N, before.shape[1]), value, dtype=np.float32)}])
     assert (run.rows[:N] == 1).all()
     assert (other.rows[:N] == 2).all()
     assert (embeddings == before).all()

@@ -92,26 +92,26 @@ def in_range(relevance: Tensor, least: float) -> Tensor:  # (N,) -> (N,)
 def most_diverse(kernel: Tensor, count: int, control_flow: ControlFlow) -> Tensor:  # (N, N) -> (count,)
     """Returns the tokens that maximise the determinant of their part of the kernel, in the order of their choice.
 
-    Each step carries the rows of the Cholesky factor so far (count, N) and what each token would add.
+    Each step carries the rows of the Cholesky factor so far (1, count, N) and what each token would add.
     """
-    tokens, places = kernel.shape[0], torch.arange(count)
+    tokens, places, rows = kernel.shape[0], torch.arange(count).view(1, count, 1), kernel[None]
 
     def step(state: State) -> State:
         adds, factor, chosen, nth = state
         token = adds.argmax(0, keepdim=True)
         pivot = adds.index_select(0, token)
-        column = factor.index_select(1, token)
-        explained = torch.bmm(column.mT[None], factor[None])[0]
-        row = (kernel.index_select(0, token) - explained) * torch.where(pivot > NOTHING, pivot, 3e38).rsqrt()
-        row = row * (pivot > NOTHING)
-        left = (adds - (row * row)[0]).scatter(0, token, torch.full((1,), -3e38))
-        factor = factor + (places == nth).float()[:, None] * row  # ExecuTorch scatters an expanded index wrongly
+        explained = torch.bmm(factor.index_select(2, token).mT, factor)
+        # Without rank left, the row becomes so small that adding its squares changes no number.
+        scale = torch.where(pivot > NOTHING, pivot, 3e38).rsqrt()
+        row = (rows.index_select(1, token) - explained) * scale
+        left = (adds - (row * row).view(-1)).scatter(0, token, torch.full((1,), -3e38))
+        factor = factor + (places == nth).float() * row  # ExecuTorch scatters an expanded index wrongly
         return left, factor, chosen.scatter(0, nth, token), nth + 1
 
     itself = torch.arange(tokens) * (tokens + 1)
     start = (
         kernel.reshape(-1).index_select(0, itself),
-        torch.zeros(count, tokens),
+        torch.zeros(1, count, tokens),
         torch.zeros(count, dtype=torch.int64),
         torch.zeros(1, dtype=torch.int64),
     )

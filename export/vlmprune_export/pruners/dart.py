@@ -37,6 +37,7 @@ class Dart(Pruner):
     """Compares hidden states after the model's final norm, of which only the factor per channel matters in a cosine."""
 
     needs = (HIDDEN, KEYS, PLACES, Need("hidden", "text"), Need("keys", "text"), TEXT_PLACES)
+    uses_modules = True
     factors: Tensor
 
     def __init__(self, site: Site, settings: DartSettings) -> None:

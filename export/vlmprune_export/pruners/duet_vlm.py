@@ -67,6 +67,7 @@ class DuetVision(Pruner):
     """
 
     needs = (HIDDEN, Need("tower_hidden"), Need("tower_attention"), Need("tower_keys"))
+    uses_modules = True
 
     def __init__(self, site: Site, settings: DuetSettings) -> None:
         """Builds the pruner for a site. Raises `BadRequest` if more tokens are merged ones than stay."""

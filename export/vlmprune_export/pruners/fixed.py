@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vlmprune_export.pruners.needs import HIDDEN
-from vlmprune_export.pruners.pruner import Pruner
+from vlmprune_export.pruners.pruner import Pruned, Pruner
 
 
 class FixedPruner(Pruner):
@@ -26,6 +26,6 @@ class FixedPruner(Pruner):
         self.register_buffer("kept", torch.tensor(kept), persistent=False)
         self.register_buffer("rank", torch.tensor([rank[token] for token in kept]), persistent=False)
 
-    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (N, D) -> (K,), (K, D), (K,)
+    def forward(self, hidden: Tensor) -> Pruned:  # (N, D) -> (K,), (K, D), (K,)
         """Returns the kept indices in ascending order, their rows of `hidden`, and the rank of each."""
         return self.kept.clone(), hidden.index_select(0, self.kept), self.rank.clone()

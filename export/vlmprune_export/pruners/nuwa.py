@@ -89,10 +89,11 @@ class NuwaVision(Pruner):
     """Keeps the best tokens of all cells; the less salient of them gather similar tokens around them."""
 
     needs = (HIDDEN, Need("tower_hidden"), Need("tower_late"), Need("tower_attention"))
+    uses_modules = True
     cells: Tensor
 
     def __init__(self, site: Site, settings: NuwaSettings) -> None:
-        """Builds the pruner for a site."""
+        """Builds the pruner for a site. Raises `BadRequest` if cells give fewer candidates than tokens stay."""
         super().__init__()
         self.grid, self.keep, self.settings = Grid(*site.grid), site.keep, settings
         self.projector = site.parts.projector
@@ -100,6 +101,9 @@ class NuwaVision(Pruner):
         self.reach = math.sqrt(squared or max(1.0, 280 * ((height - 1) ** 2 + (width - 1) ** 2) / 1058))
         cells = cell_tokens(height, width)
         self.best = settings.cell_tokens or min(CELL, max(1, -(-site.keep // max(1, len(cells)))))
+        found = self.best * len(cells)
+        if settings.cell_tokens is not None and found < site.keep < site.tokens:
+            raise BadRequest(f"cell_tokens is {self.best}: {found} candidates; allowed: None, or {site.keep} of them")
         self.register_buffer("cells", torch.tensor(cells, dtype=torch.int64).view(-1, CELL), persistent=False)
 
     def forward(  # (N, D), (N, Dt), (N, Dh), (N,) -> (K,), (K, D), (K,)

@@ -36,6 +36,7 @@ class PruMerge(Pruner):
     """
 
     needs = (HIDDEN, Need("tower_hidden"), Need("tower_last_attention"), Need("tower_last_keys"))
+    uses_modules = True
 
     def __init__(self, site: Site, settings: PruMergeSettings) -> None:
         """Builds the pruner for a site."""

@@ -20,11 +20,14 @@ class Pruner(nn.Module):
     it was chosen, from 0. A pruner whose `outputs` are `COUNTED` returns a fourth one, `count` (1,), int64 and at least
     1: only the first `count` rows of the others are meant, and behind them `kept` is -1.
 
+    `uses_modules` says that it is another method without the projector or the last norm of its site.
+
     `control_flow` is the control flow by which a repeated step is exported; a pruner that repeats no step ignores it.
     """
 
     needs: tuple[Need, ...] = (HIDDEN, KEYS)
     outputs: tuple[str, ...] = KEPT
+    uses_modules: bool = False
     control_flow: ControlFlow = "while"
     settings: Any
 

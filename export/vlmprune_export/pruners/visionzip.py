@@ -33,6 +33,7 @@ class VisionZip(Pruner):
     """
 
     needs = (HIDDEN, Need("tower_hidden"), Need("tower_attention"), Need("tower_keys"))
+    uses_modules = True
 
     def __init__(self, site: Site, settings: VisionZipSettings) -> None:
         """Builds the pruner for a site. Raises `BadRequest` if too few tokens are left to merge."""

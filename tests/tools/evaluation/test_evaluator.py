@@ -29,7 +29,8 @@ def configs(model: LoadedModel, *keeps: int) -> list[PruningConfig]:
 
 def answers(model: LoadedModel, image: Path, question: str, chosen: list[PruningConfig]) -> dict[str, str]:
     evaluator = Evaluator(model, TOKENS)
-    return evaluator.predict([evaluator.encode_image(load_image(image))], question, chosen)
+    predicted = evaluator.predict([evaluator.encode_image(load_image(image))], question, chosen)
+    return {name: one.text for name, one in predicted.items()}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -156,6 +157,20 @@ def test_keep_n_is_the_unpruned_model(in_onnx: LoadedModel) -> None:
         "uniform@8",
     ]
     assert [config.keep for config in configs(in_onnx)] == [49, *[16] * 3, *[11] * 3, *[5] * 3]
+
+
+@pytest.mark.parametrize(
+    ("pruner", "message"),
+    [
+        ("nuwa", "the method has 2 cuts; allowed: the bundle's own pruner, or one cut"),
+        ("visionzip", "cuts after the vision stage, the bundle does not; give the checkpoint"),
+        ("saint:place=tower", "cuts after the vision stage, the bundle does not; give the checkpoint"),
+        ("dart", "uses weights that a bundle has in its graphs only; give the checkpoint"),
+    ],
+)
+def test_a_method_that_stands_elsewhere_is_refused_on_a_bundle(in_onnx: LoadedModel, pruner: str, message: str) -> None:
+    with pytest.raises(BadRequest, match=f"^{pruner}: {message}"):
+        build_configs(in_onnx, [parse_variant(pruner)], [8])
 
 
 def test_a_bundles_layer_is_fixed(asked_bundle: Path) -> None:

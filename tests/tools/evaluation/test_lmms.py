@@ -21,7 +21,7 @@ from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
 from vlmprune_tools.evaluation.device import on_device
-from vlmprune_tools.evaluation.evaluator import Evaluator
+from vlmprune_tools.evaluation.evaluator import Evaluator, Prediction
 from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.pruning_config import build_configs
 from vlmprune_tools.evaluation.variants import parse_variant
@@ -79,6 +79,10 @@ def model(harness: type[Any], checkpoint: Path, images: list[Image.Image], more:
     return loaded
 
 
+def texts(predicted: dict[str, Prediction]) -> dict[str, str]:
+    return {name: one.text for name, one in predicted.items()}
+
+
 def test_it_answers_as_we_do(
     harness: type[Any], asked_checkpoint: Path, asked_folder: Path, in_pytorch: LoadedModel
 ) -> None:
@@ -87,7 +91,7 @@ def test_it_answers_as_we_do(
     evaluator = Evaluator(in_pytorch, 5)
     visual = [evaluator.encode_image(image)]
     configs = build_configs(in_pytorch, [parse_variant("vlm-pruner:batch=2")], [3])
-    expected = evaluator.predict(visual, QUESTIONS[0], configs)
+    expected = texts(evaluator.predict(visual, QUESTIONS[0], configs))
     assert len(set(expected.values())) == 2
     requests = [instance(f"<image>\n{QUESTIONS[0]}", {"max_new_tokens": 5}, [image])]
     pruned = model(harness, asked_checkpoint, [image], ",keep=3,batch=2")
@@ -109,7 +113,7 @@ def test_several_images_stand_in_their_order(
     answers = []
     for order in (images, images[::-1]):
         seen = [evaluator.encode_image(image) for image in order]
-        expected = evaluator.predict(seen, QUESTIONS[1], configs)
+        expected = texts(evaluator.predict(seen, QUESTIONS[1], configs))
         pruned = model(harness, asked_checkpoint, order, ",keep=3")
         assert pruned.generate_until([instance(text, {"max_new_tokens": 5}, order)]) == [expected["vlm-pruner@3"]]
         answers.append(expected)

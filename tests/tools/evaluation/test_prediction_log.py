@@ -9,7 +9,7 @@ from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.evaluation import EvaluationRequest, evaluate
 from vlmprune_tools.evaluation.dataset import DatasetOptions
 from vlmprune_tools.evaluation.evaluator import Evaluator
-from vlmprune_tools.evaluation.prediction_log import open_prediction_log, read_predictions
+from vlmprune_tools.evaluation.prediction_log import open_prediction_log, read_log
 
 PRUNERS = ("vlm-pruner", "uniform")
 
@@ -55,7 +55,7 @@ def test_an_interrupt_keeps_what_was_said(
     asked.append("kill")
     with pytest.raises(KeyboardInterrupt):
         evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json"))
-    assert read_predictions(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none"), {}) == {}
+    assert read_log(next(iter(tmp_path.glob("*.jsonl")), tmp_path / "none"), {}).predictions == {}
     asked.clear()
     evaluate(request(asked_bundle, asked_folder, tmp_path / "a.json", limit=2))
     asked.clear()

@@ -13,7 +13,7 @@ from vlmprune_runtime.question import SeenImage
 from vlmprune_tools.evaluation.dataset import Dataset, Item
 from vlmprune_tools.evaluation.evaluator import EncodedImage, Evaluator
 from vlmprune_tools.evaluation.metrics import AGREEMENT, METRICS
-from vlmprune_tools.evaluation.prediction_log import PredictionLog
+from vlmprune_tools.evaluation.prediction_log import Kept, PredictionLog
 from vlmprune_tools.evaluation.pruning_config import BLIND, PruningConfig
 
 Predictions = Mapping[str, Mapping[str, str]]  # by item key, then by config name
@@ -38,7 +38,9 @@ def run_evaluation_loop(
             predictions = evaluator.predict(encoder.images(item), item.question, _without(sighted, known))
             if mean is not None:
                 predictions |= evaluator.predict([mean] * len(item.images), item.question, _without(blind, known))
-        log.add(item.key, predictions)
+        adaptive = {config.name for config in configs if config.adaptive}
+        kept = {name: predictions[name].kept for name in predictions.keys() & adaptive}
+        log.add(item.key, {name: predicted.text for name, predicted in predictions.items()}, kept)
 
 
 @dataclass
@@ -84,6 +86,15 @@ def locating_errors(item: Item) -> Iterator[None]:
         yield
     except BadRequest as error:
         raise BadRequest(f"{item.location}: {error}") from None
+
+
+def kept_of(dataset: Dataset, configs: Sequence[PruningConfig], log: PredictionLog) -> dict[str, Kept]:
+    """Returns by the name of each adaptive config how many tokens stayed at each cut, as the mean over the items."""
+    return {
+        config.name: np.mean([log.kept[item.key][config.name] for item in dataset.items], 0).tolist()
+        for config in configs
+        if config.adaptive
+    }
 
 
 def score_predictions(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from vlmprune_runtime.decode import decode
+from vlmprune_runtime.engines import Tensors
 from vlmprune_runtime.prefill import Prefill, start_prefill
 from vlmprune_runtime.prompt import EncodedPrompt, ImagePlace, check_room, encode_prompt
 from vlmprune_runtime.question import SeenImage, see
@@ -23,8 +24,16 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What a model says about images; `kept` has for each cut how many visual tokens of a view stay, on average."""
+
+    text: str
+    kept: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class EncodedImage:
-    """An image as a model sees it. The vision stage runs when its visual embeddings are asked for, and once.
+    """An image as a model sees it. The vision stage runs when its outputs are asked for, and once.
 
     `image` is the image itself, for methods that see it in another size; None where there is none.
     """
@@ -33,16 +42,21 @@ class EncodedImage:
     seen: SeenImage
     image: Image.Image | None = None
 
+    @property
+    def pixels(self) -> list[Array]:
+        """The pixels (1, 3, height, width) of every view."""
+        return [view.pixels[None] for view in self.seen.views]
+
     @cached_property
-    def features(self) -> tuple[Array, ...]:
-        """The visual embeddings (N, D) of every view."""
-        pipeline, features = self.model.pipeline, list[Array]()
+    def vision(self) -> tuple[Tensors, ...]:
+        """What the vision stage gives of every view: the visual embeddings (N, D), and what a pruner reads beside."""
+        pipeline, outputs = self.model.pipeline, list[Tensors]()
         [vision] = pipeline.of_role("vision")
-        [pixels] = pipeline.stage(vision).inputs
-        for view, grid in zip(self.seen.views, self.seen.place.grids, strict=True):
+        [tensor] = pipeline.stage(vision).inputs
+        for pixels, grid in zip(self.pixels, self.seen.place.grids, strict=True):
             several = {"grid": grid} if len(pipeline.grids) > 1 else {}
-            features.append(self.model.engine.run(vision, {pixels.name: view.pixels[None]}, **several)["features"])
-        return tuple(features)
+            outputs.append(self.model.engine.run(vision, {tensor.name: pixels}, **several))
+        return tuple(outputs)
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ class Evaluator:
 
     def predict(
         self, images: Sequence[EncodedImage], question: str, configs: Iterable[PruningConfig]
-    ) -> dict[str, str]:
+    ) -> dict[str, Prediction]:
         """Returns the prediction about images under each config, by the config's name."""
         chosen = list(configs)
         shared = [config for config in chosen if config.pipeline is None]
@@ -84,23 +98,26 @@ class Evaluator:
 
     def predict_shared(
         self, images: Sequence[EncodedImage], question: str, configs: Iterable[PruningConfig]
-    ) -> dict[str, str]:
+    ) -> dict[str, Prediction]:
         """Returns the predictions under configs that share this model's stages before the cut."""
         prompt = self.encode_question(question, [image.seen.place for image in images])
-        run = self.start(prompt, [features for image in images for features in image.features])
+        run = self.start(prompt, images)
         return {config.name: self.generate(prompt, self.prefill(run.fork(), config)) for config in configs}
 
-    def predict_in_pipeline(self, images: Sequence[EncodedImage], question: str, pipeline: MethodPipeline) -> str:
+    def predict_in_pipeline(
+        self, images: Sequence[EncodedImage], question: str, pipeline: MethodPipeline
+    ) -> Prediction:
         """Returns the prediction of a method whose own model this is."""
         seen = [pipeline.see(image.seen, image.image) for image in images]
         prompt = self.encode_question(question, [image.place for image in seen])
         return self.generate(prompt, pipeline.prefill(prompt, seen))
 
-    def start(self, prompt: EncodedPrompt, features: Sequence[Array]) -> Prefill:
-        """Runs all stages before the first cut, with the visual embeddings (N, D) of every view given."""
+    def start(self, prompt: EncodedPrompt, images: Sequence[EncodedImage]) -> Prefill:
+        """Runs all stages before the first cut."""
         pipeline = self.model.pipeline
-        run = start_prefill(pipeline, self.model.engine, prompt, features)
-        run.set_features(features)
+        pixels = [view for image in images for view in image.pixels]
+        run = start_prefill(pipeline, self.model.engine, prompt, pixels)
+        run.set_vision([outputs for image in images for outputs in image.vision])
         for name in takewhile(lambda stage: pipeline.stage(stage).role != "prune", pipeline.prefill):
             _run(run, name)
         return run
@@ -121,9 +138,9 @@ class Evaluator:
                 _run(run, name)
         return run.state()
 
-    def generate(self, prompt: EncodedPrompt, state: State) -> str:
+    def generate(self, prompt: EncodedPrompt, state: State) -> Prediction:
         """Decodes the prediction from a prefilled state."""
-        model, token_ids = self.model, list[int]()
+        model, token_ids, kept = self.model, list[int](), kept_at_cuts(state)
         chooser = TokenChooser(GREEDY.applied(model.generation), prompt.token_ids, self.max_tokens)
         token = chooser.choose(state.logits)
         while token not in model.generation.stop_token_ids:
@@ -132,7 +149,15 @@ class Evaluator:
                 break
             state = decode(model.pipeline, model.engine, token, state)
             token = chooser.choose(state.logits)
-        return str(model.tokenizer.decode(token_ids)).strip()
+        return Prediction(str(model.tokenizer.decode(token_ids)).strip(), kept)
+
+
+def kept_at_cuts(state: State) -> tuple[float, ...]:
+    """Returns how many visual tokens of a view stay at each cut, as the mean over views."""
+    cuts = dict.fromkeys(selection.cut for selection in state.selections)
+    return tuple(
+        sum(len(selection.kept) for selection in state.selections if selection.cut == cut) / state.views for cut in cuts
+    )
 
 
 def _run(run: Prefill, name: str) -> None:

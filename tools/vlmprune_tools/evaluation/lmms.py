@@ -77,7 +77,7 @@ class VlmPrune(_base):  # type: ignore[misc]
         question = context.replace(self.model.prompt.image_token, "").strip()
         try:
             encoded = [evaluator.encode_image(load_image(image)) for image in images]
-            prediction = evaluator.predict(encoded, question, [self.config])[self.config.name]
+            prediction = evaluator.predict(encoded, question, [self.config])[self.config.name].text
         except BadRequest as error:
             raise BadRequest(f"task {task!r}, document {doc_id}: {error}") from None
         return cut_at_stop(prediction, generation.get("until"))

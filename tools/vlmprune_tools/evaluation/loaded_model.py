@@ -14,6 +14,7 @@ from vlmprune_export.checkpoint import load_checkpoint
 from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.families import build_family
 from vlmprune_export.processor import default_grids, generation_settings, image_spec, prompt_spec
+from vlmprune_export.pruners import ModelParts
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime import __version__
@@ -47,6 +48,7 @@ class Identity:
 class LoadedModel:
     """A model with all that an evaluator needs; `exported_pruner` is the one inside a bundle's graphs.
 
+    `parts` are those of the model that a pruner outside the graphs may use: its numbers, no modules.
     `staged` is a checkpoint in its stages, from which methods get pipelines of their own; None for a bundle.
     """
 
@@ -60,6 +62,7 @@ class LoadedModel:
     identity: Identity
     exported_pruner: Pruner | None = None
     staged: StagedModel | None = None
+    parts: ModelParts = field(default_factory=ModelParts)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -101,9 +104,10 @@ def load_bundle(folder: Path, layer: int | None, threads: int | None) -> LoadedM
     engine = load_engine(bundle, threads=threads)
     tokenizer = load_tokenizer(bundle)
     identity = bundle_identity(manifest)
+    text = manifest.text_model
     return LoadedModel(
         manifest, engine, tokenizer, manifest.image, manifest.prompt, manifest.generation, manifest.context_tokens,
-        identity, manifest.pruner,
+        identity, manifest.pruner, parts=ModelParts(text.attention_heads, text.kv_heads, text.head_dim),
     )  # fmt: skip
 
 

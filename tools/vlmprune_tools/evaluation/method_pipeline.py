@@ -6,6 +6,7 @@ method that reads no text chooses the same tokens whatever is asked, so its cach
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any
 
 import numpy.typing as npt
@@ -130,7 +131,7 @@ class MethodPipeline:
         ids = beginning.token_ids.tobytes()
         if self._behind is not None:
             seen, before, state = self._behind
-            if before == ids and len(seen) == len(images) and all(map(_same, seen, images)):
+            if before == ids and len(seen) == len(images) and all(map(is_, seen, images)):
                 return state
         state = self._run(beginning, images)
         self._behind = (tuple(images), ids, state)
@@ -177,10 +178,6 @@ def _with_engine(model: LoadedModel, staged: StagedModel | None) -> LoadedModel:
     assert staged is not None and isinstance(model.engine, TorchEngine)
     engine = TorchEngine(staged, model.engine.device)
     return replace(model, staged=staged, pipeline=staged.pipeline, engine=engine)
-
-
-def _same(one: object, other: object) -> bool:
-    return one is other
 
 
 def equal_mean_keep(family: Family, options: PruneOptions, keep: int, mean: float) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,15 @@ from typing import Any
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.json_lines import append_json_line, read_json_lines
 
+Kept = Sequence[float]
+"""For each cut, how many visual tokens of a view stay."""
+
 
 @dataclass
 class PredictionLog:
     """Predictions by item key and config name. Without a path nothing is written.
+
+    `kept` has what stayed at each cut, of the configs whose number depends on the image.
 
     `digests` are those of the configs by name: what was predicted under another config of the same name is not read.
     """
@@ -21,17 +26,20 @@ class PredictionLog:
     path: Path | None = None
     predictions: dict[str, dict[str, str]] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    kept: dict[str, dict[str, Kept]] = field(default_factory=dict)
 
     def known(self, key: str) -> set[str]:
         """Returns the names of the configs that have predicted an item."""
         return set(self.predictions.get(key, ()))
 
-    def add(self, key: str, predictions: Mapping[str, str]) -> None:
+    def add(self, key: str, predictions: Mapping[str, str], kept: Mapping[str, Kept] | None = None) -> None:
         """Adds the predictions for one item and writes them to disk."""
         self.predictions.setdefault(key, {}).update(predictions)
+        self.kept.setdefault(key, {}).update(kept or {})
         if self.path is not None:
             configs = {name: self.digests[name] for name in predictions}
-            append_json_line(self.path, {"item": key, "predictions": dict(predictions), "configs": configs})
+            record = {"item": key, "predictions": dict(predictions), "configs": configs}
+            append_json_line(self.path, record | ({"kept": dict(kept)} if kept else {}))
 
 
 def open_prediction_log(out: Path | None, request: str, configs: Mapping[str, str]) -> PredictionLog:
@@ -42,18 +50,21 @@ def open_prediction_log(out: Path | None, request: str, configs: Mapping[str, st
     if out is None:
         return PredictionLog(digests=configs)
     path = out.with_suffix(f".{request[:12]}.jsonl")
-    return PredictionLog(path, read_predictions(path, configs), configs)
+    return read_log(path, configs)
 
 
-def read_predictions(path: Path, configs: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Reads the predictions of configs by item key and config name. Raises `BadRequest` for any other file."""
-    found: dict[str, dict[str, str]] = {}
+def read_log(path: Path, configs: Mapping[str, str]) -> PredictionLog:
+    """Reads what configs predicted. Raises `BadRequest` for any other file."""
+    log = PredictionLog(path, digests=configs)
     try:
         for record in read_json_lines(path):
-            of_item, made_by = found.setdefault(str(record["item"]), {}), record["configs"]
+            made_by, kept = record["configs"], record.get("kept", {})
             same = [name for name in record["predictions"] if made_by[name] == configs.get(name)]
-            of_item.update({name: record["predictions"][name] for name in same})
-        return found
+            log.predictions.setdefault(str(record["item"]), {}).update(
+                {name: record["predictions"][name] for name in same}
+            )
+            log.kept.setdefault(str(record["item"]), {}).update({name: kept[name] for name in same if name in kept})
+        return log
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadRequest(f"{path}: is not a log of predictions; delete it to start again") from None
 

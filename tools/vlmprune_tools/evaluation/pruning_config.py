@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from vlmprune_export.cuts import PruneOptions, mean_visual_tokens
-from vlmprune_export.pruners import Need, Pruner, build_pruner, pruner_name
+from vlmprune_export.pruners import Need, Pruner, build_pruner, pruner_kind, pruner_name
 from vlmprune_export.pruners.mosaic import TilesPruner, order_of_tiles
 from vlmprune_export.pruners.resize import RESIZE
+from vlmprune_export.pruners.settings import read_settings
 from vlmprune_export.stage_table import source_of
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.positions import PruneGroup
@@ -54,6 +56,11 @@ class PruningConfig:
     def name(self) -> str:
         """Returns a name that no other config of the same evaluation has."""
         return f"{self.method}@{self.keep}"
+
+    @property
+    def adaptive(self) -> bool:
+        """Returns whether K is an upper bound, and the image decides how many tokens stay."""
+        return bool(self.settings.get("adaptive", False))
 
 
 def build_configs(
@@ -107,23 +114,37 @@ def build_config(model: LoadedModel, variant: Variant, keep: int) -> PruningConf
         return build_configs(model, [variant], [keep])[1]
     if variant.pruner == RESIZE:
         raise BadRequest("resize: the graphs of a bundle have their own sizes of image; allowed: a checkpoint")
-    pipeline = model.pipeline
-    pruners = tuple(
-        build_pruner(variant.pruner, grid=(grid.height, grid.width), keep=count, settings=variant.settings)
-        for grid, count in zip(pipeline.grids, keeps_of_grids(pipeline, keep), strict=True)
-    )
-    pruners += tuple(_of_tiles(variant, mosaic, pipeline.grids[mosaic.grid], keep) for mosaic in pipeline.mosaics)
-    settings, exported = asdict(pruners[0].settings), model.exported_pruner
-    same = (pruner_name(variant.pruner), model.pipeline.keep, settings)
-    if exported is not None and keep == model.pipeline.keep and (exported.method, keep, exported.settings) == same:
+    settings = asdict(read_settings(pruner_kind(variant.pruner).settings, variant.pruner, variant.settings))
+    exported = model.exported_pruner
+    own = None if exported is None else (exported.method, model.pipeline.keep, exported.settings)
+    if own == (pruner_name(variant.pruner), keep, settings):
         return PruningConfig(variant.label, keep, run_exported_pruner, model.identity.engine, settings)
-    return PruningConfig(variant.label, keep, TorchPruner(pruners, variant.label), "pytorch", settings)
+    return PruningConfig(variant.label, keep, torch_pruner(model, variant, keep), "pytorch", settings)
 
 
-def _of_tiles(variant: Variant, mosaic: Mosaic, grid: Grid, keep: int) -> Pruner:
+def torch_pruner(model: LoadedModel, variant: Variant, keep: int) -> "TorchPruner":
+    """Returns a pruner that PyTorch runs at a bundle's cut. Raises `BadRequest` for one that does not stand there."""
+    pipeline, kind = model.pipeline, pruner_kind(variant.pruner)
+    places = kind.places(read_settings(kind.settings, variant.pruner, variant.settings), model.identity.layer)
+    for whose, count in (("the bundle", len(pipeline.cuts)), ("the method", len(places))):
+        if count != 1:
+            raise BadRequest(f"{variant.label}: {whose} has {count} cuts; allowed: the bundle's own pruner, or one cut")
+    [place], [cut] = places, pipeline.cuts
+    if place.at == "vision" and cut.at != "vision":
+        raise BadRequest(f"{variant.label}: cuts after the vision stage, the bundle does not; give the checkpoint")
+    build = partial(build_pruner, variant.pruner, settings=variant.settings, parts=model.parts)
+    grids = zip(pipeline.grids, keeps_of_grids(pipeline, keep), strict=True)
+    pruners = tuple(build(grid=(grid.height, grid.width), keep=count) for grid, count in grids)
+    if any(pruner.uses_modules for pruner in pruners):
+        raise BadRequest(f"{variant.label}: uses weights that a bundle has in its graphs only; give the checkpoint")
+    pruners += tuple(_of_tiles(build, mosaic, pipeline.grids[mosaic.grid], keep) for mosaic in pipeline.mosaics)
+    return TorchPruner(pruners, variant.label)
+
+
+def _of_tiles(build: Callable[..., Pruner], mosaic: Mosaic, grid: Grid, keep: int) -> Pruner:
     """Returns a pruner of tiles that are pruned together; `keep` is the share of each."""
     high, wide = mosaic.rows * grid.height, mosaic.columns * grid.width
-    within = build_pruner(variant.pruner, grid=(high, wide), keep=mosaic.tiles * keep, settings=variant.settings)
+    within = build(grid=(high, wide), keep=mosaic.tiles * keep)
     return TilesPruner(within, order_of_tiles((mosaic.rows, mosaic.columns), (grid.height, grid.width)))
 
 
@@ -160,16 +181,12 @@ class TorchPruner:
     @torch.inference_mode()
     def __call__(self, run: Prefill) -> None:
         """Prunes with the tensors that the pruner needs, in fp32, as all engines return them."""
-        if len(run.pipeline.cuts) != 1:
-            raise BadRequest(
-                f"{self.label}: the bundle has {len(run.pipeline.cuts)} cuts; allowed: its own pruner, or one cut"
-            )
         [cut] = run.pipeline.cuts
         for group in run.tokens.groups:
             pruner = self.pruners[group.grid]
             tensors = [torch.from_numpy(self._read(run, cut, need, group).astype(np.float32)) for need in pruner.needs]
-            kept, fused, rank = (value.numpy() for value in pruner(*tensors))
-            run.prune(cut.stage, group, {"kept": kept, "fused": fused, "rank": rank})
+            outputs = zip(pruner.outputs, pruner(*tensors), strict=True)
+            run.prune(cut.stage, group, {name: value.numpy() for name, value in outputs})
 
     def _read(self, run: Prefill, cut: Cut, need: Need, group: PruneGroup) -> Array:
         if cut.at != "layer" and need.tensor in ("keys", "query"):

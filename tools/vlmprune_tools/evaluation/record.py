@@ -1,13 +1,14 @@
 """The record of one evaluation as plain data, which `--json` writes, `--attach` stores and the report reads."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vlmprune_export.cuts import mean_visual_tokens
 from vlmprune_runtime.attach import attach
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.errors import BadRequest
@@ -26,6 +27,7 @@ from vlmprune_tools.evaluation.loaded_model import LoadedModel
 from vlmprune_tools.evaluation.method_pipeline import CLOSE
 from vlmprune_tools.evaluation.metrics import DESCRIPTIONS
 from vlmprune_tools.evaluation.pope import pope_figures
+from vlmprune_tools.evaluation.prediction_log import Kept
 from vlmprune_tools.evaluation.pruning_config import (
     BLIND,
     UNPRUNED,
@@ -40,13 +42,17 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """The predictions of one evaluation; `scores` (M, I) has a row per config and a column per item."""
+    """The predictions of one evaluation; `scores` (M, I) has a row per config and a column per item.
+
+    `kept` has, by the name of a config that is adaptive, the mean number of tokens that stayed at each cut.
+    """
 
     model: LoadedModel
     dataset: Dataset
     configs: tuple[PruningConfig, ...]
     predictions: Predictions
     scores: npt.NDArray[np.float64]
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def record_of(result: EvaluationResult, request: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def record_of(result: EvaluationResult, request: Mapping[str, Any], seed: int) -
         "visual_tokens": result.model.visual_tokens,
         "identity": asdict(result.model.identity),
         "data": data_fields(result.dataset),
-        "methods": [method_fields(config, result.model) for config in result.configs],
+        "methods": [method_fields(config, result) for config in result.configs],
         "rows": [asdict(row) for row in rows if row.method != BLIND],
         "blind": [asdict(row) for row in rows if row.method == BLIND],
         "differences": [asdict(row) for row in differences],
@@ -93,7 +99,7 @@ def notes_of_means(result: EvaluationResult) -> list[str]:
     for config in result.configs:
         if config.method in (UNPRUNED, BLIND):
             continue
-        mean, wanted = mean_tokens_of(config, result.model), mean_at_the_models_layer(result.model, config.keep)
+        mean, wanted = mean_tokens_of(config, result), mean_at_the_models_layer(result.model, config.keep)
         if abs(mean / wanted - 1) >= CLOSE:
             notes.append(
                 f"{config.name}: {mean:.1f} visual tokens on average over the layers, others at this rate {wanted:.1f}"
@@ -114,26 +120,34 @@ def data_fields(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def method_fields(config: PruningConfig, model: LoadedModel) -> dict[str, Any]:
+def method_fields(config: PruningConfig, result: EvaluationResult) -> dict[str, Any]:
     """Returns the record's fields about one config.
 
-    The mean number of visual tokens is over all decoder layers, and `kept_tokens` is what the last cut leaves.
+    The mean number of visual tokens is over all decoder layers, and `kept_tokens` is what the last cut leaves: for an
+    adaptive config at most, and `mean_kept_tokens` is the mean over the questions.
     """
+    own = result.kept.get(config.name)
     return {
         "method": config.method,
         "keep": config.keep,
         "kept_tokens": config.kept_tokens or config.keep,
-        "pruned_fraction": round(1 - config.keep / model.visual_tokens, 4),
-        "mean_visual_tokens": round(mean_tokens_of(config, model), 3),
+        "pruned_fraction": round(1 - config.keep / result.model.visual_tokens, 4),
+        "mean_kept_tokens": round(own[-1], 3) if own else None,
+        "mean_visual_tokens": round(mean_tokens_of(config, result), 3),
         "pruned_in": config.pruned_in,
         "settings": dict(config.settings),
     }
 
 
-def mean_tokens_of(config: PruningConfig, model: LoadedModel) -> float:
+def mean_tokens_of(config: PruningConfig, result: EvaluationResult) -> float:
     """Returns the mean number of visual tokens over all decoder layers, of an image on the first grid."""
+    model = result.model
     if config.method in (UNPRUNED, BLIND):
         return model.visual_tokens
+    if config.name in result.kept:
+        cuts = (config.pipeline.model if config.pipeline else model).pipeline.cuts
+        tokens = [model.visual_tokens, *result.kept[config.name]]
+        return mean_visual_tokens(tokens, [cut.layer for cut in cuts], model.identity.decoder_layers)
     if config.pipeline is not None:
         return config.pipeline.grid.mean_visual_tokens
     if config.prune is run_exported_pruner:

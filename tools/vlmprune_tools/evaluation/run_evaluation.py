@@ -10,7 +10,7 @@ from vlmprune_runtime.generate import MAX_TOKENS
 from vlmprune_runtime.progress import Report
 from vlmprune_tools.evaluation.dataset import Dataset, DatasetOptions
 from vlmprune_tools.evaluation.datasets import open_dataset
-from vlmprune_tools.evaluation.evaluation_loop import run_evaluation_loop, score_predictions
+from vlmprune_tools.evaluation.evaluation_loop import kept_of, run_evaluation_loop, score_predictions
 from vlmprune_tools.evaluation.evaluator import Evaluator
 from vlmprune_tools.evaluation.loaded_model import DTYPES, LoadedModel, load_model
 from vlmprune_tools.evaluation.prediction_log import digest, open_prediction_log
@@ -59,7 +59,7 @@ def evaluate(request: EvaluationRequest, *, progress: Report = lambda line: None
     log = open_prediction_log(request.out, digest(shared), digests)
     run_evaluation_loop(Evaluator(model, request.max_tokens), dataset, configs, log)
     scores = score_predictions(dataset, configs, log.predictions)
-    result = EvaluationResult(model, dataset, configs, log.predictions, scores)
+    result = EvaluationResult(model, dataset, configs, log.predictions, scores, kept_of(dataset, configs, log))
     return record_of(result, {**content, "sha256": digest(content)}, request.dataset_options.seed)
 
 

@@ -52,7 +52,13 @@ def own_tokens(config: Figures) -> str:
 
     >>> own_tokens({"method": "nuwa", "keep": 64, "kept_tokens": 25, "mean_visual_tokens": 100.0})
     'nuwa\\nK = 25, mean 100.0'
+    >>> own = {"kept_tokens": 98, "mean_kept_tokens": 31.5, "mean_visual_tokens": 31.5}
+    >>> own_tokens({"method": "prumerge:adaptive=true", "keep": 64, **own})
+    'prumerge:adaptive=true\\nK <= 98, kept 31.5, mean 31.5'
     """
+    if config.get("mean_kept_tokens") is not None:
+        kept, mean = f"{config['mean_kept_tokens']:.1f}", f"{config['mean_visual_tokens']:.1f}"
+        return f"{config['method']}\nK <= {config['kept_tokens']}, kept {kept}, mean {mean}"
     if config["kept_tokens"] == config["keep"]:
         return str(config["method"])
     return f"{config['method']}\nK = {config['kept_tokens']}, mean {config['mean_visual_tokens']:.1f}"

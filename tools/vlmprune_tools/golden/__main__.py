@@ -36,24 +36,31 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Runs all cases and prints the result of each method."""
-    cases = read_cases(args.folder)
-    differences = {(case.method, case.name): case.difference() for case in cases}
-    for line in report(cases, differences):
+    results = [(case, case.difference()) for case in read_cases(args.folder)]
+    for line in report(results):
         print(line)
-    failed = sum(found is not None for found in differences.values())
+    failed = sum(difference is not None for _, difference in results)
     if failed:
-        raise NotEqual(f"{failed} of {len(cases)} cases differ")
+        raise NotEqual(f"{failed} of {len(results)} cases differ")
 
 
-def report(cases: Sequence[GoldenCase], differences: dict[tuple[str, str], str | None]) -> list[str]:
+def report(results: Sequence[tuple[GoldenCase, str | None]]) -> list[str]:
     """Returns a line per method, below it one per case that differs, and at the end the sum."""
     lines = []
-    for method in dict.fromkeys(case.method for case in cases):
-        found = {name: difference for (of, name), difference in differences.items() if of == method}
-        lines.append(f"{method:16} {sum(one is None for one in found.values()):4} / {len(found)}")
-        lines += [f"  {name}: {difference}" for name, difference in found.items() if difference]
-    equal = sum(one is None for one in differences.values())
-    return [*lines, f"{'all':16} {equal:4} / {len(differences)}"]
+    for method in dict.fromkeys(case.method for case, _ in results):
+        found = [(case.name, difference) for case, difference in results if case.method == method]
+        lines.append(equal_of_total(method, [difference for _, difference in found]))
+        lines += [f"  {name}: {difference}" for name, difference in found if difference]
+    return [*lines, equal_of_total("all", [difference for _, difference in results])]
+
+
+def equal_of_total(name: str, differences: Sequence[str | None]) -> str:
+    """Returns how many cases are equal, as a line.
+
+    >>> equal_of_total("fastv", [None, "kept: ...", None])
+    'fastv               2 / 3'
+    """
+    return f"{name:16} {differences.count(None):4} / {len(differences)}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Cases of the baselines: `cases` with a method and a scene, arrays `scene_SCENE__ARRAY` and `CASE__OUTPUT`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,11 +210,7 @@ METHODS: Mapping[str, Callable[[Scene], str | None]] = {
 def baseline_cases(content: Mapping[str, Any], arrays: Arrays) -> list[GoldenCase]:
     """Returns the cases of a file; those of a method that is not known differ."""
     system = content["llm_system_tokens"]
-    return [_case(case, arrays, system) for case in _fields(content["cases"])]
-
-
-def _fields(cases: Sequence[Fields]) -> Sequence[Fields]:
-    return [case for case in cases if case["name"] and case["method"] and case["scene"]]
+    return [_case(case, arrays, system) for case in content["cases"]]
 
 
 def _case(case: Fields, arrays: Arrays, system_tokens: int) -> GoldenCase:

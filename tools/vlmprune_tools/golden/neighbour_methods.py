@@ -9,7 +9,7 @@ from torch import Tensor
 from vlmprune_export.pruners import ModelParts, Site, build_pruner
 from vlmprune_export.pruners.needs import CutPlace
 from vlmprune_export.pruners.pruner import Pruner
-from vlmprune_export.pruners.saint import Saint, SaintSettings
+from vlmprune_export.pruners.saint import Saint, SaintAdaptive, SaintSettings
 from vlmprune_export.pruners.saint.tower import distinct_tokens, drop_counts
 from vlmprune_export.pruners.similarity import unit_rows
 from vlmprune_tools.golden.case import (
@@ -59,19 +59,26 @@ def saint_tower(case: Fields, own: Arrays) -> str | None:
 
 
 def saint_decoder(case: Fields, own: Arrays) -> str | None:
-    """Compares SAINT's rounds; a case of mode `threshold` gives the threshold of each, else it is found."""
-    keys, given = tensor(own["keys"]), case["mode"] == "threshold"
+    """Compares SAINT's rounds; in a case of mode `threshold` the vote says how many tokens each drops."""
+    keys = tensor(own["keys"])
+    site, unit = Site((1, len(keys)), case["keep"]), unit_rows(keys, "while")
     settings = SaintSettings(neighbours=case["neighbours"], gamma=case["gamma"])
-    pruner = Saint(Site((1, len(keys)), case["keep"]), settings)
-    unit, live = unit_rows(keys, "while"), torch.arange(len(keys))
+    live, there = torch.arange(len(keys)), torch.ones(len(keys))
     for drop, threshold in zip(case["dropped_per_round"], case["thresholds"], strict=True):
-        live = pruner.survivors(unit, live, drop, torch.tensor(threshold) if given else None)
-    return different_indices("kept", live, own["kept"])
+        if case["mode"] == "threshold":
+            live, there = SaintAdaptive(site, settings).survivors(unit, (live, there), len(live), threshold)
+        else:
+            live = Saint(site, settings).survivors(unit, live, drop)
+    return different_indices("kept", live[: int(there.sum())], own["kept"])
 
 
 def nuwa_vision(case: Fields, own: Arrays) -> str | None:
     """Compares Nüwa's spread tokens and what they gather."""
-    settings = {"pillars": case["pillar_percentile"], "reach_squared": case["distance_squared"]}
+    settings = {
+        "pillars": case["pillar_percentile"],
+        "reach_squared": case["distance_squared"],
+        "cell_tokens": case["top_n_used"],
+    }
     pruner = built("nuwa", case, case["keep"], "vision", settings)
     rows = tensor(own["agg_hidden"])
     kept, fused, _ = pruner(rows, rows, tensor(own["sim_hidden"]), tensor(own["cls_attention"]).sum(0))

@@ -10,9 +10,17 @@ from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 MAX_NAMED = 8  # methods, of which more are only counted
 
 
+def rates_of(record: MethodsRecord, requested: Sequence[int] = ()) -> list[int]:
+    """Returns the requested rates, or all that the record has. Raises `BadRequest` for a rate that it does not have."""
+    known = sorted({row.keep for row in record.rows}, reverse=True)
+    if missing := sorted(set(requested) - set(known)):
+        raise BadRequest(f"the record has no rate {missing[0]}; allowed: {', '.join(map(str, known))}")
+    return list(requested) or known
+
+
 def accuracy_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
     """Returns a table of accuracies with a column per rate, by falling accuracy at the smallest rate."""
-    chosen = list(keeps) or sorted({row.keep for row in record.rows}, reverse=True)
+    chosen = rates_of(record, keeps)
     rows = {(row.method, row.keep): row for row in record.rows}
     methods = sorted(
         dict.fromkeys(row.method for row in record.rows),
@@ -65,10 +73,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     |---|---|
     | x | 1 |
     """
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        "|" + "|".join(line if set(line) == {"-"} else f" {line} " for line in cells) + "|" for cells in lines
-    )
+    head, *body = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join([head, "|---" * len(heads) + "|", *body])
 
 
 def engines_of(record: MethodsRecord) -> list[str]:
@@ -78,7 +84,7 @@ def engines_of(record: MethodsRecord) -> list[str]:
 
 def verdict_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
     """Returns a line per rate that says which methods are above, below and not told apart from the first one."""
-    chosen = list(keeps) or sorted({row.keep for row in record.rows}, reverse=True)
+    chosen = rates_of(record, keeps)
     return "\n".join(f"- {verdict(record, keep)}" for keep in chosen)
 
 
@@ -111,7 +117,7 @@ def all_speeds(record: MethodsRecord) -> str:
     """Returns the speed tables of every engine and rate, with a heading each."""
     parts = []
     for engine in engines_of(record):
-        for keep in sorted({row.keep for row in record.rows}, reverse=True):
+        for keep in rates_of(record):
             if any(speed.engine == engine for row in record.rows if row.keep == keep for speed in row.speeds):
                 parts.append(f"**{engine}, rate {keep}**\n\n{speed_markdown(record, engine, keep)}")
     return "\n\n".join(parts)

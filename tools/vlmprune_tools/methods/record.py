@@ -8,6 +8,7 @@ from typing import Any
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Result
 from vlmprune_tools.evaluation.dataset import MEAN, TESTED
 from vlmprune_tools.evaluation.pruning_config import BLIND, UNPRUNED
+from vlmprune_tools.methods.cells import Cell
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 
 Json = Mapping[str, Any]
@@ -98,7 +99,7 @@ def speed_of(cell: Json, benchmark: BenchmarkRecord) -> Speed:
     pruned, ratio = result.pruned, result.ratios.ttft
     stages = {str(name): spread.p50 for name, spread in pruned.stages_ms.items()}
     return Speed(
-        engine=f"{cell['target']} {'fp32' if cell['quantisation'] == 'none' else cell['quantisation']}",
+        engine=Cell(**cell).engine,
         selection_ms=round(sum(stages.get(name, 0.0) for name in PRUNE_STAGES), 3),
         first_token_ms=pruned.ttft_ms.p50,
         first_token_unpruned_ms=result.unpruned.ttft_ms.p50,

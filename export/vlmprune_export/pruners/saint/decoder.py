@@ -9,7 +9,7 @@ from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
 from vlmprune_export.pruners.saint.settings import SaintSettings
 from vlmprune_export.pruners.similarity import products, unit_rows
 from vlmprune_export.pruners.site import Site
-from vlmprune_export.pruners.stable_sort import largest, stable_argsort
+from vlmprune_export.pruners.stable_sort import largest, stable_argsort, stable_sort
 
 
 def token_counts(tokens: int, keep: int, rounds: int) -> list[int]:
@@ -48,22 +48,20 @@ class Saint(Pruner):
         """Returns the kept indices in ascending order, their rows of `hidden`, and their ranks, which are in order."""
         if self.tokens <= self.keep:
             return keep_all(hidden)
-        by_head = keys.float().view(self.tokens, self.kv_heads, -1)
-        unit = unit_rows(by_head.clamp(-1e37, 1e37).mean(1), self.control_flow)
+        unit = unit_keys(keys, self.kv_heads, self.control_flow)
         live = torch.arange(self.tokens)
         for count in self.counts[1:]:
             live = self.survivors(unit, live, live.shape[0] - count)
         return live, hidden.index_select(0, live), torch.arange(self.keep)
 
-    def survivors(self, unit: Tensor, live: Tensor, drop: int, threshold: Tensor | None = None) -> Tensor:
-        """Returns what a round leaves of the live tokens (n,), in image order: (n - drop,).
+    def survivors(self, unit: Tensor, live: Tensor, drop: int) -> Tensor:  # (N, dh), (n,) -> (n - drop,)
+        """Returns what a round leaves of the live tokens, in image order.
 
-        Every second token, from the first on, may be dropped. Without a threshold it is the one at which `drop` tokens
-        are voted out.
+        Every second token, from the first on, may be dropped, by the threshold at which `drop` tokens are voted out.
         """
         asked, others = live[0::2], live[1::2]
         similar = products(unit.index_select(0, asked), unit.index_select(0, others))
-        scores = self.scores(similar, self.threshold(similar, drop) if threshold is None else threshold)
+        scores = scores_of_vote(similar, self.threshold(similar, drop), self.settings.gamma)
         dropped = asked.index_select(0, largest(scores, drop, self.control_flow))
         gone = torch.zeros(unit.shape[0], dtype=torch.int64).index_fill(0, dropped, unit.shape[0])
         order = stable_argsort(live + gone.index_select(0, live), self.control_flow)
@@ -72,17 +70,19 @@ class Saint(Pruner):
     def threshold(self, similar: Tensor, drop: int) -> Tensor:  # (A, B) -> ()
         """Returns the similarity that the `neighbours`-th best neighbour of exactly `drop` tokens reaches."""
         best = torch.topk(similar, min(self.settings.neighbours, similar.shape[1]), dim=1).values[:, -1]
-        falling = -_sorted(-best, self.control_flow)
+        falling = -stable_sort(-best, self.control_flow)[0]
         return falling[drop - 1] if drop == falling.shape[0] else (falling[drop - 1] + falling[drop]) / 2
 
-    def scores(self, similar: Tensor, threshold: Tensor) -> Tensor:  # (A, B), () -> (A,)
-        """Returns how strongly each token is voted out; one without a neighbour has its mean similarity."""
-        hit = (similar >= threshold).float()
-        count = hit.sum(1)
-        mean = (similar * hit).sum(1) / count.clamp(min=1.0)
-        voted = count * torch.exp(self.settings.gamma * (mean - threshold))
-        return torch.where(count > 0, voted, similar.mean(1))
+
+def unit_keys(keys: Tensor, kv_heads: int, control_flow: ControlFlow) -> Tensor:  # (N, Hkv * dh) -> (N, dh)
+    """Returns the keys as the mean over heads, at length one."""
+    by_head = keys.float().view(keys.shape[0], kv_heads, -1)
+    return unit_rows(by_head.clamp(-1e37, 1e37).mean(1), control_flow)
 
 
-def _sorted(values: Tensor, control_flow: ControlFlow) -> Tensor:  # (N,) -> (N,)
-    return values.index_select(0, stable_argsort(values, control_flow))
+def scores_of_vote(similar: Tensor, threshold: Tensor, gamma: float) -> Tensor:  # (A, B), () -> (A,)
+    """Returns how strongly each token is voted out; one without a neighbour has its mean similarity."""
+    hit = (similar >= threshold).float()
+    count = hit.sum(1)
+    mean = (similar * hit).sum(1) / count.clamp(min=1.0)
+    return torch.where(count > 0, count * torch.exp(gamma * (mean - threshold)), similar.mean(1))

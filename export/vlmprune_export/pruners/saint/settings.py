@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vlmprune_export.pruners.grid import LARGEST_SIDE
 from vlmprune_export.pruners.needs import Place, place_of_layer
-from vlmprune_export.pruners.settings import check_integer, check_number
+from vlmprune_export.pruners.settings import check_boolean, check_integer, check_number
 from vlmprune_runtime.errors import BadRequest
 
 
@@ -16,6 +16,9 @@ class SaintSettings:
     far its neighbours lie above the threshold. `place` is where tokens are dropped: before a decoder layer, inside the
     vision tower, or both; then `vision_keep` tokens leave the tower, None for 375 of 576, or K if that is more. In the
     tower, the first round drops one of `tower_step` tokens.
+
+    With `adaptive` K is the most tokens that stay before a decoder layer: a round drops as many as are voted out at
+    `threshold`, as the released code does, and only where too many would be left the threshold is lower.
     """
 
     rounds: int = 10
@@ -24,6 +27,8 @@ class SaintSettings:
     place: str = "layer"
     vision_keep: int | None = None
     tower_step: int = 16
+    adaptive: bool = False
+    threshold: float = 0.83
 
     def __post_init__(self) -> None:
         """Raises `BadRequest` for a value out of range."""
@@ -31,8 +36,12 @@ class SaintSettings:
         check_integer("neighbours", self.neighbours, 1, 4096)
         check_number("gamma", self.gamma, 0, 40)
         check_integer("tower_step", self.tower_step, 1, LARGEST_SIDE**2)
+        check_boolean("adaptive", self.adaptive)
+        check_number("threshold", self.threshold, -1, 2)
         if self.place not in ("layer", "tower", "both"):
             raise BadRequest(f"place is {self.place!r}; allowed: layer, tower, both")
+        if self.adaptive and self.place == "tower":
+            raise BadRequest("adaptive is true; in the tower a fixed number stays; allowed: with place=layer or both")
         if self.vision_keep is not None:
             check_integer("vision_keep", self.vision_keep, 1, LARGEST_SIDE**2)
             if self.place != "both":

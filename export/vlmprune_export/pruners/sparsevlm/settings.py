@@ -54,12 +54,9 @@ def select_count(tokens: int, keep: int, settings: SparseVlmSettings) -> int:
     if settings.plus:
         return keep
     fitting = [count for count in range(1, keep) if count + cluster_count(tokens, count) == keep]
-    if settings.select is None and fitting:
-        return fitting[-1]
-    if settings.select in fitting:
-        assert settings.select is not None
-        return settings.select
-    if settings.select is not None:
+    if settings.select is not None and settings.select not in fitting:
         raise BadRequest(f"select is {settings.select}; allowed for {keep} of {tokens} tokens: {fitting}")
+    if fitting:
+        return settings.select or fitting[-1]
     least = next(count for count in range(1, tokens) if 1 + cluster_count(tokens, 1) <= count)
     raise BadRequest(f"keep: got {keep}; sparsevlm merges tokens: allowed: {least} or more of {tokens}, or plus=true")
