@@ -1,6 +1,7 @@
 """Fixtures that more than one folder uses."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,3 +19,22 @@ settings.load_profile("untimed")
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def executorch_grids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of two grids, for the same tests. Its pruner is `uniform`: lowering a loop takes long."""
+    from grid_bundles import RATE, export_grids
+    from vlmprune_export.cuts import PruneOptions
+
+    prune = PruneOptions("uniform", rate=RATE)
+    return export_grids(tmp_path_factory.mktemp("executorch grids"), "executorch", prune=prune)
+
+
+@pytest.fixture(scope="session")
+def executorch_tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose tiles are pruned together, for tests of the target and of the C++ runner."""
+    from tile_bundles import UNIFORM, export_tiles
+
+    folder = tmp_path_factory.mktemp("executorch tiles")
+    return export_tiles(folder, "executorch", prune=UNIFORM, tiles_pruned="jointly")

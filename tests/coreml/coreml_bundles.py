@@ -10,6 +10,8 @@ from vlmprune_export.parity import CheckReport, CheckRequest, check_bundle
 
 CONTEXT_TOKENS = 96
 PROMPT = "what is in the picture ?"
+QUICK = PruneOptions("grid", keep=8)
+"""For bundles that are not about the selection: converting its loop takes longer than all the rest."""
 
 
 def exported(checkpoint: Path, out: Path, **wishes: Any) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("coremltools", reason="pip install 'vlmprune[coreml]'; the Core ML target is NOT tested")
 
-from coreml_bundles import CONTEXT_TOKENS, checked, exported
+from coreml_bundles import CONTEXT_TOKENS, QUICK, checked, exported
 from coremltools.proto import MIL_pb2, Model_pb2
 from mil_edits import INNER, WEIGHTS, operations
 
@@ -74,7 +74,7 @@ def test_caches_are_states_in_whole_steps(lengthy: Path) -> None:
 
 
 def test_a_context_between_steps_gets_a_larger_cache(checkpoint: Path, tmp_path: Path) -> None:
-    made = exported(checkpoint, tmp_path / "bundle", context_tokens=70)
+    made = exported(checkpoint, tmp_path / "bundle", context_tokens=70, prune=QUICK)
     [state, _] = model_of(made, "head").description.functions[0].state
     assert list(state.type.stateType.arrayType.shape) == [2, 2, 96, 8]
     assert manifest_of(made)["context_tokens"] == 70
@@ -140,7 +140,8 @@ def test_four_bits_stay_in_the_tail_and_out_of_its_last_matrix(
 
 
 def test_the_head_can_stay_as_it_is_when_the_rest_is_quantised(checkpoint: Path, tmp_path: Path) -> None:
-    made = exported(checkpoint, tmp_path / "bundle", quantisation="int8", options={"head_bits": "16"})
+    options = {"head_bits": "16"}
+    made = exported(checkpoint, tmp_path / "bundle", quantisation="int8", options=options, prune=QUICK)
     assert not _compressed(model_of(made, "head"), "decode")
     assert _compressed(model_of(made, "tail"), "decode")
     stages = manifest_of(made)["stages"]

@@ -8,21 +8,14 @@ from running import WAYS, WHY, asked, called, expected, tokens
 
 pytest.importorskip("executorch.runtime", reason=WHY)
 
-from grid_bundles import RATE, TEXT, export_grids
+from grid_bundles import TEXT
 from tiny_qwen2_5_vl import images
-from vlmprune_export.cuts import PruneOptions
 from vlmprune_runtime.cli import run
 from vlmprune_runtime.generate import Request, open_runner
 
 
-@pytest.fixture(scope="module")
-def two_grids(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the pruner `uniform`: lowering a loop takes longer than all the rest."""
-    return export_grids(tmp_path_factory.mktemp("grids"), "executorch", prune=PruneOptions("uniform", rate=RATE))
-
-
-def test_two_grids_are_those_of_the_python_engine(runner: Path, two_grids: Path, tmp_path: Path) -> None:
-    bundle, options = two_grids, list[str]()
+def test_two_grids_are_those_of_the_python_engine(runner: Path, executorch_grids: Path, tmp_path: Path) -> None:
+    bundle, options = executorch_grids, list[str]()
     for nth, image in enumerate(images()):
         image.save(tmp_path / f"{nth}.png")
         options += ["--image", str(tmp_path / f"{nth}.png")]
@@ -39,22 +32,22 @@ def test_two_grids_are_those_of_the_python_engine(runner: Path, two_grids: Path,
     assert [[int(word) for word in line.split()] for line in kept] == [list(view.kept) for view in chosen]
 
 
-def test_a_follow_up_comes_with_a_image(runner: Path, two_grids: Path, tmp_path: Path) -> None:
+def test_a_follow_up_comes_with_a_image(runner: Path, executorch_grids: Path, tmp_path: Path) -> None:
     for nth, image in enumerate(images()):
         image.save(tmp_path / f"{nth}.png")
     question = tmp_path / "question"
     options = ["--image", str(tmp_path / "0.png"), "--prompt", TEXT, "--max-tokens", "5"]
     options += ["--follow-up", "and?", "--follow-up-image", str(tmp_path / "1.png"), "--dump", str(question)]
-    assert run.main([str(two_grids), *options]) == 0
+    assert run.main([str(executorch_grids), *options]) == 0
     further = ["--max-tokens", "5", "--follow-up", str(question / "follow_up_1.json")]
     for way, more in WAYS.items():
-        done = called([runner], *asked(two_grids, question, *further, *more))
+        done = called([runner], *asked(executorch_grids, question, *further, *more))
         assert done.returncode == 0, done.stderr
         wanted = expected(question, way)
         answers = [wanted["token_ids"], *(turn["token_ids"] for turn in wanted["follow_ups"])]
         assert [[int(word) for word in line.split()] for line in done.stdout.splitlines()] == answers
         assert done.stderr.count("vision") == 2  # the new image is seen, the first one is not seen again
-    _check_refusals(runner, two_grids, question)
+    _check_refusals(runner, executorch_grids, question)
 
 
 def _check_refusals(runner: Path, bundle: Path, question: Path) -> None:

@@ -6,17 +6,15 @@ from pathlib import Path
 import pytest
 from running import WAYS, WHY, asked, called, dumped, expected, tokens
 
-from tile_bundles import UNIFORM, export_tiles
 from vlmprune_runtime.dump import PIXELS, PROMPT_IDS
 
 pytest.importorskip("executorch.runtime", reason=WHY)
 
 
 @pytest.fixture(scope="module")
-def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bundle = export_tiles(tmp_path_factory.mktemp("tiles"), "executorch", prune=UNIFORM, tiles_pruned="jointly")
-    dumped(bundle, bundle.with_name("question"))
-    return bundle
+def tiled(executorch_tiles: Path) -> Path:
+    dumped(executorch_tiles, executorch_tiles.with_name("question"))
+    return executorch_tiles
 
 
 @pytest.mark.parametrize("way", WAYS)

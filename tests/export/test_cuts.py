@@ -21,7 +21,7 @@ PLACES: dict[str, tuple[PruneOptions, list[tuple[str, str, int]]]] = {
 }
 TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     "onnx": ("onnx", {}),
-    "executorch": ("executorch.runtime", {}),
+    "executorch": ("executorch.runtime", {"backend": "portable"}),  # the places are the same, XNNPACK takes longer
     "coreml": ("coremltools", {"text_tokens": "24"}),
 }
 
