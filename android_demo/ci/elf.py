@@ -38,6 +38,7 @@ def read_library(data: bytes) -> SharedLibrary:
 
 
 def program_headers(data: bytes) -> list[Segment]:
+    """Returns the program headers of a 64-bit ELF file."""
     (start,) = struct.unpack_from("<Q", data, 32)
     entry_bytes, count = struct.unpack_from("<HH", data, 54)
     rows = [struct.unpack_from("<IIQQQQQQ", data, start + nth * entry_bytes) for nth in range(count)]
@@ -45,6 +46,7 @@ def program_headers(data: bytes) -> list[Segment]:
 
 
 def needed(data: bytes, segments: list[Segment], loaded: list[Segment]) -> list[str]:
+    """Returns the names of the libraries that an ELF file needs."""
     (dynamic,) = [s for s in segments if s.kind == DYNAMIC]
     tags = list(struct.iter_unpack("<qQ", data[dynamic.offset : dynamic.offset + dynamic.size]))
     address = next(value for tag, value in tags if tag == STRINGS)
@@ -53,4 +55,5 @@ def needed(data: bytes, segments: list[Segment], loaded: list[Segment]) -> list[
 
 
 def text_at(data: bytes, offset: int) -> str:
+    """Returns the text at an offset, which ends at the next zero byte."""
     return data[offset : data.index(b"\0", offset)].decode()

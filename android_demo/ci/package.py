@@ -25,6 +25,7 @@ SIGNER = Path(__file__).with_name("Sign.java")
 
 
 def main() -> int:
+    """Builds and checks APK and AAB, and returns the exit code."""
     build_classes()
     jars = [*library_jars(), *onnxruntime_jars(), executorch_jar()]
     rules = [APP / "proguard-rules.pro", AAPT_RULES]
@@ -82,6 +83,7 @@ def add(archive: zipfile.ZipFile, name: str, data: bytes, align: int = 0) -> Non
 
 
 def build_apk() -> None:
+    """Writes the signed APK."""
     unsigned = BUILD / "unsigned.apk"
     with zipfile.ZipFile(unsigned, "w") as out, zipfile.ZipFile(RESOURCES) as resources:
         for name in resources.namelist():
@@ -103,6 +105,7 @@ def code() -> Iterator[tuple[str, Path]]:
 
 
 def sign(action: str, source: Path, target: Path) -> None:
+    """Signs an APK, or verifies its signature, with a key that is made at the first build."""
     if not KEY.exists():
         store = ["-keystore", KEY, "-storetype", "PKCS12", "-storepass", PASSWORD, "-alias", ALIAS]
         certificate = ["-keyalg", "RSA", "-keysize", "2048", "-validity", "10000", "-dname", "CN=vlmprune demo"]

@@ -45,6 +45,7 @@ def version_key(version: str) -> list[tuple[int, str]]:
 
 
 def text_of(element: ElementTree.Element, name: str) -> str:
+    """Returns the text of an element's child, empty where it has no such child."""
     return (element.findtext(POM + name) or "").strip()
 
 
@@ -61,6 +62,7 @@ def properties(path: Path) -> dict[str, str]:
 
 
 def parent_path(parent: ElementTree.Element) -> Path:
+    """Returns where Maven keeps the POM of a parent, which is fetched."""
     artifact = Artifact(
         "pom", text_of(parent, "groupId"), text_of(parent, "artifactId"), text_of(parent, "version"), "pom"
     )
@@ -89,6 +91,7 @@ def managed(path: Path) -> dict[tuple[str, str], str]:
 
 
 def expand(text: str, path: Path) -> str:
+    """Returns a text with the properties of a POM in place of their names."""
     known = properties(path)
     while (expanded := re.sub(r"\$\{([^}]+)\}", lambda match: known.get(match[1], match[0]), text)) != text:
         text = expanded
@@ -115,6 +118,7 @@ def read_pom(path: Path) -> tuple[str, list[tuple[str, str, str]]]:
 
 
 def aligned(group: str, artifact: str, version: str) -> str:
+    """Returns the version of an artifact, raised to that of its group where the catalogue sets it."""
     name = ALIGNED.get(group)
     return (
         catalogue()["versions"][name]
@@ -148,6 +152,7 @@ def resolve(roots: list[tuple[str, str, str]]) -> list[Artifact]:
 
 
 def reachable(graph: Graph, roots: list[tuple[str, str]]) -> list[Artifact]:
+    """Returns the libraries that the roots need, without those for other platforms."""
     seen: set[tuple[str, str]] = set()
     stack = list(roots)
     while stack:
@@ -164,6 +169,7 @@ def reachable(graph: Graph, roots: list[tuple[str, str]]) -> list[Artifact]:
 
 
 def roots(names: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Returns group, artifact and version of libraries that the catalogue names."""
     libraries, versions = catalogue()["libraries"], catalogue()["versions"]
     return [(*libraries[name]["module"].split(":"), versions[libraries[name]["version"]["ref"]]) for name in names]
 
@@ -194,6 +200,7 @@ SINGLE = [
 
 
 def main() -> None:
+    """Resolves all libraries and programs, and writes artifacts.lock."""
     both = resolve(roots(APP + TEST))
     app = {(a.group, a.name) for a in resolve(roots(APP))}
     found = [a.in_set("app" if (a.group, a.name) in app else "test") for a in both]

@@ -3,6 +3,7 @@
 import re
 import stat
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from artifacts import APP, CACHE, LOCK, files, npm_member, sha256_of
@@ -31,6 +32,7 @@ def aapt2() -> Path:
 
 
 def onnxruntime_aar() -> Path:
+    """Returns ONNX Runtime's library for Android."""
     return npm_member("com.github.asus4.onnxruntime", "Plugins/Android/onnxruntime.aar")
 
 
@@ -59,10 +61,12 @@ def library_jars() -> list[Path]:
 
 
 def class_jars(folder: Path) -> list[Path]:
+    """Returns the jars in the folder of an AAR."""
     return [p for p in [folder / "classes.jar", *sorted(folder.glob("libs/*.jar"))] if p.exists()]
 
 
 def package_of(folder: Path) -> str:
+    """Returns the package that an AAR's manifest names, empty where it names none."""
     match = re.search(r'package="([^"]+)"', (folder / "AndroidManifest.xml").read_text())
     return match[1] if match else ""
 
@@ -75,17 +79,19 @@ def build_resources() -> None:
     step("r-classes", [R_JAVA], "", [R_CLASSES], compile_r)
 
 
-def merge_manifests() -> None:
+def merge_manifests(further: Sequence[Path] = (), out: Path = MANIFEST) -> None:
+    """Merges the app's manifest with those of its libraries, and with some that are not packed here."""
     values = {"PACKAGE": PACKAGE, "MIN_SDK_VERSION": MIN_SDK, "TARGET_SDK_VERSION": TARGET_SDK,
               "VERSION_CODE": VERSION_CODE, "VERSION_NAME": VERSION_NAME}  # fmt: skip
     properties = [part for name, value in values.items() for part in ("--property", f"{name}={value}")]
-    libs = ":".join(str(folder / "AndroidManifest.xml") for folder in libraries())
+    libs = ":".join(map(str, [*(folder / "AndroidManifest.xml" for folder in libraries()), *further]))
     own = APP / "src" / "main" / "AndroidManifest.xml"
     java(files("merger"), "com.android.manifmerger.Merger", "--main", own, "--libs", libs, *properties,
-         "--remove-tools-declarations", "--out", MANIFEST, "--log", "WARNING")  # fmt: skip
+         "--remove-tools-declarations", "--out", out, "--log", "WARNING")  # fmt: skip
 
 
 def link() -> None:
+    """Compiles and links the resources, and writes the sources of the R classes."""
     own = BUILD / "app-resources.zip"
     run([aapt2(), "compile", "--dir", APP / "src" / "main" / "res", "-o", own])
     packages = sorted({package_of(folder) for folder in libraries() if (folder / "R.txt").exists()} - {PACKAGE, ""})
@@ -100,6 +106,7 @@ def link() -> None:
 
 
 def compile_r() -> None:
+    """Compiles the R classes."""
     run(
         [
             java_home() / "bin" / "javac",

@@ -16,15 +16,13 @@ COMPILER = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
 
 
 def executorch_jar() -> Path:
+    """Returns ExecuTorch's Java classes for Android."""
     return npm_member("react-native-executorch", "android/libs/classes.jar")
 
 
 def onnxruntime_jars() -> list[Path]:
+    """Returns ONNX Runtime's Java classes for Android."""
     return class_jars(exploded(onnxruntime_aar()))
-
-
-def jvm_onnxruntime() -> list[Path]:
-    return [path for path in files("test") if path.name.startswith("onnxruntime-")]
 
 
 def build_classes() -> None:
@@ -39,6 +37,7 @@ def build_classes() -> None:
 
 
 def build_test_classes() -> None:
+    """Compiles the app and its tests."""
     build_classes()
     classpath = [CLASSES, RUNTIME_CLASSES, *test_jars(), R_CLASSES, framework()]
     inputs = [TEST_SOURCES, CLASSES, LOCK]
@@ -53,6 +52,7 @@ def test_jars() -> list[Path]:
 
 
 def kotlinc(sources: list[Path], classpath: list[Path], out: Path, *options: str) -> None:
+    """Compiles Kotlin sources into a folder; warnings are errors."""
     plugin = next(path for path in files("kotlinc") if "compose-compiler" in path.name)
     path = ":".join(map(str, classpath))
     java(files("kotlinc"), COMPILER, "-no-stdlib", "-no-reflect", "-Xjdk-release=11", "-jvm-target", "11", "-Werror",

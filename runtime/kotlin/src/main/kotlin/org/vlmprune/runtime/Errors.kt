@@ -4,7 +4,7 @@ package org.vlmprune.runtime
 const val VERSION = "0.1.0"
 
 /** Base of all errors, each of which is one line: what was wrong, what was got, what is allowed. */
-sealed class VlmPruneError(message: String) : Exception(message.shorten(MAX_MESSAGE_CHARS))
+sealed class VlmPruneError(message: String, cause: Throwable? = null) : Exception(message.shorten(MAX_MESSAGE_CHARS), cause)
 
 /** A request cannot be met: a setting is out of range, a picture is broken, or a prompt is too long. */
 class BadRequest(message: String) : VlmPruneError(message)
@@ -17,7 +17,7 @@ class BundleError(val file: String, reason: String, val field: String? = null) :
     )
 
 /** An engine refused to load or to run a stage. */
-class EngineError(stage: String, cause: Throwable) : VlmPruneError("stage ${shortRepr(stage)} failed: ${firstLine(cause)}")
+class EngineError(stage: String, cause: Throwable) : VlmPruneError("stage ${shortRepr(stage)} failed: ${firstLine(cause)}", cause)
 
 private const val MAX_VALUE_CHARS = 60
 private const val MAX_CHOICES_CHARS = 400

@@ -2,8 +2,8 @@ package org.vlmprune.runtime
 
 import org.vlmprune.runtime.manifest.Dtype
 import org.vlmprune.runtime.manifest.Graph
+import org.vlmprune.runtime.manifest.InputSpec
 import org.vlmprune.runtime.manifest.Stage
-import org.vlmprune.runtime.manifest.TensorSpec
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.file.Files
@@ -66,7 +66,7 @@ class ExecutorchEngine(
         checkCapacity(stage, spec, inputs, contextTokens)
         val graph = spec.graphs.firstOrNull { it.grid == null } ?: spec.graphs.first { it.grid == grid }
         val declared = manifest.stageOnGrid(stage, graph.grid ?: 0)
-        val given = declared.inputs.map { methodInput(stage, inputs.getValue(it.tensor.name), it.tensor) }
+        val given = declared.inputs.map { methodInput(stage, inputs.getValue(it.tensor.name), it) }
         val outputs = guarded(stage) { programs.getValue(graph.file).execute(checkNotNull(graph.entry), given) }
         return named(stage, declared, outputs)
     }
@@ -85,16 +85,17 @@ class ExecutorchEngine(
         guarded(stage) { program.loadMethod(graph.entry!!) }
     }
 
-    private fun methodInput(stage: String, tensor: Tensor, spec: TensorSpec): MethodInput {
-        if (spec.name == "token_ids") checkTokenIds(stage, tensor as IntegerTensor)
+    private fun methodInput(stage: String, tensor: Tensor, input: InputSpec): MethodInput {
+        if (input.source.stage == "prompt") checkTokenIds(stage, input.tensor.name, tensor as IntegerTensor)
+        val spec = input.tensor
         val leading = LongArray(spec.graphShape.size - spec.shape.size) { 1 }
         return MethodInput(tensor, leading + tensor.shape.map { it.toLong() }, spec.dtype)
     }
 
-    private fun checkTokenIds(stage: String, ids: IntegerTensor) {
+    private fun checkTokenIds(stage: String, name: String, ids: IntegerTensor) {
         val vocabulary = manifest.textModel.vocabSize
         val wrong = ids.values.firstOrNull { it < 0 || it >= vocabulary } ?: return
-        throw EngineError(stage, IllegalArgumentException("token_ids: got $wrong, allowed: 0 to ${vocabulary - 1}"))
+        throw EngineError(stage, IllegalArgumentException("$name: got $wrong, allowed: 0 to ${vocabulary - 1}"))
     }
 
     private fun named(stage: String, declared: Stage, outputs: List<Tensor>): Map<String, Tensor> {

@@ -7,11 +7,15 @@ import org.vlmprune.runtime.manifest.Manifest
 const val TEXT = -1
 const val PREFIX = -2
 
+/** Views whose tokens are pruned together, and the index of the grid or mosaic that they lie on. */
+data class PruneGroup(val views: List<Int>, val grid: Int)
+
 /**
  * S tokens: [tokenIds] as they were encoded, 0 for visual ones, and of those that are left the rest.
  *
  * [positions] has a row per axis, [view] the view that a token belongs to, [TEXT] or [PREFIX], and [cell] its place on
- * the view's grid, -1 where it has none. [nextPosition] is that of the token behind the last.
+ * the view's grid, -1 where it has none. [nextPosition] is that of the token behind the last. [grids] is the grid of each
+ * view, and [groups] are the views that are pruned together.
  */
 class Tokens(
     val tokenIds: LongArray,
@@ -19,12 +23,15 @@ class Tokens(
     val view: IntArray,
     val cell: IntArray,
     val nextPosition: Long,
-    val grids: List<Int>,
+    val grids: List<Int> = emptyList(),
+    val groups: List<PruneGroup> = emptyList(),
 ) {
     val size: Int get() = view.size
 
-    /** Returns the indices of the tokens of a view, or of text. */
-    fun placesOf(view: Int): IntArray = this.view.indices.filter { this.view[it] == view }.toIntArray()
+    /** Returns the indices of the tokens of some views, or of [TEXT]. */
+    fun placesOf(vararg views: Int): IntArray = view.indices.filter { view[it] in views }.toIntArray()
+
+    fun placesOf(group: PruneGroup): IntArray = placesOf(*group.views.toIntArray())
 
     /** Returns the tokens at some indices; what they were encoded as is kept whole. */
     fun select(indices: IntArray) = Tokens(
@@ -34,12 +41,13 @@ class Tokens(
         IntArray(indices.size) { cell[indices[it]] },
         nextPosition,
         grids,
+        groups,
     )
 }
 
 /** Returns text tokens that count on from [start] on every axis. */
 fun placeText(manifest: Manifest, tokenIds: IntArray, start: Long): Tokens =
-    Placing(manifest, start).apply { text(tokenIds.toList()) }.tokens(emptyList())
+    Placing(manifest, start).apply { text(tokenIds.toList()) }.tokens(emptyList(), emptyList())
 
 /** Returns the tokens of a prompt from position [start] on; the visual ones of each span lie on the span's grid. */
 fun placePrompt(manifest: Manifest, prompt: EncodedPrompt, start: Long = 0): Tokens {
@@ -56,7 +64,18 @@ fun placePrompt(manifest: Manifest, prompt: EncodedPrompt, start: Long = 0): Tok
         at = span.stop
     }
     placing.text(prompt.tokenIds.drop(at))
-    return placing.tokens(grids)
+    return placing.tokens(grids, manifest.groupsOf(prompt))
+}
+
+/** Returns the views that are pruned together: with mosaics the tiles of each picture, every other view alone. */
+private fun Manifest.groupsOf(prompt: EncodedPrompt): List<PruneGroup> {
+    var start = 0
+    return prompt.pictures.flatMap { picture ->
+        val views = picture.grids.indices.map { start + it }.also { start += it.size }
+        val tiles = if (mosaics.isEmpty()) 0 else picture.rows * picture.columns
+        val together = if (tiles > 0) listOf(PruneGroup(views.take(tiles), mosaicIndex(picture.rows, picture.columns))) else emptyList()
+        together + views.zip(picture.grids).drop(tiles).map { (view, grid) -> PruneGroup(listOf(view), grid) }
+    }
 }
 
 /** Tokens so far, and the position of the next one. */
@@ -78,8 +97,8 @@ private class Placing(private val manifest: Manifest, private var next: Long) {
         next = start + maxOf(grid.height, grid.width)
     }
 
-    fun tokens(grids: List<Int>) =
-        Tokens(ids.toLongArray(), axes.map { it.toLongArray() }, views.toIntArray(), cells.toIntArray(), next, grids)
+    fun tokens(grids: List<Int>, groups: List<PruneGroup>) =
+        Tokens(ids.toLongArray(), axes.map { it.toLongArray() }, views.toIntArray(), cells.toIntArray(), next, grids, groups)
 
     private fun counted(id: Long, view: Int, cell: Int) = add(id, view, cell, List(axes.size) { next }).also { next++ }
 

@@ -7,9 +7,6 @@ import org.vlmprune.runtime.manifest.Manifest
 import org.vlmprune.runtime.manifest.Role
 import org.vlmprune.runtime.manifest.Source
 
-/** What a cut kept of one view: places among the view's tokens at that cut, their order, and their cells. */
-class Selection(val kept: IntArray, val rank: IntArray, val cells: IntArray, val view: Int, val cut: String)
-
 /**
  * Where generation stands after a prompt or a token.
  *
@@ -77,7 +74,7 @@ class Prefill(
             runViews(name, role)
         } else {
             stageTokens[name] = tokens
-            outputs[name] = listOf(call(name, inputs(name, null), 0))
+            outputs[name] = listOf(call(name, inputs(name, NO_VIEWS), 0))
         }
         if (role == Role.EMBED) rows = outputs.getValue(name).single().getValue("embeddings") as FloatTensor
         if (role == Role.DECODER) {
@@ -87,11 +84,14 @@ class Prefill(
         placeFeatures()
     }
 
-    /** Runs a stage once per view; the inputs of all views are taken before any of them is pruned. */
+    /** Runs a stage once per view, or per group of views; all inputs are read before any view is pruned. */
     private suspend fun runViews(name: String, role: Role) {
-        val inputs = pixels.indices.map { inputs(name, it) }
-        outputs[name] = inputs.mapIndexed { view, tensors -> call(name, tensors, tokens.grids[view]) }
-        if (role == Role.PRUNE) outputs.getValue(name).forEachIndexed { view, pruned -> prune(name, view, pruned) }
+        val everyView = tokens.grids.mapIndexed { view, grid -> PruneGroup(listOf(view), grid) }
+        val groups = if (role == Role.PRUNE) tokens.groups else everyView
+        val inputs = groups.map { inputs(name, it) }
+        val given = groups.zip(inputs) { group, tensors -> call(name, tensors, group.grid) }
+        outputs[name] = given
+        if (role == Role.PRUNE) groups.zip(given) { group, pruned -> prune(name, group, pruned) }
     }
 
     private suspend fun call(name: String, inputs: Map<String, Tensor>, grid: Int): Map<String, Tensor> {
@@ -113,41 +113,39 @@ class Prefill(
         featuresPlaced = true
     }
 
-    /** Drops the tokens of a view that a cut did not keep, and replaces the rows of the others. */
-    private fun prune(name: String, view: Int, pruned: Map<String, Tensor>) {
-        val places = tokens.placesOf(view)
-        val kept = indices(pruned.getValue("kept"))
-        checkKept(name, kept, places.size)
-        val fused = pruned.getValue("fused") as FloatTensor
+    /** Drops the tokens of views that a cut did not keep, and replaces the rows of the others. */
+    private fun prune(name: String, group: PruneGroup, outputs: Map<String, Tensor>) {
+        val places = tokens.placesOf(group)
+        val pruned = Pruned(name, outputs, places.size)
         val replaced = checkNotNull(rows).copy()
         val remains = BooleanArray(tokens.size) { true }
         places.forEach { remains[it] = false }
-        kept.forEachIndexed { nth, index ->
+        pruned.kept.forEachIndexed { nth, index ->
             remains[places[index]] = true
-            fused.copyRow(nth, replaced, places[index])
+            pruned.fused.copyRow(nth, replaced, places[index])
         }
+        selections += tokens.selections(group, pruned, earlierViews)
         val remaining = remains.indices.filter { remains[it] }.toIntArray()
-        val cells = IntArray(kept.size) { tokens.cell[places[kept[it]]] }
-        selections += Selection(kept, indices(pruned.getValue("rank")), cells, earlierViews + view, name)
         rows = replaced.rows(remaining)
         tokens = tokens.select(remaining)
     }
 
-    private fun inputs(name: String, view: Int?): Map<String, Tensor> =
-        manifest.stages.getValue(name).inputs.associate { it.tensor.name to read(it.source, name, view) }
+    private fun inputs(name: String, group: PruneGroup): Map<String, Tensor> =
+        manifest.stages.getValue(name).inputs.associate { it.tensor.name to read(it.source, name, group) }
 
-    private fun read(source: Source, name: String, view: Int?): Tensor = when (source.stage) {
-        "image" -> pixels[view ?: 0]
+    /** Returns the value of a source for a stage that runs for the views of a group. */
+    private fun read(source: Source, name: String, group: PruneGroup): Tensor = when (source.stage) {
+        "image" -> pixels[group.views.single()]
         "prompt" -> IntegerTensor(listOf(tokens.tokenIds.size), tokens.tokenIds)
-        "sequence" -> sequence(source, name, view)
-        else -> stageOutput(source, view)
+        "sequence" -> sequence(source, name, group)
+        else -> stageOutput(source, group)
     }
 
-    private fun sequence(source: Source, name: String, view: Int?): Tensor = when (source.tensor) {
+    private fun sequence(source: Source, name: String, group: PruneGroup): Tensor = when (source.tensor) {
         "rows" -> checkNotNull(rows)
         "positions" -> positions()
         "past_tokens" -> IntegerTensor(listOf(1), longArrayOf((pastTokens[name] ?: 0).toLong()))
-        "places" -> tokens.part(source.rows, view).let { IntegerTensor(listOf(it.size), LongArray(it.size) { nth -> it[nth].toLong() }) }
+        "places" -> tokens.part(source.rows, group).let { IntegerTensor(listOf(it.size), LongArray(it.size) { nth -> it[nth].toLong() }) }
         "views" -> IntegerTensor(listOf(tokens.size), LongArray(tokens.size) { tokens.view[it].toLong() })
         "deepstack" -> deepstack(name)
         else -> IntegerTensor(listOf(1), longArrayOf(tokens.size - 1L))
@@ -176,33 +174,39 @@ class Prefill(
         return added
     }
 
-    private fun stageOutput(source: Source, view: Int?): Tensor {
-        val ofStage = outputs.getValue(source.stage)
-        val before = stageTokens[source.stage] ?: return ofStage[view ?: 0].getValue(source.tensor)
-        val whole = ofStage.single().getValue(source.tensor)
-        if (source.rows == null) return whole
-        return (whole as FloatTensor).rows(before.part(source.rows, view))
+    private fun stageOutput(source: Source, group: PruneGroup): Tensor {
+        val given = outputs.getValue(source.stage)
+        stageTokens[source.stage]?.let { before ->
+            val whole = given.single().getValue(source.tensor)
+            return if (source.rows == null) whole else (whole as FloatTensor).rows(before.part(source.rows, group))
+        }
+        val isPruned = manifest.stages.getValue(source.stage).role == Role.PRUNE
+        val calls = if (isPruned) listOf(tokens.groups.indexOf(group)) else group.views
+        return calls.map { given[it].getValue(source.tensor) }.let { parts -> parts.singleOrNull() ?: stacked(parts) }
     }
 }
 
-/** Returns the indices of the tokens that a source's part names, for a stage that runs for [view]. */
-private fun Tokens.part(part: String?, view: Int?): IntArray = when (part) {
+/** What a stage that runs on the sequence runs for. */
+private val NO_VIEWS = PruneGroup(emptyList(), 0)
+
+/** Returns the indices of the tokens that a source's part names, for a stage that runs for a group of views. */
+private fun Tokens.part(part: String?, group: PruneGroup): IntArray = when (part) {
     "last" -> intArrayOf(size - 1)
-    "visual" -> placesOf(view ?: 0)
+    "visual" -> placesOf(group)
     else -> placesOf(TEXT)
+}
+
+/** Returns the rows of tensors one behind the other. */
+private fun stacked(tensors: List<Tensor>): FloatTensor {
+    val parts = tensors.map { it as FloatTensor }
+    val out = FloatTensor(listOf(parts.sumOf { it.shape[0] }) + parts[0].shape.drop(1), FloatArray(parts.sumOf { it.values.size }))
+    var at = 0
+    for (part in parts) at += part.values.copyInto(out.values, at).let { part.values.size }
+    return out
 }
 
 /** Returns the milliseconds since a reading of [System.nanoTime]. */
 internal fun msSince(start: Long): Double = (System.nanoTime() - start) / 1e6
-
-private fun indices(tensor: Tensor): IntArray = (tensor as IntegerTensor).values.let { IntArray(it.size) { nth -> it[nth].toInt() } }
-
-private fun checkKept(stage: String, kept: IntArray, visualTokens: Int) {
-    val rising = (1 until kept.size).all { kept[it - 1] < kept[it] }
-    if (!rising || kept.isEmpty() || kept.first() < 0 || kept.last() >= visualTokens) {
-        throw EngineError(stage, IllegalStateException("kept is not a rising list of places below $visualTokens"))
-    }
-}
 
 /**
  * Returns the state after a prompt, or a part of one that goes on behind what the caches hold; [pixels] has the pixels

@@ -26,7 +26,9 @@ private val OUTPUTS = mapOf(
     Role.VISION to mapOf("features" to listOf("M", "D")),
     Role.EMBED to mapOf("embeddings" to listOf("S", "D")),
     Role.DECODER to mapOf("hidden" to listOf("S", "D"), "logits" to listOf("V")),
-    Role.PRUNE to mapOf("kept" to listOf("K"), "fused" to listOf("K", "D"), "rank" to listOf("K")),
+    Role.PRUNE to mapOf(
+        "kept" to listOf("K"), "fused" to listOf("K", "D"), "rank" to listOf("K"), "count" to listOf("1"),
+    ),
 )
 private val INTEGER_OUTPUTS = setOf("kept", "rank", "count")
 private val INTEGERS = setOf(Dtype.INT64, Dtype.INT32)

@@ -1,10 +1,8 @@
 package org.vlmprune.runtime
 
-import com.fasterxml.jackson.core.JsonFactory
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.TestFactory
 import org.junit.jupiter.api.io.TempDir
-import java.io.StringWriter
 import java.nio.file.Files
 import java.nio.file.Path
 import kotlin.test.Test
@@ -63,10 +61,22 @@ class BundleTest {
     }
 
     @Test
-    fun `tiles that are pruned together are refused and not pruned one by one`() {
-        val case = mapOf("path" to listOf("schema", "minor"), "value" to 3L)
-        val mosaics = mapOf("path" to listOf("mosaics"), "value" to listOf(mapOf("rows" to 1L, "columns" to 2L)))
-        assertEquals("mosaics", assertFailsWith<BundleError> { openBundle(changed(case, mosaics)) }.field)
+    fun `tiles that are pruned together have a number behind those of the grids, and the tokens of all tiles`() {
+        val mosaics = listOf(mapOf("rows" to 1L, "columns" to 2L), mapOf("rows" to 2L, "columns" to 2L))
+        val manifest = openBundle(changed(mapOf("path" to listOf("mosaics"), "value" to mosaics))).manifest
+        assertEquals(listOf(1, 2), listOf(manifest.mosaicIndex(1, 2), manifest.mosaicIndex(2, 2)))
+        assertEquals(listOf(listOf(16, 4), listOf(32, 8), listOf(64, 16)), (0..2).map(manifest::tokensOf))
+        val error = assertFailsWith<BadRequest> { manifest.mosaicIndex(1, 3) }
+        assertTrue("1 x 3 tiles; allowed: 1 x 2, 2 x 2" in error.message!!, error.message)
+    }
+
+    @Test
+    fun `mosaics that do not fit the grids are refused`() {
+        fun refused(vararg mosaics: Map<String, Long>) =
+            assertFailsWith<BundleError> { openBundle(changed(mapOf("path" to listOf("mosaics"), "value" to mosaics.toList()))) }.message!!
+        assertTrue("as many rows" in refused(mapOf("rows" to 1, "columns" to 2), mapOf("rows" to 1, "columns" to 2)))
+        assertTrue("grid that is not there" in refused(mapOf("rows" to 1, "columns" to 2, "grid" to 1)))
+        assertTrue("mosaics.0.rows" in refused(mapOf("rows" to 0, "columns" to 2)))
     }
 
     @Test
@@ -81,7 +91,7 @@ class BundleTest {
         val folder = copyFolder(GOLDEN.resolve("bundle"), scratch.resolve("changed"))
         val manifest = parseJson(Files.newBufferedReader(folder.resolve("bundle.json")), "bundle.json")
         val edited = cases.fold(manifest) { document, case -> edited(document, case["path"] as List<*>, case) }
-        Files.writeString(folder.resolve("bundle.json"), json(edited))
+        Files.writeString(folder.resolve("bundle.json"), toJson(edited))
         return folder
     }
 
@@ -97,29 +107,4 @@ class BundleTest {
 
     private fun inside(item: Any?, rest: List<*>, case: Map<String, Any?>): Any? =
         if (rest.isEmpty()) case["value"] else edited(item, rest, case)
-
-    private fun json(value: Any?): String = StringWriter().also { out ->
-        JsonFactory().createGenerator(out).use { writer ->
-            fun write(item: Any?) {
-                when (item) {
-                    is Map<*, *> -> {
-                        writer.writeStartObject()
-                        item.forEach { (key, inner) -> writer.writeFieldName(key as String); write(inner) }
-                        writer.writeEndObject()
-                    }
-                    is List<*> -> {
-                        writer.writeStartArray()
-                        item.forEach(::write)
-                        writer.writeEndArray()
-                    }
-                    is String -> writer.writeString(item)
-                    is Long -> writer.writeNumber(item)
-                    is Double -> writer.writeNumber(item)
-                    is Boolean -> writer.writeBoolean(item)
-                    else -> writer.writeNull()
-                }
-            }
-            write(value)
-        }
-    }.toString()
 }
