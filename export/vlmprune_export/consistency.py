@@ -5,6 +5,7 @@ of being written and failing in every run.
 """
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import torch
@@ -50,9 +51,10 @@ def check_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
 
 
 def check_parts(tokenizer: Tokenizer, staged: StagedModel) -> None:
-    """Raises `BadRequest` for features of another grid, and for ids outside the embedding table."""
+    """Raises `BadRequest` for features of another grid, ids outside the embedding table, and weights without value."""
     _check_vocabulary(tokenizer, staged)
     _check_features(staged)
+    _check_finite(staged.family.model)
 
 
 def check_prompt(tokenizer: Tokenizer, prompt: PromptSpec, staged: StagedModel) -> None:
@@ -78,6 +80,13 @@ def _check_features(staged: StagedModel) -> None:
         )
     if not features.isfinite().all():
         raise BadRequest("the vision tower gives features that are not finite; its weights are damaged")
+
+
+def _check_finite(model: nn.Module) -> None:
+    """Raises `BadRequest` for a weight with a number that is infinite or none."""
+    for name, weight in model.named_parameters():
+        if not all(map(isfinite, weight.detach().aminmax())):  # needs no memory, as a mask of all numbers would
+            raise BadRequest(f"{name} holds numbers that are not finite; the checkpoint's weights are damaged")
 
 
 def _check_vocabulary(tokenizer: Tokenizer, staged: StagedModel) -> None:

@@ -191,6 +191,8 @@ def model_parts(family: Family, context_tokens: int | None) -> ModelParts:
 def _check_needs(family: Family, options: PruneOptions, place: Place, needs: set[TensorName]) -> None:
     """Raises `BadRequest` if the pruner reads what is not there where it stands."""
     name, last = pruner_name(options.method), len(family.layers) - 1
+    if place.at != "layer" and needs & {"keys", "query"} and last < 1:
+        raise BadRequest(f"{name} cuts before a decoder layer behind the first, and this model has {last + 1}")
     if (place.at != "layer" or "embeddings" in needs) and family.grids[0].prefix_tokens:
         raise BadRequest("the tower has tokens that belong to no place in the image; allowed: a cut before a layer")
     if place.at != "layer" and needs & {"keys", "query"}:

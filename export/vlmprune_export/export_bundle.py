@@ -90,7 +90,7 @@ def export_bundle(request: ExportRequest, *, progress: Report = lambda line: Non
         raise UnknownName("fit", request.fit, FIT_METHODS)
     _check_options(request, backend)
     need = None if request.ignore_memory else need_of(request.target, request.quantisation)
-    with publishing(request.out, force=request.force) as folder:
+    with publishing(request.out, force=request.force, notice=progress) as folder:
         checkpoint = load_checkpoint(request.model, progress=progress, need=need)
         needed = needed_bytes(checkpoint.model, request.target, request.quantisation)
         with enough_disk(folder, needed, request.out):

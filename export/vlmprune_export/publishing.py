@@ -6,23 +6,28 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from vlmprune_runtime.atomic import move_folder, writing
 from vlmprune_runtime.errors import BadRequest, comma_list, first_line, short_repr
 from vlmprune_runtime.lock import locked
+from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.schema import MANIFEST
+from vlmprune_runtime.scratch import scratch_folder
 
+_REPLACED = "replaced-"
 IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file browsers put them everywhere
 
 
 @contextmanager
-def publishing(out: Path, *, force: bool) -> Iterator[Path]:
+def publishing(out: Path, *, force: bool, notice: Report = silent) -> Iterator[Path]:
     """Gives an empty folder beside `out`, and renames it to `out` when the block has ended well.
 
     A lock on the path refuses a second export to it. `out` is checked before and after the block: without `force`
     it must not exist, with `force` it may be a bundle that holds no other file. If something appears there meanwhile,
-    it stays, and the new bundle gets a free name beside it. Raises `BadRequest`.
+    it stays, and the new bundle gets a free name beside it. `notice` is called with a line on what an export that was
+    killed has left. Raises `BadRequest`.
     """
     place = _real(out)
     _check(place, force)
@@ -31,8 +36,9 @@ def publishing(out: Path, *, force: bool) -> Iterator[Path]:
             stack.enter_context(_folders_above(place))
             stack.enter_context(locked(place))
             _check(place, force)  # another export may have ended since
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=place.parent, prefix=".vlmprune-"))
-            folder = Path(scratch) / "bundle"
+            for left in sorted(place.parent.glob(f".{escape(place.name)}.{_REPLACED}*")):
+                notice(f"warning: {left} is what an export of {place.name} was replacing when it was killed")
+            folder = stack.enter_context(scratch_folder(place.parent, ".vlmprune-", notice)) / "bundle"
             folder.mkdir()
         yield folder
         with writing(place):
@@ -120,7 +126,7 @@ def _publish(folder: Path, place: Path, force: bool) -> None:
 
 def _moved_aside(place: Path) -> Path | None:
     """Renames the old bundle and checks it there, where nobody else writes; returns None if it is no bundle."""
-    aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.replaced-"))
+    aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.{_REPLACED}"))
     aside.rmdir()
     move_folder(place, aside)
     if _no_bundle(aside) is None:

@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from math import ceil
 from os import PathLike
@@ -11,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from vlmprune_runtime.errors import BadRequest, first_line
+from vlmprune_runtime.errors import MAX_CAUSE_CHARS, BadRequest, first_line, printable, shorten
 from vlmprune_runtime.heic import is_heic, register_heic
 
 ImageSource = str | PathLike[str] | BinaryIO | Image.Image
@@ -41,17 +43,35 @@ def load_image(source: ImageSource) -> Image.Image:
     image, or too large.
     """
     name = _named(source)
+    with _named_problems(name):
+        image = source if isinstance(source, Image.Image) else _opened(source)
+        _check_size(image)
+        stored = image.size
+        if image is not source:
+            _decode_smaller(image)
+        image.load()
+        turn = _orientation(image, name)  # after loading, since Pillow turns TIFF files itself when it loads them
+        loaded = to_rgb(_reduced(image))
+    if loaded.width * loaded.height < stored[0] * stored[1]:
+        _warn_once(f"image {name}: {_shape(stored)} are many: used at {_shape(loaded.size)}")
+    return loaded if turn is None else loaded.transpose(turn)
+
+
+def check_image(source: ImageSource) -> None:
+    """Raises `BadRequest` for what `load_image` refuses by the header alone, so that nothing is loaded in vain."""
+    if isinstance(source, Image.Image):
+        return
+    with _named_problems(_named(source)), _opened(source) as image:
+        _check_size(image)
+
+
+@contextmanager
+def _named_problems(name: str) -> Iterator[None]:
+    """Turns whatever is raised while an image is read into a `BadRequest` that names the image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings do not say what follows for the user; ours do
-            image = source if isinstance(source, Image.Image) else _opened(source)
-            _check_size(image)
-            stored = image.size
-            if image is not source:
-                _decode_smaller(image)
-            image.load()
-            turn = _orientation(image, name)  # after loading, since Pillow turns TIFF files itself when it loads them
-            loaded = to_rgb(_reduced(image))
+            yield
     except BadRequest as error:
         raise BadRequest(f"image {name}: {error}") from None
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -60,9 +80,6 @@ def load_image(source: ImageSource) -> Image.Image:
         raise BadRequest(f"image {name}: not an image in a known format") from None
     except Exception as error:  # decoders raise nearly any exception for hostile bytes
         raise BadRequest(f"image {name}: broken image: {first_line(error)}") from None
-    if loaded.width * loaded.height < stored[0] * stored[1]:
-        _warn_once(f"image {name}: {_shape(stored)} are many: used at {_shape(loaded.size)}")
-    return loaded if turn is None else loaded.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -175,4 +192,5 @@ def _shape(size: tuple[int, int]) -> str:
 
 
 def _named(source: ImageSource) -> str:
-    return str(source) if isinstance(source, str | PathLike) else type(source).__name__
+    name = str(source) if isinstance(source, str | PathLike) else type(source).__name__
+    return shorten(printable(name), MAX_CAUSE_CHARS)

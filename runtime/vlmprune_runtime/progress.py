@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 MESSAGES = ("note: ", "warning: ")
 """Beginnings of lines that are messages and name no step."""
 
+HASHING = ": hashing"  # behind the name of a step that begins with hashing a bundle
 FIRST_AFTER_S, PARTS_EVERY_S = 1.0, 10.0  # without a terminal: when parts of a step are printed
 
 T = TypeVar("T")
@@ -33,13 +34,22 @@ def part_of(step: str, report: Report) -> Report:
 
 @contextmanager
 def run_progress(runs: int) -> Iterator[Report]:
-    """Yields a function to call with each run as it begins; without a terminal it prints only what is loaded."""
+    """Yields a function to call with each run as it begins, and with how much of a bundle is hashed.
+
+    Without a terminal it prints only what is loaded and hashed.
+    """
     console = stderr_console()
     if not console.is_terminal:
-        yield lambda line: console.print(line) if line.startswith("loading") else None
+        seldom = _seldom(console)
+        yield lambda line: seldom(line) if HASHING in line else _print_loading(console, line)
         return
     with _bar(console, "starting", runs + 1) as update:
-        yield lambda line: update(description=line, advance=1)
+        yield lambda line: update(description=line, advance=int(HASHING not in line))
+
+
+def _print_loading(console: Console, line: str) -> None:
+    if line.startswith("loading"):
+        console.print(line)
 
 
 def track(items: Sequence[T], title: str) -> Iterator[T]:
@@ -63,17 +73,32 @@ def hash_progress(step: str) -> Iterator[Report]:
     console = stderr_console()
     if console.is_terminal:
         with console.status(step) as status:
-            yield lambda part: status.update(f"{step}: hashing, {part}")
+            yield lambda part: status.update(f"{step}{HASHING}, {part}")
         return
+    seldom = _seldom(console)
+    yield lambda part: seldom(f"{step}{HASHING}, {part}")
+
+
+def hashing_of(step: str, report: Report) -> Report:
+    """Returns a function that reports how much of a step's bundle is hashed.
+
+    >>> hashing_of("loading cat", print)("40 % of 2 GiB")
+    loading cat: hashing, 40 % of 2 GiB
+    """
+    return lambda part: report(f"{step}{HASHING}, {part}")
+
+
+def _seldom(console: Console) -> Report:
+    """Returns a function that prints its first line after a second, and further ones every 10 s."""
     due = monotonic() + FIRST_AFTER_S
 
-    def report(part: str) -> None:
+    def report(line: str) -> None:
         nonlocal due
         if monotonic() >= due:
             due = monotonic() + PARTS_EVERY_S
-            console.print(f"{step}: hashing, {part}")
+            console.print(line)
 
-    yield report
+    return report
 
 
 def stderr_console() -> Console:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tiny import write_checkpoint
 from vlmprune_export.backends import TARGETS, backend_for
@@ -60,11 +61,14 @@ def as_shards(folder: Path) -> None:
 
 
 def as_cut_pytorch(folder: Path) -> None:
-    from safetensors.torch import load_file
-
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     cut("pytorch_model.bin")(folder)
+
+
+def restore(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    stored = {name: change(weight) for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -105,6 +109,46 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "quantised with AWQ": (
         lambda folder: edit(folder, "config.json", quantization_config={"quant_method": "awq", "bits": 4}),
         "is quantised with awq",
+    ),
+    "weights of whole numbers": (
+        lambda folder: restore(folder, lambda weight: weight.to(torch.int8)),
+        r"\.weight is stored as I8, and config.json names no quantisation",
+    ),
+    "a layer too many": (
+        lambda folder: edit(folder, "config.json", text_config__num_hidden_layers=3),
+        "holds 1 layers that config.json does not describe .*'model.language_model.layers.3' among them",
+    ),
+    "GGUF": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "q4.gguf"),
+        "has no weights, but q4.gguf, which are not read; allowed: model.safetensors or",
+    ),
+    "quantised with MLX": (
+        lambda folder: edit(folder, "config.json", quantization={"group_size": 64, "bits": 4}),
+        "is quantised with mlx",
+    ),
+    "quantised tower": (
+        lambda folder: edit(folder, "config.json", vision_config__quantization_config={"quant_method": "awq"}),
+        "is quantised with awq",
+    ),
+    "heads that do not divide": (
+        lambda folder: edit(folder, "config.json", text_config__num_attention_heads=7),
+        r"The hidden size \(48\) is not a multiple of the number of attention heads \(7\)",
+    ),
+    "a word for a number": (
+        lambda folder: edit(folder, "config.json", text_config__num_attention_heads="six"),
+        "Field 'num_attention_heads' expected int, got str",
+    ),
+    "no size of patches": (
+        lambda folder: edit(folder, "config.json", vision_config__patch_size=0),
+        "cannot be loaded as a checkpoint: integer division",
+    ),
+    "an unknown tower": (
+        lambda folder: edit(folder, "config.json", vision_config__model_type="supervit"),
+        r"Unrecognized model type for subconfig: supervit\.$",
+    ),
+    "a tokenizer of a kind to come": (
+        lambda folder: edit(folder, "tokenizer.json", model__type="SuperBPE"),
+        "cannot be loaded as a checkpoint: ",
     ),
     "another family": (
         lambda folder: edit(folder, "config.json", model_type="gpt2"),

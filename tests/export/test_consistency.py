@@ -67,6 +67,32 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     assert "features that are not finite" in refused(tmp_path / "checkpoint", tmp_path)
 
 
+def test_a_weight_of_the_decoder_that_is_not_finite(tmp_path: Path) -> None:
+    model = tiny_llava()
+    model.model.language_model.layers[2].mlp.up_proj.weight.data[0, 0] = torch.inf
+    model.save_pretrained(tmp_path / "checkpoint")
+    tiny_processor("clip").save_pretrained(tmp_path / "checkpoint")
+    message = refused(tmp_path / "checkpoint", tmp_path)
+    assert "model.language_model.layers.2.mlp.up_proj.weight holds numbers that are not finite" in message
+
+
+@pytest.mark.parametrize("layer", [-99, 99, 0, -5, []])
+def test_features_of_a_layer_that_the_tower_does_not_have(layer: object, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    edit_config(folder, vision_feature_layer=layer)
+    message = refused(folder, tmp_path)
+    assert "vision_feature_layer" in message
+    if layer != []:
+        assert f"got {layer}; allowed: -4 to -1, 1 to 3, or a list" in message
+
+
+def test_a_decoder_without_layers(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    config = json.loads((folder / "config.json").read_text())
+    edit_config(folder, text_config=config["text_config"] | {"num_hidden_layers": -1})
+    assert "layers that config.json does not describe" in refused(folder, tmp_path)
+
+
 TOWERS = {
     "pixtral": (PixtralVisionConfig, {}, "vision tower 'pixtral' has a grid of each image's own size"),
 }

@@ -100,3 +100,16 @@ def test_hashing_is_shown_only_if_it_takes_longer(
         "loading the bundle: hashing, 30 % of 2 GiB",
         "loading the bundle: hashing, 90 % of 2 GiB",
     ]
+
+
+def test_a_benchmark_shows_how_much_is_hashed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(plain_progress, "monotonic", lambda: now[0])
+    with plain_progress.run_progress(3) as report:
+        report("loading pocket")
+        for now[0], percent in ((0.5, 10), (1.2, 30), (2.0, 50)):
+            plain_progress.hashing_of("loading pocket", report)(f"{percent} % of 2 GiB")
+        report("round 1 of 2: pocket, pruned")
+    assert capsys.readouterr().err.splitlines() == ["loading pocket", "loading pocket: hashing, 30 % of 2 GiB"]

@@ -1,8 +1,10 @@
 """The commands as users call them: output, exit codes, one-line errors."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,22 @@ def test_no_image_on_standard_input(bundle_folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, *asked], input="", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "not an image in a known format" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among its files")
+def test_an_image_from_a_pipe_may_be_read_twice(asked: list[str], image_file: Path, tmp_path: Path) -> None:
+    """As a shell's `<(command)`; comparing both modes reads the image for each."""
+    os.mkfifo(tmp_path / "pipe.png")
+    feeding = threading.Thread(target=lambda: (tmp_path / "pipe.png").write_bytes(image_file.read_bytes()))
+    feeding.start()
+    assert run.main([*asked[:2], str(tmp_path / "pipe.png"), *asked[3:], "--compare"]) == 0
+    feeding.join()
+
+
+def test_an_image_is_looked_at_before_the_bundle(asked: list[str], capsys: pytest.CaptureFixture) -> None:
+    """The bundle is none, and yet the image is what the error is about."""
+    assert run.main(["no-such-bundle", "--image", "no-such.png", *asked[3:]]) == 2
+    assert "image no-such.png: No such file" in capsys.readouterr().err
+    further = ["--follow-up", "and?", "--follow-up-image", "nor-this.png"]
+    assert run.main(["no-such-bundle", *asked[1:], *further]) == 2
+    assert "image nor-this.png: No such file" in capsys.readouterr().err

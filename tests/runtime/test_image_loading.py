@@ -12,7 +12,7 @@ from PIL import Image
 from photos import odd_images, photos
 from vlmprune_runtime import image_loading as image_module
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.image_loading import load_image, to_rgb
+from vlmprune_runtime.image_loading import check_image, load_image, to_rgb
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> io.BytesIO:
@@ -234,3 +234,14 @@ def test_heic(tmp_path: Path) -> None:
         assert np.abs(np.asarray(seen) - expected).mean() < 5
     (tmp_path / "cut.heic").write_bytes((tmp_path / "phone.heic").read_bytes()[:600])
     assert "cut.heic" in broken(tmp_path / "cut.heic")
+
+
+def test_the_header_alone_shows_what_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    photos()["coffee"].save(tmp_path / "coffee.png")
+    (tmp_path / "phone.heic").write_bytes(HEIC_HEADER)
+    (tmp_path / "notes.png").write_text("what the picture shows")
+    check_image(tmp_path / "coffee.png")
+    for name, reason in (("phone.heic", "vlmprune[heic]"), ("notes.png", "known format"), ("none.png", "No such file")):
+        with pytest.raises(BadRequest, match=reason.replace("[", r"\[")):
+            check_image(tmp_path / name)

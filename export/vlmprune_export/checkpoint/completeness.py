@@ -1,11 +1,14 @@
 """Checks that the weights of a checkpoint are those that its config describes."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from vlmprune_export.checkpoint.file_checks import stored_shapes, weight_files
 from vlmprune_runtime.errors import BadRequest
 
 # Which entry of config.json gives a weight its size.
@@ -20,6 +23,8 @@ _ENTRIES = {
 }
 
 
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_LAYER = re.compile(r".*\.(layers|layer|blocks)\.\d+\.")
 MOST_DESCRIBED = 3  # files of an unknown dtype may hold twice the weights that their size suggests
 
 
@@ -43,10 +48,21 @@ def check_described_size(name: str, config: Any, weights: int) -> None:
         )
 
 
-def check_complete(name: str, info: Mapping[str, Any]) -> None:
-    """Raises `BadRequest` for missing weights, sizes that differ from the config, or adapter weights within the base's.
+def check_float_weights(name: str, folder: Path) -> None:
+    """Raises `BadRequest` for weights of whole numbers or fp8, if the config names no format that says their scale."""
+    for path in weight_files(folder):
+        for key, (dtype, _) in stored_shapes(path).items() if path.suffix == ".safetensors" else ():
+            if key.endswith(".weight") and dtype not in _FLOATS:
+                raise BadRequest(
+                    f"{name!r}: {key} is stored as {dtype}, and config.json names no quantisation "
+                    f"(quantization_config) that gives it a scale; allowed: {', '.join(_FLOATS)}"
+                )
 
-    `info` is the loading info of transformers.
+
+def check_complete(name: str, info: Mapping[str, Any], weights: Iterable[str]) -> None:
+    """Raises `BadRequest` for missing weights, sizes that differ from the config, and layers or adapters left over.
+
+    `info` is the loading info of transformers, `weights` are the names of the model's own.
     """
     for key, stored, expected in sorted(info.get("mismatched_keys", ())):
         raise BadRequest(
@@ -61,6 +77,19 @@ def check_complete(name: str, info: Mapping[str, Any]) -> None:
         raise BadRequest(
             f"{name!r} holds {len(adapter)} weights of an adapter, {adapter[0]!r} among them; merge it first"
         )
+    layers = {"", *map(_layer, weights)}
+    further = sorted({_layer(key) for key in info.get("unexpected_keys", ())} - layers)
+    if further:
+        raise BadRequest(
+            f"{name!r} holds {len(further)} layers that config.json does not describe (num_hidden_layers), "
+            f"{further[0]!r} among them; config and weights are not of one checkpoint"
+        )
+
+
+def _layer(key: str) -> str:
+    """Returns the part of a weight's name that names its layer, '' for a weight that belongs to none."""
+    layer = _LAYER.match(key)
+    return layer[0].rstrip(".") if layer else ""
 
 
 def _shape(sizes: Any) -> str:

@@ -97,7 +97,7 @@ def format_of(name: str, config: Mapping[str, Any]) -> Format | None:
 
     Raises `BadRequest` for a format that cannot be dequantised here, `MissingExtra` where its library is missing.
     """
-    settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
+    settings = _settings(config)
     if not settings:
         return None
     if not isinstance(settings, Mapping):
@@ -110,6 +110,15 @@ def format_of(name: str, config: Mapping[str, Any]) -> Format | None:
     if weight_format.library and find_spec(weight_format.library) is None:
         raise MissingExtra(weight_format.library, weight_format.extra)
     return weight_format
+
+
+def _settings(config: Mapping[str, Any]) -> Any:
+    """Returns the settings of quantised weights, wherever a config has them."""
+    parts = (config, *(config.get(part) for part in ("text_config", "vision_config")))
+    given = [part.get("quantization_config") for part in parts if isinstance(part, Mapping)]
+    if config.get("quantization"):  # as MLX writes it
+        return {"quant_method": "mlx"}
+    return next((settings for settings in given if settings), None)
 
 
 def _method(settings: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlmprune_export.checkpoint.completeness import check_complete, check_described_size
+from vlmprune_export.checkpoint.completeness import check_complete, check_described_size, check_float_weights
 from vlmprune_export.checkpoint.dequantisation import Format, format_of
 from vlmprune_export.checkpoint.file_checks import read_json
 from vlmprune_export.checkpoint.image_text_processor import load_processor
@@ -18,11 +18,12 @@ from vlmprune_export.checkpoint.origin import Origin, origin_of
 from vlmprune_export.checkpoint.parts import Parts, fetched, parts_of
 from vlmprune_export.pocket_model import pocket_checkpoint
 from vlmprune_export.quiet_libraries import quiet
-from vlmprune_runtime.errors import BadRequest, first_line, short_repr
+from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line, short_repr
 from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.schema import Source
 
 POCKET = "pocket"
+_ALL_KINDS = " Should contain one of"  # behind this, transformers' message lists hundreds of model types
 _OWN_CODE = "trust_remote_code"  # as transformers' message names it
 
 
@@ -51,9 +52,9 @@ def load_checkpoint(model: str, *, progress: Report, need: MemoryNeed | None = L
         with quiet(report=report):
             parts = parts_of(origin.folder or fetched(origin.model, origin.revision))
             loaded, processor = _load(model, parts, need)
-    except BadRequest:
+    except (VlmPruneError, MemoryError):
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as cause:
+    except Exception as cause:  # the libraries' readers raise nearly any exception for files that are wrong
         raise BadRequest(f"{short_repr(model)} cannot be loaded as a checkpoint: {_reason(cause)}") from cause
     revision = origin.revision if origin.folder else parts.base.name
     return Checkpoint(
@@ -86,6 +87,7 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
     if quantised and isinstance(getattr(config, "quantization_config", None), dict):
         config.quantization_config |= quantised.config
     if quantised is None:
+        check_float_weights(name, parts.base)
         check_described_size(name, config, count_weights(parts.base, raw))
     # The adapter is merged here, with or without PEFT; a subfolder that no checkpoint has keeps PEFT from finding it.
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
@@ -93,13 +95,14 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
         ignore_mismatched_sizes=True, trust_remote_code=False, adapter_kwargs={"subfolder": "no-adapter"},
     )  # fmt: skip
     model, info = loaded
-    check_complete(name, info)
+    check_complete(name, info, [key for key, _ in model.named_parameters()])
     return quantised.plain(model) if quantised else model
 
 
 def _reason(cause: BaseException) -> str:
     if _OWN_CODE in str(cause):
         return "it needs Python code of its own, and code from a checkpoint is never run"
-    if isinstance(cause, KeyError):
+    if isinstance(cause, KeyError) and cause.args:
         return f"its settings name {short_repr(cause.args[0])}, which transformers does not know"
-    return first_line(cause)
+    line = first_line(cause)
+    return line.split(_ALL_KINDS)[0] if _ALL_KINDS in line else line

@@ -8,13 +8,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from vlmprune_export.checkpoint.file_checks import check_files, read_json
+from vlmprune_export.checkpoint.file_checks import check_files, read_json, weight_files
 from vlmprune_export.checkpoint.lora import CONFIG, adapter_weights
 from vlmprune_runtime.bundle import counted_bytes, file_sha256
-from vlmprune_runtime.errors import BadRequest, short_repr
+from vlmprune_runtime.errors import BadRequest, comma_list, short_repr
 from vlmprune_runtime.progress import Report, part_of
 
 _PATTERNS = ("*.json", "*.model", "*.txt", "*.jinja", "*.safetensors")
+_OTHER_WEIGHTS = (".gguf", ".onnx", ".safetensors", ".bin", ".pth", ".pt", ".msgpack", ".h5", ".npz")
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _ADAPTER_WEIGHTS = "adapter_model"
 _PATIENCE_S = 5  # for a hub's first answer
@@ -53,13 +54,25 @@ def parts_of(folder: Path) -> Parts:
     """
     check_files(folder)
     if not (folder / CONFIG).is_file():
+        _check_has_weights(folder)
         return Parts(folder)
     adapter_weights(folder)
     if _has_weights(folder):
         return Parts(folder, folder)
     base = _base_of(folder)
     check_files(base)
+    _check_has_weights(base)
     return Parts(base, folder)
+
+
+def _check_has_weights(folder: Path) -> None:
+    if not weight_files(folder):
+        others = sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_WEIGHTS)
+        found = f", but {comma_list(others, 200)}, which are not read" if others else ""
+        raise BadRequest(
+            f"{folder} has no weights{found}; allowed: model.safetensors or pytorch_model.bin, or their parts with the "
+            "index that lists them"
+        )
 
 
 def _hashed(folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from vlmprune_export.families.family import DecoderTraits, Family, ImageGrid, La
 from vlmprune_export.families.llava import LlavaFamily
 from vlmprune_export.families.qwen2_5_vl import Qwen25VlFamily
 from vlmprune_export.families.smolvlm import SmolVlmFamily
+from vlmprune_export.settings_errors import settings_of
 from vlmprune_runtime.errors import BadRequest, UnknownName
 
 __all__ = ["ANY_GRIDS", "FAMILIES", "DecoderTraits", "Family", "ImageGrid", "LayerKind", "build_family"]
@@ -26,8 +27,13 @@ def build_family(model: nn.Module, grids: Sequence[tuple[int, int]] = ()) -> Fam
     """Returns the family of a loaded model, chosen by its `config.model_type`. Raises `UnknownName`.
 
     `grids` (height, width), in visual tokens, are those that images are resized to, none standing for the family's
-    own. Raises `BadRequest` if the tower takes others only.
+    own. Raises `BadRequest` if the tower takes others only, and for a config whose numbers fit no model.
     """
+    with settings_of("config.json"):
+        return _built(model, grids)
+
+
+def _built(model: nn.Module, grids: Sequence[tuple[int, int]]) -> Family:
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     if model_type not in FAMILIES:
         raise UnknownName("model type", model_type, FAMILIES)

@@ -12,7 +12,7 @@ from vlmprune_export.families.family import DecoderTraits, ImageGrid, LayerKind
 from vlmprune_export.families.position_tables import PositionTable
 from vlmprune_export.families.text_model import check_text_model, dimensions_of, max_positions_of
 from vlmprune_export.families.tower import Tower
-from vlmprune_runtime.errors import BadRequest
+from vlmprune_runtime.errors import BadRequest, short_repr
 from vlmprune_runtime.schema import Positions
 
 NATIVE_SIZES = ("pixtral",)  # towers whose features follow each image's own size
@@ -113,8 +113,19 @@ def _has_cls(vision: Any) -> bool:
 
 
 def _layers_of_features(config: Any) -> tuple[int, ...]:
-    layers = config.vision_feature_layer
-    return (layers,) if isinstance(layers, int) else tuple(layers)
+    """Returns the hidden states of the tower that make its features, 0 being the embedding of patches.
+
+    Raises `BadRequest` for those that the tower does not have, and for a 0 that is not in a list, which transformers
+    takes for none.
+    """
+    layers, most = config.vision_feature_layer, int(config.vision_config.num_hidden_layers)
+    several = tuple(layers) if isinstance(layers, list | tuple) else (layers,)
+    if layers == 0 or not several or not all(type(one) is int and -most - 1 <= one <= most for one in several):
+        raise BadRequest(
+            f"vision_feature_layer: got {short_repr(layers)}; allowed: {-most - 1} to -1, 1 to {most}, or a list of "
+            f"such, for the vision tower has {most} layers"
+        )
+    return several
 
 
 def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:

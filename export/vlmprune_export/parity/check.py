@@ -20,7 +20,7 @@ from vlmprune_export.torch_engine import TorchEngine
 from vlmprune_runtime.bundle import OpenBundle, open_bundle
 from vlmprune_runtime.engines import Engine
 from vlmprune_runtime.errors import BadRequest
-from vlmprune_runtime.image_loading import load_image
+from vlmprune_runtime.image_loading import check_image, load_image
 from vlmprune_runtime.progress import Report, part_of
 from vlmprune_runtime.prompt import check_room, load_tokenizer
 from vlmprune_runtime.question import Question, ask
@@ -59,11 +59,13 @@ def check_bundle(request: CheckRequest, *, progress: Report = lambda line: None)
 
     Raises `BundleError`, and `BadRequest` when the checkpoint is not the one the bundle was made from.
     """
+    more = images_in(request.image_folder) if request.image_folder else ()
+    for image in request.images:
+        check_image(image)
     progress("opening the bundle")
     bundle = open_bundle(request.bundle, report=part_of("opening the bundle", progress))
     manifest = bundle.manifest
     check_units(manifest.target, request.compute_units)
-    more = images_in(request.image_folder) if request.image_folder else ()
     images, parts = [load_image(image) for image in request.images], (load_tokenizer(bundle), manifest.prompt)
     asked, pruned = (
         ask(manifest, manifest.image_steps(prune=prune), parts, request.prompt, images) for prune in (False, True)

@@ -15,7 +15,7 @@ from vlmprune_runtime.progress import Report
 from vlmprune_runtime.question import ask
 from vlmprune_runtime.schema import Bundle, PromptSpec
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".heic", ".heif", ".avif", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from vlmprune_export.processor.settings_errors import settings_of
+from vlmprune_export.settings_errors import settings_of
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import Generation

@@ -5,7 +5,7 @@ from typing import Any
 
 from vlmprune_export.families import Family
 from vlmprune_export.processor.geometric_steps import given, grid_steps, single_view_steps, tile_steps, triple
-from vlmprune_export.processor.settings_errors import settings_of
+from vlmprune_export.settings_errors import settings_of
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_runtime.progress import Report
 from vlmprune_runtime.schema import ImageSpec, NearestGrid, Resize, Size, image_steps

@@ -12,6 +12,7 @@ from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import ms_since
 from vlmprune_runtime.generate import Runner, open_runner
+from vlmprune_runtime.progress import Report, silent
 from vlmprune_runtime.schema import Bundle, Cache
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
@@ -31,11 +32,16 @@ class LoadedBundle:
     runs: dict[tuple[int, bool], TimedRun] = field(default_factory=dict)
 
 
-def load_and_warm_up(path: str | PathLike[str], task: Task, threads: int | None, verify: bool) -> LoadedBundle:
-    """Loads the bundle and runs it once in each mode, pruned first. Raises `BadRequest` if the task does not fit it."""
+def load_and_warm_up(
+    path: str | PathLike[str], task: Task, threads: int | None, verify: bool, report: Report = silent
+) -> LoadedBundle:
+    """Loads the bundle and runs it once in each mode, pruned first; `report` gets how much of it is hashed.
+
+    Raises `BadRequest` if the task does not fit it.
+    """
     before = resident_bytes()
     start = perf_counter()
-    runner = open_runner(path, verify=verify, threads=threads)
+    runner = open_runner(path, verify=verify, threads=threads, report=report)
     if note := reference_note(runner.bundle):
         raise BadRequest(f"{runner.bundle.folder.name} cannot be timed here: {note}")
     load_ms, loaded = ms_since(start), resident_bytes()

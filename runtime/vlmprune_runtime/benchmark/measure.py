@@ -17,6 +17,7 @@ from vlmprune_runtime.benchmark.timed_run import Task, run_timed
 from vlmprune_runtime.bundle import file_sha256
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.image_loading import load_image
+from vlmprune_runtime.progress import hashing_of
 from vlmprune_runtime.sample import SAMPLE_FOLLOW_UP, SAMPLE_IMAGE, SAMPLE_PROMPT
 
 Progress = Callable[[str], None]
@@ -69,8 +70,10 @@ def measure(
     """
     settings, loaded = settings_of(request), []
     for path in paths:
-        progress(f"loading {Path(path).name}")
-        loaded.append(load_and_warm_up(path, request.task, request.threads, request.verify))
+        step = f"loading {Path(path).name}"
+        progress(step)
+        hashing = hashing_of(step, progress)
+        loaded.append(load_and_warm_up(path, request.task, request.threads, request.verify, hashing))
     return measure_loaded(loaded, request, settings, progress)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from vlmprune_runtime.engines import check_context
 from vlmprune_runtime.engines.executorch_trace import OperatorTime, StageTrace, TracedEngine
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.generate import Runner
+from vlmprune_runtime.progress import hashing_of
 from vlmprune_runtime.prompt import load_tokenizer
 
 OPERATORS = 10
@@ -76,7 +78,7 @@ def profile(
     Raises `BadRequest` for a bundle whose engine records no operators, before any bundle is loaded.
     """
     settings, before = settings_of(request), read_device_state()
-    bundles = [traceable(open_bundle(path, verify=request.verify)) for path in paths]
+    bundles = [traceable(_opened(path, request, progress)) for path in paths]
     profiles = tuple(_profile(bundle, request, progress) for bundle in bundles)
     return ProfileRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -85,6 +87,11 @@ def profile(
         settings=settings,
         profiles=profiles,
     )
+
+
+def _opened(path: str | PathLike[str], request: BenchmarkRequest, progress: Progress) -> OpenBundle:
+    hashing = hashing_of(f"loading {Path(path).name}", progress)
+    return open_bundle(path, verify=request.verify, report=hashing)
 
 
 def traceable(bundle: OpenBundle) -> OpenBundle:

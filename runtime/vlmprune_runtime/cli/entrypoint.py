@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line
+from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line, short_repr
 
 INTERRUPTED, PIPE_CLOSED, TERMINATED, FAILED = 130, 141, 143, 1
 TRACEBACK_VARIABLE = "VLMPRUNE_TRACEBACK"
@@ -64,16 +64,37 @@ def command_parser(prog: str, description: str, examples: str) -> argparse.Argum
 
 
 def image_file(name: str) -> Path:
-    """Returns the path of an image argument; `-` stands for standard input, which is kept in a file until the end."""
+    """Returns the path of an image argument; `-` stands for standard input.
+
+    What comes through a pipe can be read only once, and is kept in a file until the end.
+    """
+    if "://" in name:
+        raise BadRequest(
+            f"image {short_repr(name, 200)}: is an address; allowed: a file's name, or - for an image piped in: "
+            "curl -s ADDRESS | vlmprune-run ... --image -"
+        )
     if name != "-":
-        return Path(name)
+        return _kept(Path(name).name, name) if _is_pipe(name) else Path(name)
     if sys.stdin is None or sys.stdin.isatty():
         raise BadRequest("image -: there is no image on standard input; allowed: a file's name, or an image piped in")
+    return _kept(STANDARD_INPUT, sys.stdin.fileno())
+
+
+def _is_pipe(name: str) -> bool:
+    """Says whether a name leads to a pipe, such as a shell's `<(command)`."""
+    try:
+        return Path(name).is_fifo()
+    except (OSError, ValueError):  # what is wrong with the name is said where the image is read
+        return False
+
+
+def _kept(name: str, source: str | int) -> Path:
+    """Returns a file of that name, for the time of the command, with all that an open file or a pipe gives."""
     folder = tempfile.TemporaryDirectory(prefix="vlmprune-")
     atexit.register(folder.cleanup)
-    path = Path(folder.name) / STANDARD_INPUT
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    path = Path(folder.name) / name
+    with open(source, "rb", closefd=isinstance(source, str)) as given, path.open("wb") as file:
+        shutil.copyfileobj(given, file)
     return path
 
 

@@ -20,7 +20,7 @@ from vlmprune_runtime.engines import reference_note
 from vlmprune_runtime.errors import BadRequest
 from vlmprune_runtime.events import RunResult
 from vlmprune_runtime.generate import MAX_TOKENS, Request, open_runner
-from vlmprune_runtime.image_loading import load_image
+from vlmprune_runtime.image_loading import check_image, load_image
 from vlmprune_runtime.overlay import draw_overlay, grid_areas
 from vlmprune_runtime.progress import hash_progress
 from vlmprune_runtime.sampling import Sampling
@@ -135,6 +135,8 @@ def request_of(args: argparse.Namespace) -> Request:
     images = args.image or []
     args.overlay_places = overlay_places(args.overlay, len(images)) if args.overlay else []
     request = Request(images, args.prompt or "", not args.no_prune, args.max_tokens, sampling)
+    for image in (*images, *(image for further in args.follow_up or () for image in further.images)):
+        check_image(image)
     if args.dump:
         check_dump(request, args.dump)
     return request

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from vlmprune_runtime.errors import BadRequest, VlmPruneError, first_line, short_repr
 
-_WRONG = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError)
+_WRONG = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 @contextmanager
