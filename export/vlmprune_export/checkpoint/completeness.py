@@ -51,7 +51,8 @@ def check_described_size(name: str, config: Any, weights: int) -> None:
 def check_float_weights(name: str, folder: Path) -> None:
     """Raises `BadRequest` for weights of whole numbers or fp8, if the config names no format that says their scale."""
     for path in weight_files(folder):
-        for key, (dtype, _) in stored_shapes(path).items() if path.suffix == ".safetensors" else ():
+        shapes = stored_shapes(path) if path.suffix == ".safetensors" else {}
+        for key, (dtype, _) in shapes.items():
             if key.endswith(".weight") and dtype not in _FLOATS:
                 raise BadRequest(
                     f"{name!r}: {key} is stored as {dtype}, and config.json names no quantisation "
