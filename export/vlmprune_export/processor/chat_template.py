@@ -145,9 +145,13 @@ def first_that_renders(templates: Sequence[ChatTemplate], turn: Turn) -> tuple[C
         except BadRequest as problem:
             problems.append(problem)
             continue
-        if rendered.count(turn.text) == 1 and rendered.count(template.processor.image_token) == turn.images:
+        texts, images = rendered.count(turn.text), rendered.count(template.processor.image_token)
+        if texts == 1 and images == turn.images:
             return template, rendered
         problems.append(
-            BadRequest(f"the chat template in {template.source} does not render one image and one question")
+            BadRequest(
+                f"the chat template in {template.source} does not render one image and one question: got {images} "
+                f"image tokens for {turn.images}, and the question's words unchanged {texts} times; allowed: once"
+            )
         )
     raise problems[0]
