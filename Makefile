@@ -9,6 +9,8 @@ PYTHON_CODE := export runtime tools tests android_demo
 EXECUTORCH_TESTS := tests/executorch tests/cpp
 COREML_TESTS := tests/coreml tests/mil_reference
 PYTEST ?=  # more options for pytest
+COMPLETE ?=  # set to anything, a part that cannot be tested for want of a tool fails
+UNTESTED = >&2; $(if $(strip $(COMPLETE)),exit 1,true)
 
 .PHONY: demo test test-executorch test-coreml test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
 
@@ -42,19 +44,19 @@ test-kotlin:  ## the Kotlin runtime, on the JVM
 	  classes=$$($(PYTHON) android_demo/ci/executorch_classes.py) && \
 	  mvn -q -B -Dstyle.color=never -f runtime/kotlin/pom.xml test $${classes:+-Dexecutorch.classes=$$classes} \
 	  && $(PYTHON) runtime/kotlin/count_tests.py runtime/kotlin/target/surefire-reports && $(PYTHON) runtime/kotlin/arm64.py; \
-	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' >&2; fi
+	else echo 'NOT TESTED: the Kotlin runtime, for there is no Maven or no JDK of 17 or more; on Debian: apt install maven default-jdk' $(UNTESTED); fi
 
 test-swift: $(VENV)/export.stamp  ## the Swift runtime, on Linux or a Mac
-	@runtime/swift/test.sh || { test $$? = 3 && echo 'NOT TESTED: the Swift runtime, for no Swift of 6.0 or newer can be had here' >&2; }
+	@runtime/swift/test.sh || { test $$? = 3 && echo 'NOT TESTED: the Swift runtime, for no Swift of 6.0 or newer can be had here' $(UNTESTED); }
 
 check-ios: $(VENV)/dev.stamp  ## the iOS app without a Mac: project, style, parse, and its model's tests
 	$(BIN)/python -m pytest tests/ios
-	@ios_demo/check.sh || { test $$? = 3 && echo 'NOT TESTED: the iOS app, for no Swift of 6.0 or newer can be had here' >&2; }
+	@ios_demo/check.sh || { test $$? = 3 && echo 'NOT TESTED: the iOS app, for no Swift of 6.0 or newer can be had here' $(UNTESTED); }
 
 test-android:  ## the Android app on the JVM, with real rendering and the real engine; prints where the screenshots are
 	@if command -v mvn >/dev/null && command -v npm >/dev/null && command -v javac >/dev/null; then \
 	  $(PYTHON) android_demo/ci/gradle_files.py && $(PYTHON) android_demo/ci/run_tests.py; \
-	else echo 'NOT TESTED: the Android app, for there is no Maven, no npm or no JDK of 17 or more; on Debian: apt install maven npm default-jdk' >&2; fi
+	else echo 'NOT TESTED: the Android app, for there is no Maven, no npm or no JDK of 17 or more; on Debian: apt install maven npm default-jdk' $(UNTESTED); fi
 
 apk:  ## a signed APK and AAB of the Android app with both engines, checked; prints their paths
 	@android_demo/build.sh

@@ -77,7 +77,10 @@ def measure_all(args: argparse.Namespace, records: Sequence[dict[str, Any]]) -> 
     if args.out is None:
         raise BadRequest("measure needs --out DIR")
     args.out.mkdir(parents=True, exist_ok=True)
-    keeps = [int(keep) for keep in args.keeps.split(",")]
+    try:
+        keeps = [int(keep) for keep in args.keeps.split(",")]
+    except ValueError:
+        raise BadRequest(f"--keeps: got {args.keeps!r}; allowed: whole numbers with commas between them") from None
     bench = ["--threads", str(args.threads), "--repetitions", str(args.repetitions), "--warmups", "1", "--tokens", "2"]
     cells, failures = [cell for record in records for cell in cells_of(record, keeps, args.engines.split(","))], 0
     for cell in cells:
