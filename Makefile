@@ -10,7 +10,7 @@ EXECUTORCH_TESTS := tests/executorch tests/cpp
 COREML_TESTS := tests/coreml tests/mil_reference
 PYTEST ?=  # more options for pytest
 COMPLETE ?=  # set to anything, a part that cannot be tested for want of a tool fails
-UNTESTED = >&2; $(if $(strip $(COMPLETE)),exit 1,true)
+UNTESTED = >&2 && $(if $(strip $(COMPLETE)),exit 1,true)
 
 .PHONY: demo test test-executorch test-coreml test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
 
