@@ -20,6 +20,7 @@ WHOLE = {
     "positions": "int64",
     "kept": "int64",
     "rank": "int64",
+    "count": "int64",
 }
 
 

@@ -52,20 +52,56 @@ def embed() -> ModelProto:
 
 def prune() -> ModelProto:
     """The K features most like the mean embedding of the text, each moved half way to the mean feature."""
+    nodes = [
+        *likeness(),
+        helper.make_node("TopK", ["chosen", "keep"], ["kept", "rank"], axis=0, largest=0),
+        helper.make_node("Gather", ["features", "kept"], ["rows"]),
+    ]
+    outputs = {"kept": [K], "fused": [K, D], "rank": [K]}
+    return prune_graph(nodes, outputs)
+
+
+def counted_prune() -> ModelProto:
+    """The same, but a feature that is little like the text does not stay, one at least does; -1 is padding."""
     node = helper.make_node
     nodes = [
+        *likeness(),
+        node("Greater", ["best", "little"], ["like"]),
+        node("Cast", ["like"], ["ones"], to=TensorProto.INT64),
+        node("ReduceSum", ["ones"], ["number"], keepdims=1),
+        node("Max", ["number", "one"], ["count"]),
+        node("Less", ["order", "count"], ["stays"]),
+        node("Where", ["stays", "chosen", "behind"], ["places"]),
+        node("TopK", ["places", "keep"], ["sorted", "rank"], axis=0, largest=0),
+        node("Equal", ["sorted", "behind"], ["is_padding"]),
+        node("Where", ["is_padding", "padding", "sorted"], ["kept"]),
+        node("Max", ["kept", "zero"], ["indices"]),
+        node("Gather", ["features", "indices"], ["rows"]),
+    ]
+    whole = {"one": np.array([1]), "zero": np.array([0]), "behind": np.array([N]), "padding": np.array([-1])}
+    outputs = {"kept": [K], "fused": [K, D], "rank": [K], "count": [1]}
+    return prune_graph(nodes, outputs, little=np.float32(0.4), order=np.arange(K), **whole)
+
+
+def likeness() -> list[NodeProto]:
+    """Nodes to `best` and `chosen` (K,): how like the text the likest features are, and which."""
+    node = helper.make_node
+    return [
         node("ReduceMean", ["text"], ["question"], axes=[0], keepdims=0),
         node("MatMul", ["features", "question"], ["likeness"]),
         node("TopK", ["likeness", "keep"], ["best", "chosen"], axis=0),
-        node("TopK", ["chosen", "keep"], ["kept", "rank"], axis=0, largest=0),
-        node("Gather", ["features", "kept"], ["rows"]),
-        node("ReduceMean", ["features"], ["mean"], axes=[0]),
-        node("Add", ["rows", "mean"], ["sums"]),
-        node("Mul", ["sums", "half"], ["fused"]),
     ]
-    outputs = {"kept": [K], "fused": [K, D], "rank": [K]}
-    fixed = numbers(keep=np.array([K]), half=np.float32(0.5))
-    return model(nodes, {"features": [N, D], "text": ["text_tokens", D]}, outputs, fixed)
+
+
+def prune_graph(nodes: list[NodeProto], outputs: dict[str, Any], **fixed: Any) -> ModelProto:
+    """A prune stage whose kept features are `rows`."""
+    fuse = [
+        helper.make_node("ReduceMean", ["features"], ["mean"], axes=[0]),
+        helper.make_node("Add", ["rows", "mean"], ["sums"]),
+        helper.make_node("Mul", ["sums", "half"], ["fused"]),
+    ]
+    constants = numbers(keep=np.array([K]), half=np.float32(0.5), **fixed)
+    return model([*nodes, *fuse], {"features": [N, D], "text": ["text_tokens", D]}, outputs, constants)
 
 
 def tail() -> ModelProto:

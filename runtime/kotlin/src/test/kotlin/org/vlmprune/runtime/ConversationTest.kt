@@ -10,7 +10,6 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.yield
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.TestFactory
-import org.vlmprune.runtime.manifest.MANIFEST
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.StandardCopyOption.REPLACE_EXISTING
@@ -43,13 +42,17 @@ class ConversationTest {
         }
     }
 
-    /** Conversations about the pictures of a folder; [manifest] stands in place of the bundle's own. */
-    private class Told(val bundle: String, val folder: String, val file: String, val manifest: String? = null) {
+    /** Conversations about the pictures of a folder, with a bundle or with a variant of it, whose files lie in a folder there. */
+    private class Told(val bundle: String, val folder: String, val variant: String? = null) {
+        val file = if (variant == null) "conversations.json" else "${variant}_conversations.json"
+
         fun opened(): Path {
-            if (manifest == null) return GOLDEN.resolve(bundle)
-            val folder = copyFolder(GOLDEN.resolve(bundle), Files.createTempDirectory("bundle"))
-            Files.copy(GOLDEN.resolve(manifest), folder.resolve(MANIFEST), REPLACE_EXISTING)
-            return folder
+            if (variant == null) return GOLDEN.resolve(bundle)
+            val copy = copyFolder(GOLDEN.resolve(bundle), Files.createTempDirectory("bundle"))
+            Files.list(GOLDEN.resolve("$folder/$variant")).use { files ->
+                files.forEach { Files.copy(it, copy.resolve(it.fileName), REPLACE_EXISTING) }
+            }
+            return copy
         }
     }
 
@@ -131,10 +134,10 @@ class ConversationTest {
 
     private companion object {
         val SETS = listOf(
-            Told("bundle_two_pictures", "two_pictures", "conversations.json"),
-            Told("bundle_tiles", "tiles", "conversations.json"),
-            Told("bundle_grids", "grids", "conversations.json"),
-            Told("bundle_grids", "grids", "smaller_conversations.json", manifest = "grids/smaller.json"),
+            Told("bundle_two_pictures", "two_pictures"),
+            Told("bundle_tiles", "tiles"),
+            Told("bundle_grids", "grids"),
+            Told("bundle_grids", "grids", variant = "smaller"),
         )
         val GREEDY = Sampling(temperature = 0.0)
     }
