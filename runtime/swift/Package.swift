@@ -15,7 +15,7 @@ targets += [
     .target(name: "COnnxRuntime"),
     .target(name: "VLMPruneOnnx", dependencies: ["VLMPrune", "COnnxRuntime"]),
 ]
-products.append(.library(name: "VLMPruneOnnx", targets: ["VLMPruneOnnx", "PictureFiles"]))
+products += ["VLMPruneOnnx", "PictureFiles"].map { .library(name: $0, targets: [$0]) }
 testDependencies.append("VLMPruneOnnx")
 benchDependencies += ["VLMPruneOnnx", "PictureFiles"]
 #endif

@@ -1,6 +1,7 @@
 """ONNX Runtime reports nothing and leaves nothing behind, whichever of our packages brings it in."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+SWIFT = Path(__file__).parents[2] / "runtime" / "swift" / "Sources" / "COnnxRuntime"
 SESSION = f"""
 import onnxruntime
 onnxruntime.InferenceSession({str(GOLDEN / "bundle" / "embed.onnx")!r}, providers=["CPUExecutionProvider"])
@@ -46,3 +48,23 @@ def test_every_package_comes_before_onnxruntime(package: str, tmp_path: Path) ->
 def test_a_user_may_allow_it(tmp_path: Path) -> None:
     code = "import vlmprune_runtime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     assert in_a_new_process(code, tmp_path, ORT_DISABLE_TELEMETRY="0").split() == ["0"]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler; Swift's engine is NOT tested here")
+@pytest.mark.parametrize(("users", "found"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+def test_the_swift_engine_sets_it_before_the_library_is_loaded(
+    users: dict[str, str], found: str, tmp_path: Path
+) -> None:
+    library = tmp_path / "module.so"
+    sources = [f"-I{SWIFT / 'include'}", SWIFT / "onnx_runtime.c"]
+    subprocess.run(["cc", "-shared", "-fPIC", *sources, "-o", library], check=True)
+    code = f"""
+import ctypes
+library, opened = ctypes.CDLL({str(library)!r}), ctypes.c_void_p()
+library.vp_open.restype = ctypes.c_char_p
+assert b"nowhere" in library.vp_open(b"/nowhere.so", 1, ctypes.byref(opened))
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_char_p
+print(getenv(b"ORT_DISABLE_TELEMETRY"))
+"""
+    assert in_a_new_process(code, tmp_path, **users).strip() == str(found.encode())

@@ -83,7 +83,10 @@ class Settings(Part):
 
 
 class Engine(Part):
-    """Names the engine that ran the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word."""
+    """Names the engine that ran the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word.
+
+    Where not all stages ran on one unit, it names them in turn: "embed CPU_ONLY, vision CPU_AND_NE".
+    """
 
     name: str
     version: str | None

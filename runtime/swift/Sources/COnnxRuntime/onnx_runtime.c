@@ -95,7 +95,7 @@ char *vp_open(const char *library, int threads, VPRuntime **runtime) {
         *runtime = shared;
         return NULL;
     }
-    setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // a user's own setting stands
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (!handle) return strdup(dlerror());
     typedef struct {

@@ -1,16 +1,19 @@
-/// Decompresses data of RFC 1951. It serves PNG files where the platform has no decoder, and tests.
-public func inflated(_ bytes: [UInt8]) throws -> [UInt8] {
+/// Decompresses data of RFC 1951, for Linux, where there is no library for it. Throws `BrokenFile` for anything else, and
+/// for more than `limit` bytes.
+public func inflated(_ bytes: [UInt8], limit: Int = .max) throws -> [UInt8] {
     var stream = BitStream(bytes)
     var out: [UInt8] = []
     var isLast = false
     while !isLast {
         isLast = try stream.bits(1) == 1
         switch try stream.bits(2) {
-        case 0: out += try stream.storedBlock()
-        case 1: try addBlock(&stream, fixedLengths, fixedDistances, to: &out)
+        case 0:
+            out += try stream.storedBlock()
+            guard out.count <= limit else { throw BrokenFile("it is larger than it says") }
+        case 1: try addBlock(&stream, fixedLengths, fixedDistances, to: &out, limit)
         case 2:
             let (lengths, distances) = try dynamicCodes(&stream)
-            try addBlock(&stream, lengths, distances, to: &out)
+            try addBlock(&stream, lengths, distances, to: &out, limit)
         default: throw BrokenFile("unknown kind of compressed block")
         }
     }
@@ -93,8 +96,11 @@ private let lengthBases = [
 private let lengthBits = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0]
 private let codeOrder = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
 
-private func addBlock(_ stream: inout BitStream, _ lengths: Code, _ distances: Code, to out: inout [UInt8]) throws {
+private func addBlock(
+    _ stream: inout BitStream, _ lengths: Code, _ distances: Code, to out: inout [UInt8], _ limit: Int
+) throws {
     while true {
+        guard out.count <= limit else { throw BrokenFile("it is larger than it says") }
         let symbol = try lengths.next(&stream)
         if symbol < 256 {
             out.append(UInt8(symbol))

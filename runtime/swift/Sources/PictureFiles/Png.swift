@@ -7,7 +7,7 @@ public func decodePNG(_ bytes: [UInt8]) throws -> DecodedPicture {
     do {
         return try PNG(bytes).decoded()
     } catch let error as BrokenFile {
-        throw BadRequest("the picture cannot be read: \(error)")
+        throw BadRequest("the image cannot be read: \(error)")
     }
 }
 

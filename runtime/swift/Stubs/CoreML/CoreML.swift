@@ -1,5 +1,7 @@
 // The part of Core ML that CoreMLEngine uses, with each declaration as its documentation page gives it, so that a machine
 // without Apple's SDK can check the types. Nothing here runs. Classes are not Sendable, which is the stricter reading.
+//
+// Each address was compared with the page's text, but for those marked "not seen", whose pages were not at hand.
 import Foundation
 
 // https://developer.apple.com/documentation/coreml/mlcomputeunits
@@ -21,7 +23,7 @@ open class MLModelConfiguration: NSObject {
 // https://developer.apple.com/documentation/coreml/mlstate
 open class MLState: NSObject {}
 
-// https://developer.apple.com/documentation/coreml/mlpredictionoptions
+// https://developer.apple.com/documentation/coreml/mlpredictionoptions (not seen)
 open class MLPredictionOptions: NSObject {}
 
 // https://developer.apple.com/documentation/coreml/mlmodel
@@ -31,26 +33,27 @@ open class MLModel: NSObject {
         contentsOf url: URL, configuration: MLModelConfiguration = MLModelConfiguration()
     ) async throws -> MLModel { fatalError("stub") }
 
-    // https://developer.apple.com/documentation/coreml/mlmodel/compilemodel(at:)
+    // https://developer.apple.com/documentation/coreml/mlmodel/compilemodel(at:)-3nea
     open class func compileModel(at modelURL: URL) async throws -> URL { fatalError("stub") }
 
     // https://developer.apple.com/documentation/coreml/mlmodel/makestate()
     open func makeState() -> MLState { fatalError("stub") }
 
     // https://developer.apple.com/documentation/coreml/mlmodel/prediction(from:using:options:)
+    // The page shows the form that blocks; that there is one to await is seen in the example of MLState's page.
     open func prediction(
         from input: any MLFeatureProvider, using state: MLState, options: MLPredictionOptions = MLPredictionOptions()
     ) async throws -> any MLFeatureProvider { fatalError("stub") }
 
-    // https://developer.apple.com/documentation/coreml/mlmodel/prediction(from:options:)
+    // https://developer.apple.com/documentation/coreml/mlmodel/prediction(from:options:)-3vg03
     open func prediction(
         from input: any MLFeatureProvider, options: MLPredictionOptions = MLPredictionOptions()
     ) async throws -> any MLFeatureProvider { fatalError("stub") }
 }
 
-// https://developer.apple.com/documentation/coreml/mlfeatureprovider
+// https://developer.apple.com/documentation/coreml/mlfeatureprovider (not seen)
 public protocol MLFeatureProvider {
-    // https://developer.apple.com/documentation/coreml/mlfeatureprovider/featurevalue(for:)
+    // https://developer.apple.com/documentation/coreml/mlfeatureprovider/featurevalue(for:) (not seen)
     func featureValue(for featureName: String) -> MLFeatureValue?
 }
 
@@ -65,9 +68,9 @@ open class MLDictionaryFeatureProvider: NSObject, MLFeatureProvider {
 // https://developer.apple.com/documentation/coreml/mlfeaturevalue
 open class MLFeatureValue: NSObject {
     // https://developer.apple.com/documentation/coreml/mlfeaturevalue/init(multiarray:)
-    public init(multiArray value: MLMultiArray) {}
+    public convenience init(multiArray value: MLMultiArray) { self.init() }
 
-    // https://developer.apple.com/documentation/coreml/mlfeaturevalue/multiarrayvalue
+    // https://developer.apple.com/documentation/coreml/mlfeaturevalue/multiarrayvalue (not seen)
     open var multiArrayValue: MLMultiArray? { nil }
 }
 
@@ -81,11 +84,11 @@ open class MLMultiArray: NSObject {
     // https://developer.apple.com/documentation/coreml/mlmultiarray/init(shape:datatype:)
     public init(shape: [NSNumber], dataType: MLMultiArrayDataType) throws {}
 
-    // https://developer.apple.com/documentation/coreml/mlmultiarray/shape
+    // https://developer.apple.com/documentation/coreml/mlmultiarray/shape (not seen)
     open var shape: [NSNumber] { [] }
-    // https://developer.apple.com/documentation/coreml/mlmultiarray/strides
+    // https://developer.apple.com/documentation/coreml/mlmultiarray/strides (not seen)
     open var strides: [NSNumber] { [] }
-    // https://developer.apple.com/documentation/coreml/mlmultiarray/datatype
+    // https://developer.apple.com/documentation/coreml/mlmultiarray/datatype (not seen)
     open var dataType: MLMultiArrayDataType { .float32 }
 
     // https://developer.apple.com/documentation/coreml/mlmultiarray/withunsafemutablebytes(_:)

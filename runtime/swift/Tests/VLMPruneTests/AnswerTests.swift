@@ -24,6 +24,36 @@ struct GoldenSet: Sendable {
     }
 }
 
+/// Golden conversations about a bundle, or about a variant of it whose files lie in a folder beside them.
+struct Told: Sendable, CustomTestStringConvertible {
+    let base: String
+    let folder: String
+    var variant: String?
+
+    static let all = [
+        Told(base: "bundle_two_pictures", folder: "two_pictures"),
+        Told(base: "bundle_two_pictures", folder: "two_pictures", variant: "counted"),
+        Told(base: "bundle_tiles", folder: "tiles"), Told(base: "bundle_tiles", folder: "tiles", variant: "together"),
+        Told(base: "bundle_grids", folder: "grids"), Told(base: "bundle_grids", folder: "grids", variant: "smaller"),
+    ]
+
+    var testDescription: String { folder + "/" + (variant ?? "") }
+
+    var file: String { "\(folder)/\(variant.map { $0 + "_" } ?? "")conversations.json" }
+
+    /// Returns the bundle's folder; a variant is put together in a scratch folder.
+    func bundle(in scratch: URL) throws -> URL {
+        guard let variant else { return golden.appending(path: base) }
+        let copy = try copyBundle(base, into: scratch)
+        let changed = golden.appending(path: folder).appending(path: variant)
+        for name in try FileManager.default.contentsOfDirectory(atPath: changed.path) {
+            try? FileManager.default.removeItem(at: copy.appending(path: name))
+            try FileManager.default.copyItem(at: changed.appending(path: name), to: copy.appending(path: name))
+        }
+        return copy
+    }
+}
+
 private let furtherCases = ProcessInfo.processInfo.environment["VLMPRUNE_CASES"]
 
 struct AnswerTests {
@@ -60,54 +90,47 @@ struct AnswerTests {
         }
     }
 
-    @Test func conversationsAreThoseOfPython() async throws {
-        let set = GoldenSet.all[1]
-        let runner = try set.runner()
-        for conversation in try set.rows("conversations.json") {
-            for (nth, turn) in (conversation["turns"]?.items ?? []).enumerated() {
-                let pictures = try set.pictures(turn["images"]?.items.compactMap(\.string) ?? [])
-                let prompt = turn["prompt"]?.string ?? ""
-                var first = request(conversation, pictures)
-                first.prompt = prompt
-                let result = try await lastResult(
-                    of: nth == 0 ? runner.stream(first) : runner.followUp(prompt, pictures: pictures))
-                expectSame(result, turn)
-                #expect(result.promptTokens == turn["prompt_tokens"]?.int)
-                #expect(result.prefilledTokens == turn["prefilled_tokens"]?.int)
-            }
+    @Test(arguments: Told.all)
+    func conversationsAreThoseOfPython(told: Told) async throws {
+        try await withScratch { scratch in
+            let bundle = try Bundle.open(told.bundle(in: scratch))
+            let runner = try Runner(bundle, engine: OnnxEngine(bundle, threads: 1))
+            let rows = try goldenRows(told.file)
+            #expect(rows.count >= 2)
+            for row in rows { try await compare(runner, row, golden.appending(path: told.folder)) }
         }
     }
 
-    /// Compares with answers of Python about bundles that `tests/runtime/write_cases.py` was given: tiles, several grids,
-    /// whatever they have. `VLMPRUNE_CASES` names its file.
+    /// Compares with answers of Python about bundles that `tests/runtime/write_cases.py` was given, of any size.
+    /// `VLMPRUNE_CASES` names its file.
     @Test(.enabled(if: furtherCases != nil))
     func answersAboutFurtherBundlesAreThoseOfPython() async throws {
         let file = URL(fileURLWithPath: try #require(furtherCases))
-        var runners: [String: Runner] = [:]
         for row in try json(file).items {
-            let path = row["bundle"]?.string ?? ""
-            if runners[path] == nil {
-                let bundle = try Bundle.open(URL(fileURLWithPath: path), verify: false)
-                runners[path] = try Runner(bundle, engine: OnnxEngine(bundle, threads: 1))
+            let bundle = try Bundle.open(URL(fileURLWithPath: row["bundle"]?.string ?? ""), verify: false)
+            let runner = try Runner(bundle, engine: OnnxEngine(bundle, threads: 1))
+            try await compare(runner, row, file.deletingLastPathComponent())
+        }
+    }
+
+    /// Asks the questions of a conversation about pictures in a folder, and compares every answer.
+    private func compare(_ runner: Runner, _ row: JSONValue, _ folder: URL) async throws {
+        for (nth, turn) in (row["turns"]?.items ?? []).enumerated() {
+            let pictures = try (turn["images"]?.items ?? []).compactMap(\.string).map { name in
+                try decodedPNG([UInt8](Data(contentsOf: folder.appending(path: name))))
             }
-            guard let runner = runners[path] else { continue }
-            for (nth, turn) in (row["turns"]?.items ?? []).enumerated() {
-                let pictures = try (turn["images"]?.items ?? []).compactMap(\.string).map { name in
-                    try decodedPNG([UInt8](Data(contentsOf: file.deletingLastPathComponent().appending(path: name))))
-                }
-                let prompt = turn["prompt"]?.string ?? ""
-                var first = request(row, pictures)
-                first.prompt = prompt
-                let result = try await lastResult(of: nth == 0 ? runner.stream(first) : runner.followUp(prompt))
-                expectSame(result, turn)
-                #expect(result.promptTokens == turn["prompt_tokens"]?.int, "\(path)")
-                #expect(result.pruned.map(\.view) == (turn["pruned"]?.items ?? []).map { $0["view"]?.int ?? 0 })
-                let seen = result.seen.map {
-                    [$0.picture, $0.grid.height, $0.grid.width, $0.tile?.row, $0.tile?.column]
-                }
-                let expected = (turn["seen"]?.items ?? []).map { $0.items.map(\.int) }
-                #expect(seen == expected)
-            }
+            let prompt = turn["prompt"]?.string ?? ""
+            var first = request(row, pictures)
+            first.prompt = prompt
+            let result = try await lastResult(
+                of: nth == 0 ? runner.stream(first) : runner.followUp(prompt, pictures: pictures))
+            expectSame(result, turn)
+            #expect(result.promptTokens == turn["prompt_tokens"]?.int)
+            #expect(result.prefilledTokens == turn["prefilled_tokens"]?.int)
+            #expect(result.pruned.map(\.view) == (turn["pruned"]?.items ?? []).map { $0["view"]?.int ?? 0 })
+            guard let expected = turn["seen"]?.items.map({ $0.items.map(\.int) }) else { continue }
+            let seen = result.seen.map { [$0.picture, $0.grid.height, $0.grid.width, $0.tile?.row, $0.tile?.column] }
+            #expect(seen == expected)
         }
     }
 

@@ -39,10 +39,18 @@ struct BenchmarkTests {
         let runner = try GoldenSet.all[0].runner()
         let picture = try BenchmarkPicture(golden.appending(path: "image.png")) { try decodedPNG($0) }
         let benchmark = try Benchmark(pictures: [picture], prompt: "why?", repetitions: 100_000, warmups: 1, tokens: 2)
-        let task = Task { try await benchmark.measure(runner) }
-        try await Task.sleep(for: .milliseconds(50))
+        let seen = Seen()
+        let task = Task { try await benchmark.measure(runner, progress: { seen.add($0) }) }
+        while seen.fractions.count < 3 { await Task.yield() }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
+    }
+
+    @Test func theCallsOfAStageAreOneTime() {
+        let calls = [("embed", 1.0), ("vision", 2.0), ("vision", 3.0), ("tail", 4.0)]
+        let times = Timings(stages: calls.map { StageTime(stage: $0.0, ms: $0.1) }, ttftMs: 11, decodeMs: [])
+        #expect(times.byStage.map(\.stage) == ["embed", "vision", "tail"])
+        #expect(times.byStage.map(\.ms) == [1, 5, 4])
     }
 
     @Test func percentilesAreInterpolated() {

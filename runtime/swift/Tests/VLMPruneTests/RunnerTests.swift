@@ -5,24 +5,31 @@ import VLMPruneOnnx
 
 @testable import VLMPrune
 
-/// An engine that lets a test see and hold up every call.
+/// An engine that notes its calls; while it holds, a call waits until its task is cancelled or it is let go.
 private actor WatchedEngine: Engine {
     nonisolated let runtime = EngineRuntime(name: "watched", version: nil)
     nonisolated let contextTokens: Int
     private let engine: OnnxEngine
     private(set) var calls: [String] = []
-    private var pauses = false
+    private var heldFrom = Int.max
 
     init(_ engine: OnnxEngine) {
         self.engine = engine
         contextTokens = engine.contextTokens
     }
 
-    func pause() { pauses = true }
+    /// Holds all calls behind so many.
+    func hold(after calls: Int) { heldFrom = calls }
+
+    func letGo() { heldFrom = .max }
 
     func run(_ stage: String, inputs: [String: Tensor], grid: Int) async throws -> [String: Tensor] {
         calls.append(stage)
-        if pauses { try await Task.sleep(for: .milliseconds(20)) }
+        let mine = calls.count
+        while mine > heldFrom {
+            try Task.checkCancellation()
+            await Task.yield()
+        }
         return try await engine.run(stage, inputs: inputs, grid: grid)
     }
 }
@@ -42,33 +49,39 @@ struct RunnerTests {
 
     @Test func anAnswerThatNobodyReadsAnyLongerEnds() async throws {
         let (runner, engine) = try watched()
-        await engine.pause()
+        let prefill = ["embed", "vision", "head", "tail"]
+        await engine.hold(after: prefill.count)
         for try await event in runner.stream(try request()) { if case .text = event { break } }
+        // Only the end of its task can end an answer that is held at its second token.
+        while runner.gate.isBusy { await Task.yield() }
+        #expect(await engine.calls.count <= prefill.count + 1)
+        await engine.letGo()
         let result = try await runner.answer(try request())
         #expect(result.tokenIds.count == 12)
-        let whole = 3 + 11 * 3 + 1  // embed, vision, head, tail, and three of them for each further token
-        #expect(await engine.calls.count < 2 * whole)
     }
 
     @Test func cancellingTheReadingTaskEndsTheAnswer() async throws {
         let (runner, engine) = try watched()
-        await engine.pause()
+        await engine.hold(after: 0)
         let request = try request()
         let task = Task { try await runner.answer(request) }
-        while await engine.calls.isEmpty { try await Task.sleep(for: .milliseconds(5)) }
+        while await engine.calls.isEmpty { await Task.yield() }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
     }
 
-    @Test func aNewerQuestionEndsTheAnswerBefore() async throws {
+    @Test func aNewerQuestionEndsTheAnswerBeforeBetweenItsStages() async throws {
         let (runner, engine) = try watched()
-        await engine.pause()
-        let request = try request()
+        await engine.hold(after: 0)
+        let request = try request(maxTokens: 1)
         let older = Task { try await runner.answer(request) }
-        while await engine.calls.isEmpty { try await Task.sleep(for: .milliseconds(5)) }
-        let newer = try await runner.answer(request)
-        #expect(newer.tokenIds.count == 12)
+        while await engine.calls.isEmpty { await Task.yield() }
+        let newer = Task { try await runner.answer(request) }
+        while runner.newest.withLock({ $0 }) < 2 { await Task.yield() }
+        await engine.letGo()
         await #expect(throws: BadRequest.self) { try await older.value }
+        #expect(try await newer.value.tokenIds.count == 1)
+        #expect(await engine.calls == ["embed", "embed", "vision", "head", "tail"])
     }
 
     @Test func aFollowUpNeedsAConversation() async throws {

@@ -27,7 +27,7 @@ typedef struct {
 // Every function that can fail returns NULL, or a message that the caller frees with free().
 
 // Loads the library at a path, once per process, with so many threads (0: one per core) for all sessions. Telemetry is
-// off before the library initialises.
+// off before the library initialises, unless the environment has a setting of it.
 char *vp_open(const char *library, int threads, VPRuntime **runtime);
 const char *vp_version(const VPRuntime *runtime);
 

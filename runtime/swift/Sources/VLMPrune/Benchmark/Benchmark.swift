@@ -19,11 +19,16 @@ public struct BenchmarkPicture: Sendable {
         sha256 = VLMPrune.sha256(try bytesOfPicture(path))
         load = { try decode(try bytesOfPicture(path)) }
     }
+
+    /// Takes the bytes of a picture's file.
+    public init(name: String, file: Data, decode: @escaping @Sendable (Data) throws -> Picture) {
+        self.init(name: name, sha256: VLMPrune.sha256([UInt8](file))) { try decode(file) }
+    }
 }
 
 private func bytesOfPicture(_ path: String) throws -> [UInt8] {
     guard let data = FileManager.default.contents(atPath: path) else {
-        throw BadRequest("no such picture: \(shortRepr(path))")
+        throw BadRequest("no such image: \(shortRepr(path))")
     }
     return [UInt8](data)
 }
@@ -84,7 +89,7 @@ public struct Benchmark: Sendable {
         for (name, value) in [("repetitions", repetitions), ("warmups", warmups), ("tokens", tokens)] where value < 1 {
             throw BadRequest("\(name): got \(value), allowed: 1 or more")
         }
-        guard !pictures.isEmpty else { throw BadRequest("pictures: got none, allowed: 1 or more") }
+        guard !pictures.isEmpty else { throw BadRequest("images: got none, allowed: 1 or more") }
         self.pictures = pictures
         self.prompt = prompt
         self.repetitions = repetitions

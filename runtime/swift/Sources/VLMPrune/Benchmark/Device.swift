@@ -44,7 +44,8 @@ public enum ProcessMemory {
     private static func status(_ field: String) -> Int? { kibibytes(field, in: "/proc/self/status") }
     #endif
 
-    /// The memory that this process may still take: what is left of the app's limit on iOS, and free memory elsewhere.
+    /// The memory that this process may still take: what is left of the app's limit on iOS, free memory on Linux, and all
+    /// memory of a Mac, which gives others' memory away.
     public static var availableBytes: Int? {
         #if os(iOS)
         return os_proc_available_memory()

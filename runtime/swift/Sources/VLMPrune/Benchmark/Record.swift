@@ -7,7 +7,7 @@ public struct BenchmarkRecord: Codable, Sendable, Equatable {
     public var recordVersion = 1
     public let created: String
     public let tool: Tool
-    public let device: Device
+    public private(set) var device: Device
     public let settings: Settings
     public let results: [Result]
 
@@ -27,6 +27,12 @@ public struct BenchmarkRecord: Codable, Sendable, Equatable {
         public let levelBeforeFraction: Double?
         public let levelAfterFraction: Double?
         public let charging: Bool?
+
+        public init(levelBeforeFraction: Double?, levelAfterFraction: Double?, charging: Bool?) {
+            self.levelBeforeFraction = levelBeforeFraction
+            self.levelAfterFraction = levelAfterFraction
+            self.charging = charging
+        }
     }
 
     public struct Device: Codable, Sendable, Equatable {
@@ -38,7 +44,7 @@ public struct BenchmarkRecord: Codable, Sendable, Equatable {
         public let memoryBytes: Int?
         public let loadBefore: Double?
         public let thermal: Thermal?
-        public let battery: Battery?
+        public fileprivate(set) var battery: Battery?
     }
 
     public struct Image: Codable, Sendable, Equatable {
@@ -161,6 +167,13 @@ public struct BenchmarkRecord: Codable, Sendable, Equatable {
         @Nullable public var ceilings: Ceilings?
         public let memory: Memory
         public let runs: [Run]
+    }
+
+    /// Returns the record with the state of the battery, which only an app can see.
+    public func with(_ battery: Battery) -> BenchmarkRecord {
+        var record = self
+        record.device.battery = battery
+        return record
     }
 
     /// The record as JSON.

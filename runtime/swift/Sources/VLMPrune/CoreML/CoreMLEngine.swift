@@ -31,7 +31,8 @@ public actor CoreMLEngine: Engine {
         manifest = bundle.manifest
         let decoders = manifest.stages.values.compactMap { $0.cache?.capacityTokens }
         contextTokens = min(manifest.contextTokens, decoders.min() ?? manifest.contextTokens)
-        runtime = EngineRuntime(name: "Core ML", version: nil, unit: (units ?? .all).rawValue)
+        runtime = EngineRuntime(
+            name: "Core ML", version: coreMLVersion, unit: manifest.computeUnits(requested: units))
         var packages: [String: CoreMLPackage] = [:]
         for name in bundle.manifest.prefill {
             try Task.checkCancellation()
@@ -75,5 +76,10 @@ public actor CoreMLEngine: Engine {
             }
         }
     }
+}
+
+/// The version of the system's framework, such as "3404.16.1".
+private var coreMLVersion: String? {
+    Foundation.Bundle(for: MLModel.self).object(forInfoDictionaryKey: "CFBundleVersion") as? String
 }
 #endif

@@ -15,13 +15,14 @@ final class CoreMLPackage: @unchecked Sendable {
         lengths = FixedLengths(name: name, stage: stage)
         do {
             var models: [String: MLModel] = [:]
-            var compiled: [String: URL] = [:]
+            let compiledModels = try CompiledModels.inCaches()
             let isSingle = stage.graphs.count == 1
             for graph in stage.graphs {
-                if compiled[graph.file] == nil { compiled[graph.file] = try await compiledModel(bundle, graph.file) }
-                guard let url = compiled[graph.file] else { continue }
+                let url = try await compiledModels.model(of: graph.file, in: bundle) {
+                    try await MLModel.compileModel(at: $0)
+                }
                 let configuration = MLModelConfiguration()
-                configuration.computeUnits = (units ?? stage.computeUnits ?? .all).coreML
+                configuration.computeUnits = stage.computeUnits(requested: units).coreML
                 if !isSingle { configuration.functionName = graph.entry }
                 models[key(graph)] = try await MLModel.load(contentsOf: url, configuration: configuration)
             }
@@ -70,21 +71,6 @@ final class CoreMLPackage: @unchecked Sendable {
 }
 
 private func key(_ graph: Graph) -> String { "\(graph.file)#\(graph.entry ?? "")" }
-
-/// Returns the package compiled for this device, from the cache where it was compiled before.
-///
-/// The manifest's hash names the cache's folder, so that another bundle of the same name is compiled anew.
-private func compiledModel(_ bundle: Bundle, _ file: String) async throws -> URL {
-    let caches = try FileManager.default.url(
-        for: .cachesDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
-    let folder = caches.appending(path: "VLMPrune").appending(path: try bundle.manifestSha256())
-    let kept = folder.appending(path: file.replacing(exactly: packageSuffix, with: ".mlmodelc"))
-    if FileManager.default.fileExists(atPath: kept.path) { return kept }
-    let compiled = try await MLModel.compileModel(at: try bundle.path(file))
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try FileManager.default.moveItem(at: compiled, to: kept)
-    return kept
-}
 
 extension ComputeUnits {
     fileprivate var coreML: MLComputeUnits {

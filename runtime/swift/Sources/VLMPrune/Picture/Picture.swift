@@ -7,7 +7,7 @@ public struct Picture: Sendable, Equatable {
     /// Throws `BadRequest` for another number of bytes than the size needs, or a picture without pixels.
     public init(width: Int, height: Int, rgb: [UInt8]) throws {
         guard width > 0, height > 0, rgb.count == 3 * width * height else {
-            throw BadRequest("a picture of \(width) x \(height) pixels cannot have \(rgb.count) bytes")
+            throw BadRequest("an image of \(width) x \(height) pixels cannot have \(rgb.count) bytes")
         }
         self.init(unchecked: rgb, width: width, height: height)
     }
@@ -58,7 +58,7 @@ public struct DecodedPicture: Sendable {
     /// Returns the picture upright, with transparency laid over white.
     public func upright() throws -> Picture {
         guard width > 0, height > 0, rgba.count == 4 * width * height else {
-            throw BadRequest("the picture has no pixels")
+            throw BadRequest("the image has no pixels")
         }
         let size =
             (5...8).contains(orientation) ? Size(height: width, width: height) : Size(height: height, width: width)

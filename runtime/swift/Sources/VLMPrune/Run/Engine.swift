@@ -10,7 +10,8 @@ public protocol Engine: Sendable {
     func run(_ stage: String, inputs: [String: Tensor], grid: Int) async throws -> [String: Tensor]
 }
 
-/// The runtime that runs the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word.
+/// The runtime that runs the graphs; `unit` is "cpu", "gpu", "npu" or the vendor's own word, or
+/// one per stage.
 public struct EngineRuntime: Sendable, Equatable {
     public let name: String
     public let version: String?

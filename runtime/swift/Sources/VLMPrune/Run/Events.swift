@@ -50,6 +50,13 @@ public struct Timings: Sendable, Equatable {
     /// Returns the time of one stage, all pictures together; 0 if it did not run.
     public func ms(of stage: String) -> Double { stages.reduce(0) { $0 + ($1.stage == stage ? $1.ms : 0) } }
 
+    /// The time of every stage, all of its calls together, in the order in which the stages first ran.
+    public var byStage: [StageTime] {
+        var names: [String] = []
+        for time in stages where !names.contains(time.stage) { names.append(time.stage) }
+        return names.map { StageTime(stage: $0, ms: ms(of: $0)) }
+    }
+
     /// The time that the language model takes for the prompt, the pruner included.
     public var llmPrefillMs: Double { ["prune_vision", "head", "prune", "tail"].reduce(0) { $0 + ms(of: $1) } }
 

@@ -9,6 +9,9 @@ final class Gate: Sendable {
 
     private let state = Mutex(State())
 
+    /// Whether a task is inside.
+    var isBusy: Bool { state.withLock { $0.isBusy } }
+
     /// Waits until no other task is inside.
     func enter() async {
         await withCheckedContinuation { continuation in

@@ -29,7 +29,8 @@ struct State: Sendable {
     }
 }
 
-typealias StageClock = (_ stage: String, _ ms: Double) -> Void
+/// Receives the time of each call of a stage; an error of it ends the prefill.
+typealias StageClock = (_ stage: String, _ ms: Double) throws -> Void
 
 /// Carries a sequence through the stages, driven by the manifest: the source of each input says what a stage takes.
 struct Prefill {
@@ -135,7 +136,7 @@ struct Prefill {
         try Task.checkCancellation()
         let start = ContinuousClock.now
         let outputs = try await engine.run(name, inputs: inputs, grid: grid)
-        clock(name, milliseconds(since: start))
+        try clock(name, milliseconds(since: start))
         return outputs
     }
 
@@ -154,7 +155,7 @@ struct Prefill {
     /// Drops the tokens of views that a cut did not keep, and replaces the rows of the others.
     private mutating func prune(_ name: String, _ group: PruneGroup, _ pruned: [String: Tensor]) throws {
         let places = tokens.places(of: group)
-        let kept = try integers(name, pruned["kept"])
+        let kept = try counted(name, pruned)
         try checkKept(name, kept, places.count)
         let fused = try floats(name, pruned["fused"])
         guard var before = rows else { throw EngineError(stage: name, "there are no rows to prune") }

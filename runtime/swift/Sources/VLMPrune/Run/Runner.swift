@@ -1,3 +1,5 @@
+import Synchronization
+
 /// One question about pictures, in the order of their places in the prompt; `prune` false asks the unpruned model.
 public struct Request: Sendable {
     public var pictures: [Picture]
@@ -29,8 +31,9 @@ public actor Runner {
     private let tokenizer: Tokenizer
     private var request: Request?
     private var conversation: Conversation?
-    private var newest = 0
-    private let gate = Gate()
+    /// The number of the newest answer.
+    nonisolated let newest = Mutex(0)
+    nonisolated let gate = Gate()
 
     public init(_ bundle: Bundle, engine: any Engine) throws {
         self.bundle = bundle
@@ -85,8 +88,10 @@ public actor Runner {
 
     /// Waits until the answer before has ended, and lets no other begin.
     private func alone<Answer: Sendable>(_ answer: @Sendable () async throws -> Answer) async throws -> Answer {
-        newest += 1
-        let mine = newest
+        let mine = newest.withLock { newest in
+            newest += 1
+            return newest
+        }
         await gate.enter()
         defer { gate.leave() }
         try checkNewest(mine)
@@ -96,9 +101,9 @@ public actor Runner {
     /// The number of the answer that the current task gives.
     @TaskLocal private static var number = 0
 
-    private func checkNewest(_ mine: Int) throws {
+    private nonisolated func checkNewest(_ mine: Int) throws {
         try Task.checkCancellation()
-        guard mine == newest else {
+        guard newest.withLock({ $0 == mine }) else {
             throw BadRequest("another answer was started on this runner, which ended this one")
         }
     }
@@ -135,7 +140,11 @@ public actor Runner {
         recorder.stage("preprocess", recorder.elapsedMs)
         let earlier = turn.behind?.state
         var prefill = try Prefill(manifest, engine, turn.prompt, views: pictures.flatMap(\.pixels), behind: earlier)
-        let state = try await prefill.run(prune: request.prune) { recorder.stage($0, $1) }
+        let mine = Self.number
+        let state = try await prefill.run(prune: request.prune) { @Sendable stage, ms in
+            recorder.stage(stage, ms)
+            try self.checkNewest(mine)
+        }
         conversation = Conversation(turn, state, tokenizer)
         let pruned = prunedViews(state, turn, earlierViews: earlier?.views ?? 0)
         pruned.forEach { recorder.emit(.pruned($0)) }
@@ -234,7 +243,9 @@ extension Runner {
         }
         let (pictures, views) = (prompt.pictures.count, prompt.spans.count)
         let seen = (pictures == 1 ? "image" : "\(pictures) images") + (views > pictures ? " in \(views) views" : "")
-        throw BadRequest("the prompt takes \(tokens) tokens with its \(seen), the context has \(room)")
+        let longer = pictures > 1 ? "--images \(pictures) or a longer --context" : "a longer --context"
+        let reason = "the prompt takes \(tokens) tokens with its \(seen), the context has \(room)"
+        throw BadRequest("\(reason); an export with \(longer) has more")
     }
 }
 
