@@ -27,6 +27,7 @@ func shownStage(_ stage: String) -> String {
     case "decode": String(localized: "Next token")
     case "llm_prefill": String(localized: "Prefill")
     case "first_token": String(localized: "First token")
+    case "follow_up": String(localized: "Follow-up")
     default: stage
     }
 }

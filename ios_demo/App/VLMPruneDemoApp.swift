@@ -6,7 +6,7 @@ import VLMPrune
 struct VLMPruneDemoApp: App {
     @State private var model = DemoModel(
         documents: .documentsDirectory, opener: coreMLOpening(), device: PhoneWatch(),
-        samplePhoto: samplePhoto())
+        samplePhoto: samplePhoto(), compiled: try? CompiledModels.inCaches())
 
     var body: some Scene {
         WindowGroup {

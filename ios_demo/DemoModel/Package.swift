@@ -1,10 +1,12 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
+var dependencies: [Target.Dependency] = [.product(name: "VLMPrune", package: "swift")]
 var testDependencies: [Target.Dependency] = ["DemoModel"]
 
-// On Linux the tests answer and measure for real, on the runtime's engine for Linux.
+// On Linux zip files are inflated by the runtime, and the tests answer and measure for real, on its engine for Linux.
 #if os(Linux)
+dependencies.append(.product(name: "PictureFiles", package: "swift"))
 testDependencies.append(.product(name: "VLMPruneOnnx", package: "swift"))
 #endif
 
@@ -14,7 +16,7 @@ let package = Package(
     products: [.library(name: "DemoModel", targets: ["DemoModel"])],
     dependencies: [.package(path: "../../runtime/swift")],
     targets: [
-        .target(name: "DemoModel", dependencies: [.product(name: "VLMPrune", package: "swift")]),
+        .target(name: "DemoModel", dependencies: dependencies),
         .testTarget(name: "DemoModelTests", dependencies: testDependencies),
     ]
 )

@@ -11,7 +11,7 @@ struct PhotoButtons: View {
 
     var body: some View {
         HStack {
-            PhotosPicker(selection: $picked, matching: .images) {
+            PhotosPicker(selection: $picked, maxSelectionCount: model.mostNewPhotos, matching: .images) {
                 Label("Choose photos", systemImage: "photo.on.rectangle.angled").labelStyle(.iconOnly).font(.title2)
             }
             .frame(minWidth: 44, minHeight: 44)

@@ -21,6 +21,9 @@ struct ReportSections: View {
                 LabeledContent("Peak memory, unpruned", value: shownBytes(bytes))
             }
             ForEach(report.disturbances, id: \.self) { Label($0.words, systemImage: "exclamationmark.triangle") }
+            if report.disturbances.isEmpty, !report.moments.isEmpty {
+                Label("Nothing disturbed this measurement.", systemImage: "checkmark.circle")
+            }
             ThermalChart(moments: report.moments)
         }
         Section {

@@ -10,7 +10,12 @@ struct BundlesView: View {
 
     var body: some View {
         List {
-            Section { ModelBanner() }
+            Section {
+                ModelBanner()
+                if let bytes = model.availableBytes {
+                    LabeledContent("Memory that is left for this app", value: shownBytes(bytes)).font(.caption)
+                }
+            }
             if let copying = model.copying { CopyingRow(copying: copying) }
             Section {
                 ForEach(model.entries) { entry in

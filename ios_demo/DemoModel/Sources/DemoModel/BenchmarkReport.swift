@@ -137,6 +137,7 @@ private struct RecordFields: Decodable {
         let ttft_ms: Quantiles
         let llm_prefill_ms: Quantiles
         let decode_ms_per_token: Quantiles?
+        let follow_up_ms: Quantiles?
     }
     struct Result: Decodable {
         let bundle: Named
@@ -157,6 +158,7 @@ private struct RecordFields: Decodable {
                     StageRow(stage: "first_token", unpruned: unpruned.ttft_ms, pruned: pruned.ttft_ms),
                     StageRow(
                         stage: "decode", unpruned: unpruned.decode_ms_per_token, pruned: pruned.decode_ms_per_token),
+                    StageRow(stage: "follow_up", unpruned: unpruned.follow_up_ms, pruned: pruned.follow_up_ms),
                 ].filter { $0.unpruned != nil || $0.pruned != nil }
         }
     }

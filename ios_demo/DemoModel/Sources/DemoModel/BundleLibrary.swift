@@ -30,8 +30,10 @@ public struct BundleLibrary: Sendable {
 
     public let folder: URL
     private let lastUsedFile: URL
+    private let compiled: CompiledModels?
 
-    init(documents: URL) {
+    init(documents: URL, compiled: CompiledModels? = nil) {
+        self.compiled = compiled
         folder = documents.appending(path: "bundles")
         lastUsedFile = folder.appending(path: ".last-used")
     }
@@ -68,9 +70,16 @@ public struct BundleLibrary: Sendable {
         }
     }
 
-    /// Removes a bundle.
+    /// Removes a bundle, and what was compiled of it.
     public func delete(_ place: URL) throws {
         try FileManager.default.removeItem(at: place)
+        try removeUnusedModels()
+    }
+
+    /// Removes what was compiled of bundles that are no longer here, or by another build of the system.
+    func removeUnusedModels() throws {
+        let places = (try? FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)) ?? []
+        try compiled?.keepOnly(places.filter(isBundle).compactMap { try? VLMPrune.Bundle.readManifestOnly(in: $0) })
     }
 
     /// Copies the bundle in a folder; it gets its name when it is whole.
@@ -109,13 +118,17 @@ public struct BundleLibrary: Sendable {
         let own = prefix.isEmpty ? archive.deletingPathExtension().lastPathComponent : String(prefix.dropLast())
         let name = safeName(own)
         let partial = folder.appending(path: name + Self.partial)
-        let files = zip.entries.filter { $0.path.hasPrefix(prefix) && !$0.path.hasSuffix("/") }
-        let total = files.reduce(0) { $0 + $1.bytes }
+        let files = try zip.entries.filter { $0.path.hasPrefix(prefix) && !$0.path.hasSuffix("/") }.map { file in
+            (file, try inside(partial, String(file.path.dropFirst(prefix.count))))
+        }
+        let total = files.reduce(0) { sum, file in
+            let (larger, isTooLarge) = sum.addingReportingOverflow(file.0.bytes)
+            return isTooLarge ? .max : larger
+        }
         try checkSpace(total - size(of: partial))
         var done = 0
-        for file in files {
+        for (file, target) in files {
             try Task.checkCancellation()
-            let target = try inside(partial, String(file.path.dropFirst(prefix.count)))
             if fileBytes(target) != file.bytes { try zip.extract(file, to: target) }
             done += file.bytes
             report(Copying(name: name, doneBytes: done, totalBytes: total))
@@ -127,6 +140,7 @@ public struct BundleLibrary: Sendable {
         let whole = folder.appending(path: name)
         if FileManager.default.fileExists(atPath: whole.path) { try FileManager.default.removeItem(at: whole) }
         try FileManager.default.moveItem(at: partial, to: whole)
+        try removeUnusedModels()
         return whole
     }
 
@@ -141,8 +155,8 @@ public struct BundleLibrary: Sendable {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let attributes = try FileManager.default.attributesOfFileSystem(forPath: folder.path)
         let free = (attributes[.systemFreeSize] as? NSNumber)?.intValue ?? .max
-        guard neededBytes + Self.spareBytes <= free else {
-            throw Problem(.noSpace, "\((neededBytes + Self.spareBytes) >> 20) MB / \(free >> 20) MB")
+        guard neededBytes <= free - Self.spareBytes else {
+            throw Problem(.noSpace, "\(neededBytes >> 20 + Self.spareBytes >> 20) MB / \(free >> 20) MB")
         }
     }
 

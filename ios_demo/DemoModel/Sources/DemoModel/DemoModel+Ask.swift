@@ -16,6 +16,9 @@ extension DemoModel {
         return !question.trimmingCharacters(in: .whitespacesAndNewlines).isEmpty && !photos.isEmpty
     }
 
+    /// How many photos there is room for beside those that are there; nil where the bundle sets no number.
+    public var mostNewPhotos: Int? { bundle?.maxPhotos.map { max(1, $0 - photos.count) } }
+
     /// Adds photos behind those that are there; a conversation about fewer photos ends.
     public func add(_ added: [Photo]) {
         guard !added.isEmpty else { return }

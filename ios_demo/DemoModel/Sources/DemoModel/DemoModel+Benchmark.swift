@@ -31,7 +31,7 @@ extension DemoModel {
         let plan = BenchmarkPlan(photo: photo, question: words.isEmpty ? sampleQuestion : words, pairs: pairs)
         replaceWork { model in
             do {
-                model.shownReport = try await model.measure(plan, as: recordName()) { _ in }
+                model.shownReport = try await model.measure(plan, as: model.archive.newName()) { _ in }
             } catch is CancellationError {
             } catch {
                 model.problem = Problem(error)
@@ -96,10 +96,4 @@ extension DemoModel {
         }
         throw CancellationError()
     }
-}
-
-/// Returns a name for a record that sorts by time.
-private func recordName() -> String {
-    let stamp = Date.now.formatted(.iso8601.dateSeparator(.dash).timeSeparator(.omitted))
-    return stamp.filter { $0 != ":" } + ".json"
 }

@@ -6,6 +6,9 @@ extension DemoModel {
         entries = library.entries()
     }
 
+    /// Bytes that this app can still take; nil where the system does not say.
+    public var availableBytes: Int? { device.availableBytes() }
+
     /// Copies a bundle from a folder or a zip file and opens it.
     public func importBundle(_ source: URL) {
         replaceWork { model in await model.copy(source) }

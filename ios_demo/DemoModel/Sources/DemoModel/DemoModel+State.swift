@@ -32,7 +32,7 @@ public enum LoadStep: Equatable, Sendable {
     case warmingUp(pruned: Bool)
 }
 
-/// Why the next run of a benchmark has not begun.
+/// Why the next run of a benchmark has not begun: the device is hot, or its charger was just plugged in or out.
 public enum Waiting: Equatable, Sendable { case hot, chargingChanged }
 
 /// The modes of the Ask screen.

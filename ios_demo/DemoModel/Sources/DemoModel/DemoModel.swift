@@ -1,5 +1,6 @@
 import Foundation
 import Observation
+import VLMPrune
 
 /// Turns what a person does into state. One thing runs at a time; what runs can be stopped, and nothing is lost by it.
 @MainActor @Observable
@@ -37,12 +38,16 @@ public final class DemoModel {
     var isContinued = false
     private var work: Task<Void, Never>?
 
-    /// `documents` is the folder that a person sees in Files; bundles, images and records lie in it.
-    public init(documents: URL, opener: any Opening, device: any DeviceWatch, samplePhoto: Photo? = nil) {
+    /// `documents` is the folder that a person sees in Files; bundles, images and records lie in it. `compiled` are the
+    /// models that go with the bundles.
+    public init(
+        documents: URL, opener: any Opening, device: any DeviceWatch, samplePhoto: Photo? = nil,
+        compiled: CompiledModels? = nil
+    ) {
         self.opener = opener
         self.device = device
         self.samplePhoto = samplePhoto
-        library = BundleLibrary(documents: documents)
+        library = BundleLibrary(documents: documents, compiled: compiled)
         archive = ReportArchive(folder: documents.appending(path: "records"))
     }
 
@@ -50,6 +55,7 @@ public final class DemoModel {
     public func start() async {
         reports = archive.read()
         entries = library.entries()
+        do { try library.removeUnusedModels() } catch { problem = Problem(error) }
         let last = library.lastUsed
         guard let entry = entries.first(where: { $0.name == last }) ?? (entries.count == 1 ? entries[0] : nil),
             entry.problem == nil

@@ -20,6 +20,17 @@ public struct ReportArchive: Sendable {
         return try? BenchmarkReport(id: place.lastPathComponent, json: json, moments: moments ?? [])
     }
 
+    /// Returns a name that no record has yet; names sort by time.
+    func newName(_ now: Date = .now) -> String {
+        let stamp = now.formatted(.iso8601.dateSeparator(.dash).timeSeparator(.omitted)).replacing(":", with: "")
+        var (name, nth) = (stamp + ".json", 1)
+        while FileManager.default.fileExists(atPath: folder.appending(path: name).path) {
+            nth += 1
+            name = "\(stamp)_\(nth).json"
+        }
+        return name
+    }
+
     /// Writes a record whole, and what the device was like meanwhile beside it.
     func save(_ json: Data, moments: [DeviceMoment], as name: String) throws {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

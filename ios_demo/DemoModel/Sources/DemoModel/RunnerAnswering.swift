@@ -100,29 +100,21 @@ struct RunnerAnswering: Answering {
         _ plan: BenchmarkPlan, _ device: any DeviceWatch,
         _ output: AsyncThrowingStream<BenchmarkEvent, any Error>.Continuation
     ) async throws -> Data {
-        let (decoder, bytes) = (decoder, plan.photo.bytes)
-        let photo = BenchmarkPicture(name: plan.photo.name, sha256: nil) { try decoder(bytes) }
+        let photo = BenchmarkPicture(name: plan.photo.name, file: plan.photo.bytes, decode: decoder)
         let benchmark = try Benchmark(
             pictures: [photo], prompt: plan.question, repetitions: plan.pairs, warmups: plan.warmups,
-            tokens: plan.tokens,
-            tool: ("VLMPruneDemo", packageVersion))
+            tokens: plan.tokens, tool: ("VLMPruneDemo", packageVersion))
+        let (before, rest) = (await device.moment(), DeviceRest(device))
         let record = try await benchmark.measure(runner) { _ in
-            try await calm(device, output)
+            try await rest.wait { output.yield(.waiting($0)) }
         } progress: { step in
             output.yield(.run(done: step.done, total: step.total))
         }
-        return try record.json()
-    }
-
-    /// Waits while the device is so hot that it slows down, for ten minutes at most: then its heat is what there is.
-    private func calm(
-        _ device: any DeviceWatch, _ output: AsyncThrowingStream<BenchmarkEvent, any Error>.Continuation
-    ) async throws {
-        for _ in 0..<120 {
-            guard await device.moment().isHot else { return }
-            output.yield(.waiting(.hot))
-            try await Task.sleep(for: .seconds(5))
-        }
+        let after = await device.moment()
+        let battery = BenchmarkRecord.Battery(
+            levelBeforeFraction: before.batteryFraction, levelAfterFraction: after.batteryFraction,
+            charging: after.isCharging)
+        return try record.with(battery).json()
     }
 
     private func picture(_ photo: Photo) throws -> Picture {
@@ -166,7 +158,7 @@ struct RunnerAnswering: Answering {
         let timings = result.timings
         let decode = timings.decodeMs.reduce(0, +)
         return Measured(
-            stages: timings.stages.map { StageTime(stage: $0.stage, milliseconds: $0.ms) }
+            stages: timings.byStage.map { StageTime(stage: $0.stage, milliseconds: $0.ms) }
                 + [StageTime(stage: "decode", milliseconds: decode)],
             firstTokenMs: timings.ttftMs, totalMs: timings.ttftMs + decode, tokens: result.tokenIds.count,
             tokensPerSecond: timings.decodeTokensPerSecond, prefilledTokens: result.prefilledTokens)

@@ -2,6 +2,8 @@ import Foundation
 
 #if canImport(Compression)
 import Compression
+#else
+import PictureFiles
 #endif
 
 /// One file in a zip archive.
@@ -11,14 +13,14 @@ struct ZipEntry: Equatable {
     let packedBytes: Int
     let method: Int
     let offset: Int
+    let crc: Int
 }
 
-/// Reads zip archives: stored files everywhere, deflated ones where the system can inflate.
+/// Reads zip archives of stored and deflated files.
 ///
 /// Source of the format: PKWARE's APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16 and 4.5.3.
 struct ZipArchive {
     private static let partBytes = 1 << 20
-    private static let zip64 = 0xffff_ffff
 
     let entries: [ZipEntry]
     private let data: Data
@@ -31,36 +33,53 @@ struct ZipArchive {
         entries = try ZipDirectory(data: data, name: name).entries()
     }
 
-    /// Writes a file of the archive. Throws `Problem` for a broken or unknown one.
+    /// Writes a file of the archive. Throws `Problem` for a broken or unknown one, of which nothing is left.
     func extract(_ entry: ZipEntry, to target: URL) throws {
+        let packed = try packed(entry)
+        try FileManager.default.createDirectory(
+            at: target.deletingLastPathComponent(), withIntermediateDirectories: true)
+        guard FileManager.default.createFile(atPath: target.path, contents: nil) else { throw Problem(.noSpace, name) }
+        var isWhole = false
+        defer { if !isWhole { try? FileManager.default.removeItem(at: target) } }
+        let file = try FileHandle(forWritingTo: target)
+        defer { try? file.close() }
+        var written = Checked(bytes: 0, crc: Crc32())
+        try unpack(packed, entry) { part in
+            try Task.checkCancellation()
+            written.add(part)
+            guard written.bytes <= entry.bytes else { throw broken(entry) }
+            try file.write(contentsOf: part)
+        }
+        isWhole = written.bytes == entry.bytes && written.crc.value == entry.crc
+        guard isWhole else { throw broken(entry) }
+    }
+
+    private func broken(_ entry: ZipEntry) -> Problem { Problem(.unreadableFile, "\(name): \(entry.path)") }
+
+    /// Returns the bytes of a file as they lie in the archive.
+    private func packed(_ entry: ZipEntry) throws -> Data {
         let header = Reader(data: data, at: entry.offset)
         guard header.number(0, 4) == 0x0403_4b50, let nameBytes = header.number(26, 2),
             let extraBytes = header.number(28, 2)
         else { throw Problem(.unreadableFile, name) }
         let start = entry.offset + 30 + nameBytes + extraBytes
-        guard start + entry.packedBytes <= data.count else { throw Problem(.unreadableFile, name) }
-        try FileManager.default.createDirectory(
-            at: target.deletingLastPathComponent(), withIntermediateDirectories: true)
-        guard FileManager.default.createFile(atPath: target.path, contents: nil) else { throw Problem(.noSpace, name) }
-        let file = try FileHandle(forWritingTo: target)
-        defer { try? file.close() }
-        let packed = data[data.startIndex + start..<data.startIndex + start + entry.packedBytes]
+        guard start <= data.count, entry.packedBytes <= data.count - start else { throw Problem(.unreadableFile, name) }
+        return data[data.startIndex + start..<data.startIndex + start + entry.packedBytes]
+    }
+
+    /// Gives a file's content part by part.
+    private func unpack(_ packed: Data, _ entry: ZipEntry, write: (Data) throws -> Void) throws {
         switch entry.method {
-        case 0: try store(packed, file)
-        case 8: try inflate(packed, file)
-        default: throw Problem(.unreadableFile, "\(name): \(entry.path)")
-        }
-        guard try file.offset() == UInt64(entry.bytes) else { throw Problem(.unreadableFile, "\(name): \(entry.path)") }
-    }
-
-    private func store(_ packed: Data, _ file: FileHandle) throws {
-        for start in stride(from: 0, to: packed.count, by: Self.partBytes) {
-            try Task.checkCancellation()
-            try file.write(contentsOf: packed.dropFirst(start).prefix(Self.partBytes))
+        case 0:
+            for start in stride(from: 0, to: packed.count, by: Self.partBytes) {
+                try write(packed.dropFirst(start).prefix(Self.partBytes))
+            }
+        case 8: try inflate(packed, entry, write: write)
+        default: throw broken(entry)
         }
     }
 
-    private func inflate(_ packed: Data, _ file: FileHandle) throws {
+    private func inflate(_ packed: Data, _ entry: ZipEntry, write: (Data) throws -> Void) throws {
         #if canImport(Compression)
         var rest = packed
         let filter = try InputFilter(.decompress, using: .zlib) { (wanted: Int) -> Data? in
@@ -68,12 +87,41 @@ struct ZipArchive {
             return rest.isEmpty ? nil : rest.prefix(wanted)
         }
         while let part = try filter.readData(ofLength: Self.partBytes), !part.isEmpty {
-            try Task.checkCancellation()
-            try file.write(contentsOf: part)
+            try write(part)
         }
         #else
-        throw Problem(.unreadableFile, "\(name): deflated files cannot be read on this system")
+        do {
+            try write(Data(try inflated([UInt8](packed), limit: entry.bytes)))
+        } catch is BrokenFile {
+            throw broken(entry)
+        }
         #endif
+    }
+}
+
+/// How much was written, and its checksum.
+private struct Checked {
+    var bytes: Int
+    var crc: Crc32
+
+    mutating func add(_ part: Data) {
+        bytes += part.count
+        crc.add(part)
+    }
+}
+
+/// The checksum of zip archives: CRC-32 of ISO 3309.
+struct Crc32 {
+    private static let table: [UInt32] = (0..<256).map { byte in
+        (0..<8).reduce(UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xEDB8_8320 : value >> 1 }
+    }
+
+    private var state = UInt32.max
+
+    var value: Int { Int(~state) }
+
+    mutating func add(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes { state = state >> 8 ^ Self.table[Int((state ^ UInt32(byte)) & 0xFF)] }
     }
 }
 
@@ -83,8 +131,8 @@ private struct Reader {
     let at: Int
 
     func number(_ offset: Int, _ bytes: Int) -> Int? {
+        guard at >= 0, at <= data.count, at + offset + bytes <= data.count else { return nil }
         let start = at + offset
-        guard start >= 0, start + bytes <= data.count else { return nil }
         var value: UInt64 = 0
         for nth in (0..<bytes).reversed() { value = value << 8 | UInt64(data[data.startIndex + start + nth]) }
         return Int(exactly: value)
@@ -93,6 +141,9 @@ private struct Reader {
 
 /// The list of files at the end of an archive.
 private struct ZipDirectory {
+    /// How many times larger deflated data becomes at most.
+    private static let mostInflated = 1032
+
     let data: Data
     let name: String
 
@@ -116,14 +167,15 @@ private struct ZipDirectory {
     private func entry(_ header: Reader, _ at: Int, _ nameBytes: Int, _ extraBytes: Int) throws -> ZipEntry {
         let start = data.startIndex + at + 46
         guard let path = String(data: data[start..<start + nameBytes], encoding: .utf8),
-            let method = header.number(10, 2), var packed = header.number(20, 4), var bytes = header.number(24, 4),
-            var offset = header.number(42, 4)
+            let method = header.number(10, 2), let crc = header.number(16, 4), var packed = header.number(20, 4),
+            var bytes = header.number(24, 4), var offset = header.number(42, 4)
         else { throw broken }
         var wide = WideFields(data: data, at: at + 46 + nameBytes, bytes: extraBytes)
         if bytes == 0xffff_ffff { bytes = try wide.next() ?? { throw broken }() }
         if packed == 0xffff_ffff { packed = try wide.next() ?? { throw broken }() }
         if offset == 0xffff_ffff { offset = try wide.next() ?? { throw broken }() }
-        return ZipEntry(path: path, bytes: bytes, packedBytes: packed, method: method, offset: offset)
+        guard packed <= data.count, bytes / Self.mostInflated <= packed else { throw broken }
+        return ZipEntry(path: path, bytes: bytes, packedBytes: packed, method: method, offset: offset, crc: crc)
     }
 
     /// Returns where the list begins and how long it is.

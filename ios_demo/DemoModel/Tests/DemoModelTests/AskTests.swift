@@ -64,7 +64,7 @@ struct AskTests {
         model.mode = .both
         model.question = "What?"
         model.ask()
-        while model.turns.first?.answers.first?.text != "a " { try await Task.sleep(for: .milliseconds(5)) }
+        while model.state != .answering(stage: "tail", pruned: false) { await Task.yield() }
         model.stop()
         await model.finish()
         let answers = try #require(model.turns.first?.answers)
@@ -102,6 +102,13 @@ struct AskTests {
         empty.add([photo])
         empty.question = "What?"
         #expect(!empty.canAsk)
+    }
+
+    @Test func noMorePhotosAreOfferedThanABundleHasRoomFor() async throws {
+        let model = try await ready()
+        #expect(model.mostNewPhotos == 3)
+        model.add([photo, Photo(name: "b.jpg", bytes: Data([2]))])
+        #expect(model.mostNewPhotos == 1)
     }
 
     @Test func aBundleThatCannotBeOpenedSaysWhy() async throws {

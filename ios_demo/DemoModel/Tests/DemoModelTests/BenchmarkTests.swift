@@ -24,7 +24,7 @@ struct BenchmarkTests {
         await model.finish()
         #expect(answering.asked == ["benchmark of 2 pairs: What is in the picture?"])
         let first = try #require(model.shown)
-        #expect(first.rows.map(\.stage) == ["vision", "tail", "llm_prefill", "first_token"])
+        #expect(first.rows.map(\.stage) == ["vision", "tail", "llm_prefill", "first_token", "follow_up"])
         #expect(
             first.speedups == [
                 Speedup(kind: .firstToken, measured: 2.5, ceiling: 3.4),
@@ -34,7 +34,6 @@ struct BenchmarkTests {
         #expect(first.csv.split(separator: "\n")[1] == "pocket,2026-01-01T00:00:00Z,vision,unpruned,10.0,12.0,9.0")
         model.setBaseline(first.id)
         answering.record = record(prunedTail: 30)
-        try await Task.sleep(for: .seconds(1))
         model.startBenchmark()
         await model.finish()
         let second = try #require(model.shown)
@@ -48,9 +47,7 @@ struct BenchmarkTests {
         let model = try await ready()
         answering.endless = true
         model.startBenchmark()
-        while model.state != .benchmarking(done: 1, total: 4, waiting: .hot) {
-            try await Task.sleep(for: .milliseconds(5))
-        }
+        while model.state != .benchmarking(done: 1, total: 4, waiting: .hot) { await Task.yield() }
         model.stop()
         await model.finish()
         #expect((model.state, model.reports, model.problem) == (.ready, [], nil))
@@ -61,6 +58,50 @@ struct BenchmarkTests {
         model.startBenchmark()
         await model.finish()
         #expect(model.shown?.disturbances == [.ranHot])
+    }
+
+    @Test func recordsOfOneSecondHaveNamesThatSortInTheirOrder() throws {
+        let archive = ReportArchive(folder: try scratchFolder())
+        var names: [String] = []
+        for _ in 0..<3 {
+            names.append(archive.newName(Date(timeIntervalSince1970: 0)))
+            try archive.save(Data(), moments: [], as: names[names.count - 1])
+        }
+        #expect(Set(names).count == 3 && names == names.sorted())
+    }
+
+    @Test func aRunWaitsWhileTheDeviceIsHotAndWhileItsChargerChanges() async throws {
+        let device = ScriptedDevice([
+            (.serious, false), (.critical, nil), (.nominal, false), (.nominal, true), (.nominal, true), (.nominal, nil),
+            (.nominal, false), (.nominal, false),
+        ])
+        let rest = DeviceRest(device, pause: {})
+        let told = Told()
+        try await rest.wait { told.add($0) }
+        #expect(told.reasons == [.hot, .hot])
+        try await rest.wait { told.add($0) }
+        #expect(told.reasons == [.hot, .hot, .chargingChanged])
+        try await rest.wait { told.add($0) }
+        try await rest.wait { told.add($0) }
+        #expect(told.reasons == [.hot, .hot, .chargingChanged, .chargingChanged])
+    }
+
+    @Test func aDeviceThatStaysHotIsMeasuredAllTheSame() async throws {
+        let rest = DeviceRest(FakeDevice(thermal: .serious), pause: {})
+        let told = Told()
+        try await rest.wait { told.add($0) }
+        #expect(Set(told.reasons) == [.hot])
+    }
+
+    @Test func whyARunWaitsIsShown() async throws {
+        let model = try await ready()
+        answering.waiting = .chargingChanged
+        answering.endless = true
+        model.startBenchmark()
+        while model.state != .benchmarking(done: 1, total: 4, waiting: .chargingChanged) { await Task.yield() }
+        model.stop()
+        await model.finish()
+        #expect(model.state == .ready)
     }
 
     @Test func launchArgumentsMeasureAndLeaveARecord() async throws {
@@ -90,7 +131,7 @@ struct BenchmarkTests {
         func mode(_ tail: Double) -> String {
             """
             {"stages_ms": {"tail": \(times(tail)), "vision": \(times(10))}, "ttft_ms": \(times(100)),
-             "llm_prefill_ms": \(times(80)), "decode_ms_per_token": null, "decode_tokens_per_s": null}
+             "llm_prefill_ms": \(times(80)), "decode_ms_per_token": null, "follow_up_ms": \(times(50)), "decode_tokens_per_s": null}
             """
         }
         let text = """
@@ -101,4 +142,30 @@ struct BenchmarkTests {
             """
         return Data(text.utf8)
     }
+}
+
+/// A device whose thermal state and charger are as a script says, moment by moment; the last line stays.
+private final class ScriptedDevice: DeviceWatch, @unchecked Sendable {
+    private var script: [(thermal: DeviceMoment.Thermal, isCharging: Bool?)]
+
+    init(_ script: [(DeviceMoment.Thermal, Bool?)]) { self.script = script }
+
+    func availableBytes() -> Int? { nil }
+    func peakBytes() -> Int? { nil }
+
+    @MainActor func moment() -> DeviceMoment {
+        let now = script.count > 1 ? script.removeFirst() : script[0]
+        return DeviceMoment(
+            seconds: 0, memoryBytes: nil, availableBytes: nil, batteryFraction: nil, isCharging: now.isCharging,
+            thermal: now.thermal, isLowPower: false)
+    }
+}
+
+private final class Told: @unchecked Sendable {
+    private let lock = NSLock()
+    private var told: [Waiting] = []
+
+    func add(_ reason: Waiting) { lock.withLock { told.append(reason) } }
+
+    var reasons: [Waiting] { lock.withLock { told } }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import VLMPrune
 
 @testable import DemoModel
 
@@ -54,57 +55,101 @@ struct BundleTests {
         #expect(library.entries().map(\.problem?.kind) == [.corruptBundle])
     }
 
-    @Test func aZipIsUnpackedWithoutItsOnlyFolder() throws {
-        let library = BundleLibrary(documents: try scratchFolder())
-        let archive = try zip([
-            "pocket/bundle.json": Data("{}".utf8), "pocket/parts/a.bin": Data(repeating: 7, count: 70_000),
-        ])
-        let whole = try library.unpack(archive) { _ in }
-        #expect(whole.lastPathComponent == "pocket")
-        #expect(try Data(contentsOf: whole.appending(path: "parts/a.bin")) == Data(repeating: 7, count: 70_000))
+    @Test func whatWasCompiledGoesWithItsBundle() async throws {
+        let documents = try scratchFolder()
+        let compiled = CompiledModels(documents.appending(path: "compiled"))
+        let library = BundleLibrary(documents: documents, compiled: compiled)
+        let place = try library.copy(from: try bundleWithAPackage()) { _ in }
+        let model = try await compiled.model(of: "tail.mlpackage", in: .open(place, verify: false)) { @Sendable _ in
+            let made = documents.appending(path: "made")
+            try FileManager.default.createDirectory(at: made, withIntermediateDirectories: true)
+            return made
+        }
+        try library.removeUnusedModels()
+        #expect(FileManager.default.fileExists(atPath: model.path))
+        try library.delete(place)
+        #expect(!FileManager.default.fileExists(atPath: model.path))
     }
 
-    @Test func aZipThatLeadsOutsideIsRefused() throws {
+    /// Returns a copy of the golden bundle whose tail stage is a package.
+    private func bundleWithAPackage() throws -> URL {
+        let folder = try scratchFolder().appending(path: "packaged")
+        try FileManager.default.copyItem(at: golden.appending(path: "bundle"), to: folder)
+        let package = folder.appending(path: "tail.mlpackage")
+        try FileManager.default.createDirectory(at: package, withIntermediateDirectories: true)
+        try Data("{}".utf8).write(to: package.appending(path: "Manifest.json"))
+        let text = try String(contentsOf: folder.appending(path: "bundle.json"), encoding: .utf8)
+        let entry = #"{"size_bytes": 2, "sha256": "\#(String(repeating: "0", count: 64))"}"#
+        let manifest = #""tail.mlpackage/Manifest.json""#
+        let between = "\n    }\n   ],\n   \"data\": "
+        let files = text.replacing(#""tail.onnx": {"#, with: #"\#(manifest): \#(entry), "tail.onnx": {"#)
+        let changed = files.replacing(
+            #""file": "tail.onnx"\#(between)[]"#, with: #""file": "tail.mlpackage"\#(between)[\#(manifest)]"#)
+        try changed.write(to: folder.appending(path: "bundle.json"), atomically: true, encoding: .utf8)
+        return folder
+    }
+
+    @Test(arguments: ["deflated", "stored"])
+    func aZipOfPythonIsUnpackedWithoutItsOnlyFolder(name: String) throws {
         let library = BundleLibrary(documents: try scratchFolder())
-        let archive = try zip(["bundle.json": Data("{}".utf8), "../outside": Data("x".utf8)])
-        #expect(throws: Problem(.corruptBundle, "../outside")) { try library.unpack(archive) { _ in } }
-        #expect(!FileManager.default.fileExists(atPath: library.folder.appending(path: "outside").path))
+        var copied: [Copying] = []
+        let whole = try library.unpack(zipped(name)) { copied.append($0) }
+        #expect(whole.lastPathComponent == "pocket")
+        let manifest = try String(contentsOf: whole.appending(path: "bundle.json"), encoding: .utf8)
+        #expect(manifest == #"{"name": "pocket"}"#)
+        let weights = try Data(contentsOf: whole.appending(path: "tail.mlpackage/weights.bin"))
+        #expect(weights.count == (name == "stored" ? 3000 : 79_800))
+        #expect(weights.dropFirst(3000).enumerated().allSatisfy { $0.element == UInt8($0.offset % 256) })
+        #expect(copied.last.map { $0.doneBytes == $0.totalBytes } == true)
+    }
+
+    @Test(arguments: [
+        ("outside", Problem.Kind.corruptBundle), ("absolute", .corruptBundle), ("backslash", .corruptBundle),
+        ("wrong_crc", .unreadableFile), ("larger_than_it_says", .unreadableFile),
+        ("smaller_than_it_says", .unreadableFile), ("impossible_size", .unreadableFile), ("truncated", .unreadableFile),
+        ("without_its_middle", .unreadableFile),
+    ])
+    func aHostileZipIsRefusedAndLeavesNothing(name: String, kind: Problem.Kind) throws {
+        let documents = try scratchFolder()
+        let library = BundleLibrary(documents: documents)
+        for _ in 0..<2 {
+            do {
+                _ = try library.unpack(zipped(name)) { _ in }
+                Issue.record("it was unpacked")
+            } catch let problem as Problem {
+                #expect(problem.kind == kind && !problem.detail.contains("\n"), "\(problem)")
+            }
+        }
+        #expect(library.entries().isEmpty)
+        let left = try FileManager.default.subpathsOfDirectory(atPath: documents.path)
+        #expect(!left.contains { $0.hasSuffix("outside") || $0.hasSuffix("weights.bin") })
+        #expect(!FileManager.default.fileExists(atPath: "/tmp/outside"))
+    }
+
+    @Test func aZipThatBecomesMuchLargerIsUnpackedOnlyWhereThereIsRoom() throws {
+        let archive = try ZipArchive(zipped("bomb"))
+        let zeros = try #require(archive.entries.last)
+        #expect(zeros.bytes > 500 * zeros.packedBytes)
+        let target = try scratchFolder().appending(path: "zeros.bin")
+        try archive.extract(zeros, to: target)
+        #expect(try Data(contentsOf: target).count == zeros.bytes)
     }
 
     @Test func whatIsNoZipIsRefused() throws {
         let library = BundleLibrary(documents: try scratchFolder())
         let place = try scratchFolder().appending(path: "cut.zip")
-        for bytes in [Data(), Data("PK".utf8), Data(repeating: 0, count: 100)] {
+        let end = Data([0x50, 0x4B, 5, 6] + [UInt8](repeating: 0xFF, count: 18))
+        for bytes in [Data(), Data("PK".utf8), Data(repeating: 0, count: 100), end] {
             try bytes.write(to: place)
             #expect(throws: Problem.self) { try library.unpack(place) { _ in } }
         }
     }
 
-    /// A zip archive of stored files, in the order of their names.
-    private func zip(_ files: [String: Data]) throws -> URL {
-        var body = Data()
-        var directory = Data()
-        for (name, data) in files.sorted(by: { $0.key > $1.key }) {
-            let offset = body.count
-            let sizes = little(0, 4) + little(data.count, 4) + little(data.count, 4) + little(name.utf8.count, 2)
-            body +=
-                little(0x0403_4b50, 4) + little(20, 2) + little(0, 2) + little(0, 2) + little(0, 4) + sizes
-                + little(0, 2)
-            body += Data(name.utf8) + data
-            directory +=
-                little(0x0201_4b50, 4) + little(20, 2) + little(20, 2) + little(0, 2) + little(0, 2) + little(0, 4)
-            directory +=
-                sizes + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 4) + little(offset, 4)
-            directory += Data(name.utf8)
-        }
-        let end = little(0x0605_4b50, 4) + little(0, 4) + little(files.count, 2) + little(files.count, 2)
-        let place = try scratchFolder().appending(path: "pocket.zip")
-        try (body + directory + end + little(directory.count, 4) + little(body.count, 4) + little(0, 2)).write(
-            to: place)
-        return place
+    @Test func theChecksumIsThatOfZip() {
+        var crc = Crc32()
+        crc.add(Data("123456789".utf8))
+        #expect(crc.value == 0xCBF4_3926)
     }
 
-    private func little(_ value: Int, _ bytes: Int) -> Data {
-        Data((0..<bytes).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) })
-    }
+    private func zipped(_ name: String) -> URL { golden.appending(path: "zips/\(name).zip") }
 }

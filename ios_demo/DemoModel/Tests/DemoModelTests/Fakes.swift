@@ -8,6 +8,7 @@ final class FakeAnswering: Answering, @unchecked Sendable {
     var pieces = ["a ", "dog"]
     var failure: Problem?
     var endless = false
+    var waiting = Waiting.hot
     var asked: [String] = []
     var record = Data()
     var isClosed = false
@@ -15,7 +16,7 @@ final class FakeAnswering: Answering, @unchecked Sendable {
     init(_ folder: URL) {
         summary = BundleSummary(
             name: folder.lastPathComponent, folder: folder, target: "coreml", quantisation: "none", keptTokens: 2,
-            visualTokens: 9, maxPhotos: nil, hasFollowUps: true)
+            visualTokens: 9, maxPhotos: 3, hasFollowUps: true)
     }
 
     func canFollowUp() async -> Bool { !asked.isEmpty }
@@ -37,12 +38,12 @@ final class FakeAnswering: Answering, @unchecked Sendable {
                 stream.yield(.stage("vision"))
                 if prune { stream.yield(.kept(sampleView)) }
                 for piece in pieces { stream.yield(.text(piece)) }
-                while endless { try await Task.sleep(for: .milliseconds(5)) }
+                stream.yield(.stage("tail"))
+                if endless { try await untilCancelled() }
                 if let failure { throw failure }
                 let measured = Measured(
                     stages: [StageTime(stage: "vision", milliseconds: 3)], firstTokenMs: prune ? 100 : 400,
-                    totalMs: 500,
-                    tokens: 2, tokensPerSecond: 20, prefilledTokens: 12)
+                    totalMs: 500, tokens: 2, tokensPerSecond: 20, prefilledTokens: 12)
                 stream.yield(.finished(measured, text: pieces.joined(), isCut: false))
                 stream.finish()
             }
@@ -55,12 +56,12 @@ final class FakeAnswering: Answering, @unchecked Sendable {
 
     func benchmark(_ plan: BenchmarkPlan, device: any DeviceWatch) -> AsyncThrowingStream<BenchmarkEvent, any Error> {
         asked.append("benchmark of \(plan.pairs) pairs: \(plan.question)")
-        let (record, failure, endless) = (record, failure, endless)
+        let (record, failure, endless, waiting) = (record, failure, endless, waiting)
         return AsyncThrowingStream { stream in
             let task = Task {
                 stream.yield(.run(done: 1, total: 4))
-                stream.yield(.waiting(.hot))
-                while endless { try await Task.sleep(for: .milliseconds(5)) }
+                stream.yield(.waiting(waiting))
+                if endless { try await untilCancelled() }
                 if let failure { return stream.finish(throwing: failure) }
                 stream.yield(.finished(json: record))
                 stream.finish()
@@ -70,6 +71,14 @@ final class FakeAnswering: Answering, @unchecked Sendable {
     }
 
     func close() async { isClosed = true }
+}
+
+/// Waits for the end of the task.
+private func untilCancelled() async throws {
+    while true {
+        try Task.checkCancellation()
+        await Task.yield()
+    }
 }
 
 let sampleView = KeptView(
@@ -97,8 +106,7 @@ struct FakeDevice: DeviceWatch {
     func moment() -> DeviceMoment {
         DeviceMoment(
             seconds: 0, memoryBytes: 1, availableBytes: 1 << 30, batteryFraction: 0.9, isCharging: false,
-            thermal: thermal,
-            isLowPower: false)
+            thermal: thermal, isLowPower: false)
     }
 }
 

@@ -74,6 +74,9 @@ struct RunnerTests {
         let report = try #require(model.shown, "\(String(describing: model.problem))")
         #expect(report.rows.map(\.stage).suffix(3) == ["llm_prefill", "first_token", "decode"])
         #expect(report.bundle == model.bundle?.name)
+        let record = try BenchmarkRecord(json: report.json)
+        #expect(record.settings.image.sha256?.count == 64)
+        #expect((record.device.battery?.levelBeforeFraction, record.device.battery?.charging) == (0.9, false))
     }
 
     @Test func aBundleForAnotherTargetOrTooLargeIsRefusedBeforeItIsLoaded() async throws {
