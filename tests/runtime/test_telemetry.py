@@ -56,7 +56,7 @@ def test_the_swift_engine_sets_it_before_the_library_is_loaded(
     users: dict[str, str], found: str, tmp_path: Path
 ) -> None:
     library = tmp_path / "module.so"
-    sources = [f"-I{SWIFT / 'include'}", SWIFT / "onnx_runtime.c"]
+    sources: list[str | Path] = [f"-I{SWIFT / 'include'}", SWIFT / "onnx_runtime.c"]
     subprocess.run(["cc", "-shared", "-fPIC", *sources, "-o", library], check=True)
     code = f"""
 import ctypes
