@@ -64,7 +64,7 @@ struct AskTests {
         model.mode = .both
         model.question = "What?"
         model.ask()
-        while model.state != .answering(stage: "tail", pruned: false) { await Task.yield() }
+        while model.state != .answering(stage: "tail", pruned: false) { try await Task.sleep(for: .milliseconds(2)) }
         model.stop()
         await model.finish()
         let answers = try #require(model.turns.first?.answers)

@@ -47,7 +47,9 @@ struct BenchmarkTests {
         let model = try await ready()
         answering.endless = true
         model.startBenchmark()
-        while model.state != .benchmarking(done: 1, total: 4, waiting: .hot) { await Task.yield() }
+        while model.state != .benchmarking(done: 1, total: 4, waiting: .hot) {
+            try await Task.sleep(for: .milliseconds(2))
+        }
         model.stop()
         await model.finish()
         #expect((model.state, model.reports, model.problem) == (.ready, [], nil))
@@ -98,7 +100,9 @@ struct BenchmarkTests {
         answering.waiting = .chargingChanged
         answering.endless = true
         model.startBenchmark()
-        while model.state != .benchmarking(done: 1, total: 4, waiting: .chargingChanged) { await Task.yield() }
+        while model.state != .benchmarking(done: 1, total: 4, waiting: .chargingChanged) {
+            try await Task.sleep(for: .milliseconds(2))
+        }
         model.stop()
         await model.finish()
         #expect(model.state == .ready)

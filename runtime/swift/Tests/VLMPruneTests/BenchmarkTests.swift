@@ -41,7 +41,7 @@ struct BenchmarkTests {
         let benchmark = try Benchmark(pictures: [picture], prompt: "why?", repetitions: 100_000, warmups: 1, tokens: 2)
         let seen = Seen()
         let task = Task { try await benchmark.measure(runner, progress: { seen.add($0) }) }
-        while seen.fractions.count < 3 { await Task.yield() }
+        while seen.fractions.count < 3 { try await Task.sleep(for: .milliseconds(2)) }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
     }

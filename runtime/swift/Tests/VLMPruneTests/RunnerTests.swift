@@ -26,10 +26,7 @@ private actor WatchedEngine: Engine {
     func run(_ stage: String, inputs: [String: Tensor], grid: Int) async throws -> [String: Tensor] {
         calls.append(stage)
         let mine = calls.count
-        while mine > heldFrom {
-            try Task.checkCancellation()
-            await Task.yield()
-        }
+        while mine > heldFrom { try await Task.sleep(for: .milliseconds(2)) }
         return try await engine.run(stage, inputs: inputs, grid: grid)
     }
 }
@@ -51,9 +48,11 @@ struct RunnerTests {
         let (runner, engine) = try watched()
         let prefill = ["embed", "vision", "head", "tail"]
         await engine.hold(after: prefill.count)
-        for try await event in runner.stream(try request()) { if case .text = event { break } }
+        for try await event in runner.stream(try request()) {
+            if case .stage(let time) = event, time.stage == "tail" { break }
+        }
         // Only the end of its task can end an answer that is held at its second token.
-        while runner.gate.isBusy { await Task.yield() }
+        while runner.gate.isBusy { try await Task.sleep(for: .milliseconds(2)) }
         #expect(await engine.calls.count <= prefill.count + 1)
         await engine.letGo()
         let result = try await runner.answer(try request())
@@ -65,7 +64,7 @@ struct RunnerTests {
         await engine.hold(after: 0)
         let request = try request()
         let task = Task { try await runner.answer(request) }
-        while await engine.calls.isEmpty { await Task.yield() }
+        while await engine.calls.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
     }
@@ -75,9 +74,9 @@ struct RunnerTests {
         await engine.hold(after: 0)
         let request = try request(maxTokens: 1)
         let older = Task { try await runner.answer(request) }
-        while await engine.calls.isEmpty { await Task.yield() }
+        while await engine.calls.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
         let newer = Task { try await runner.answer(request) }
-        while runner.newest.withLock({ $0 }) < 2 { await Task.yield() }
+        while runner.newest.withLock({ $0 }) < 2 { try await Task.sleep(for: .milliseconds(2)) }
         await engine.letGo()
         await #expect(throws: BadRequest.self) { try await older.value }
         #expect(try await newer.value.tokenIds.count == 1)
