@@ -68,7 +68,7 @@ class TimedEngine:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in ("benchmark.timed_run", "prefill"):
+    for module in ("benchmark.timed_run", "prefill", "events"):
         monkeypatch.setattr(f"vlmprune_runtime.{module}.perf_counter", made)
     return made
 

@@ -213,7 +213,7 @@ def test_missing_arguments(capsys: pytest.CaptureFixture) -> None:
     assert "required: BUNDLE" in capsys.readouterr().err
 
 
-def test_a_image_from_standard_input(bundle_folder: Path, image_file: Path, tmp_path: Path) -> None:
+def test_an_image_from_standard_input(bundle_folder: Path, image_file: Path, tmp_path: Path) -> None:
     """It is answered as a file of the same bytes is, and a dump of it holds the same pixels."""
     code = "import sys; from vlmprune_runtime.cli.run import main; sys.exit(main(sys.argv[1:]))"
 
