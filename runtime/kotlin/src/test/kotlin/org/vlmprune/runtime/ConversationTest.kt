@@ -135,7 +135,9 @@ class ConversationTest {
     private companion object {
         val SETS = listOf(
             Told("bundle_two_pictures", "two_pictures"),
+            Told("bundle_two_pictures", "two_pictures", variant = "counted"),
             Told("bundle_tiles", "tiles"),
+            Told("bundle_tiles", "tiles", variant = "together"),
             Told("bundle_grids", "grids"),
             Told("bundle_grids", "grids", variant = "smaller"),
         )
