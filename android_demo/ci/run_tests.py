@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from artifacts import BuildError, files
-from resources import MANIFEST, R_CLASSES, RESOURCES
+from artifacts import APP, LOCK, BuildError, files
+from resources import MANIFEST, R_CLASSES, RESOURCES, merge_manifests
 from sources import CLASSES, RUNTIME_CLASSES, TEST_CLASSES, TEST_SOURCES, build_test_classes, test_jars
-from steps import BUILD, PACKAGE, REPO, java_home
+from steps import BUILD, PACKAGE, REPO, java_home, step
 
 SCREENSHOTS = BUILD / "screenshots"
+TELEMETRY, WITH_TELEMETRY = Path(__file__).with_name("telemetry.xml"), BUILD / "AndroidManifest-telemetry.xml"
 OPENS = ("java.lang", "java.util", "java.io", "java.net", "java.text", "java.util.concurrent")
 
 
@@ -35,6 +36,8 @@ def configure() -> None:
         f"android_merged_manifest={MANIFEST}\nandroid_resource_apk={RESOURCES}\nandroid_custom_package={PACKAGE}\n"
     )
     (folder / "robolectric.properties").write_text("sdk=35\ngraphicsMode=NATIVE\nqualifiers=w411dp-h891dp-xhdpi\n")
+    own = [TELEMETRY, APP / "src" / "main" / "AndroidManifest.xml", LOCK]
+    step("manifest with telemetry", own, "", [WITH_TELEMETRY], lambda: merge_manifests([TELEMETRY], WITH_TELEMETRY))
     sdk = BUILD / "robolectric-sdk"
     sdk.mkdir(exist_ok=True)
     for jar in files("robolectric-sdk"):
@@ -55,6 +58,7 @@ def command(names: list[str]) -> list[str]:
     ]
     properties = {
         "golden": REPO / "tests" / "golden", "screenshots": SCREENSHOTS, "merged.manifest": MANIFEST,
+        "merged.manifest.with.telemetry": WITH_TELEMETRY,
         "benchmark.schema": REPO / "runtime" / "vlmprune_runtime" / "benchmark" / "schema.json",
         "robolectric.offline": "true", "robolectric.dependency.dir": BUILD / "robolectric-sdk",
         "robolectric.pixelCopyRenderMode": "hardware",
@@ -67,6 +71,7 @@ def command(names: list[str]) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Returns the environment of the tests, in which ONNX Runtime's telemetry is off."""
+    return os.environ | {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def test_names() -> list[str]:

@@ -42,18 +42,18 @@ private const val LAST_BUNDLE = "last_bundle"
 class DemoModel(application: Application, saved: SavedStateHandle) : AndroidViewModel(application) {
     private val background = Dispatchers.IO.limitedParallelism(1)
     private val preferences = application.getSharedPreferences("demo", Context.MODE_PRIVATE)
-    private val screen = MutableStateFlow(Screen.ASK)
+    private val photos = Photos(application)
+    private val savedState = SavedState(saved, photos)
+    private val screen = saved.getMutableStateFlow("screen", Screen.ASK)
     private val model = MutableStateFlow<ModelState>(ModelState.None)
     private val ask = MutableStateFlow(AskState())
-    private val benchmark = MutableStateFlow(BenchmarkState())
+    private val benchmark = MutableStateFlow(savedState.benchmark())
     private val bundles = MutableStateFlow(BundlesState())
 
     private val store = BundleStore(application, bundles)
     private val copy = BundleCopy(application, store, bundles)
     private val session = Session(model, store)
-    private val photos = Photos(application)
     private val conversation = Conversation(ask, photos)
-    private val savedConversation = SavedConversation(saved, photos)
     private val reports = Reports(File(application.filesDir, "results"), preferences, benchmark)
     private val benchmarkRun = BenchmarkRun(application, benchmark, reports)
     private var work: Job? = null
@@ -64,9 +64,10 @@ class DemoModel(application: Application, saved: SavedStateHandle) : AndroidView
 
     init {
         viewModelScope.launch {
-            ask.value = withContext(background) { savedConversation.restored() }
-            ask.collect(savedConversation::save)
+            withContext(background) { ask.value = savedState.ask() } // there, so that a photo which is added meanwhile comes behind
+            ask.collect { savedState.save(it) }
         }
+        viewModelScope.launch { benchmark.collect { savedState.save(it) } }
         replaceWork {
             reports.read()
             store.refresh()
@@ -94,6 +95,7 @@ class DemoModel(application: Application, saved: SavedStateHandle) : AndroidView
             is UiEvent.ShowReport -> benchmark.update { it.copy(shownId = event.id) }
             is UiEvent.SetBaseline -> reports.setBaseline(event.id)
             is UiEvent.DeleteReport -> reports.delete(event.id)
+            is UiEvent.SaveReport -> saveReport(event)
             is UiEvent.Load -> load(event.folder)
             is UiEvent.DeleteBundle -> deleteBundle(event.folder)
             is UiEvent.ImportFolder -> copyBundle { copy.fromFolder(Uri.parse(event.uri)) }
@@ -144,6 +146,10 @@ class DemoModel(application: Application, saved: SavedStateHandle) : AndroidView
         }
     }
 
+    private fun saveReport(event: UiEvent.SaveReport) = viewModelScope.launch(Dispatchers.IO) {
+        reports.save(event.id, event.format) { getApplication<Application>().contentResolver.openOutputStream(Uri.parse(event.uri), "wt") }
+    }
+
     /** Returns the runner once it is warm; before that, something else uses it. */
     private fun readyRunner() = session.runner.takeIf { model.value is ModelState.Ready }
 
@@ -186,7 +192,7 @@ class DemoModel(application: Application, saved: SavedStateHandle) : AndroidView
     private fun dismissProblems() {
         ask.update { it.copy(problem = null) }
         bundles.update { it.copy(problem = null) }
-        benchmark.update { if (it.run is RunState.Failed) it.copy(run = RunState.Idle) else it }
+        benchmark.update { it.copy(problem = null, run = if (it.run is RunState.Failed) RunState.Idle else it.run) }
     }
 
     /** Ends what runs and starts something else behind it. */

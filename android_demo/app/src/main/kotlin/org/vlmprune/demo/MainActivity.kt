@@ -19,16 +19,21 @@ import androidx.activity.viewModels
 import androidx.compose.runtime.getValue
 import androidx.core.content.IntentCompat
 import androidx.lifecycle.compose.collectAsStateWithLifecycle
+import org.vlmprune.demo.benchmark.Report
+import org.vlmprune.demo.benchmark.ReportFormat
+import org.vlmprune.demo.benchmark.fileName
 import org.vlmprune.demo.ui.App
 import org.vlmprune.demo.ui.Platform
 import java.io.File
 
 private const val CAMERA_URI = "camera_uri"
+private const val SAVING = "saving"
 
 /** Connects the screens with Android: pickers, the camera, sharing, and what other apps and scripts send. */
 class MainActivity : ComponentActivity() {
     private val model: DemoModel by viewModels()
     private var cameraUri: Uri? = null
+    private var saving: String? = null
 
     private val photoPicker = registerForActivityResult(ActivityResultContracts.PickMultipleVisualMedia()) { uris ->
         if (uris.isNotEmpty()) model.on(UiEvent.AddPhotos(uris.map(Uri::toString)))
@@ -43,10 +48,17 @@ class MainActivity : ComponentActivity() {
         if (uri != null) model.on(UiEvent.ImportZip(uri.toString()))
     }
 
+    private val savers = ReportFormat.entries.associateWith { format ->
+        registerForActivityResult(ActivityResultContracts.CreateDocument(format.mimeType)) { uri ->
+            saving?.let { id -> if (uri != null) model.on(UiEvent.SaveReport(id, format, uri.toString())) }
+        }
+    }
+
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         enableEdgeToEdge()
         cameraUri = savedInstanceState?.getString(CAMERA_URI)?.let(Uri::parse)
+        saving = savedInstanceState?.getString(SAVING)
         if (savedInstanceState == null) received(intent)
         val platform = platform()
         setContent {
@@ -68,6 +80,7 @@ class MainActivity : ComponentActivity() {
     override fun onSaveInstanceState(outState: Bundle) {
         super.onSaveInstanceState(outState)
         outState.putString(CAMERA_URI, cameraUri?.toString())
+        outState.putString(SAVING, saving)
     }
 
     private fun received(intent: Intent) {
@@ -86,7 +99,14 @@ class MainActivity : ComponentActivity() {
         pickZip = { zipPicker.launch(arrayOf("application/zip", "application/octet-stream")) },
         copy = { text -> getSystemService(ClipboardManager::class.java).setPrimaryClip(ClipData.newPlainText(text, text)) },
         share = ::share,
+        save = ::save,
+        smallCamera = Build.VERSION.SDK_INT < Build.VERSION_CODES.Q,
     )
+
+    private fun save(report: Report, format: ReportFormat) {
+        saving = report.id
+        savers.getValue(format).launch(report.fileName(format))
+    }
 
     private fun share(title: String, text: String) {
         val send = Intent(Intent.ACTION_SEND).setType("text/plain").putExtra(Intent.EXTRA_TEXT, text).putExtra(Intent.EXTRA_TITLE, title)

@@ -8,7 +8,7 @@ import java.io.IOException
 /** What can go wrong, told apart by what a person has to do about it. */
 enum class ProblemKind {
     OLD_BUNDLE, NEW_BUNDLE, CORRUPT_BUNDLE, NO_BUNDLE_IN_FOLDER, MISSING_LIBRARY, UNSUPPORTED_CPU,
-    LOW_MEMORY, NO_SPACE, UNREADABLE_PHOTO, UNREADABLE_FILE, NO_CAMERA, REFUSED_REQUEST, ENGINE_FAILED,
+    LOW_MEMORY, NO_SPACE, UNREADABLE_PHOTO, UNREADABLE_FILE, NOT_SAVED, NO_CAMERA, REFUSED_REQUEST, ENGINE_FAILED,
 }
 
 /** [detail] is what the sentence of the kind says more closely: a file, a number, or the engine's own words. */
@@ -26,6 +26,7 @@ fun problemOf(error: Throwable): Problem = when (error) {
     is OutOfMemoryError -> Problem(ProblemKind.LOW_MEMORY)
     is EngineError -> engineProblem(error)
     is IOException -> fileProblem(error)
+    is SecurityException -> Problem(ProblemKind.UNREADABLE_FILE, error.message.orEmpty())
     else -> Problem(ProblemKind.ENGINE_FAILED, error.message ?: error.javaClass.simpleName)
 }
 
@@ -43,8 +44,14 @@ private fun requestProblem(text: String) =
 
 private fun engineProblem(error: EngineError): Problem {
     val text = error.message.orEmpty()
+    val causes = generateSequence<Throwable>(error) { it.cause }
     val memory = listOf("bad_alloc", "allocate memory", "out of memory").any { it in text.lowercase() }
-    return Problem(if (memory) ProblemKind.LOW_MEMORY else ProblemKind.ENGINE_FAILED, text)
+    val kind = when {
+        causes.any { it is LinkageError } -> ProblemKind.MISSING_LIBRARY
+        memory || causes.any { it is OutOfMemoryError } -> ProblemKind.LOW_MEMORY
+        else -> ProblemKind.ENGINE_FAILED
+    }
+    return Problem(kind, text)
 }
 
 private fun fileProblem(error: IOException): Problem {

@@ -1,7 +1,9 @@
 package org.vlmprune.demo
 
 import org.vlmprune.demo.ask.AskState
+import org.vlmprune.demo.ask.Mode
 import org.vlmprune.demo.benchmark.BenchmarkState
+import org.vlmprune.demo.benchmark.ReportFormat
 import org.vlmprune.demo.bundles.BundlesState
 
 enum class Screen { ASK, BENCHMARK, BUNDLES }
@@ -55,7 +57,7 @@ sealed interface UiEvent {
     data class RemovePhoto(val index: Int) : UiEvent
     data class ShowPhoto(val index: Int) : UiEvent
     data class EditQuestion(val text: String) : UiEvent
-    data class ChooseMode(val mode: org.vlmprune.demo.ask.Mode) : UiEvent
+    data class ChooseMode(val mode: Mode) : UiEvent
     data class ShowKept(val count: Int) : UiEvent
     data class Ask(val question: String) : UiEvent
     data object StopAnswer : UiEvent
@@ -70,6 +72,7 @@ sealed interface UiEvent {
     data class ShowReport(val id: String) : UiEvent
     data class SetBaseline(val id: String?) : UiEvent
     data class DeleteReport(val id: String) : UiEvent
+    data class SaveReport(val id: String, val format: ReportFormat, val uri: String) : UiEvent
 
     data class Load(val folder: String) : UiEvent
     data class DeleteBundle(val folder: String) : UiEvent

@@ -18,7 +18,6 @@ import androidx.compose.ui.test.onNodeWithContentDescription
 import androidx.compose.ui.test.onNodeWithText
 import androidx.compose.ui.test.performClick
 import androidx.compose.ui.test.performScrollTo
-import androidx.lifecycle.ViewModelProvider
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertNotEquals
@@ -73,8 +72,8 @@ class AskTest {
         phone.finishedAnswers(1)
         val view = phone.state.ask.kept.single()
         val cells = view.patches.map { patch ->
-            val column = ((patch.center.x - view.seen.left) / view.seen.width * 4).toInt()
-            4 * ((patch.center.y - view.seen.top) / view.seen.height * 4).toInt() + column
+            val column = ((patch.box.center.x - view.seen.left) / view.seen.width * 4).toInt()
+            4 * ((patch.box.center.y - view.seen.top) / view.seen.height * 4).toInt() + column
         }
         assertEquals(goldenAnswers().first { it.prompt == QUESTION && it.prune }.chosen, cells)
     }
@@ -89,7 +88,7 @@ class AskTest {
         val patches = phone.state.ask.kept.single().patches
         for (count in listOf(patches.size, 2, 0)) {
             phone.send(UiEvent.ShowKept(count))
-            val expected = patches.take(count).map { cellOf(it.center) }.toSet()
+            val expected = patches.take(count).map { cellOf(it.box.center) }.toSet()
             assertEquals("the first $count", expected, brightCells(count, patches.size))
         }
     }
@@ -135,18 +134,54 @@ class AskTest {
         phone.screenshot("ask-follow-up")
     }
 
-    @Test fun `stop keeps what there is, and the next question works`() {
+    @Test fun `stop ends an answer, and the next question works`() {
         phone.launchReady().choose(picture)
-        phone.activity { activity ->
-            val model = ViewModelProvider(activity)[DemoModel::class.java]
-            model.on(UiEvent.Ask(QUESTION))
-            model.on(UiEvent.StopAnswer)
-        }
+        val photo = File(phone.application.filesDir, "photos").listFiles()!!.single()
+        check(photo.delete() && ProcessBuilder("mkfifo", photo.path).start().waitFor() == 0) // whoever reads it waits for its bytes
+        phone.ask(QUESTION)
+        phone.await("it is asked") { it.ask.running }
+        phone.send(UiEvent.StopAnswer)
+        photo.writeBytes(picture.readBytes())
         phone.await("it has stopped") { !it.ask.running }
+        assertEquals(Phase.Stopped, answer().phase)
+        check(photo.delete())
+        picture.copyTo(photo)
         phone.send(UiEvent.NewConversation)
         phone.ask(QUESTION)
         phone.finishedAnswers(1)
         assertEquals(Phase.Done(cut = false), answer().phase)
+    }
+
+    @Test fun `a photo that is gone is said with the answer`() {
+        phone.launchReady().choose(picture)
+        check(File(phone.application.filesDir, "photos").listFiles()!!.single().delete())
+        phone.ask(QUESTION)
+        phone.finishedAnswers(1)
+        assertEquals(ProblemKind.UNREADABLE_FILE, (answer().phase as Phase.Failed).problem.kind)
+    }
+
+    @Test fun `what is saved outlives the process`() {
+        phone.launchReady().choose(picture)
+        phone.send(UiEvent.ChooseMode(Mode.BOTH))
+        phone.ask(QUESTION)
+        phone.finishedAnswers(2)
+        phone.send(UiEvent.EditQuestion("And then?"))
+        phone.send(UiEvent.SetPairs(30))
+        phone.send(UiEvent.SetBenchmarkPrompt("why?"))
+        phone.send(UiEvent.Open(Screen.BENCHMARK))
+        val before = phone.state
+        phone.endProcess()
+        phone.await("the bundle is loaded again") { it.model is ModelState.Ready && it.ask.photos.isNotEmpty() }
+        val after = phone.state
+        fun said(state: UiState) = state.ask.turns.map { turn -> turn.question to turn.answers.map { Triple(it.pruned, it.text, it.phase) } }
+        assertEquals(said(before), said(after))
+        assertEquals(before.ask.run { listOf(question, mode, kept, shownKept) }, after.ask.run { listOf(question, mode, kept, shownKept) })
+        assertEquals(listOf(Screen.BENCHMARK, 30, "why?"), listOf(after.screen, after.benchmark.pairs, after.benchmark.prompt))
+        phone.send(UiEvent.Open(Screen.ASK))
+        phone.ask(QUESTION)
+        phone.finishedAnswers(4)
+        assertEquals(said(after).single(), said(phone.state).last())
+        phone.screenshot("ask-restored")
     }
 
     @Test fun `the picker and the camera give photos without a permission`() {

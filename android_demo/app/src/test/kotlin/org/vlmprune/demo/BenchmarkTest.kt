@@ -1,11 +1,14 @@
 package org.vlmprune.demo
 
 import android.content.Intent
+import android.net.Uri
 import android.os.PowerManager
+import androidx.compose.ui.test.assertIsDisplayed
 import androidx.compose.ui.test.junit4.v2.createEmptyComposeRule
 import androidx.compose.ui.test.onNodeWithText
 import androidx.compose.ui.test.performClick
 import androidx.compose.ui.test.performScrollTo
+import androidx.core.content.IntentCompat
 import com.networknt.schema.InputFormat
 import com.networknt.schema.JsonSchemaFactory
 import com.networknt.schema.SpecVersion
@@ -20,10 +23,13 @@ import org.robolectric.RobolectricTestRunner
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.shadows.ShadowLog
 import org.vlmprune.demo.benchmark.Disturbance
+import org.vlmprune.demo.benchmark.ReportFormat
 import org.vlmprune.demo.benchmark.RunState
 import org.vlmprune.demo.benchmark.Waiting
 import org.vlmprune.demo.benchmark.change
+import org.vlmprune.demo.benchmark.text
 import org.vlmprune.demo.benchmark.toCsv
+import java.io.ByteArrayOutputStream
 import java.io.File
 
 @RunWith(RobolectricTestRunner::class)
@@ -59,6 +65,33 @@ class BenchmarkTest {
         assertEquals(2, phone.state.benchmark.reports.size)
     }
 
+    @Test fun `a measurement is shared as text, and saved as a JSON and as a CSV file`() {
+        phone.launchReady()
+        phone.send(UiEvent.Open(Screen.BENCHMARK))
+        phone.send(UiEvent.SetPairs(3))
+        val report = measured().benchmark.shown!!
+        for (format in ReportFormat.entries) {
+            phone.click(phone.text(R.string.share_as, format.name))
+            val chooser = phone.activity { shadowOf(it).nextStartedActivityForResult.intent }
+            val shared = IntentCompat.getParcelableExtra(chooser, Intent.EXTRA_INTENT, Intent::class.java)!!
+            assertEquals(report.text(format), shared.getStringExtra(Intent.EXTRA_TEXT))
+            val uri = Uri.parse("content://documents/${format.name}")
+            val file = ByteArrayOutputStream()
+            shadowOf(phone.application.contentResolver).registerOutputStreamSupplier(uri) { file }
+            phone.click(phone.text(R.string.save_as, format.name))
+            val asked = phone.answered(Intent().setData(uri))
+            assertEquals(listOf(Intent.ACTION_CREATE_DOCUMENT, format.mimeType), listOf(asked.action, asked.type))
+            assertTrue(asked.getStringExtra(Intent.EXTRA_TITLE)!!.endsWith(".${format.name.lowercase()}"))
+            phone.await("the file is written") { file.toString("UTF-8") == report.text(format) }
+        }
+        val full = Uri.parse("content://documents/full")
+        shadowOf(phone.application.contentResolver).registerOutputStreamSupplier(full) { throw IllegalStateException("no space") }
+        phone.click(phone.text(R.string.save_as, ReportFormat.JSON.name))
+        phone.answered(Intent().setData(full))
+        phone.await("the failure is known") { it.benchmark.problem == Problem(ProblemKind.NOT_SAVED, "no space") }
+        rule.onNodeWithText(phone.text(R.string.problem_save)).performScrollTo().assertIsDisplayed()
+    }
+
     @Test fun `it stops at once`() {
         phone.launchReady()
         phone.send(UiEvent.Open(Screen.BENCHMARK))
@@ -67,7 +100,7 @@ class BenchmarkTest {
         phone.await("it runs") { it.benchmark.run is RunState.Running }
         phone.screenshot("benchmark-running")
         phone.send(UiEvent.StopBenchmark)
-        phone.await("it has stopped", 5) { it.benchmark.run == RunState.Idle }
+        phone.await("it has stopped") { it.benchmark.run == RunState.Idle }
         assertEquals(null, phone.state.benchmark.shown)
     }
 

@@ -1,20 +1,28 @@
 package org.vlmprune.demo
 
+import android.app.Activity
 import android.app.ActivityManager
 import android.app.Application
 import android.content.Intent
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.net.Uri
+import android.os.Bundle
 import android.os.Looper
+import android.os.Parcel
 import androidx.activity.viewModels
 import androidx.compose.ui.test.hasClickAction
 import androidx.compose.ui.test.hasContentDescription
+import androidx.compose.ui.test.hasText
 import androidx.compose.ui.test.junit4.ComposeTestRule
 import androidx.compose.ui.test.performClick
+import androidx.compose.ui.test.performScrollTo
 import androidx.test.core.app.ActivityScenario
 import androidx.test.core.app.ApplicationProvider
+import androidx.test.platform.app.InstrumentationRegistry
+import org.robolectric.Robolectric
 import org.robolectric.Shadows.shadowOf
+import org.robolectric.android.controller.ActivityController
 import org.robolectric.shadows.ShadowStatFs
 import java.io.ByteArrayInputStream
 import java.io.File
@@ -26,6 +34,7 @@ private val SCREENSHOTS = File(System.getProperty("screenshots")!!)
 class Phone(private val rule: ComposeTestRule) : AutoCloseable {
     val application: Application = ApplicationProvider.getApplicationContext()
     lateinit var scenario: ActivityScenario<MainActivity>
+    private var restarted: ActivityController<MainActivity>? = null
     val state: UiState get() = activity { it.modelState() }
 
     init {
@@ -58,7 +67,25 @@ class Phone(private val rule: ComposeTestRule) : AutoCloseable {
         return this
     }
 
+    /**
+     * Ends the app's process as Android does with an app in the background, and starts it anew: all that is left is what
+     * the activity has saved, as the system keeps it, and the app's files.
+     */
+    fun endProcess() {
+        val bytes = activity { activity ->
+            val saved = Bundle().also { InstrumentationRegistry.getInstrumentation().callActivityOnSaveInstanceState(activity, it) }
+            parcelled { it.writeBundle(saved); it.marshall() }
+        }
+        scenario.close()
+        val restored = parcelled { it.unmarshall(bytes, 0, bytes.size); it.setDataPosition(0); it.readBundle(javaClass.classLoader) }
+        restarted = Robolectric.buildActivity(MainActivity::class.java).setup(restored)
+        rule.waitForIdle()
+    }
+
+    private fun <T> parcelled(use: (Parcel) -> T): T = Parcel.obtain().let { parcel -> use(parcel).also { parcel.recycle() } }
+
     fun <T> activity(read: (MainActivity) -> T): T {
+        restarted?.let { return read(it.get()) }
         var value: Result<T>? = null
         scenario.onActivity { value = runCatching { read(it) } }
         return value!!.getOrThrow()
@@ -79,6 +106,19 @@ class Phone(private val rule: ComposeTestRule) : AutoCloseable {
             rule.waitForIdle()
         }
         rule.waitForIdle()
+    }
+
+    /** Clicks on a control, which has this text or description. */
+    fun click(label: String) {
+        rule.onNode(hasClickAction() and (hasText(label) or hasContentDescription(label))).performScrollTo().performClick()
+        rule.waitForIdle()
+    }
+
+    /** Returns what the app has asked another app for, whose answer is then [result]. */
+    fun answered(result: Intent): Intent = activity {
+        val started = shadowOf(it).nextStartedActivityForResult
+        shadowOf(it).receiveResult(started.intent, Activity.RESULT_OK, result)
+        started.intent
     }
 
     /** Registers a picture with the phone's content and chooses it, as the picker would return it. */
@@ -118,6 +158,7 @@ class Phone(private val rule: ComposeTestRule) : AutoCloseable {
     }
 
     override fun close() {
+        restarted?.close()
         if (::scenario.isInitialized) scenario.close()
     }
 }

@@ -29,7 +29,13 @@ data class AskState(
 data class Photo(val id: String, val name: String, val preview: ImageBitmap)
 
 /** One view of a photo: rectangles are fractions of the photo, [patches] in the order in which they were chosen. */
-data class KeptView(val photo: Int, val seen: Rect, val patches: List<Rect>, val visualTokens: Int)
+data class KeptView(val photo: Int, val seen: Rect, val patches: List<Patch>, val visualTokens: Int)
+
+/** A kept token; where tiles are pruned together, [rank] counts the choices among the tokens of all of them. */
+data class Patch(val rank: Int, val box: Rect)
+
+/** Returns the kept tokens of all views in the order in which they were chosen: each view's first, then each one's second. */
+fun List<KeptView>.inOrder(): List<Patch> = flatMap { it.patches }.sortedBy { it.rank }
 
 data class Turn(val question: String, val answers: List<Answer>)
 

@@ -5,7 +5,6 @@ import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.update
-
 import org.vlmprune.demo.problemOf
 import org.vlmprune.runtime.Reason
 import org.vlmprune.runtime.Request
@@ -37,7 +36,7 @@ class Conversation(private val state: MutableStateFlow<AskState>, private val ph
             it.copy(turns = it.turns + Turn(question, modes.map { prune -> Answer(prune) }), question = "", running = true, problem = null)
         }
         try {
-            for ((nth, prune) in modes.withIndex()) answer(nth, events(runner, question, prune, followUp))
+            for ((nth, prune) in modes.withIndex()) answer(nth) { events(runner, question, prune, followUp) }
         } finally {
             state.update { it.copy(running = false) }
         }
@@ -46,11 +45,11 @@ class Conversation(private val state: MutableStateFlow<AskState>, private val ph
     private fun events(runner: Runner, question: String, prune: Boolean, followUp: Boolean): Flow<RunEvent> =
         if (followUp) runner.followUp(question) else runner.stream(Request(state.value.photos.map(photos::source), question, prune))
 
-    private suspend fun answer(nth: Int, events: Flow<RunEvent>) {
+    private suspend fun answer(nth: Int, start: () -> Flow<RunEvent>) {
         val text = StringBuilder()
         var drawn = 0L
         try {
-            events.collect { event ->
+            start().collect { event ->
                 when (event) {
                     is RunEvent.StageTimed -> change(nth) { if (text.isEmpty()) it.copy(phase = Phase.Prefilling(event.stage)) else it }
                     is RunEvent.Pruned -> show(event)
@@ -121,5 +120,5 @@ private fun RunEvent.Pruned.toView(): KeptView {
     val height = area.picture.height.toFloat()
     fun fraction(box: org.vlmprune.runtime.Box) =
         Rect(box.left.toFloat() / width, box.top.toFloat() / height, box.right.toFloat() / width, box.bottom.toFloat() / height)
-    return KeptView(image, fraction(area.box), chosen().map { fraction(it.box) }, visualTokens)
+    return KeptView(image, fraction(area.box), chosen().map { Patch(it.rank, fraction(it.box)) }, visualTokens)
 }

@@ -11,6 +11,7 @@ data class BenchmarkState(
     val reports: List<Report> = emptyList(),
     val shownId: String? = null,
     val baselineId: String? = null,
+    val problem: Problem? = null,
 ) {
     val shown: Report? get() = reports.firstOrNull { it.id == shownId }
 
@@ -71,12 +72,23 @@ fun StageRow.change(baseline: Report?, pruned: Boolean): Double? {
     return if (before.p50 > 0) 100 * (now.p50 / before.p50 - 1) else null
 }
 
+/** A form that a report is shared and saved in. */
+enum class ReportFormat(val mimeType: String) { JSON("application/json"), CSV("text/csv") }
+
+fun Report.text(format: ReportFormat): String = if (format == ReportFormat.JSON) json else toCsv()
+
+/** Returns the name that a file of the report begins with in the system's dialogue. */
+fun Report.fileName(format: ReportFormat): String = "vlmprune-$id.${format.name.lowercase()}"
+
 /** Returns the report as comma-separated values: one line per stage and mode. */
 fun Report.toCsv(): String = buildString {
     appendLine("bundle,created,stage,mode,p50_ms,p90_ms,min_ms")
     for (row in rows) {
         for ((mode, times) in listOf("unpruned" to row.unpruned, "pruned" to row.pruned)) {
-            if (times != null) appendLine("$bundle,$created,${row.stage},$mode,${times.p50},${times.p90},${times.min}")
+            if (times != null) appendLine("${quoted(bundle)},$created,${row.stage},$mode,${times.p50},${times.p90},${times.min}")
         }
     }
 }
+
+/** Returns a value as a cell, in quotes where it would not be one cell without. */
+private fun quoted(text: String): String = if (text.none { it in ",\"\n\r" }) text else "\"" + text.replace("\"", "\"\"") + "\""

@@ -3,11 +3,14 @@ package org.vlmprune.demo.benchmark
 import android.content.SharedPreferences
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.update
+import org.vlmprune.demo.Problem
+import org.vlmprune.demo.ProblemKind
 import org.vlmprune.runtime.VlmPruneError
 import org.vlmprune.runtime.benchmark.BenchmarkRecord
 import org.vlmprune.runtime.benchmark.readRecord
 import java.io.File
 import java.io.IOException
+import java.io.OutputStream
 
 private const val BASELINE = "baseline"
 private const val RECORD = ".json"
@@ -43,6 +46,19 @@ class Reports(private val folder: File, private val preferences: SharedPreferenc
     fun setBaseline(id: String?) {
         preferences.edit().putString(BASELINE, id).apply()
         state.update { it.copy(baselineId = id) }
+    }
+
+    /** Writes a report to where a person wants it, which [open] opens; what goes wrong becomes the state. */
+    fun save(id: String, format: ReportFormat, open: () -> OutputStream?) {
+        val report = state.value.reports.firstOrNull { it.id == id } ?: return
+        val problem = try {
+            val stream = open() ?: throw IOException("the place cannot be opened")
+            stream.use { it.write(report.text(format).toByteArray()) }
+            null
+        } catch (error: Exception) { // a provider of another app may throw anything
+            Problem(ProblemKind.NOT_SAVED, error.message.orEmpty())
+        }
+        state.update { it.copy(problem = problem) }
     }
 
     private fun readReport(file: File): Report? = try {

@@ -84,7 +84,8 @@ class BundleCopy(private val context: Context, private val store: BundleStore, p
         )
         val children = DocumentsContract.buildChildDocumentsUriUsingTree(tree, id)
         val out = mutableListOf<Listed>()
-        context.contentResolver.query(children, columns, null, null, null)?.use { rows ->
+        val found = context.contentResolver.query(children, columns, null, null) ?: throw IOException("$tree has no content")
+        found.use { rows ->
             while (rows.moveToNext()) {
                 val path = prefix + rows.getString(1)
                 if (rows.getString(2) == DocumentsContract.Document.MIME_TYPE_DIR) {

@@ -58,7 +58,7 @@ class BundleStore(private val context: Context, private val state: MutableStateF
     private fun entry(folder: File, origin: Origin): BundleEntry = try {
         val manifest = readManifest(folder.toPath())
         BundleEntry(
-            folder.path, manifest.name, origin, manifest.target, manifest.quantisation, manifest.prunerMethod,
+            folder.path, manifest.name, origin, manifest.target, manifest.quantisation.takeIf { it != "none" }.orEmpty(), manifest.prunerMethod,
             manifest.files.values.sumOf { it.sizeBytes }, manifest.memory.peakBytes,
         )
     } catch (error: Exception) {

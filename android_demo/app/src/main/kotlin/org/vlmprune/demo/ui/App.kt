@@ -42,6 +42,8 @@ import org.vlmprune.demo.R
 import org.vlmprune.demo.Screen
 import org.vlmprune.demo.UiEvent
 import org.vlmprune.demo.UiState
+import org.vlmprune.demo.benchmark.Report
+import org.vlmprune.demo.benchmark.ReportFormat
 
 private class Place(val screen: Screen, @DrawableRes val icon: Int, @StringRes val label: Int)
 
@@ -51,7 +53,10 @@ private val PLACES = listOf(
     Place(Screen.BUNDLES, R.drawable.ic_bundles, R.string.bundles),
 )
 
-/** What the screens ask of Android: pickers, the camera, the clipboard and sharing. */
+/**
+ * What the screens ask of Android: pickers, the camera, the clipboard, sharing and saving. Where [smallCamera] is true,
+ * the camera gives photos of a few hundred pixels.
+ */
 class Platform(
     val pickPhotos: () -> Unit,
     val takePhoto: () -> Unit,
@@ -59,6 +64,8 @@ class Platform(
     val pickZip: () -> Unit,
     val copy: (String) -> Unit,
     val share: (title: String, text: String) -> Unit,
+    val save: (Report, ReportFormat) -> Unit,
+    val smallCamera: Boolean,
 )
 
 /** The whole app: the places at the edge, the loaded bundle on top, and one screen. */

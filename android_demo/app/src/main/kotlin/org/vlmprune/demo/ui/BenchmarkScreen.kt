@@ -100,6 +100,7 @@ private fun Running(run: RunState.Running, on: (UiEvent) -> Unit) = Panel {
 @Composable
 private fun Results(benchmark: BenchmarkState, platform: Platform, on: (UiEvent) -> Unit) {
     benchmark.shown?.let { ReportCards(it, benchmark.baseline, platform, on) }
+    benchmark.problem?.let { ProblemCard(it) { on(UiEvent.DismissProblem) } }
     if (benchmark.reports.isNotEmpty()) History(benchmark, on)
 }
 

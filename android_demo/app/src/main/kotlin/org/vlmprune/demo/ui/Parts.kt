@@ -101,6 +101,7 @@ fun ProblemKind.title(): Int = when (this) {
     ProblemKind.NO_SPACE -> R.string.problem_space
     ProblemKind.UNREADABLE_PHOTO -> R.string.problem_photo
     ProblemKind.UNREADABLE_FILE -> R.string.problem_file
+    ProblemKind.NOT_SAVED -> R.string.problem_save
     ProblemKind.NO_CAMERA -> R.string.problem_camera
     ProblemKind.REFUSED_REQUEST -> R.string.problem_request
     ProblemKind.ENGINE_FAILED -> R.string.problem_engine
@@ -118,6 +119,7 @@ fun ProblemKind.advice(): Int = when (this) {
     ProblemKind.NO_SPACE -> R.string.advice_space
     ProblemKind.UNREADABLE_PHOTO -> R.string.advice_photo
     ProblemKind.UNREADABLE_FILE -> R.string.advice_file
+    ProblemKind.NOT_SAVED -> R.string.advice_save
     ProblemKind.NO_CAMERA -> R.string.advice_camera
     ProblemKind.REFUSED_REQUEST -> R.string.advice_request
     ProblemKind.ENGINE_FAILED -> R.string.advice_engine

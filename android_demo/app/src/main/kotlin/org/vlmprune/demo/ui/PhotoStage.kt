@@ -52,6 +52,7 @@ import org.vlmprune.demo.R
 import org.vlmprune.demo.UiEvent
 import org.vlmprune.demo.ask.AskState
 import org.vlmprune.demo.ask.KeptView
+import org.vlmprune.demo.ask.inOrder
 import kotlin.math.roundToInt
 
 private const val DROPPED_DARKNESS = 0.62f
@@ -87,6 +88,12 @@ private fun Invitation(platform: Platform) = Surface(
         Wrapped {
             FilledTonalButton(platform.pickPhotos, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_photo, stringResource(R.string.choose_photos)) }
             FilledTonalButton(platform.takePhoto, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_camera, stringResource(R.string.take_photo)) }
+        }
+        if (platform.smallCamera) {
+            Text(
+                stringResource(R.string.small_camera), textAlign = TextAlign.Center,
+                style = MaterialTheme.typography.bodySmall, color = MaterialTheme.colorScheme.onSurfaceVariant,
+            )
         }
     }
 }
@@ -131,21 +138,18 @@ private fun DrawScope.drawKept(image: ImageBitmap, kept: List<KeptView>, shown: 
         draw(image, seen, place)
         seen.on(place).let { drawRect(Color.Black.copy(alpha = DROPPED_DARKNESS), it.topLeft, it.size) }
     }
-    var left = shown
-    for (view in kept) {
-        view.patches.take(left).forEachIndexed { rank, patch ->
-            val bright = patch.intersect(Rect(0f, 0f, 1f, 1f))
-            if (!bright.isEmpty) draw(image, bright, place)
-        }
-        view.patches.take(left).forEachIndexed { rank, patch -> frame(patch.on(place), rank, view.patches.size, rank == left - 1) }
-        left = maxOf(0, left - view.patches.size)
+    val patches = kept.inOrder()
+    for (patch in patches.take(shown)) {
+        val bright = patch.box.intersect(Rect(0f, 0f, 1f, 1f))
+        if (!bright.isEmpty) draw(image, bright, place)
     }
+    patches.take(shown).forEachIndexed { nth, patch -> frame(patch.box.on(place), nth, patches.size, nth == shown - 1) }
 }
 
 /** The frame of a kept token; that of the latest choice is thick. */
-private fun DrawScope.frame(box: Rect, rank: Int, count: Int, latest: Boolean) {
+private fun DrawScope.frame(box: Rect, nth: Int, count: Int, latest: Boolean) {
     val width = (if (latest) 3.dp else 1.25.dp).toPx()
-    drawRect(rankColour(rank, count), box.topLeft + Offset(width / 2, width / 2), Size(box.width - width, box.height - width), style = Stroke(width))
+    drawRect(rankColour(nth, count), box.topLeft + Offset(width / 2, width / 2), Size(box.width - width, box.height - width), style = Stroke(width))
 }
 
 private fun DrawScope.draw(image: ImageBitmap, part: Rect, place: Rect) {

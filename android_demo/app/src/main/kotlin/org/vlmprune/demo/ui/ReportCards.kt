@@ -31,10 +31,11 @@ import org.vlmprune.demo.UiEvent
 import org.vlmprune.demo.benchmark.Disturbance
 import org.vlmprune.demo.benchmark.PhoneMoment
 import org.vlmprune.demo.benchmark.Report
+import org.vlmprune.demo.benchmark.ReportFormat
 import org.vlmprune.demo.benchmark.Speedup
 import org.vlmprune.demo.benchmark.StageRow
 import org.vlmprune.demo.benchmark.change
-import org.vlmprune.demo.benchmark.toCsv
+import org.vlmprune.demo.benchmark.text
 import org.vlmprune.runtime.benchmark.Spread
 import java.time.Instant
 import java.time.ZoneId
@@ -49,9 +50,11 @@ fun ReportCards(report: Report, baseline: Report?, platform: Platform, on: (UiEv
     Bars(report, baseline)
     PhoneCard(report)
     Wrapped {
-        val (json, csv) = stringResource(R.string.share_json) to stringResource(R.string.share_csv)
-        FilledTonalButton({ platform.share(json, report.json) }, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_share, json) }
-        FilledTonalButton({ platform.share(csv, report.toCsv()) }, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_share, csv) }
+        for (format in ReportFormat.entries) {
+            val share = stringResource(R.string.share_as, format.name)
+            FilledTonalButton({ platform.share(share, report.text(format)) }, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_share, share) }
+            FilledTonalButton({ platform.save(report, format) }, Modifier.heightIn(min = 48.dp)) { Labelled(R.drawable.ic_save, stringResource(R.string.save_as, format.name)) }
+        }
         if (baseline != null) FilledTonalButton({ on(UiEvent.SetBaseline(null)) }, Modifier.heightIn(min = 48.dp)) { Text(stringResource(R.string.no_baseline)) }
     }
 }
@@ -69,15 +72,17 @@ private fun Headline(report: Report, baseline: Report?) = Panel(colour = Materia
 @Composable
 private fun SpeedupLine(speedup: Speedup, ink: Color) = Column(verticalArrangement = Arrangement.spacedBy(4.dp)) {
     val name = stageName(speedup.name)?.let { stringResource(it) } ?: speedup.name
+    val said = if (speedup.measured < 1) stringResource(R.string.times_slower, number(1 / speedup.measured, 2)) else
+        stringResource(R.string.times_faster, number(speedup.measured, 2))
     Row(Modifier.fillMaxWidth(), Arrangement.SpaceBetween, Alignment.Bottom) {
         Column {
             Text(name, style = MaterialTheme.typography.bodyMedium, color = ink)
-            Text(stringResource(R.string.times_faster, number(speedup.measured, 2)), style = MaterialTheme.typography.headlineSmall, color = ink)
+            Text(said, style = MaterialTheme.typography.headlineSmall, color = ink)
         }
         speedup.ceiling?.let { Text(stringResource(R.string.at_most, number(it, 2)), style = MaterialTheme.typography.labelMedium, color = ink) }
     }
     val most = maxOf(speedup.measured, speedup.ceiling ?: 1.0)
-    val description = stringResource(R.string.speedup_of, name, number(speedup.measured, 2))
+    val description = "$name: $said"
     Canvas(Modifier.fillMaxWidth().height(10.dp).semantics { contentDescription = description }) {
         val round = CornerRadius(size.height / 2)
         drawRoundRect(ink.copy(alpha = 0.16f), size = size, cornerRadius = round)
