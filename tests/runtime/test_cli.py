@@ -13,6 +13,7 @@ from handmade_bundle import save_manifest
 from handmade_graphs import K, N
 from PIL import Image
 from write_golden import TWO_IMAGES
+from write_golden_views import GOLDEN, copy_of_variant
 
 from vlmprune_runtime.cli import inspect, run
 from vlmprune_runtime.generate import Request, Runner, open_runner
@@ -100,6 +101,14 @@ def test_two_pictures(asked_about_two: list[str], capsys: pytest.CaptureFixture)
         (nth, list(image.kept)) for nth, image in enumerate(expected.pruned)
     ]
     assert "head_ms" not in found["timings"]  # the bundle has no such stage
+
+
+def test_no_overlay_where_nothing_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    smaller = copy_of_variant(GOLDEN / "bundle_grids", GOLDEN / "grids" / "smaller", tmp_path / "smaller")
+    asked = [str(smaller), "--image", str(GOLDEN / "grids" / "wide.png"), "--prompt", "why?"]
+    assert run.main([*asked, "--overlay", str(tmp_path / "kept.png")]) == 2
+    assert "only scales the image down" in capsys.readouterr().err
+    assert not (tmp_path / "kept.png").exists()
 
 
 def test_overlay_of_each_image(asked_about_two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -110,6 +110,9 @@ def run(args: argparse.Namespace) -> None:
     request = request_of(args)
     with hash_progress("loading the bundle") as report:
         runner = open_runner(args.bundle, verify=not args.no_verify, threads=args.threads, report=report)
+    if args.overlay and not runner.bundle.manifest.cuts:
+        method = runner.bundle.manifest.pruner.method
+        raise BadRequest(f"--overlay shows what the pruner chose; {method} only scales the image down")
     if note := reference_note(runner.bundle):
         status.print(f"note: {note}", soft_wrap=True)
     if args.chat:
