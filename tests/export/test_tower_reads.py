@@ -64,5 +64,5 @@ def test_keys_are_those_of_the_features_layer() -> None:
 def test_features_of_no_layer_have_no_attention() -> None:
     model = tiny_llava()
     model.config.vision_feature_layer = 0
-    with pytest.raises(BadRequest, match="vision_feature_layer is 0"):
+    with pytest.raises(BadRequest, match="vision_feature_layer: got 0; allowed"):
         LlavaFamily(model).read_tower(PIXELS, 0, ("tower_keys",))
