@@ -2,6 +2,7 @@ package org.vlmprune.demo.bundles
 
 import android.app.ActivityManager
 import android.content.Context
+import android.content.res.AssetManager
 import android.os.StatFs
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.update
@@ -10,15 +11,32 @@ import org.vlmprune.runtime.manifest.MANIFEST
 import org.vlmprune.runtime.readManifest
 import java.io.File
 import java.io.IOException
+import java.io.InputStream
 
 const val PARTIAL = ".partial"
+
+/** The files that the app was built with, by their paths; a folder has children. */
+interface BuiltInFiles {
+    fun children(path: String): List<String>
+    fun open(path: String): InputStream
+}
+
+/** Reads the APK's assets. */
+class AssetFiles(private val assets: AssetManager) : BuiltInFiles {
+    override fun children(path: String) = assets.list(path).orEmpty().toList()
+    override fun open(path: String) = assets.open(path)
+}
 
 /**
  * Finds the bundles on the phone: copied by the app, pushed with adb into its external files, or built into it.
  *
  * A bundle of the APK's assets is laid into the app's files first, since the engines read files.
  */
-class BundleStore(private val context: Context, private val state: MutableStateFlow<BundlesState>) {
+class BundleStore(
+    private val context: Context,
+    private val state: MutableStateFlow<BundlesState>,
+    private val builtInFiles: BuiltInFiles = AssetFiles(context.assets),
+) {
     /** Where copies of the app lie. */
     val copied: File = File(context.filesDir, "bundles").apply { mkdirs() }
 
@@ -28,7 +46,7 @@ class BundleStore(private val context: Context, private val state: MutableStateF
 
     /** Looks at all places anew. */
     fun refresh() {
-        unpackAssets()
+        unpackBuiltIn()
         val entries = folders(copied).map { entry(it, Origin.COPIED) } +
             folders(pushed).map { entry(it, Origin.PUSHED) } + folders(builtIn).map { entry(it, Origin.BUILT_IN) }
         state.update { it.copy(entries = entries, availableMemoryBytes = availableMemory(), freeSpaceBytes = freeSpace()) }
@@ -65,8 +83,8 @@ class BundleStore(private val context: Context, private val state: MutableStateF
         BundleEntry(folder.path, folder.name, origin, sizeBytes = folder.walk().filter { it.isFile }.sumOf { it.length() }, problem = problemOf(error))
     }
 
-    private fun unpackAssets() {
-        for (name in context.assets.list("bundles").orEmpty()) {
+    private fun unpackBuiltIn() {
+        for (name in builtInFiles.children("bundles")) {
             val out = File(builtIn, name)
             if (File(out, MANIFEST).exists()) continue
             try {
@@ -79,10 +97,10 @@ class BundleStore(private val context: Context, private val state: MutableStateF
 
     /** Copies a folder of assets; the manifest comes last, so that half a copy is none. */
     private fun unpack(asset: String, out: File) {
-        val children = context.assets.list(asset).orEmpty()
+        val children = builtInFiles.children(asset)
         if (children.isEmpty()) {
             out.parentFile?.mkdirs()
-            context.assets.open(asset).use { stream -> out.outputStream().use { stream.copyTo(it) } }
+            builtInFiles.open(asset).use { stream -> out.outputStream().use { stream.copyTo(it) } }
         }
         for (child in children.sortedBy { it == MANIFEST }) unpack("$asset/$child", File(out, child))
     }
