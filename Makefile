@@ -12,7 +12,7 @@ PYTEST ?=  # more options for pytest
 COMPLETE ?=  # set to anything, a part that cannot be tested for want of a tool fails
 UNTESTED = >&2 && $(if $(strip $(COMPLETE)),exit 1,true)
 
-.PHONY: demo test test-executorch test-coreml test-rest test-jvm test-apple test-kotlin test-swift test-android check-ios apk check format cpp-runner clean
+.PHONY: demo test test-executorch test-coreml test-rest test-jvm test-apple test-kotlin test-swift test-android test-pocket check-ios apk check format cpp-runner clean
 
 demo: $(VENV)/export.stamp  ## export pocket, then answer a question about an image, pruned and unpruned
 	test -e $(BUNDLE) || $(BIN)/vlmprune-export --target onnx --keep 64 --out $(BUNDLE)
@@ -57,6 +57,11 @@ test-android:  ## the Android app on the JVM, with real rendering and the real e
 	@if command -v mvn >/dev/null && command -v npm >/dev/null && command -v javac >/dev/null; then \
 	  $(PYTHON) android_demo/ci/gradle_files.py && $(PYTHON) android_demo/ci/run_tests.py; \
 	else echo 'NOT TESTED: the Android app, for there is no Maven, no npm or no JDK of 17 or more; on Debian: apt install maven npm default-jdk' $(UNTESTED); fi
+
+test-pocket: demo $(VENV)/dev.stamp  ## the demo's bundle in Kotlin and Swift, behind their own tests: the answers of Python
+	$(BIN)/python runtime/kotlin/compare.py $(BUNDLE)
+	mkdir -p build && $(BIN)/python tests/runtime/write_cases.py build/pocket_cases.json $(BUNDLE)
+	cd runtime/swift && VLMPRUNE_CASES=$(CURDIR)/build/pocket_cases.json ./toolchain.sh swift test --skip-build --filter answersAboutFurtherBundles
 
 apk:  ## a signed APK and AAB of the Android app with both engines, checked; prints their paths
 	@android_demo/build.sh
