@@ -203,6 +203,8 @@ def test_programs_that_fail_or_are_missing_are_one_line(tmp_path: Path, monkeypa
         call_tool([str(tool), "push"])
     with pytest.raises(BadRequest, match="xcrun was not found; install Xcode 16 or newer, on a Mac"):
         call_tool(["xcrun", "devicectl"])
+    with pytest.raises(DeviceError, match="no end within"):
+        call_tool(["/bin/sleep", "600"], limit_s=0.1)
 
 
 def test_the_command_measures_and_writes_a_page(
