@@ -1,6 +1,7 @@
 """Checkpoints as people have them: damaged files, configs that do not fit, code of their own."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,16 @@ def as_cut_pytorch(folder: Path) -> None:
     cut("pytorch_model.bin")(folder)
 
 
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("ran",)
+
+
+def with_pickled_code(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors") | {"code": Code()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
 def restore(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     stored = {name: change(weight) for name, weight in load_file(folder / "model.safetensors").items()}
     save_file(stored, folder / "model.safetensors", {"format": "pt"})
@@ -81,6 +92,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config is cut": (cut("config.json"), "config.json is no JSON file, or is cut short"),
     "a shard is missing": (as_shards, "model-00002-of-00002.safetensors is missing, which .*index.json names"),
     "PyTorch weights are cut": (as_cut_pytorch, "pytorch_model.bin is no file of PyTorch weights, or is cut short"),
+    "PyTorch weights with code": (with_pickled_code, "its pickled weights hold more than tensors, which may run code"),
     "quantisation as a word": (
         lambda folder: edit(folder, "config.json", quantization_config="x"),
         "quantization_config: got 'x', allowed: an object",
@@ -158,7 +170,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_a_checkpoint_that_cannot_be_right_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_right_is_refused_in_one_line(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     folder = write_checkpoint(tmp_path / "checkpoint")
     damage, message = DAMAGE[case]
     damage(folder)
@@ -166,6 +181,7 @@ def test_a_checkpoint_that_cannot_be_right_is_refused_in_one_line(case: str, tmp
         load(folder)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 500
+    assert not (tmp_path / "ran").exists()
 
 
 def test_flash_attention_in_a_config_changes_nothing(tmp_path: Path) -> None:

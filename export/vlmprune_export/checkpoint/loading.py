@@ -25,6 +25,7 @@ from vlmprune_runtime.schema import Source
 POCKET = "pocket"
 _ALL_KINDS = " Should contain one of"  # behind this, transformers' message lists hundreds of model types
 _OWN_CODE = "trust_remote_code"  # as transformers' message names it
+_PICKLED_CODE = "Weights only load failed"  # so begins PyTorch's message, which goes on with how to load unsafely
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def _model(name: str, parts: Parts, raw: Mapping[str, Any], quantised: Format | 
 def _reason(cause: BaseException) -> str:
     if _OWN_CODE in str(cause):
         return "it needs Python code of its own, and code from a checkpoint is never run"
+    if _PICKLED_CODE in str(cause):
+        return "its pickled weights hold more than tensors, which may run code; allowed: tensors"
     if isinstance(cause, KeyError) and cause.args:
         return f"its settings name {short_repr(cause.args[0])}, which transformers does not know"
     line = first_line(cause)
