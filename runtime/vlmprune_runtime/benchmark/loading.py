@@ -65,7 +65,9 @@ def check_context_fits(runner: Runner, task: Task) -> None:
     needed = prompt_tokens + task.tokens - 1
     if needed > runner.context_tokens:
         name, capacity = runner.bundle.folder.name, runner.context_tokens
-        raise BadRequest(f"{name}: prompt and answer take {needed} tokens, the context has {capacity}")
+        room = capacity - prompt_tokens + 1
+        advice = f"; answers of {room} tokens fit" if room > 0 else ""
+        raise BadRequest(f"{name}: prompt and answer take {needed} tokens, the context has {capacity}{advice}")
     follow_up_tokens(runner, task, prompt_tokens + task.tokens)
 
 

@@ -6,9 +6,9 @@ public struct BenchmarkPlan: Equatable, Sendable {
     public let question: String
     public let pairs: Int
     public let warmups: Int
-    public let tokens: Int
+    public let tokens: Int?
 
-    public init(photo: Photo, question: String, pairs: Int, warmups: Int = 2, tokens: Int = 16) {
+    public init(photo: Photo, question: String, pairs: Int, warmups: Int = 2, tokens: Int? = nil) {
         (self.photo, self.question, self.pairs, self.warmups, self.tokens) = (photo, question, pairs, warmups, tokens)
     }
 }

@@ -9,7 +9,7 @@ struct Arguments {
     var followUp: String?
     var repetitions = 10
     var warmups = 2
-    var tokens = 16
+    var tokens: Int?
     var threads: Int?
     var units: ComputeUnits?
     var verify = true
@@ -27,7 +27,7 @@ struct Arguments {
           --follow-up TEXT    default: \(Benchmark.sampleFollowUp)
           --repetitions N     pairs of runs that count, default 10
           --warmups N         pairs of runs before, default 2
-          --tokens N          tokens of every answer, default 16
+          --tokens N          tokens of every answer, default \(Benchmark.defaultTokens), or what a shorter context has room for
           --threads N         Linux: threads of onnxruntime, default: one per core
           --units UNITS       Mac: ALL, CPU_AND_NE, CPU_AND_GPU or CPU_ONLY; default: the bundle's advice per stage
           --no-verify         do not check the hashes of the bundle's files

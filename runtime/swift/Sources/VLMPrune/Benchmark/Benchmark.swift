@@ -70,23 +70,26 @@ public struct LoadMeasurement: Sendable {
 public struct Benchmark: Sendable {
     public static let samplePrompt = "Is the dog left of the bus?"
     public static let sampleFollowUp = "How many objects are there?"
+    public static let defaultTokens = 16
 
     public let pictures: [BenchmarkPicture]
     public let prompt: String
     public let repetitions: Int
     public let warmups: Int
-    public let tokens: Int
+    public private(set) var tokens: Int?
     public let threads: Int?
     public let followUp: String?
     public let tool: BenchmarkRecord.Tool
 
-    /// `threads` is what the engine was loaded with, nil for its own choice. Throws `BadRequest` for counts below 1.
+    /// `threads` is what the engine was loaded with, nil for its own choice. `tokens` nil decodes 16 tokens, or as many
+    /// as a shorter context has room for. Throws `BadRequest` for counts below 1.
     public init(
         pictures: [BenchmarkPicture], prompt: String = samplePrompt, repetitions: Int = 10, warmups: Int = 2,
-        tokens: Int = 16, threads: Int? = nil, followUp: String? = nil,
+        tokens: Int? = nil, threads: Int? = nil, followUp: String? = nil,
         tool: (name: String, version: String) = ("vlmprune-swift", packageVersion)
     ) throws {
-        for (name, value) in [("repetitions", repetitions), ("warmups", warmups), ("tokens", tokens)] where value < 1 {
+        let counts = [("repetitions", repetitions), ("warmups", warmups), ("tokens", tokens ?? 1)]
+        for (name, value) in counts where value < 1 {
             throw BadRequest("\(name): got \(value), allowed: 1 or more")
         }
         guard !pictures.isEmpty else { throw BadRequest("images: got none, allowed: 1 or more") }
@@ -101,8 +104,10 @@ public struct Benchmark: Sendable {
     }
 
     private var task: BenchmarkTask {
-        BenchmarkTask(pictures: pictures, prompt: prompt, tokens: tokens, followUp: followUp)
+        BenchmarkTask(pictures: pictures, prompt: prompt, tokens: answerTokens, followUp: followUp)
     }
+
+    private var answerTokens: Int { tokens ?? Self.defaultTokens }
 
     /// Runs the benchmark; it ends early with `CancellationError` if its task is cancelled.
     ///
@@ -111,13 +116,23 @@ public struct Benchmark: Sendable {
         _ runner: Runner, load: LoadMeasurement? = nil, beforePair: @Sendable (Int) async throws -> Void = { _ in },
         progress: @Sendable (BenchmarkProgress) -> Void = { _ in }
     ) async throws -> BenchmarkRecord {
+        var fitted = self
+        fitted.tokens = try tokensThatFit(runner)
+        return try await fitted.measureFitted(runner, load: load, beforePair: beforePair, progress: progress)
+    }
+
+    private func measureFitted(
+        _ runner: Runner, load: LoadMeasurement?, beforePair: @Sendable (Int) async throws -> Void,
+        progress: @Sendable (BenchmarkProgress) -> Void
+    ) async throws -> BenchmarkRecord {
         let settings = try settings()
-        try checkRoom(runner)
         var done = 0
         let total = 2 * (warmups + repetitions)
         func run(_ kind: String, _ round: Int, of rounds: Int, prune: Bool) async throws -> TimedRun {
             let label = "\(kind) \(round + 1) of \(rounds), \(prune ? "pruned" : "unpruned")"
             progress(BenchmarkProgress(done: done, total: total, label: label))
+            await Task.yield()  // On a single core, whoever cancels has to get a turn.
+            try Task.checkCancellation()
             let run = try await runner.aloneTimed(task, prune: prune)
             done += 1
             return run
@@ -160,19 +175,24 @@ public struct Benchmark: Sendable {
                 name: picture.name, sha256: picture.sha256, widthPx: loaded.width, heightPx: loaded.height)
         }
         return BenchmarkRecord.Settings(
-            repetitions: repetitions, warmups: warmups, tokens: tokens, threads: threads, prompt: prompt,
+            repetitions: repetitions, warmups: warmups, tokens: answerTokens, threads: threads, prompt: prompt,
             image: images[0],
             images: images.count > 1 ? images : [], followUp: followUp ?? Self.sampleFollowUp)
     }
 
-    /// Throws `BadRequest` unless prompt and answer fit the context; the last token is not written to the cache.
-    private func checkRoom(_ runner: Runner) throws {
+    /// Returns how many tokens every answer gets. Throws `BadRequest` unless they fit the context; the last token is not
+    /// written to the cache.
+    private func tokensThatFit(_ runner: Runner) throws -> Int {
         let prompt = try runner.question(task, prune: true).0.tokenIds.count
-        guard prompt + tokens - 1 <= runner.engine.contextTokens else {
-            let needed = "prompt and answer take \(prompt + tokens - 1) tokens"
-            throw BadRequest("\(needed), the context has \(runner.engine.contextTokens)")
+        let room = runner.engine.contextTokens - prompt + 1
+        let wanted = tokens ?? max(1, min(Self.defaultTokens, room))
+        guard wanted <= room else {
+            let needed = "prompt and answer take \(prompt + wanted - 1) tokens"
+            let advice = room > 0 ? "; answers of \(room) tokens fit" : ""
+            throw BadRequest("\(needed), the context has \(runner.engine.contextTokens)\(advice)")
         }
-        _ = try runner.followUpTokens(task, used: prompt + tokens)
+        _ = try runner.followUpTokens(task, used: prompt + wanted)
+        return wanted
     }
 
     private func result(
@@ -184,7 +204,7 @@ public struct Benchmark: Sendable {
         let slow = manifest.prefillFlops(promptTokens: whole.tokenIds.count, grids: whole.grids, prune: false)
         let fast = manifest.prefillFlops(promptTokens: kept.tokenIds.count, grids: kept.grids, prune: true)
         let ratios = BenchmarkRecord.Ratios(unpruned: unpruned, pruned: pruned)
-        let further = try runner.followUpTokens(task, used: whole.tokenIds.count + tokens)
+        let further = try runner.followUpTokens(task, used: whole.tokenIds.count + answerTokens)
         return BenchmarkRecord.Result(
             bundle: try BenchmarkRecord.BundleInfo(runner.bundle, whole.grids[0], kept.grids[0]),
             engine: BenchmarkRecord.Engine(

@@ -151,7 +151,9 @@ private fun checkContextFits(runner: Runner, task: Task) {
     val needed = promptTokens + task.tokens - 1
     if (needed > runner.contextTokens) {
         val name = runner.bundle.manifest.name
-        throw BadRequest("$name: prompt and answer take $needed tokens, the context has ${runner.contextTokens}")
+        val room = runner.contextTokens - promptTokens + 1
+        val advice = if (room > 0) "; answers of $room tokens fit" else ""
+        throw BadRequest("$name: prompt and answer take $needed tokens, the context has ${runner.contextTokens}$advice")
     }
     followUpTokens(runner, task, promptTokens + task.tokens)
 }
