@@ -145,9 +145,10 @@ def test_bundles_are_interleaved(runner: Runner, clock: Clock, image_file: Path)
 
 def test_an_answer_that_does_not_fit(runner: Runner, image_file: Path) -> None:
     tokens = len(runner.encode("why?").token_ids)
-    check_context_fits(runner, Task([image_file], "why?", runner.context_tokens - tokens + 1))
-    with pytest.raises(BadRequest, match=f"the context has .*; answers of {runner.context_tokens - tokens + 1} tokens fit"):
-        check_context_fits(runner, Task([image_file], "why?", runner.context_tokens - tokens + 2))
+    room = runner.context_tokens - tokens + 1
+    check_context_fits(runner, Task([image_file], "why?", room))
+    with pytest.raises(BadRequest, match=f"the context has .*; answers of {room} tokens fit"):
+        check_context_fits(runner, Task([image_file], "why?", room + 1))
 
 
 def test_the_follow_up_is_timed_behind_the_answer(clock: Clock) -> None:
