@@ -2,14 +2,16 @@
 
     python -m vlmprune_tools.random_checkpoint qwen2_5_vl_3b --layers 4 --out ./random-qwen
 
-Configs, processors and special tokens are as published, the rest of the tokenizer is bytes. Answers mean nothing, and
+Configs, processors and special tokens are as published; the other tokens are bytes, and then two and three ASCII
+characters, so that a text has about as many tokens as in the published model. Answers mean nothing, and
 which tokens are kept means little; times, sizes and memory are those of the model, with the layers that were left.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +157,8 @@ def write_random_checkpoint(name: str, out: Path, layers: int | None = None, set
     finally:
         torch.set_default_dtype(torch.float32)
     model.generation_config.eos_token_id = [published.tokens[published.end]]
-    with quiet():
-        model.save_pretrained(out)
-        published.save_processor(out, _tokenizer(text["vocab_size"], published))
+    model.save_pretrained(out)
+    published.save_processor(out, _tokenizer(text["vocab_size"], published))
     return sum(weight.numel() for weight in model.parameters())
 
 
@@ -169,19 +170,26 @@ def _of_part(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _tokenizer(vocabulary: int, published: Published) -> Any:
-    """Returns a tokenizer of bytes; its special tokens have their ids, all other ids are fillers."""
+    """Returns a tokenizer with the special tokens at their ids; at all others are bytes, pairs and triples."""
     from transformers import PreTrainedTokenizerFast
 
     taken = {index: token for token, index in published.tokens.items()}
-    letters = iter(sorted(pre_tokenizers.ByteLevel.alphabet()))
-    table = {taken.get(index) or next(letters, f"filler{index}"): index for index in range(vocabulary)}
-    tokenizer = Tokenizer(models.BPE(table, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    names = chain(sorted(pre_tokenizers.ByteLevel.alphabet()), map("".join, _longer_than_a_byte()))
+    table = {taken.get(index) or next(names): index for index in range(vocabulary)}
+    merges = [(name[:-1], name[-1]) for name in map("".join, _longer_than_a_byte()) if name in table]
+    tokenizer = Tokenizer(models.BPE(table, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in published.tokens])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token=published.end, pad_token="<|endoftext|>"
     )
+
+
+def _longer_than_a_byte() -> Iterator[tuple[str, ...]]:
+    """Yields two and three printable ASCII characters; the space is written as byte-level tokenizers write it."""
+    characters = [chr(code) for code in range(33, 127)] + ["\u0120"]
+    return chain(product(characters, repeat=2), product(characters, repeat=3))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -198,7 +206,8 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Writes one checkpoint."""
     settings = dict(parse_setting(text) for text in args.settings)
-    weights = write_random_checkpoint(args.name, args.out, args.layers, settings)
+    with quiet():
+        weights = write_random_checkpoint(args.name, args.out, args.layers, settings)
     print(f"{args.out}: {weights / 1e6:.0f} million random weights of {args.name}")
 
 
