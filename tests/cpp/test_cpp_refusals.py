@@ -97,6 +97,7 @@ LIES: list[tuple[list[Any], object, str]] = [
     (["grids", 0, "keep"], [4096], "bundle.json: a cut of grid 0 keeps more tokens than there are"),
     (["grids", 0, "keep"], [7], "bundle.json: stages.prune.outputs.kept.shape: got 8 rows, expected 7"),
     (["grids", 0, "keep"], [], "grid 0 has another number of tokens to keep than there are cuts"),
+    (["grids", 0, "height"], 2**40, "bundle.json: grids.0.height: should be 1048576 or less"),
     (["grids", 0, "height"], 8, "bundle.json: stages.vision.outputs.features.shape: got 49 rows, expected 56"),
     (["grids", 0, "width"], 0, "bundle.json: grids.0.width: should be 1 or more, got 0"),
     (["grids"], [], "bundle.json: grids: should have one grid or more"),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,3 +123,7 @@ def _kept_lines(kept: "Overlap") -> Iterator[str]:
 
 def _mark(good: bool) -> str:
     return "[green]ok[/]" if good else "[red]past the limit[/]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

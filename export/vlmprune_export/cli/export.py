@@ -1,6 +1,7 @@
 """`vlmprune-export` exports a checkpoint to a bundle."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,3 +138,7 @@ def run(args: argparse.Namespace) -> None:
         folder = export_bundle(request, progress=progress)
     manifest = (folder / MANIFEST).read_text(encoding="utf-8")
     print(manifest if args.json else "\n".join([str(folder), *delegation_lines(parse_manifest(manifest))]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

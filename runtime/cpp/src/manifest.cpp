@@ -120,11 +120,20 @@ Stage parse_stage(const Field& field) {
   return stage;
 }
 
+// Two sides of at most this multiply without an overflow.
+constexpr int64_t kLongestSide = 1 << 20;
+
+int64_t parse_side(const Field& field) {
+  const int64_t side = field.integer(1);
+  if (side > kLongestSide) throw field.error("should be " + std::to_string(kLongestSide) + " or less");
+  return side;
+}
+
 Grid parse_grid(const Field& field) {
-  return {field.at("height").integer(1),
-          field.at("width").integer(1),
-          field.at("height_px").integer(1),
-          field.at("width_px").integer(1),
+  return {parse_side(field.at("height")),
+          parse_side(field.at("width")),
+          parse_side(field.at("height_px")),
+          parse_side(field.at("width_px")),
           field.at("keep").integers(1),
           optional_integer(field, "vision_flops", 1),
           optional_integer(field, "prefix_tokens", 0).value_or(0)};

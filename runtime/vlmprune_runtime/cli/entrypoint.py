@@ -123,10 +123,16 @@ def _warnings_on_stderr(prog: str) -> Iterator[None]:
     handler.setFormatter(logging.Formatter(f"{prog}: warning: %(message)s"))
     logger = logging.getLogger("vlmprune_runtime")
     logger.addHandler(handler)
+    logging.getLogger("torch.utils._pytree").addFilter(_is_no_deprecation)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+def _is_no_deprecation(record: logging.LogRecord) -> bool:
+    """Says whether a log line is for users; torch complains about how torchao uses it whenever that is imported."""
+    return "deprecated" not in record.getMessage()
 
 
 def _escape_unprintable() -> None:

@@ -16,7 +16,7 @@ from vlmprune_tools.cli import device as command
 from vlmprune_tools.devices import AndroidApp, AndroidRunner, DeviceSettings, IosApp, measure_on_devices
 from vlmprune_tools.devices.adb import Adb, attached_androids
 from vlmprune_tools.devices.android_app import APPLICATION
-from vlmprune_tools.devices.ios_app import attached_iphones
+from vlmprune_tools.devices.ios_app import PUSHED, attached_iphones
 from vlmprune_tools.devices.measuring import check_targets, record_path
 from vlmprune_tools.devices.vendor_tool import call_tool
 
@@ -167,6 +167,22 @@ def test_an_iphone_is_pushed_started_and_its_record_fetched(record: str, bundle:
     phone.status = ["failed Memory is short."]
     found = measure_on_devices([IosApp("AAAA-1", tool=phone)], [bundle], SETTINGS, tmp_path / "b", told.append)
     assert (found.failures, phone.copied) == (("AAAA-1: Memory is short.",), ["bundle.json"])
+
+
+@pytest.mark.parametrize("listed", [b"{damaged", b"[]"])
+def test_an_iphone_whose_list_of_copied_files_is_damaged_gets_all_anew(
+    listed: bytes, record: str, bundle: OpenBundle, tmp_path: Path
+) -> None:
+    phone = FakeIphone(record)
+    measure_on_devices([IosApp("AAAA-1", tool=phone)], [bundle], SETTINGS, tmp_path, print)
+    [place] = [name for name in phone.files if name.endswith(PUSHED)]
+    phone.files[place] = listed
+    phone.copied.clear()
+    phone.status = ["progress 0/2"]
+    again = tmp_path / "again"
+    again.mkdir()
+    found = measure_on_devices([IosApp("AAAA-1", tool=phone)], [bundle], SETTINGS, again, print)
+    assert found.failures == () and {*bundle.manifest.files} <= {*phone.copied}
 
 
 def test_the_runner_without_an_app_gets_pixels_and_token_ids(record: str, bundle: OpenBundle, tmp_path: Path) -> None:

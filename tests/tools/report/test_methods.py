@@ -88,11 +88,17 @@ def test_cells_that_fail_are_counted_and_stop_no_other(
             raise CellFailed("no room")
         return True
 
-    monkeypatch.setattr(command, "measure", one_fails)
+    monkeypatch.setattr(cells, "measure", one_fails)
     assert command.main(["measure", str(evaluated), "--keeps", "4", "--out", str(tmp_path / "speed")]) == 1
     shown = capsys.readouterr()
     assert shown.out == "onnx-none-saint+place=tower-4.json: measured\n"
     assert "no room\n" in shown.err and "1 of 2 measurements failed" in shown.err
+
+
+def test_an_evaluation_without_methods_makes_no_table(evaluated: Path) -> None:
+    record = json.loads(evaluated.read_text())
+    with pytest.raises(BadRequest, match="the first evaluation has no pruning method"):
+        methods_record([record | {"methods": record["methods"][:1]}], [])
 
 
 def test_the_table_has_both(

@@ -68,8 +68,7 @@ class IosApp:
     def _push_bundle(self, bundle: OpenBundle, folder: str, report: Report) -> None:
         """Copies the files that are not on the device's list of copied files yet, and the manifest last."""
         entries = bundle.manifest.files
-        listed = self._copy_from(f"{folder}/{PUSHED}")
-        done: dict[str, str] = json.loads(listed) if listed else {}
+        done = _pushed(self._copy_from(f"{folder}/{PUSHED}"))
         missing = [name for name, entry in entries.items() if done.get(name) != entry.sha256]
         for nth, name in enumerate(missing, start=1):
             report(f"pushing {name} ({nth} of {len(missing)} files)")
@@ -127,3 +126,12 @@ class IosApp:
 def _container() -> tuple[str, ...]:
     """Returns the options that name the app's own files."""
     return ("--domain-type", "appDataContainer", "--domain-identifier", APPLICATION)
+
+
+def _pushed(listed: str | None) -> dict[str, str]:
+    """Returns the hash of every file that a device's list names; all are copied anew if it cannot be read."""
+    try:
+        done = json.loads(listed or "{}")
+    except ValueError:
+        return {}
+    return done if isinstance(done, dict) else {}

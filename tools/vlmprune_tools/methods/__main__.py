@@ -10,9 +10,6 @@ from typing import Any
 from vlmprune_runtime.atomic import check_output_file, save_text
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, VlmPruneError
-from vlmprune_tools.methods.cells import CellFailed, cells_of, measure
-from vlmprune_tools.methods.markdown import filled, markdown
-from vlmprune_tools.methods.record import methods_record
 
 EXAMPLES = """\
   vlmprune-eval pocket --pruners vlm-pruner,nuwa,resize --keeps 64,32 --json accuracy.json
@@ -55,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Measures, or prints and writes the table."""
+    from vlmprune_tools.methods.markdown import filled, markdown
+    from vlmprune_tools.methods.record import methods_record
+
     records = [_accuracy(path) for path in args.accuracy]
     if args.action == "measure":
         measure_all(args, records)
@@ -74,6 +74,8 @@ def measure_all(args: argparse.Namespace, records: Sequence[dict[str, Any]]) -> 
 
     Raises `VlmPruneError` in the end if any failed.
     """
+    from vlmprune_tools.methods.cells import CellFailed, cells_of, measure
+
     if args.out is None:
         raise BadRequest("measure needs --out DIR")
     args.out.mkdir(parents=True, exist_ok=True)

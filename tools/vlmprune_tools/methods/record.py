@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Result
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.evaluation.dataset import MEAN, TESTED
 from vlmprune_tools.evaluation.pruning_config import BLIND, UNPRUNED
 from vlmprune_tools.methods.cells import Cell
@@ -26,12 +27,15 @@ def methods_record(accuracies: Iterable[Json], cells: Iterable[Path]) -> Methods
     evaluations = list(accuracies)
     rows = {(row.method, row.keep): row for record in reversed(evaluations) for row in rows_of(record, speeds)}
     first = evaluations[0]
+    against = next((row.method for row in rows_of(first, speeds)), None)
+    if against is None:
+        raise BadRequest("the first evaluation has no pruning method; allowed: records of vlmprune-eval --pruners ...")
     return MethodsRecord(
         model=first["model"],
         visual_tokens=first["visual_tokens"],
         task=mean_task(first),
         data=first["data"]["name"],
-        against=next(row.method for row in rows_of(first, speeds)),
+        against=against,
         unpruned=unpruned_of(first),
         rows=tuple(rows.values()),
         notes=tuple(
