@@ -19,6 +19,7 @@ from vlmprune_runtime.prefill import prefill
 from vlmprune_runtime.prompt import EncodedPrompt, expand_image_tokens
 
 N, LAYER = 49, 2
+IN_TOWER = {"place": "tower"}
 READERS = ("fastv", "dart", "sparsevlm", "cdpruner-embed", "divprune")
 """Methods that read each a different part of the sequence."""
 
@@ -71,6 +72,14 @@ def test_a_bundle_of_it_passes_the_check(method: str, tmp_path: Path) -> None:
     report = check_bundle(CheckRequest(export_bundle(request), prompt="what is in the picture ?", tokens=3))
     assert report.failures() == []
     assert {row.output for row in report.differences if row.equal is not None} == {"kept", "rank"}
+
+
+def test_an_output_that_is_a_constant_outlives_the_quantisation(tmp_path: Path) -> None:
+    """What stays of a tower that drops tokens is ranked by its place, so no node computes the ranks."""
+    checkpoint, prune = write_checkpoint(tmp_path / "checkpoint"), PruneOptions("saint", keep=11, settings=IN_TOWER)
+    request = ExportRequest(tmp_path / "bundle", str(checkpoint), "onnx", prune, "int8", context_tokens=96)
+    report = check_bundle(CheckRequest(export_bundle(request), prompt="what is in the picture ?", tokens=3))
+    assert report.failures() == []
 
 
 def test_what_a_checkpoint_does_not_have_is_said() -> None:

@@ -93,7 +93,7 @@ def _import_operators(model: onnx.ModelProto) -> None:
 
 def _keep_rest(model: onnx.ModelProto, weights: Weights, data: Path, stored: list[onnx.TensorProto]) -> None:
     """Writes the weights that stay as they are, and gives the graph the initializers of all."""
-    used = {name for node in model.graph.node for name in node.input}
+    used = {name for node in model.graph.node for name in node.input} | {output.name for output in model.graph.output}
     for tensor in model.graph.initializer:
         if tensor.name not in used:
             continue
