@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,18 @@ from vlmprune_runtime.errors import BadRequest, BundleError, EngineError, Missin
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 
 VOCABULARY = 96
+
+
+@dataclass
+class Counted:
+    """Counts the calls of a function."""
+
+    function: Callable[..., Any]
+    calls: int = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return self.function(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +93,41 @@ def test_decode_continues_a_padded_prefill(engine: Engine) -> None:
     assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max() + 1e-3
 
 
-def test_several_rows_behind_others_go_one_by_one(engine: Engine) -> None:
-    every = head_inputs(24)
-    expected = engine.run("head", every)
+@pytest.mark.parametrize("tokens", [22, 24, 52, 60, 85, CONTEXT_TOKENS])
+def test_rows_behind_others_are_those_of_the_whole(
+    engine: Engine, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call takes up to 32; its padding would lie behind the end of the cache in the longest case."""
+    monkeypatch.setattr(engine, "_call", counted := Counted(engine._call))  # type: ignore[attr-defined]
+    for stage, inputs in (("head", head_inputs(tokens)), ("tail", tail_inputs(tokens))):
+        engine.run(stage, first(inputs, 20))
+        counted.calls = 0
+        rest = {name: value[20:] for name, value in inputs.items() if name not in ("past_tokens", "last_row")}
+        if stage == "tail":
+            rest["last_row"] = np.array([tokens - 21])
+        found = engine.run(stage, {**rest, "past_tokens": np.array([20])})
+        assert counted.calls == -(-(tokens - 20) // 32)
+        expected = engine.run(stage, inputs)
+        if stage == "tail":
+            np.testing.assert_allclose(found["logits"], expected["logits"], atol=5e-3)
+            continue
+        assert found["hidden"].shape == (tokens - 20, WIDTH)
+        np.testing.assert_allclose(found["hidden"], expected["hidden"][20:], atol=5e-3)
+
+
+def test_a_bundle_without_a_decode_function_of_several_tokens_goes_one_by_one(broken: Path) -> None:
+    """Bundles of before 2.3's last addition have none."""
+    manifest = manifest_of(broken)
+    head = manifest["stages"]["head"]
+    head["graphs"] = [graph for graph in head["graphs"] if graph["entry"] != "decode_32"]
+    change_manifest(broken, stages=manifest["stages"])
+    engine, every = load_engine(open_bundle(broken)), head_inputs(24)
+    expected = engine.run("head", every)["hidden"][20:]
     engine.run("head", first(every, 20))
     rest = {name: value[20:] for name, value in every.items() if name != "past_tokens"}
-    found = engine.run("head", {**rest, "past_tokens": np.array([20])})
-    assert found["hidden"].shape == (4, WIDTH)
-    np.testing.assert_allclose(found["hidden"], expected["hidden"][20:], atol=5e-3)
+    np.testing.assert_allclose(
+        engine.run("head", {**rest, "past_tokens": np.array([20])})["hidden"], expected, atol=5e-3
+    )
 
 
 def test_outputs_are_the_callers(engine: Engine) -> None:
@@ -219,5 +260,5 @@ def test_an_old_macos_and_unknown_units_are_refused(bundle: Path, monkeypatch: p
 
 
 def test_follow_ups_are_the_whole_conversation(bundle: Path, tmp_path: Path) -> None:
-    """Token by token through the decode function, as no prefill function goes on behind others."""
+    """Up to 32 tokens a call through a decode function, as no prefill function goes on behind others."""
     check_follow_ups(bundle, tmp_path / "talking")

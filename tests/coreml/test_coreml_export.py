@@ -55,9 +55,11 @@ def test_every_length_is_a_function(lengthy: Path) -> None:
     }
     short, long, step = ("prefill", "prefill", 65), ("prefill_32", "prefill", 81), ("decode", "decode", 1)
     assert found["vision"] == found["prune"] == [("main", "any", None)]
-    assert found["embed"] == found["head"] == [short, long, step]
+    behind = ("decode_32", "decode", 32)
+    assert [*found["embed"], behind] == found["head"] == [short, long, step, behind]
     assert [(name, tokens) for name, _, tokens in found["tail"]] == [
         ("prefill_pruned", 24), ("prefill_pruned_32", 40), ("prefill_full", 65), ("prefill_full_32", 81), ("decode", 1),
+        ("decode_32", 32),
     ]  # fmt: skip
     for name in ("embed", "head", "tail"):
         described = model_of(lengthy, name).description
@@ -78,7 +80,7 @@ def test_a_context_between_steps_gets_a_larger_cache(checkpoint: Path, tmp_path:
     [state, _] = model_of(made, "head").description.functions[0].state
     assert list(state.type.stateType.arrayType.shape) == [2, 2, 96, 8]
     assert manifest_of(made)["context_tokens"] == 70
-    assert [one["tokens"] for one in manifest_of(made)["stages"]["head"]["graphs"]] == [70, 1]
+    assert [one["tokens"] for one in manifest_of(made)["stages"]["head"]["graphs"]] == [70, 1, 32]
 
 
 def test_functions_share_their_weights(lengthy: Path, bundle: Path) -> None:

@@ -14,7 +14,7 @@ def test_two_pictures_in_tiles_equal_pytorch(tmp_path: Path) -> None:
     graphs = open_bundle(bundle).manifest.stages["tail"].graphs
     lengths = ("", "_5_views", "_2_images")
     names = [f"prefill_{mode}{length}" for mode in ("pruned", "full") for length in lengths]
-    assert [graph.entry for graph in graphs] == [*names, "decode"]
+    assert [graph.entry for graph in graphs] == [*names, "decode", "decode_32"]
     assert_passes_the_check(bundle, views=6, size=(64, 20), tokens=2, images=2)
 
 

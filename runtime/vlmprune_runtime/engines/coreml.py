@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from vlmprune_runtime.bundle import OpenBundle
 from vlmprune_runtime.engines import Tensors
-from vlmprune_runtime.engines.coreml_functions import check_functions, graph_for, pad_inputs, row_of, unpad_outputs
+from vlmprune_runtime.engines.coreml_functions import (
+    check_functions,
+    graph_for,
+    longest_behind,
+    pad_inputs,
+    part_of,
+    unpad_outputs,
+)
 from vlmprune_runtime.engines.signature import check_signatures, rows_and_past
 from vlmprune_runtime.errors import BadRequest, EngineError, UnknownName, comma_list, shorten
 from vlmprune_runtime.mil_reference import ReferencePackage
@@ -66,8 +73,8 @@ class CoreMLEngine:
         if manifest.cache is not None:
             self._check_capacity(stage, past, rows)
         self._check_indices(stage, inputs)
-        if past and rows > 1:
-            return self._row_by_row(stage, inputs, past, rows)
+        if past and rows > longest_behind(manifest):
+            return self._part_by_part(stage, inputs, past, rows)
         return self._call(stage, inputs, grid)
 
     def cached(self, stage: str) -> tuple[Array, Array] | None:
@@ -105,11 +112,13 @@ class CoreMLEngine:
             raise EngineError(stage, error) from None
         return unpad_outputs(declared, self._packages[stage].run(str(graph.entry), padded), rows)
 
-    def _row_by_row(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> Tensors:
-        """Runs several rows behind others one by one, since only the `decode` function continues a cache."""
+    def _part_by_part(self, stage: str, inputs: Mapping[str, Array], past: int, rows: int) -> Tensors:
+        """Runs more rows behind others than one call takes, for only decode functions continue a cache."""
         declared, parts = self._manifest.stage(stage), []
-        for nth in range(rows):
-            parts.append(self._call(stage, row_of(declared, inputs, nth, past), 0))
+        longest = longest_behind(declared)
+        for start in range(0, rows, longest):
+            part = range(start, min(start + longest, rows))
+            parts.append(self._call(stage, part_of(declared, inputs, part, past), 0))
         free = [tensor.name for tensor in declared.outputs if "tokens" in tensor.shape]
         return parts[-1] | {name: np.concatenate([part[name] for part in parts]) for name in free}
 

@@ -53,14 +53,12 @@ def inputs_of(stage: Stage, graph: Graph) -> tuple[Input, ...]:
 def graph_for(name: str, stage: Stage, inputs: Mapping[str, Array], grid: int) -> tuple[Graph, int]:
     """Returns the shortest function that the tokens fit, and how many there are. Raises `BadRequest` if none does.
 
-    Tokens behind others take the decode function; a stage with a cache starts with a prefill.
+    Tokens behind others take a decode function; a stage with a cache starts with a prefill.
     """
     rows, past = rows_and_past(stage, inputs)
     text = text_rows(stage, inputs)
     graphs = [graph for graph in stage.graphs if graph.grid in (None, grid)]
-    if past:
-        return next(graph for graph in graphs if graph.phase == "decode"), rows
-    fitting = [graph for graph in graphs if stage.cache is None or graph.phase != "decode"]
+    fitting = [graph for graph in graphs if stage.cache is None or (graph.phase == "decode") == (past > 0)]
     room = [(graph.tokens or rows, graph.text_tokens or text, graph) for graph in fitting]
     long_enough = [(tokens, texts, graph) for tokens, texts, graph in room if tokens >= rows and texts >= text]
     if not long_enough:
@@ -79,19 +77,24 @@ def text_rows(stage: Stage, inputs: Mapping[str, Array]) -> int:
     return max((inputs[tensor.name].shape[tensor.shape.index("text_tokens")] for tensor in named), default=0)
 
 
-def row_of(stage: Stage, inputs: Mapping[str, Array], nth: int, past: int) -> dict[str, Array]:
-    """Returns the inputs of a call with the `nth` of several tokens alone."""
-    row = {}
+def longest_behind(stage: Stage) -> int:
+    """Returns how many tokens behind others a stage takes in one call."""
+    return max((graph.tokens or 1 for graph in stage.graphs if graph.phase == "decode"), default=1)
+
+
+def part_of(stage: Stage, inputs: Mapping[str, Array], rows: range, past: int) -> dict[str, Array]:
+    """Returns the inputs of a call with some of several tokens alone."""
+    part = {}
     for tensor in stage.inputs:
         array = inputs[tensor.name]
         if tensor.source == "sequence.past_tokens":
-            array = np.array([past + nth])
+            array = np.array([past + rows.start])
         elif tensor.source == "sequence.last_row":
-            array = np.array([0])
+            array = np.array([len(rows) - 1])
         elif "tokens" in tensor.shape:
-            array = np.take(array, [nth], axis=tensor.shape.index("tokens"))
-        row[tensor.name] = array
-    return row
+            array = np.take(array, rows, axis=tensor.shape.index("tokens"))
+        part[tensor.name] = array
+    return part
 
 
 def pad_inputs(stage: Stage, inputs: Mapping[str, Array], takes: Mapping[str, Type]) -> dict[str, Array]:

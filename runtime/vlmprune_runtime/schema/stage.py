@@ -55,7 +55,7 @@ class Lowering(Record):
 class Graph(Record):
     """Names one graph of a stage: a file, and in it the method (.pte) or function (.mlpackage) `entry`, None for ONNX.
 
-    `phase` prefill takes a sequence from its start, decode one token behind others, any both. `tokens` is the fixed
+    `phase` prefill takes a sequence from its start, decode tokens behind others, any both. `tokens` is the fixed
     length of the dimension `tokens`, None where it is free or there is none, and `text_tokens` that of the dimension of
     that name. `grid` is the index of the only grid that the graph serves, or of the only mosaic, whose indices count on
     behind those of the grids; None for all. `inputs` are the inputs that it takes, in order, None for all

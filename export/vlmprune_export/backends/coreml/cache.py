@@ -43,7 +43,11 @@ class PrefillCache:
 
 
 class DecodeCache:
-    """The cache of one token, which is written behind the past ones and attends to them and itself."""
+    """The cache of tokens that are written behind the past ones; each attends to those and to itself.
+
+    Rows of padding at the end change no other: who comes later overwrites them, and what would lie behind the last row
+    of a state is dropped.
+    """
 
     def __init__(self, keys: Tensor, values: Tensor, past_tokens: Tensor, first_layer: int) -> None:
         """Takes states (layers, kv_heads, capacity, head_dim) and the number of tokens in them, (1,) int32."""
@@ -59,22 +63,32 @@ class DecodeCache:
         self.rows.append((keys, values))
         at = layer_idx - self.first_layer
         past_keys, past_values = (state[at : at + 1] for state in self.states)
-        return self._with_row(past_keys, keys), self._with_row(past_values, values)
+        return with_rows(past_keys, keys, self.past_tokens), with_rows(past_values, values, self.past_tokens)
 
     def attend(self, layer_idx: int, query: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """Returns the attention of one token, (1, Hq, 1, dh), 2 x (1, Hkv, C, dh) -> (1, 1, Hq, dh).
+        """Returns the attention of the tokens, (1, Hq, T, dh), 2 x (1, Hkv, C, dh) -> (1, T, Hq, dh).
 
         The query heads of a key head are the rows of one product.
         """
-        _, heads, _, width = query.shape
+        _, heads, tokens, width = query.shape
+        group = heads // keys.shape[1]
         rows = torch.arange(keys.shape[2], dtype=torch.int32)[None]
-        mask = (rows <= self.past_tokens[:, None])[None, None]
-        grouped = query.reshape(1, keys.shape[1], heads // keys.shape[1], width)
-        return _attention(grouped, keys, values, mask, scaling).reshape(1, 1, heads, width)
+        last = self.past_tokens[:, None] + torch.arange(tokens, dtype=torch.int32)[:, None]
+        mask = (rows <= last)[None, None]
+        grouped = query.reshape(1, keys.shape[1], group * tokens, width)
+        mask = mask if tokens == 1 else mask.repeat(1, 1, group, 1)
+        return _attention(grouped, keys, values, mask, scaling).reshape(1, heads, tokens, width).transpose(1, 2)
 
-    def _with_row(self, past: Tensor, row: Tensor) -> Tensor:
-        written: Tensor = torch.ops.aten.index_put(past, [None, None, self.past_tokens], row)
+
+def with_rows(past: Tensor, new: Tensor, past_tokens: Tensor) -> Tensor:
+    """Returns a state with new rows behind the past ones, (L, Hkv, C, dh), (L, Hkv, T, dh), (1,) -> (L, Hkv, C, dh)."""
+    tokens = new.shape[2]
+    if tokens == 1:
+        written: Tensor = torch.ops.aten.index_put(past, [None, None, past_tokens], new)
         return written
+    nth = torch.arange(past.shape[2], dtype=torch.int32) - past_tokens  # of the new rows
+    nearest = nth.clamp(0, tokens - 1)
+    return torch.where((nth == nearest)[:, None], new.index_select(2, nearest), past)
 
 
 def _attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling: float) -> Tensor:
@@ -111,7 +125,7 @@ class StateLayout:
             module.register_buffer(name, torch.zeros(self.shape), persistent=False)
 
     def decode_cache(self, module: nn.Module, past_tokens: Tensor) -> DecodeCache:
-        """Returns the cache of one token on the states of a module."""
+        """Returns the cache of tokens behind others on the states of a module."""
         keys, values = map(module.get_buffer, self.names)
         return DecodeCache(keys, values, past_tokens, self.layers[0])
 
@@ -122,8 +136,10 @@ class StateLayout:
             together = torch.cat(new)
             if past_tokens is None:
                 state[:, :, : together.shape[2]] = together
-            else:
+            elif together.shape[2] == 1:
                 state[:, :, past_tokens] = together
+            else:
+                state[:] = with_rows(state, together, past_tokens)
 
 
 def state_layout(name: str, stage: DecoderStage, text: TextModel, context_tokens: int) -> StateLayout:

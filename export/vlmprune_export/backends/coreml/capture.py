@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,29 +57,41 @@ class DecoderPrefill(nn.Module):
         `last_row` is the index of the last real token.
         """
         cache = PrefillCache()
-        if last_row is None:
-            outputs = self.stage(rows[0], positions[0], cache)
-        else:
-            hidden = self.stage.hidden(rows[0], positions[0], cache)
-            outputs = (self.stage.logits(hidden.index_select(0, last_row))[0],)
+        outputs = _outputs(self.stage, rows[0], positions[0], cache, last_row)
         self.layout.write(self, cache.rows)
         return tuple(output[None] for output in outputs)
 
 
 class DecoderDecode(nn.Module):
-    """A decoder stage over one token behind `past_tokens` others."""
+    """A decoder stage over tokens behind `past_tokens` others, which may be padded at their end."""
 
     def __init__(self, stage: DecoderStage, layout: StateLayout) -> None:
         super().__init__()
         self.stage, self.layout = stage, layout
         layout.add_to(self)
 
-    def forward(self, rows: Tensor, positions: Tensor, past_tokens: Tensor) -> tuple[Tensor, ...]:
-        """Returns the stage's outputs with a leading one, (1, 1, D), (1, 1), (1,) -> ..."""
+    def forward(
+        self, rows: Tensor, positions: Tensor, past_tokens: Tensor, last_row: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Returns the stage's outputs with a leading one, (1, T, D), (1, T), (1,), (1,) -> ...
+
+        `last_row` is the index of the last real token of several.
+        """
         cache = self.layout.decode_cache(self, past_tokens)
-        outputs = self.stage(rows[0], positions[0], cache)
+        outputs = _outputs(self.stage, rows[0], positions[0], cache, last_row)
         self.layout.write(self, cache.rows, past_tokens)
         return tuple(output[None] for output in outputs)
+
+
+def _outputs(
+    stage: DecoderStage, rows: Tensor, positions: Tensor, cache: Any, last_row: Tensor | None
+) -> tuple[Tensor, ...]:
+    """Returns what a stage gives; its logits are those of the last real row, if there may be others."""
+    if last_row is None:
+        outputs: tuple[Tensor, ...] = stage(rows, positions, cache)
+        return outputs
+    hidden = stage.hidden(rows, positions, cache)
+    return (stage.logits(hidden.index_select(0, last_row))[0],)
 
 
 def capture(
@@ -116,7 +129,7 @@ def capture_pruner(pruner: Pruner, examples: Mapping[str, Tensor], *, unrolled: 
 def _decoder(
     entry: StageEntry, examples: Mapping[str, Tensor], function: Function, layout: StateLayout
 ) -> CapturedFunction:
-    """Captures the prefill of a fixed number of tokens, or the decode of one."""
+    """Captures the prefill of a fixed number of tokens, or the decode of some behind others."""
     stage = entry.decoder
     module = (DecoderDecode if function.phase == "decode" else DecoderPrefill)(stage, layout)
     with rotary_from_table(stage, layout.capacity_tokens):

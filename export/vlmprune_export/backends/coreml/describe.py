@@ -40,9 +40,11 @@ def declare(entry: StageEntry) -> Stage:
 
 
 def inputs_of(stage: Stage, function: Function) -> tuple[Input, ...]:
-    """Returns what a function takes: a prefill the last row's index, a decode the number of past tokens."""
-    absent = {"prefill": PAST_TOKENS, "decode": LAST_ROW}.get(function.phase)
-    return tuple(tensor for tensor in stage.inputs if tensor.name != absent)
+    """Returns what a function takes: a decode the number of past tokens, and several tokens the last one's index."""
+    absent = {PAST_TOKENS} if function.phase == "prefill" else set[str]()
+    if function.phase == "decode" and function.tokens == 1:
+        absent = {LAST_ROW}
+    return tuple(tensor for tensor in stage.inputs if tensor.name not in absent)
 
 
 def describe(

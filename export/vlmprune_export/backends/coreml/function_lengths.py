@@ -26,6 +26,8 @@ class Function(NamedTuple):
 
 
 DECODE = Function("decode", "decode", 1)
+BEHIND = Function("decode_32", "decode", 32)
+"""A part of a further question, which goes on behind what the caches hold; longer ones take several calls."""
 MAIN = Function("main", "any")
 
 
@@ -104,7 +106,8 @@ def functions_of(pipeline: Pipeline, name: str, lengths: Sequence[PromptLength])
         return functions_of_grids([alike] * shapes) if shapes > 1 else alike
     fewer = _pruned_rows(pipeline, name)
     modes = {"prefill": largest} if fewer == largest else {"prefill_pruned": fewer, "prefill_full": largest}
-    return (*(length.function(prefix, tokens) for prefix, tokens in modes.items() for length in lengths), DECODE)
+    prefills = (length.function(prefix, tokens) for prefix, tokens in modes.items() for length in lengths)
+    return (*prefills, DECODE, *((BEHIND,) if role == "decoder" else ()))
 
 
 def _pruned_rows(pipeline: Pipeline, name: str) -> int:

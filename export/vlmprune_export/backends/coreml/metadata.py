@@ -83,11 +83,14 @@ def _sentence(graph: Graph) -> str:
 
     >>> _sentence(Graph(file="embed.mlpackage", entry="decode", phase="decode", tokens=1))
     'decode: one token.'
+    >>> _sentence(Graph(file="tail.mlpackage", entry="decode_32", phase="decode", tokens=32))
+    'decode_32: up to 32 tokens behind others, padded at the end.'
     """
     if graph.phase == "any":
         return f"{graph.entry}: the only function."
     if graph.phase == "decode":
-        return f"{graph.entry}: one token."
+        several = f"up to {graph.tokens} tokens behind others, padded at the end"
+        return f"{graph.entry}: {'one token' if graph.tokens == 1 else several}."
     return f"{graph.entry}: a prompt of up to {graph.tokens} tokens, padded at the end."
 
 

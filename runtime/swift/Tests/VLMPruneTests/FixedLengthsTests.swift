@@ -31,7 +31,10 @@ struct FixedLengthsTests {
                 input("last", [.fixed(1)], sequence("last_row"), nil),
             ],
             outputs: [rows],
-            graphs: [graph("long", .prefill, 8), graph("short", .prefill, 4), graph("one", .decode, 1)],
+            graphs: [
+                graph("long", .prefill, 8), graph("short", .prefill, 4), graph("one", .decode, 1),
+                graph("some", .decode, 2),
+            ],
             data: [], cache: cache, quantisation: .none, computeUnits: nil, computeUnitsReason: nil)
         return FixedLengths(name: "head", stage: stage)
     }
@@ -51,6 +54,8 @@ struct FixedLengthsTests {
         #expect(try lengths.graph(for: inputs(rows: 5), grid: 0).entry == "long")
         #expect(try lengths.graph(for: inputs(rows: 1), grid: 0).entry == "short")
         #expect(try lengths.graph(for: inputs(rows: 1, past: 3), grid: 0).entry == "one")
+        #expect(try lengths.graph(for: inputs(rows: 2, past: 3), grid: 0).entry == "some")
+        #expect(lengths.longestBehind == 2)
         #expect(throws: BadRequest.self) { try lengths.graph(for: inputs(rows: 9), grid: 0) }
     }
 
@@ -69,13 +74,14 @@ struct FixedLengthsTests {
         #expect(cut == .floats(FloatTensor(shape: [3, 2], values: [0, 1, 2, 3, 4, 5])))
     }
 
-    @Test func severalTokensBehindOthersRunOneByOne() {
-        let row = lengths.row(1, of: inputs(rows: 3, past: 4), past: 4)
-        #expect(row["rows"] == .floats(FloatTensor(shape: [1, 2], values: [2, 3])))
-        #expect(row["positions"] == .integers(IntegerTensor(shape: [3, 1], values: [1, 11, 21])))
-        #expect(row["past"] == .integers(IntegerTensor([5])) && row["last"] == .integers(IntegerTensor([0])))
-        let parts = (0..<2).map { ["hidden": Tensor.floats(FloatTensor(shape: [1, 2], values: [Float($0), 9]))] }
-        #expect(lengths.joined(parts)["hidden"] == .floats(FloatTensor(shape: [2, 2], values: [0, 9, 1, 9])))
+    @Test func moreTokensBehindOthersThanACallTakesRunInParts() {
+        let part = lengths.part(1..<3, of: inputs(rows: 3, past: 4), past: 4)
+        #expect(part["rows"] == .floats(FloatTensor(shape: [2, 2], values: [2, 3, 4, 5])))
+        #expect(part["positions"] == .integers(IntegerTensor(shape: [3, 2], values: [1, 2, 11, 12, 21, 22])))
+        #expect(part["past"] == .integers(IntegerTensor([5])) && part["last"] == .integers(IntegerTensor([1])))
+        let parts = [FloatTensor(shape: [2, 2], values: [0, 9, 1, 9]), FloatTensor(shape: [1, 2], values: [2, 9])]
+        let joined = lengths.joined(parts.map { ["hidden": .floats($0)] })["hidden"]
+        #expect(joined == .floats(FloatTensor(shape: [3, 2], values: [0, 9, 1, 9, 2, 9])))
     }
 
     @Test func halfPrecisionIsThatOfIEEE754() {

@@ -52,11 +52,13 @@ public actor CoreMLEngine: Engine {
         await gate.enter()
         defer { gate.leave() }
         try Task.checkCancellation()
-        guard past > 0, rows > 1 else { return try await package.call(inputs, grid: grid) }
+        let longest = package.lengths.longestBehind
+        guard past > 0, rows > longest else { return try await package.call(inputs, grid: grid) }
         var parts: [[String: Tensor]] = []
-        for nth in 0..<rows {
+        for start in stride(from: 0, to: rows, by: longest) {
             try Task.checkCancellation()
-            parts.append(try await package.call(package.lengths.row(nth, of: inputs, past: past), grid: grid))
+            let part = start..<min(start + longest, rows)
+            parts.append(try await package.call(package.lengths.part(part, of: inputs, past: past), grid: grid))
         }
         return package.lengths.joined(parts)
     }

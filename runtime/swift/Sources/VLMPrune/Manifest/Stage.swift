@@ -1,7 +1,7 @@
 /// How a runner runs a stage: `vision` and `prune` once per view, others once for the sequence.
 public enum Role: String, Sendable, CaseIterable { case vision, embed, decoder, prune }
 
-/// `prefill` takes a sequence from its start, `decode` one token behind others, `any` both.
+/// `prefill` takes a sequence from its start, `decode` tokens behind others, `any` both.
 public enum Phase: String, Sendable, CaseIterable { case prefill, decode, any }
 
 public enum Dtype: String, Sendable, CaseIterable {

@@ -7,18 +7,13 @@ struct FixedLengths: Sendable {
 
     /// Returns the shortest graph that the tokens fit. Throws `BadRequest` if none does.
     ///
-    /// Tokens behind others take the graph for decoding; a stage with a cache starts with a prefill.
+    /// Tokens behind others take a graph for decoding; a stage with a cache starts with a prefill.
     func graph(for inputs: [String: Tensor], grid: Int) throws -> Graph {
         let (rows, past) = stage.rowsAndPast(inputs)
         let texts = textRows(inputs)
         let graphs = stage.graphs.filter { $0.grid == nil || $0.grid == grid }
-        if past > 0 {
-            guard let decode = graphs.first(where: { $0.phase != .prefill }) else {
-                throw EngineError(stage: name, "no graph decodes a token behind others")
-            }
-            return decode
-        }
-        let fitting = graphs.filter { stage.cache == nil || $0.phase != .decode }
+        let fitting = graphs.filter { stage.cache == nil || $0.phase != (past > 0 ? .prefill : .decode) }
+        guard !fitting.isEmpty else { throw EngineError(stage: name, "no graph decodes a token behind others") }
         let enough = fitting.filter { ($0.tokens ?? rows) >= rows && ($0.textTokens ?? texts) >= texts }
         let shortest = enough.min {
             ($0.tokens ?? rows, $0.textTokens ?? texts) < ($1.tokens ?? rows, $1.textTokens ?? texts)
@@ -50,23 +45,26 @@ struct FixedLengths: Sendable {
         return whole.rows(Array(0..<rows))
     }
 
-    /// Returns the inputs of a call with one of several tokens alone, since only a graph of one token continues a cache.
-    func row(_ nth: Int, of inputs: [String: Tensor], past: Int) -> [String: Tensor] {
-        var row = inputs
+    /// How many tokens behind others a call takes.
+    var longestBehind: Int { stage.graphs.filter { $0.phase == .decode }.map { $0.tokens ?? 1 }.max() ?? 1 }
+
+    /// Returns the inputs of a call with some of several tokens alone.
+    func part(_ rows: Range<Int>, of inputs: [String: Tensor], past: Int) -> [String: Tensor] {
+        var part = inputs
         for input in stage.inputs {
             let name = input.tensor.name
             if input.source.tensor == "past_tokens" {
-                row[name] = .integers(IntegerTensor([past + nth]))
+                part[name] = .integers(IntegerTensor([past + rows.lowerBound]))
             } else if input.source.tensor == "last_row" {
-                row[name] = .integers(IntegerTensor([0]))
+                part[name] = .integers(IntegerTensor([rows.count - 1]))
             } else if let axis = input.tensor.shape.firstIndex(of: .tokens) {
-                row[name] = inputs[name]?.sliced(axis: axis, nth..<nth + 1)
+                part[name] = inputs[name]?.sliced(axis: axis, rows)
             }
         }
-        return row
+        return part
     }
 
-    /// Returns the outputs of calls with one token each as those of one call.
+    /// Returns the outputs of calls with some tokens each as those of one call.
     func joined(_ parts: [[String: Tensor]]) -> [String: Tensor] {
         var joined = parts.last ?? [:]
         for spec in stage.outputs where spec.shape.first == .tokens {
@@ -74,7 +72,7 @@ struct FixedLengths: Sendable {
                 part[spec.name].flatMap { if case .floats(let rows) = $0 { rows } else { nil } }
             }
             guard let first = rows.first else { continue }
-            let shape = [rows.count] + first.shape.dropFirst()
+            let shape = [rows.map { $0.shape[0] }.reduce(0, +)] + first.shape.dropFirst()
             joined[spec.name] = .floats(FloatTensor(shape: shape, values: rows.flatMap(\.values)))
         }
         return joined
