@@ -11,6 +11,7 @@ from vlmprune_export.cuts import PruneOptions
 from vlmprune_export.export_bundle import ExportRequest, export_bundle
 from vlmprune_export.families import build_family
 from vlmprune_export.parity import CheckRequest, check_bundle
+from vlmprune_export.parity.stage_differences import selection_differences
 from vlmprune_export.pruners.sparsevlm.method import rating_text
 from vlmprune_export.staged_model import StagedModel
 from vlmprune_export.torch_engine import TorchEngine
@@ -75,11 +76,17 @@ def test_a_bundle_of_it_passes_the_check(method: str, tmp_path: Path) -> None:
 
 
 def test_an_output_that_is_a_constant_outlives_the_quantisation(tmp_path: Path) -> None:
-    """What stays of a tower that drops tokens is ranked by its place, so no node computes the ranks."""
+    """What stays of a tower that drops tokens is ranked by its place, so no node computes the ranks.
+
+    The tower is quantised, so its choice is measured, not held to PyTorch's.
+    """
     checkpoint, prune = write_checkpoint(tmp_path / "checkpoint"), PruneOptions("saint", keep=11, settings=IN_TOWER)
     request = ExportRequest(tmp_path / "bundle", str(checkpoint), "onnx", prune, "int8", context_tokens=96)
     report = check_bundle(CheckRequest(export_bundle(request), prompt="what is in the picture ?", tokens=3))
     assert report.failures() == []
+    of_prune = {row.output: row for row in report.differences if row.stage == "prune"}
+    assert set(of_prune) == {"share of other tokens", "fused, kept by both"}
+    assert of_prune["fused, kept by both"].relative > 0
 
 
 def test_what_a_checkpoint_does_not_have_is_said() -> None:
@@ -95,3 +102,16 @@ def test_the_second_sparsevlm_corrects_the_distances_of_the_context() -> None:
     for context in (92, None):
         with pytest.raises(BadRequest, match=rf"up to 91 positions.*{context or 256}.*or a shorter --context"):
             StagedModel(family, options, context)
+
+
+def test_a_choice_of_quantised_layers_has_the_limit_of_features() -> None:
+    def outputs(*kept: int) -> dict[str, np.ndarray]:
+        return {
+            "kept": np.array(kept),
+            "fused": np.array(kept, dtype=np.float32)[:, None],
+            "rank": np.arange(len(kept)),
+        }
+
+    share, fused = selection_differences("prune", outputs(1, 2, 3, 9), outputs(1, 2, 3, 4))
+    assert (share.max_abs, share.relative, share.equal, fused.relative) == (1.0, 0.25, None, 0.0)
+    assert [row.relative for row in selection_differences("prune", outputs(5), outputs(6))] == [1.0]

@@ -11,7 +11,8 @@ class Limits:
     `tokens_fraction`: share of generated tokens on which both choose alike; `overlap_fraction`: share of kept tokens
     in common when each runs its own prefill. The greedy selection is chaotic: quantised features move one early
     choice and many later ones with it, without harm, so there the overlap is reported, not limited. Kept indices
-    on identical inputs must always be equal.
+    on identical inputs must always be equal, but for a prune stage with quantised layers of the tower: there `relative`
+    limits the share of kept tokens that are others.
     """
 
     relative: float

@@ -56,7 +56,11 @@ class ComparingEngine:
         several = {"grid": grid} if self.pipeline.shapes > 1 else {}
         expected = self.reference.run(stage, inputs, **several)
         measured = self.engine.run(stage, inputs, **several)
-        self.differences += [difference(name, output, measured[output], value) for output, value in expected.items()]
+        declared = self.pipeline.stage(stage)
+        if declared.role == "prune" and declared.quantisation != "none":
+            self.differences += selection_differences(name, measured, expected)
+        else:
+            self.differences += [difference(name, out, measured[out], value) for out, value in expected.items()]
         return expected
 
 
@@ -124,6 +128,20 @@ def _caches(reference: Engine, engine: Engine, lengths: Mapping[str, int]) -> It
         for name, ours, theirs in zip(("keys", "values"), measured, expected, strict=True):
             rows = (difference(f"{stage}, cache", name, ours[:, :, nth], theirs[:, :, nth]) for nth in range(tokens))
             yield max(rows, key=lambda row: row.relative)
+
+
+def selection_differences(stage: str, measured: Tensors, expected: Tensors) -> list[Difference]:
+    """Returns how much a prune stage with quantised weights, which holds layers of the tower, differs in its choice.
+
+    Its layers compute other features than PyTorch's, so that near the end of the choice other tokens win. The share of
+    kept tokens that are not PyTorch's has the limit of features; those that both keep are compared.
+    """
+    both, ours, theirs = np.intersect1d(measured["kept"], expected["kept"], return_indices=True)
+    other = len(expected["kept"]) - len(both)
+    share = Difference(stage, "share of other tokens", float(other), other / len(expected["kept"]))
+    if not len(both):
+        return [share]
+    return [share, difference(stage, "fused, kept by both", measured["fused"][ours], expected["fused"][theirs])]
 
 
 def difference(stage: str, output: str, measured: Array, expected: Array) -> Difference:
