@@ -17,7 +17,9 @@ from vlmprune_tools.methods.markdown import accuracy_markdown, filled
 from vlmprune_tools.methods.record import methods_record
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 from vlmprune_tools.report import frontier
-from vlmprune_tools.report.frontier import LINE_HEIGHT, best_of, draw_frontier, spaced
+from vlmprune_tools.report.frontier import LINE_HEIGHT, best_of, draw_frontier, frontiers, key_of, spaced
+from vlmprune_tools.report.page import render_report
+from vlmprune_tools.report.reading import Records
 
 
 def accuracy(method: str, keep: int, right: float) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def test_the_table_has_both(
     assert command.main(["table", str(evaluated), "--speed", str(speed), "--json", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "| `saint:place=tower` | 50.0 [40, 60] **-**; K 7, mean 7 |" in printed
-    assert "**onnx fp32, rate 4**" in printed
+    assert "**onnx fp32, 4 kept**" in printed
     assert "below: `saint:place=tower`; not told apart: none." in printed
     row = MethodsRecord.model_validate_json(out.read_text()).rows[1]
     (result,) = benchmark_fields["results"]
@@ -132,14 +134,14 @@ def test_the_first_evaluation_counts_where_two_have_a_rate(evaluated: Path) -> N
     assert rows["vlm-pruner", 4].questions == 80 and rows["vlm-pruner", 8].accuracy == 0.7
 
 
-def timed(method: str, right: float, fraction: float) -> tuple[MethodRow, Speed]:
+def timed(method: str, right: float, fraction: float, keep: int = 4) -> tuple[MethodRow, Speed]:
     speed = Speed(
         engine="onnx fp32", selection_ms=1, first_token_ms=100 * fraction, first_token_unpruned_ms=100,
         first_token_fraction=fraction, fraction_low=fraction * 0.9, fraction_high=fraction * 1.1, stages_ms={},
         flops=None, memory_bytes=None, repetitions=2,
     )  # fmt: skip
     row = MethodRow(
-        method=method, keep=4, kept_tokens=4, mean_visual_tokens=4, questions=9, accuracy=right,
+        method=method, keep=keep, kept_tokens=keep, mean_visual_tokens=4, questions=9, accuracy=right,
         low=max(0, right - 0.1), high=min(1, right + 0.1), retained_percent=None, speeds=(speed,),
     )  # fmt: skip
     return row, speed
@@ -148,13 +150,56 @@ def timed(method: str, right: float, fraction: float) -> tuple[MethodRow, Speed]
 def test_the_frontier_is_what_none_beats() -> None:
     """b is slower than a and no more accurate; c is slower and more accurate; d ties with a in both."""
     methods = [timed("a", 0.8, 0.3), timed("b", 0.8, 0.4), timed("c", 0.9, 0.5), timed("d", 0.8, 0.3)]
-    assert best_of(methods) == {"a", "c", "d"}
-    assert [point.method for point in draw_frontier(methods).points if not point.on_frontier] == ["b"]
+    assert best_of(methods) == {("a", 4), ("c", 4), ("d", 4)}
+    drawn = draw_frontier("4 kept", methods, {("b", 4)})
+    assert [(point.method, point.label) for point in drawn.points if not point.on_frontier] == [("b", "b")]
+    assert {point.label for point in drawn.points if point.on_frontier} == {""}
+
+
+def record_of(*pairs: tuple[MethodRow, Speed], notes: tuple[str, ...] = ()) -> MethodsRecord:
+    return MethodsRecord(
+        model="m", visual_tokens=9, task="mean", data="d", against="vlm-pruner", unpruned={"accuracy": 0.9},
+        rows=tuple(row for row, _ in pairs), notes=notes,
+    )  # fmt: skip
+
+
+def test_all_rates_have_a_chart_of_their_own() -> None:
+    """At 8, b is slower than vlm-pruner at 4 and no better: the common chart has a point of it, and no name."""
+    rows = [
+        timed("vlm-pruner", 0.7, 0.3),
+        timed("b", 0.6, 0.2),
+        timed("vlm-pruner", 0.7, 0.5, 8),
+        timed("b", 0.7, 0.6, 8),
+    ]
+    every, most, fewest = frontiers(record_of(*rows))
+    assert [chart.title for chart in (every, most, fewest)] == [
+        "all rates, onnx fp32", "8 kept, onnx fp32", "4 kept, onnx fp32",
+    ]  # fmt: skip
+    assert sorted(point.label for point in every.points) == ["", "b, 4", "vlm-pruner, 4", "vlm-pruner, 8"]
+    assert [point.label for point in fewest.points] == ["vlm-pruner", "b"]
+    page = render_report(Records((), (), (record_of(*rows),)))
+    assert page.count("<circle") == 8 and "all rates, onnx fp32" in page and "60 % [54, 66]" in page
+
+
+def test_the_overview_has_accuracy_and_time() -> None:
+    record = record_of(timed("vlm-pruner", 0.7, 0.3), timed("vlm-pruner", 0.8, 0.5, 8), timed("resize", 0.75, 0.2))
+    page = "".join(f"<!-- methods: {place} -->\n<!-- end -->\n" for place in ("overview", "first_token", "speed"))
+    written = filled(page, record).splitlines()
+    assert written[1:6] == [
+        "|  | 8 of 9 | 4 of 9 |",
+        "|---|---|---|",
+        "| `resize` |  | 75.0, 20 |",
+        "| `vlm-pruner` | 80.0, 50 | 70.0, 30 |",
+        "<!-- end -->",
+    ]
+    assert "| `resize` | - | 20 |" in written and "| `vlm-pruner` | 50 | 30 |" in written
+    assert "<details><summary>onnx fp32, 8 kept</summary>" in written
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.05, 2)), min_size=1, max_size=18))
 def test_every_point_and_label_is_inside(places: list[tuple[float, float]]) -> None:
-    drawn = draw_frontier([timed(f"m{nth}", right, fraction) for nth, (right, fraction) in enumerate(places)])
+    methods = [timed(f"m{nth}", right, fraction) for nth, (right, fraction) in enumerate(places)]
+    drawn = draw_frontier("4 kept", methods, set(map(key_of, methods)))
     for point in drawn.points:
         assert frontier.LEFT <= point.left <= point.x <= point.right <= frontier.RIGHT
         assert frontier.TOP <= point.top <= point.y <= point.bottom <= frontier.BOTTOM
@@ -168,22 +213,16 @@ def test_labels_move_apart_and_stay_in_order() -> None:
 
 
 def test_the_most_accurate_is_first() -> None:
-    rows = tuple(timed(name, right, 0.5)[0] for name, right in (("vlm-pruner", 0.7), ("resize", 0.8)))
-    record = MethodsRecord(
-        model="m", visual_tokens=9, task="mean", data="d", against="vlm-pruner", unpruned={"accuracy": 0.9}, rows=rows
-    )
+    record = record_of(timed("vlm-pruner", 0.7, 0.5), timed("resize", 0.8, 0.5))
     assert accuracy_markdown(record).splitlines()[2].startswith("| `resize` |")
 
 
 def test_a_page_is_written_at_its_places() -> None:
-    row, other = timed("vlm-pruner", 0.7, 0.5)[0], timed("resize", 0.8, 0.5)[0]
+    row, (other, speed) = timed("vlm-pruner", 0.7, 0.5), timed("resize", 0.8, 0.5)
     better = other.model_copy(
         update={"difference": 0.1, "difference_low": 0.02, "difference_high": 0.2, "p_value": 0.04}
     )
-    record = MethodsRecord(
-        model="m", visual_tokens=9, task="mean", data="d", against="vlm-pruner", unpruned={"accuracy": 0.9},
-        rows=(row, better), notes=("a note",),
-    )  # fmt: skip
+    record = record_of(row, (better, speed), notes=("a note",))
     page = "x\n<!-- methods: verdict 4 -->\nstale\n<!-- end -->\ny\n<!-- methods: notes -->\n<!-- end -->\n"
     written = filled(page, record)
     assert "most accurate `resize` (80.0 %); above `vlm-pruner`: `resize`; below: none" in written

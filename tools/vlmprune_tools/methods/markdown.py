@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from vlmprune_runtime.byte_size import format_bytes
 from vlmprune_runtime.errors import BadRequest, UnknownName
-from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
+from vlmprune_tools.methods.schema import MethodRow, MethodsRecord
+from vlmprune_tools.methods.speed_table import SPEED_HEADS, engines_of, speed_cells, timed_on
 
 MAX_NAMED = 8  # methods, of which more are only counted
+OVERVIEW_ENGINE = "onnx fp32"  # whose times stand beside the accuracies
 
 
 def rates_of(record: MethodsRecord, requested: Sequence[int] = ()) -> list[int]:
@@ -22,47 +23,72 @@ def accuracy_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
     """Returns a table of accuracies with a column per rate, by falling accuracy at the smallest rate."""
     chosen = rates_of(record, keeps)
     rows = {(row.method, row.keep): row for row in record.rows}
-    methods = sorted(
-        dict.fromkeys(row.method for row in record.rows),
-        key=lambda method: -(rows[method, chosen[-1]].accuracy if (method, chosen[-1]) in rows else 0.0),
-    )
     heads = [f"{keep} (n = {next(row.questions for row in record.rows if row.keep == keep)})" for keep in chosen]
-    body = [[f"`{method}`", *(accuracy_cell(rows.get((method, keep))) for keep in chosen)] for method in methods]
+    body = [
+        [f"`{method}`", *(accuracy_cell(rows.get((method, keep))) for keep in chosen)]
+        for method in by_accuracy(record, chosen[-1])
+    ]
     return table(["", *heads], body)
+
+
+def by_accuracy(record: MethodsRecord, keep: int) -> list[str]:
+    """Returns all methods by falling accuracy at one rate; those without it come last."""
+    found = {row.method: row.accuracy for row in record.rows if row.keep == keep}
+    return sorted(dict.fromkeys(row.method for row in record.rows), key=lambda method: -found.get(method, 0.0))
 
 
 def accuracy_cell(row: MethodRow | None) -> str:
     """Returns accuracy and interval in percent, a mark if it is told apart, and the method's own K and mean."""
     if row is None:
         return ""
-    sign = "" if not row.apart else (" **+**" if (row.difference or 0) > 0 else " **-**")
     own = f"; K {row.kept_tokens}, mean {row.mean_visual_tokens:.0f}"
-    return f"{100 * row.accuracy:.1f} [{100 * row.low:.0f}, {100 * row.high:.0f}]{sign}{own}"
+    return f"{100 * row.accuracy:.1f} [{100 * row.low:.0f}, {100 * row.high:.0f}]{sign_of(row)}{own}"
+
+
+def sign_of(row: MethodRow) -> str:
+    """Returns the mark of a method that is told apart from the first one."""
+    return "" if not row.apart else (" **+**" if (row.difference or 0) > 0 else " **-**")
 
 
 def speed_markdown(record: MethodsRecord, engine: str, keep: int) -> str:
     """Returns a table of the methods that were timed on one engine at one rate, the fastest first."""
-    timed = [(row, speed) for row in record.rows for speed in row.speeds if row.keep == keep and speed.engine == engine]
-    timed.sort(key=lambda pair: pair[1].first_token_fraction)
-    heads = ["", "first token, of unpruned", "selection", "vision", "head", "tail", "GFLOP", "memory"]
-    return table(heads, [speed_cells(row, speed) for row, speed in timed])
+    rows = [[f"`{row.method}`", *speed_cells(speed)] for row, speed in timed_on(record, engine, keep)]
+    return table(["", *SPEED_HEADS], rows)
 
 
-def speed_cells(row: MethodRow, speed: Speed) -> list[str]:
-    """Returns the cells of one method's speed."""
-    spread = f"[{100 * speed.fraction_low:.0f}, {100 * speed.fraction_high:.0f}]"
-    stages = [
-        f"{speed.stages_ms[name]:.0f} ms" if name in speed.stages_ms else "-" for name in ("vision", "head", "tail")
+def overview_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
+    """Returns accuracy and time to the first token side by side, a column per rate; see `OVERVIEW_ENGINE`."""
+    chosen = rates_of(record, keeps)
+    rows = {(row.method, row.keep): row for row in record.rows}
+    heads = [f"{keep} of {record.visual_tokens}" for keep in chosen]
+    body = [
+        [f"`{method}`", *(overview_cell(rows.get((method, keep))) for keep in chosen)]
+        for method in by_accuracy(record, chosen[-1])
     ]
-    share = 100 * speed.selection_ms / speed.first_token_ms
-    return [
-        f"`{row.method}`",
-        f"{100 * speed.first_token_fraction:.0f} % {spread}",
-        f"{speed.selection_ms:.1f} ms ({share:.1f} %)",
-        *stages,
-        f"{speed.flops / 1e9:.0f}" if speed.flops else "-",
-        format_bytes(speed.memory_bytes) if speed.memory_bytes else "-",
+    return table(["", *heads], body)
+
+
+def overview_cell(row: MethodRow | None) -> str:
+    """Returns a method's accuracy, marked if it is told apart, and its time to the first token, in percent."""
+    if row is None:
+        return ""
+    percents = [f"{100 * speed.first_token_fraction:.0f}" for speed in row.speeds if speed.engine == OVERVIEW_ENGINE]
+    return ", ".join([f"{100 * row.accuracy:.1f}{sign_of(row)}", *percents])
+
+
+def first_token_markdown(record: MethodsRecord) -> str:
+    """Returns the time to the first token in percent of the unpruned one, a column per engine and rate."""
+    columns = [(engine, keep) for engine in engines_of(record) for keep in rates_of(record)]
+    fractions = {
+        (row.method, speed.engine, row.keep): f"{100 * speed.first_token_fraction:.0f}"
+        for row in record.rows
+        for speed in row.speeds
+    }
+    body = [
+        [f"`{method}`", *(fractions.get((method, *column), "-") for column in columns)]
+        for method in by_accuracy(record, rates_of(record)[-1])
     ]
+    return table(["", *(f"{engine}, {keep}" for engine, keep in columns)], body)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -75,11 +101,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     head, *body = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
     return "\n".join([head, "|---" * len(heads) + "|", *body])
-
-
-def engines_of(record: MethodsRecord) -> list[str]:
-    """Returns the engines that any method was timed on."""
-    return sorted({speed.engine for row in record.rows for speed in row.speeds})
 
 
 def verdict_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
@@ -113,19 +134,25 @@ def _names(methods: Iterable[str]) -> str:
     return ", ".join(f"`{method}`" for method in methods) or "none"
 
 
-def all_speeds(record: MethodsRecord) -> str:
-    """Returns the speed tables of every engine and rate, with a heading each."""
-    parts = []
-    for engine in engines_of(record):
-        for keep in rates_of(record):
-            if any(speed.engine == engine for row in record.rows if row.keep == keep for speed in row.speeds):
-                parts.append(f"**{engine}, rate {keep}**\n\n{speed_markdown(record, engine, keep)}")
-    return "\n\n".join(parts)
+def all_speeds(record: MethodsRecord) -> list[tuple[str, str]]:
+    """Returns a heading and the speed table of every engine and rate that methods were timed at."""
+    return [
+        (f"{engine}, {keep} kept", speed_markdown(record, engine, keep))
+        for engine in engines_of(record)
+        for keep in rates_of(record)
+        if timed_on(record, engine, keep)
+    ]
+
+
+def folded(tables: Iterable[tuple[str, str]]) -> str:
+    """Returns tables for a page, each folded behind its heading."""
+    return "\n\n".join(f"<details><summary>{head}</summary>\n\n{body}\n\n</details>" for head, body in tables)
 
 
 def markdown(record: MethodsRecord) -> str:
     """Returns all tables and verdicts."""
-    parts = [verdict_markdown(record), accuracy_markdown(record), all_speeds(record), *record.notes]
+    speeds = [f"**{head}**\n\n{body}" for head, body in all_speeds(record)]
+    parts = [verdict_markdown(record), accuracy_markdown(record), *speeds, *record.notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -136,15 +163,18 @@ PART = re.compile(r"(<!-- methods: (\w+)((?: \d+)*) -->\n).*?(<!-- end -->)", re
 def filled(page: str, record: MethodsRecord) -> str:
     """Returns a page with its marked places written from the record. Raises `BadRequest` if it has none.
 
-    A place is one of accuracy, verdict, speed and notes, the first two with rates, all of them if none is named.
+    A place is one of accuracy, overview, verdict, first_token, speed and notes. The first three take rates, and have
+    all of them if none is named.
     """
 
     def text(place: re.Match[str]) -> str:
         keeps = [int(keep) for keep in place[3].split()]
         parts = {
             "accuracy": lambda: accuracy_markdown(record, keeps),
+            "overview": lambda: overview_markdown(record, keeps),
             "verdict": lambda: verdict_markdown(record, keeps),
-            "speed": lambda: all_speeds(record),
+            "first_token": lambda: first_token_markdown(record),
+            "speed": lambda: folded(all_speeds(record)),
             "notes": lambda: "\n".join(f"- {note}" for note in record.notes),
         }
         if place[2] not in parts:

@@ -23,7 +23,8 @@ def methods_record(accuracies: Iterable[Json], cells: Iterable[Path]) -> Methods
         measured = json.loads(path.read_text(encoding="utf-8"))
         cell, benchmark = measured["cell"], BenchmarkRecord.model_validate(measured["benchmark"])
         speeds.setdefault((cell["method"], cell["keep"]), []).append(speed_of(cell, benchmark))
-        machines[f"{benchmark.device.name}, {benchmark.settings.threads} threads"] = None
+        threads = benchmark.settings.threads
+        machines[f"{benchmark.device.name}, threads: {threads}"] = None
     evaluations = list(accuracies)
     rows = {(row.method, row.keep): row for record in reversed(evaluations) for row in rows_of(record, speeds)}
     first = evaluations[0]

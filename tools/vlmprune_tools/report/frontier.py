@@ -1,10 +1,12 @@
-"""Lays out accuracy against the time to the first token in SVG units, with a point per method."""
+"""Lays out accuracy against the time to the first token in SVG units, with a point per method and rate."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from math import ceil, floor
 
+from vlmprune_tools.methods.markdown import rates_of
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
+from vlmprune_tools.methods.speed_table import engines_of, timed_on
 from vlmprune_tools.report.formatting import ms, percent
 from vlmprune_tools.report.line_charts import Scale, Tick
 
@@ -17,7 +19,10 @@ TIME_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """One method: its place with both intervals, and the height of its label, to which a line leads."""
+    """One method at one rate: its place with both intervals, and its label's height, to which a line leads.
+
+    A point without label is found by its details.
+    """
 
     method: str
     x: float
@@ -34,11 +39,10 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The chart of one rate on one engine. `path` joins the methods that none is both faster and more accurate than."""
+    """The chart of one rate, or of all, on one engine. `path` joins what none is both faster and more accurate than."""
 
-    keep: int
-    engine: str
-    questions: int
+    title: str
+    questions: str
     points: tuple[FrontierPoint, ...]
     path: str
     accuracies: tuple[Tick, ...]
@@ -46,34 +50,45 @@ class Frontier:
 
 
 Timed = tuple[MethodRow, Speed]
+Key = tuple[str, int]  # a method and the rate that it is compared at
+NO_LABEL = ("", 0.0)
 
 
 def frontiers(record: MethodsRecord) -> tuple[Frontier, ...]:
-    """Returns a chart for every rate and engine that methods were timed at, most tokens first."""
-    timed = [(row, speed) for row in record.rows for speed in row.speeds]
-    keys = sorted({(speed.engine, -row.keep) for row, speed in timed})
-    return tuple(
-        draw_frontier([(row, speed) for row, speed in timed if (speed.engine, -row.keep) == key]) for key in keys
-    )
+    """Returns per engine a chart of all rates in one, if methods were timed at several, and one of each rate."""
+    return tuple(chart for engine in engines_of(record) for chart in engine_frontiers(record, engine))
 
 
-def draw_frontier(timed: Sequence[Timed]) -> Frontier:
-    """Returns the chart of methods at one rate on one engine."""
+def engine_frontiers(record: MethodsRecord, engine: str) -> list[Frontier]:
+    """Returns the charts of one engine, most tokens first. That of all rates names the frontier and `against` only."""
+    groups = {keep: timed for keep in rates_of(record) if (timed := timed_on(record, engine, keep))}
+    charts = [draw_frontier(f"{keep} kept, {engine}", timed, set(map(key_of, timed))) for keep, timed in groups.items()]
+    if len(groups) < 2:
+        return charts
+    every = [pair for timed in groups.values() for pair in timed]
+    named = best_of(every) | {key_of(pair) for pair in every if pair[0].method == record.against}
+    return [draw_frontier(f"all rates, {engine}", every, named), *charts]
+
+
+def key_of(pair: Timed) -> Key:
+    """Returns what a point is of."""
+    return pair[0].method, pair[0].keep
+
+
+def draw_frontier(title: str, timed: Sequence[Timed], named: Set[Key]) -> Frontier:
+    """Returns the chart of methods on one engine, in which the named ones have labels."""
     accuracy = Scale.of([row for row, _ in timed])
     time = TimeScale.of([speed for _, speed in timed])
-    best = best_of(timed)
     placed = sorted(timed, key=lambda pair: (-pair[0].accuracy, pair[1].first_token_fraction))
-    heights = spaced([_y(row.accuracy, accuracy) for row, _ in placed])
+    labels, best = labels_of([pair for pair in placed if key_of(pair) in named], accuracy), best_of(timed)
     points = [
-        _point(pair, (accuracy, time), height, on_frontier=pair[0].method in best)
-        for pair, height in zip(placed, heights, strict=True)
+        _point(pair, (accuracy, time), labels.get(key_of(pair), NO_LABEL), on_frontier=key_of(pair) in best)
+        for pair in placed
     ]
-    row, speed = timed[0]
     line = sorted((point for point in points if point.on_frontier), key=lambda point: point.x)
     return Frontier(
-        keep=row.keep,
-        engine=speed.engine,
-        questions=row.questions,
+        title=title,
+        questions=_range([row.questions for row, _ in timed]),
         points=tuple(points),
         path=" ".join(f"{point.x},{point.y}" for point in line),
         accuracies=tuple(Tick(_y(value, accuracy), f"{100 * value:.0f} %") for value in accuracy.values()),
@@ -81,14 +96,23 @@ def draw_frontier(timed: Sequence[Timed]) -> Frontier:
     )
 
 
-def best_of(timed: Sequence[Timed]) -> set[str]:
-    """Returns the methods that no other is at least as accurate as in less time, or more accurate in the same time."""
+def labels_of(placed: Sequence[Timed], accuracy: Scale) -> dict[Key, tuple[str, float]]:
+    """Returns texts and heights of the labels of points that come by falling accuracy; of several rates with theirs."""
+    heights = spaced([_y(row.accuracy, accuracy) for row, _ in placed])
+    one_rate = len({row.keep for row, _ in placed}) == 1
+    names = [row.method.replace("place=", "") for row, _ in placed]
+    texts = names if one_rate else [f"{name}, {row.keep}" for name, (row, _) in zip(names, placed, strict=True)]
+    return dict(zip(map(key_of, placed), zip(texts, heights, strict=True), strict=True))
+
+
+def best_of(timed: Sequence[Timed]) -> set[Key]:
+    """Returns the points that no other is at least as accurate as in less time, or more accurate in the same time."""
 
     def beats(other: Timed, one: Timed) -> bool:
         faster = other[1].first_token_fraction, -other[0].accuracy
         return other[0].accuracy >= one[0].accuracy and faster < (one[1].first_token_fraction, -one[0].accuracy)
 
-    return {one[0].method for one in timed if not any(beats(other, one) for other in timed)}
+    return {key_of(one) for one in timed if not any(beats(other, one) for other in timed)}
 
 
 def spaced(heights: Sequence[float]) -> list[float]:
@@ -135,7 +159,9 @@ class TimeScale:
         return tuple(Tick(self.x(value), f"{100 * value:.0f} %") for value in values)
 
 
-def _point(pair: Timed, scales: tuple[Scale, TimeScale], label_y: float, *, on_frontier: bool) -> FrontierPoint:
+def _point(
+    pair: Timed, scales: tuple[Scale, TimeScale], label: tuple[str, float], *, on_frontier: bool
+) -> FrontierPoint:
     (row, speed), (accuracy, time) = pair, scales
     taken = f"first token {ms(speed.first_token_ms)}, {percent(speed.first_token_fraction)} of unpruned"
     right = f"{percent(row.accuracy)} ({percent(row.low)} to {percent(row.high)})"
@@ -147,11 +173,16 @@ def _point(pair: Timed, scales: tuple[Scale, TimeScale], label_y: float, *, on_f
         bottom=_y(row.low, accuracy),
         left=time.x(speed.fraction_low),
         right=time.x(speed.fraction_high),
-        label=row.method.replace("place=", ""),
-        label_y=round(label_y, 1),
-        details=f"{row.method}, K = {row.kept_tokens}: {right}, {taken}",
+        label=label[0],
+        label_y=round(label[1], 1),
+        details=f"{row.method}, {row.keep} kept (K = {row.kept_tokens}): {right}, {taken}",
         on_frontier=on_frontier,
     )
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _y(value: float, scale: Scale) -> float:

@@ -8,11 +8,11 @@ from markupsafe import Markup
 from vlmprune_runtime import __version__
 from vlmprune_runtime.benchmark.summary import STAGES
 from vlmprune_runtime.byte_size import format_bytes
+from vlmprune_tools.methods.speed_table import SPEED_HEADS
 from vlmprune_tools.report import formatting, frontier, line_charts
-from vlmprune_tools.report.frontier import frontiers
 from vlmprune_tools.report.overlays import Overlay
 from vlmprune_tools.report.reading import Records
-from vlmprune_tools.report.sections import MethodsSection, accuracy_section, device_sections
+from vlmprune_tools.report.sections import accuracy_section, device_sections, methods_section
 
 FILTERS = ("ms", "times", "percent")
 
@@ -29,8 +29,9 @@ def render_report(records: Records, overlays: Sequence[Overlay] = ()) -> str:
         overlays=overlays,
         stages=STAGES,
         axes=line_charts,
-        methods=[MethodsSection(record, frontiers(record)) for record in records.methods],
+        methods=[methods_section(record) for record in records.methods],
         frontier_axes=frontier,
+        speed_heads=SPEED_HEADS,
     )
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Result
 from vlmprune_runtime.benchmark.run_metadata import Device, Settings
+from vlmprune_tools.methods.markdown import rates_of
 from vlmprune_tools.methods.schema import MethodsRecord
+from vlmprune_tools.methods.speed_table import engines_of, speed_cells, timed_on
 from vlmprune_tools.report.accuracy import UNPRUNED, AccuracyRecord, AccuracyRow
 from vlmprune_tools.report.bars import (
     Bar,
@@ -17,7 +19,7 @@ from vlmprune_tools.report.bars import (
     stage_bar,
     widest_ms,
 )
-from vlmprune_tools.report.frontier import Frontier
+from vlmprune_tools.report.frontier import Frontier, frontiers
 from vlmprune_tools.report.line_charts import Chart, draw_charts, methods_of
 
 
@@ -54,10 +56,11 @@ class RateTable:
 
 @dataclass(frozen=True)
 class MethodsSection:
-    """All methods of a model with their charts of accuracy against time."""
+    """All methods of a model with their charts of accuracy against time. `speeds`: method, rate, engine, cells."""
 
     record: MethodsRecord
     charts: tuple[Frontier, ...]
+    speeds: tuple[tuple[str, int, str, Sequence[str]], ...]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,17 @@ def _card(record: BenchmarkRecord, result: Result, widest: float) -> Card:
 def accuracy_section(record: AccuracyRecord) -> AccuracySection:
     """Returns the section of one evaluation."""
     return AccuracySection(record, tuple(methods_of(record.rows)), draw_charts(record), rate_table(record.rows))
+
+
+def methods_section(record: MethodsRecord) -> MethodsSection:
+    """Returns the section of one record of methods; its speeds come by engine, rate and time to the first token."""
+    speeds = [
+        (row.method, keep, engine, speed_cells(speed))
+        for engine in engines_of(record)
+        for keep in rates_of(record)
+        for row, speed in timed_on(record, engine, keep)
+    ]
+    return MethodsSection(record, frontiers(record), tuple(speeds))
 
 
 def rate_table(rows: Sequence[AccuracyRow]) -> RateTable:
