@@ -13,7 +13,7 @@ from vlmprune_export.gptq import add_moments, gptq_quantize, round_to_grid
 from vlmprune_export.quantisation_grids import QuantisationGrid
 from vlmprune_export.stage_modules import DecoderStage
 from vlmprune_export.staged_model import StagedModel
-from vlmprune_runtime.progress import Report
+from vlmprune_runtime.progress import Report, estimated_duration
 
 FIT_METHODS = ("gptq", "none")
 WORTH_A_NOTE_S = 20
@@ -30,10 +30,10 @@ def fit_tail(staged: StagedModel, grid: QuantisationGrid, calibration: Calibrati
     stages = [DecoderStage(staged.family, index, index + 1) for index in staged.tail.decoder.layer_indices]
     expected = _expected_seconds(stages[0], rows, grid)
     if expected * len(stages) >= WORTH_A_NOTE_S:
-        whole = _duration(expected * len(stages))
+        whole = estimated_duration(expected * len(stages))
         report(f"note: fitting the 4-bit weights takes about {whole}; --fit none leaves it out, for larger errors")
     for stage, left in _timed(stages, expected):
-        report(f"fitting layer {stage.layer_indices.start + 1} of {total}, about {_duration(left)} left")
+        report(f"fitting layer {stage.layer_indices.start + 1} of {total}, about {estimated_duration(left)} left")
         _fit(stage, rows, grid)
         rows = [_after(stage, row) for row in rows]
 
@@ -129,12 +129,3 @@ def _flops_per_second() -> float:
     begin = time.monotonic()
     matrix @ matrix
     return 2 * _TRIAL**3 / (time.monotonic() - begin)
-
-
-def _duration(seconds: float) -> str:
-    """Returns a duration as text, rounded to the accuracy of an estimate.
-
-    >>> _duration(3.2), _duration(42), _duration(200)
-    ('5 s', '45 s', '3 min')
-    """
-    return f"{max(1, round(seconds / 60))} min" if seconds >= 90 else f"{5 * max(1, -(-int(seconds) // 5))} s"

@@ -113,3 +113,34 @@ def test_a_benchmark_shows_how_much_is_hashed(
             plain_progress.hashing_of("loading pocket", report)(f"{percent} % of 2 GiB")
         report("round 1 of 2: pocket, pruned")
     assert capsys.readouterr().err.splitlines() == ["loading pocket", "loading pocket: hashing, 30 % of 2 GiB"]
+
+
+def test_without_a_terminal_a_long_run_says_once_a_minute_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(plain_progress, "monotonic", lambda: now[0])
+    for _ in plain_progress.track(range(10), "evaluating scenes"):
+        now[0] += 35
+    assert capsys.readouterr().err.splitlines() == [
+        f"evaluating scenes: {done} of 10, about {left} left"
+        for done, left in ((2, "5 min"), (4, "4 min"), (6, "2 min"), (8, "70 s"))  # 280, 210, 140 and 70 s
+    ]
+
+
+def test_lines_that_only_count_are_printed_seldom(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(plain_progress, "monotonic", lambda: now[0])
+    report = plain_progress.step_lines()
+    report("reading the checkpoint")
+    for nth in range(1, 25):
+        now[0] += 1
+        report(f"reading the checkpoint: loading weights {nth} of 24")
+    report("note: 1 line")
+    assert capsys.readouterr().err.splitlines() == [
+        "reading the checkpoint",
+        *(f"reading the checkpoint: loading weights {nth} of 24" for nth in (1, 11, 21)),
+        "note: 1 line",
+    ]

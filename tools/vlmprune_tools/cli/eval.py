@@ -16,6 +16,7 @@ from vlmprune_runtime.attach import check_attach
 from vlmprune_runtime.cli.entrypoint import command_parser, run_command
 from vlmprune_runtime.errors import BadRequest, MissingExtra
 from vlmprune_runtime.lock import locked
+from vlmprune_runtime.progress import step_lines
 
 if TYPE_CHECKING:
     from vlmprune_tools.evaluation import EvaluationRequest
@@ -110,9 +111,8 @@ def run(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "torch", "tools") from missing
     outputs = _check_outputs(args)
-    status = Console(stderr=True, highlight=False, markup=False)
     with locked(outputs.json.path) if outputs.json else nullcontext():  # two runs would share one log of predictions
-        record = evaluate(request_of(args), progress=status.print)
+        record = evaluate(request_of(args), progress=step_lines())
         if outputs.json:
             save_text(json.dumps(record, indent=1) + "\n", outputs.json)
     show(record)
