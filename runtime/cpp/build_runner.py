@@ -71,7 +71,7 @@ def find_wheel(target: str) -> Path:
     try:
         wanted = version("executorch")
     except PackageNotFoundError:
-        raise FileNotFoundError("executorch is not installed; run: pip install 'vlmprune[executorch]'") from None
+        raise FileNotFoundError("executorch is not installed; run: pip install -e '.[executorch]'") from None
     return SITE / "executorch" if target == "native" else fetch_wheel(wanted, target)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from os import PathLike
 
+from vlmprune_runtime.installation import install_command
+
 MAX_VALUE_CHARS, MAX_CHOICES_CHARS, MAX_CAUSE_CHARS, MAX_MESSAGE_CHARS = 60, 400, 300, 1000
 SEARCHED_CHARS = 10_000  # the part of a cause that is read, since a cause may be megabytes long
 
@@ -34,7 +36,7 @@ class MissingExtra(BadRequest):
     """A package is not installed; the message says how to install it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'vlmprune[{extra}]'")
+        super().__init__(f"{package} is not installed; run: {install_command(extra)}")
 
 
 class CaptureError(VlmPruneError):

@@ -25,6 +25,7 @@ from vlmprune_export.cli import export
 from vlmprune_runtime.bundle import open_bundle
 from vlmprune_runtime.cli import inspect
 from vlmprune_runtime.errors import BadRequest, LoweringError, MissingExtra, UnknownName
+from vlmprune_runtime.installation import install_command
 
 STAGES = ("vision", "embed", "head", "prune", "tail")
 _FP16, _FP32, _INT32 = 10, 11, 23
@@ -251,7 +252,7 @@ def test_a_missing_extra_is_told_with_its_pip_line(monkeypatch: pytest.MonkeyPat
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "coremltools is not installed; run: pip install 'vlmprune[coreml]'" in done.stderr
+    assert f"coremltools is not installed; run: {install_command('coreml')}\n" in done.stderr
     assert issubclass(MissingExtra, BadRequest)
 
 

@@ -162,7 +162,7 @@ def test_a_method_unlike_its_manifest_is_refused(broken: Path, stage: str, side:
 
 def test_a_missing_wheel_is_told_with_its_pip_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmprune_runtime.engines.executorch_packages.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'vlmprune\[executorch\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install .*\[executorch\]'"):
         load_engine(open_bundle(bundle))
 
 

@@ -17,6 +17,7 @@ from vlmprune_export.parity import LIMITS
 from vlmprune_export.parity.check import _limits
 from vlmprune_runtime.bundle import file_sha256, open_bundle
 from vlmprune_runtime.cli import run
+from vlmprune_runtime.installation import install_command
 from vlmprune_runtime.sample import SAMPLE_IMAGE
 
 PROMPT = "what is in the picture ?"
@@ -107,7 +108,7 @@ def test_missing_packages_are_named(command: str, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "torch is not installed; run: pip install 'vlmprune[export]'" in done.stderr
+    assert f"torch is not installed; run: {install_command('export')}\n" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -106,5 +106,5 @@ def test_a_missing_package_says_how_to_get_it(
 ) -> None:
     font.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf"{package} is not installed; run: pip install 'vlmprune\[tools\]'"):
+    with pytest.raises(MissingExtra, match=rf"{package} is not installed; run: .*pip install .*\[tools\]'"):
         wanted()
