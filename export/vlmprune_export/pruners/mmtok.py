@@ -12,6 +12,7 @@ from vlmprune_export.pruners.attention_rows import behind
 from vlmprune_export.pruners.loops import State, repeat
 from vlmprune_export.pruners.needs import HIDDEN, PLACES, TEXT_PLACES, Need
 from vlmprune_export.pruners.pruner import Pruned, Pruner, keep_all
+from vlmprune_export.pruners.row_sums import row_summer
 from vlmprune_export.pruners.settings import check_integer, check_number
 from vlmprune_export.pruners.similarity import products, unit_rows
 from vlmprune_export.pruners.site import Site
@@ -85,10 +86,11 @@ class MmTok(Pruner):
 
     def choose(self, covers: Tensor) -> Tensor:  # (N, R) -> (K,)
         """Returns the chosen tokens in order, each the one that adds most to the coverage of all rows."""
+        sums = row_summer(covers.shape[1], self.control_flow)
 
         def step(state: State) -> State:
             covered, free, chosen, count = state
-            gains = (covers - covered).clamp(min=0.0).sum(1)
+            gains = sums(torch.relu(covers - covered))  # ExecuTorch has no fast `clamp`
             token = torch.where(free > 0, gains, -1.0).argmax(0, keepdim=True)
             covered = torch.maximum(covered, covers.index_select(0, token))
             free = free.scatter(0, token, torch.zeros(1))

@@ -3,6 +3,8 @@
 ExecuTorch's own reductions take four times as long as its product with a vector of ones (measured on x86-64).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
@@ -12,12 +14,24 @@ from vlmprune_export.pruners.loops import ControlFlow
 
 def row_sums(values: Tensor, control_flow: ControlFlow) -> Tensor:  # (R, C) -> (R,)
     """Returns the sum of each row."""
-    return _by_product(values) if _by_products(control_flow) else values.sum(1)
+    return row_summer(values.shape[1], control_flow)(values)
+
+
+def row_summer(columns: int, control_flow: ControlFlow) -> Callable[[Tensor], Tensor]:
+    """Returns a function from (R, columns) to the sum of each row, (R,).
+
+    It is made outside a loop whose step calls it: a step of `repeat` cannot make the vector of ones.
+    """
+    if not _by_products(control_flow):
+        return lambda values: values.sum(1)
+    # A literal list becomes a constant of the graph; `torch.ones` would fill a tensor in every call.
+    ones = torch.tensor([[1.0] * columns])
+    return lambda values: linear(values, ones).view(-1)
 
 
 def row_means(values: Tensor, control_flow: ControlFlow) -> Tensor:  # (R, C) -> (R,)
     """Returns the mean of each row."""
-    return _by_product(values) / values.shape[1] if _by_products(control_flow) else values.mean(1)
+    return row_sums(values, control_flow) / values.shape[1] if _by_products(control_flow) else values.mean(1)
 
 
 def magnitude_bound(values: Tensor, control_flow: ControlFlow) -> tuple[Tensor, int]:  # (R, C) -> ()
@@ -26,13 +40,10 @@ def magnitude_bound(values: Tensor, control_flow: ControlFlow) -> tuple[Tensor, 
     The bound is NaN if any value is NaN.
     """
     sizes = values.abs()
-    return (_by_product(sizes).amax(0), values.shape[1]) if _by_products(control_flow) else (sizes.amax((0, 1)), 1)
+    if _by_products(control_flow):
+        return row_sums(sizes, control_flow).amax(0), values.shape[1]
+    return sizes.amax((0, 1)), 1
 
 
 def _by_products(control_flow: ControlFlow) -> bool:
     return control_flow == "scan" and torch.compiler.is_exporting()
-
-
-def _by_product(values: Tensor) -> Tensor:
-    # A literal list becomes a constant of the graph; `torch.ones` would fill a tensor in every call.
-    return linear(values, torch.tensor([[1.0] * values.shape[1]])).view(-1)
