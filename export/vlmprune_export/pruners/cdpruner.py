@@ -105,7 +105,8 @@ def most_diverse(kernel: Tensor, count: int, control_flow: ControlFlow) -> Tenso
         scale = torch.where(pivot > NOTHING, pivot, 3e38).rsqrt()
         row = (rows.index_select(1, token) - explained) * scale
         left = (adds - (row * row).view(-1)).scatter(0, token, torch.full((1,), -3e38))
-        factor = factor + (places == nth).float() * row  # ExecuTorch scatters an expanded index wrongly
+        # ExecuTorch scatters an expanded index wrongly, and multiplies slowly where both factors are expanded.
+        factor = factor + torch.bmm((places == nth).float(), row)
         return left, factor, chosen.scatter(0, nth, token), nth + 1
 
     itself = torch.arange(tokens) * (tokens + 1)
