@@ -1,5 +1,6 @@
 """Fixtures that more than one folder uses."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other
+logging.getLogger("torch.__trace").propagate = False  # thousands of lines in front of what a failed test says
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never look at a hub
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # also of tests that import onnxruntime before our packages
 

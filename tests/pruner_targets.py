@@ -26,9 +26,9 @@ def dynamic_shapes(pruner: Pruner) -> tuple[Any, ...]:
 
 
 def run_onnx(pruner: Pruner, inputs: Sequence[Tensor], folder: Path) -> list[Any]:
-    """Returns what ONNX Runtime gives."""
+    """Returns what ONNX Runtime gives, for a text of another length than the one in the export."""
     auto = tuple(free and {0: torch.export.Dim.AUTO} for free in dynamic_shapes(pruner))
-    program = torch.export.export(pruner.eval(), tuple(inputs), dynamic_shapes=auto, strict=False)
+    program = torch.export.export(pruner.eval(), longer(pruner, inputs), dynamic_shapes=auto, strict=False)
     graph = torch.onnx.export(program, dynamo=True, opset_version=21, verbose=False, input_names=names_of(pruner))
     assert graph is not None
     feeds = {name: value.numpy() for name, value in zip(names_of(pruner), inputs, strict=True)}
@@ -36,13 +36,13 @@ def run_onnx(pruner: Pruner, inputs: Sequence[Tensor], folder: Path) -> list[Any
 
 
 def run_executorch(pruner: Pruner, inputs: Sequence[Tensor], folder: Path) -> list[Any]:
-    """Returns what ExecuTorch gives, with XNNPACK."""
+    """Returns what ExecuTorch gives, with XNNPACK, for a text of another length than the one in the export."""
     from vlmprune_export.backends.executorch.lower import lower_programs
     from vlmprune_export.backends.executorch.partition import BACKENDS
     from vlmprune_runtime.engines.executorch_packages import load_packages
 
-    pruner.control_flow = "scan"
-    program = torch.export.export(pruner.eval(), tuple(inputs), dynamic_shapes=dynamic_shapes(pruner), strict=False)
+    pruner.control_flow, shapes = "scan", dynamic_shapes(pruner)
+    program = torch.export.export(pruner.eval(), longer(pruner, inputs), dynamic_shapes=shapes, strict=False)
     pruner.control_flow = "while"
     partitioners = {"prune": BACKENDS["xnnpack"].partitioners_of("prune")}
     lower_programs({"prune": program}, partitioners, {}, "xnnpack", folder / "prune.pte")
@@ -57,7 +57,8 @@ def run_coreml(pruner: Pruner, inputs: Sequence[Tensor], folder: Path) -> list[A
     from vlmprune_export.backends.coreml.package import save_function
     from vlmprune_runtime.mil_reference import ReferencePackage
 
-    padded = {need.name: _padded(need.tokens, value) for need, value in zip(pruner.needs, inputs, strict=True)}
+    whole = [value if value.is_floating_point() else value.to(torch.int32) for value in inputs]
+    padded = dict(zip(names_of(pruner), longer(pruner, whole), strict=True))
     captured = capture_pruner(pruner.eval(), padded, unrolled=False)
     save_function(convert(captured, half=False, deployment="ios18"), folder / "prune.mlpackage")
     opened = ReferencePackage(folder / "prune.mlpackage")
@@ -66,8 +67,12 @@ def run_coreml(pruner: Pruner, inputs: Sequence[Tensor], folder: Path) -> list[A
     return [outputs[name] for name in pruner.outputs]
 
 
+def longer(pruner: Pruner, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs with three more rows wherever a text is."""
+    return tuple(_padded(need.tokens, value) for need, value in zip(pruner.needs, inputs, strict=True))
+
+
 def _padded(of: str, value: Tensor) -> Tensor:
-    value = value.to(torch.int32) if not value.is_floating_point() else value
     if of not in FREE:
         return value
     return torch.cat([value, torch.zeros(3, *value.shape[1:], dtype=value.dtype)])

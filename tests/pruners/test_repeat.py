@@ -7,6 +7,8 @@ import torch
 from greedy_toys import FarthestPoints, farthest_points, lattice
 from sessions import session_of
 from vlmprune_export.pruners import CONTROL_FLOWS
+from vlmprune_export.pruners.loops import repeat
+from vlmprune_export.pruners.row_sums import row_sums
 
 KEEP = 9
 RADII = (None, 3.2)
@@ -48,3 +50,40 @@ def test_captured_and_in_onnx_runtime(control_flow, radius):
 def test_the_loop_is_one_operator(control_flow, operator, radius):
     graph = str(torch.export.export(FarthestPoints(KEEP, radius, control_flow).eval(), (lattice(0),)).graph)
     assert graph.count(f"higher_order.{operator}]") == 1
+
+
+class Longest(torch.nn.Module):
+    """Carries a tensor as long as its input, or none of that length."""
+
+    def __init__(self, carries):
+        super().__init__()
+        self.carries = carries
+
+    def forward(self, rows):
+        def step(state):
+            return (state[0] + rows,) if self.carries else (state[0] + row_sums(rows, "while"),)
+
+        start = (torch.zeros_like(rows) if self.carries else torch.zeros(2),)
+        return repeat(step, start, steps=3, control_flow="scan")[0]
+
+
+def test_a_scan_refuses_a_state_of_free_length():
+    """ExecuTorch would lower and load it, and fail when it runs."""
+    shapes = ({1: torch.export.Dim("text", min=2, max=64)},)
+    rows = torch.ones(2, 5)
+    program = torch.export.export(Longest(carries=False), (rows,), dynamic_shapes=shapes, strict=False)
+    assert program.module()(torch.ones(2, 7)).tolist() == [21, 21]
+    with pytest.raises(ValueError, match=r"the loop's state 0 has the sizes \('2', '\w+'\), of which one is not fixed"):
+        torch.export.export(Longest(carries=True), (rows,), dynamic_shapes=shapes, strict=False)
+
+
+class Sums(torch.nn.Module):
+    def forward(self, rows):
+        return row_sums(rows, "scan")
+
+
+def test_rows_of_free_length_are_summed_too():
+    """A vector of ones would fix their length."""
+    shapes = ({1: torch.export.Dim("text", min=2, max=64)},)
+    program = torch.export.export(Sums(), (torch.ones(2, 5),), dynamic_shapes=shapes, strict=False)
+    assert program.module()(torch.ones(2, 7)).tolist() == [7, 7]

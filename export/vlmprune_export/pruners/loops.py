@@ -34,9 +34,14 @@ def repeat(
     """Returns the state after `steps` steps, or as soon as it is no longer `unfinished`.
 
     `step` is a plain function of tensors that keeps their number, shapes and dtypes and returns new tensors (a clone
-    of a tensor that does not change); it may read other tensors around it. `unfinished` gives () bool and ends the loop
+    of a tensor that does not change); it may read other tensors around it. What the state carries has fixed sizes:
+    ExecuTorch cannot carry a tensor as long as the text. `unfinished` gives () bool and ends the loop
     early where the control flow can; `steps` must be a number that always suffices for it.
+
+    Raises `ValueError` in a "scan" whose state has a size that is not fixed.
     """
+    if control_flow == "scan" and torch.compiler.is_exporting():
+        _check_sizes(state)
     if unfinished is None:
         return _repeat_exactly(step, state, steps, control_flow)
     if not torch.compiler.is_exporting():
@@ -49,6 +54,16 @@ def repeat(
         after = step(state)
         state = tuple(torch.where(unfinished(state), new, old) for new, old in zip(after, state, strict=True))
     return state
+
+
+def _check_sizes(state: State) -> None:
+    """Refuses what ExecuTorch would lower and load, and fail at when it runs (error 0x12, in `op_copy`)."""
+    for number, value in enumerate(state):
+        if any(isinstance(size, torch.SymInt) for size in value.shape):
+            raise ValueError(
+                f"the loop's state {number} has the sizes {tuple(map(str, value.shape))}, of which one is not fixed; "
+                "read such a tensor around the step, and compute again what depends on it"
+            )
 
 
 def value_or(

@@ -21,14 +21,16 @@ class Need:
     input these are the visual embeddings. `keys` and `query`: those of the decoder layer before the cut, after RoPE,
     all heads side by side; `next_keys` and `next_query`: those of the layer behind the cut, had it seen every token.
     `embeddings`: what the language model takes, visual embeddings or those of text. `places`:
-    where the rows stand in the sequence, which says what a query can see and which text lies behind the image. On a
-    target of fixed lengths text is padded at its end with rows of zeros, whose place is 0.
+    where the rows stand in the sequence, which says what a query can see and which text lies behind the image. Text is
+    that before the image, too, and of any length; on a target of fixed lengths it is padded at its end with rows of
+    zeros, whose place is 0. `behind` in `attention_rows.py` tells the question from both.
     `joint`: embeddings in CLIP's joint space of images and text.
 
     `pixels`: those of the view, for a pruner that runs the vision tower itself.
 
-    Of the vision tower, for a cut after the vision stage: `tower_hidden` (N, Dt), the rows that the projector takes;
-    of the last layer that these rows come from, `tower_keys` (N, dh), the raw keys as the mean over heads, and
+    Of the vision tower, for a cut after the vision stage or at the language model's input: `tower_hidden` (N, Dt), the
+    rows that the projector takes; of the last layer that these rows come from, `tower_keys` (N, dh), the raw keys as
+    the mean over heads, and
     `tower_attention` (N,), the attention that the CLS token pays to each token, or, in a tower without it, the mean
     attention that each token receives, as the mean over heads; `tower_last_keys` (N, Dh) and `tower_last_attention`
     (N,), the same of the tower's last layer with all channels as one head; `tower_late` (N, Dh), the mean of the hidden

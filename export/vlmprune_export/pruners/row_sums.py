@@ -20,9 +20,10 @@ def row_sums(values: Tensor, control_flow: ControlFlow) -> Tensor:  # (R, C) -> 
 def row_summer(columns: int, control_flow: ControlFlow) -> Callable[[Tensor], Tensor]:
     """Returns a function from (R, columns) to the sum of each row, (R,).
 
-    It is made outside a loop whose step calls it: a step of `repeat` cannot make the vector of ones.
+    It is made outside a loop whose step calls it: a step of `repeat` cannot make the vector of ones. Rows as long as
+    the text have no such vector either, and are summed by the backend's own operator.
     """
-    if not _by_products(control_flow):
+    if not _by_products(control_flow) or isinstance(columns, torch.SymInt):
         return lambda values: values.sum(1)
     # A literal list becomes a constant of the graph; `torch.ones` would fill a tensor in every call.
     ones = torch.tensor([[1.0] * columns])
