@@ -1,34 +1,31 @@
 """Writes the methods' record as Markdown tables, for pages that show it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from vlmprune_runtime.errors import BadRequest, UnknownName
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord
-from vlmprune_tools.methods.speed_table import SPEED_HEADS, engines_of, speed_cells, timed_on
+from vlmprune_tools.methods.speed_table import SPEED_HEADS, engines_of, rates_of, speed_cells, timed_on
 
 MAX_NAMED = 8  # methods, of which more are only counted
 OVERVIEW_ENGINE = "onnx fp32"  # whose times stand beside the accuracies
 
 
-def rates_of(record: MethodsRecord, requested: Sequence[int] = ()) -> list[int]:
-    """Returns the requested rates, or all that the record has. Raises `BadRequest` for a rate that it does not have."""
-    known = sorted({row.keep for row in record.rows}, reverse=True)
-    if missing := sorted(set(requested) - set(known)):
-        raise BadRequest(f"the record has no rate {missing[0]}; allowed: {', '.join(map(str, known))}")
-    return list(requested) or known
-
-
 def accuracy_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
     """Returns a table of accuracies with a column per rate, by falling accuracy at the smallest rate."""
+    questions = {row.keep: row.questions for row in record.rows}
+    return table_of_rates(record, keeps, lambda keep: f"{keep} (n = {questions[keep]})", accuracy_cell)
+
+
+def table_of_rates(
+    record: MethodsRecord, keeps: Sequence[int], head: Callable[[int], str], cell: Callable[[MethodRow], str]
+) -> str:
+    """Returns a table with a row per method and a column per rate; a method without a rate has an empty cell there."""
     chosen = rates_of(record, keeps)
-    rows = {(row.method, row.keep): row for row in record.rows}
-    heads = [f"{keep} (n = {next(row.questions for row in record.rows if row.keep == keep)})" for keep in chosen]
-    body = [
-        [f"`{method}`", *(accuracy_cell(rows.get((method, keep))) for keep in chosen)]
-        for method in by_accuracy(record, chosen[-1])
-    ]
-    return table(["", *heads], body)
+    cells = {(row.method, row.keep): cell(row) for row in record.rows}
+    methods = by_accuracy(record, chosen[-1])
+    body = [[f"`{method}`", *(cells.get((method, keep), "") for keep in chosen)] for method in methods]
+    return table(["", *map(head, chosen)], body)
 
 
 def by_accuracy(record: MethodsRecord, keep: int) -> list[str]:
@@ -37,10 +34,8 @@ def by_accuracy(record: MethodsRecord, keep: int) -> list[str]:
     return sorted(dict.fromkeys(row.method for row in record.rows), key=lambda method: -found.get(method, 0.0))
 
 
-def accuracy_cell(row: MethodRow | None) -> str:
+def accuracy_cell(row: MethodRow) -> str:
     """Returns accuracy and interval in percent, a mark if it is told apart, and the method's own K and mean."""
-    if row is None:
-        return ""
     own = f"; K {row.kept_tokens}, mean {row.mean_visual_tokens:.0f}"
     return f"{100 * row.accuracy:.1f} [{100 * row.low:.0f}, {100 * row.high:.0f}]{sign_of(row)}{own}"
 
@@ -58,20 +53,11 @@ def speed_markdown(record: MethodsRecord, engine: str, keep: int) -> str:
 
 def overview_markdown(record: MethodsRecord, keeps: Sequence[int] = ()) -> str:
     """Returns accuracy and time to the first token side by side, a column per rate; see `OVERVIEW_ENGINE`."""
-    chosen = rates_of(record, keeps)
-    rows = {(row.method, row.keep): row for row in record.rows}
-    heads = [f"{keep} of {record.visual_tokens}" for keep in chosen]
-    body = [
-        [f"`{method}`", *(overview_cell(rows.get((method, keep))) for keep in chosen)]
-        for method in by_accuracy(record, chosen[-1])
-    ]
-    return table(["", *heads], body)
+    return table_of_rates(record, keeps, lambda keep: f"{keep} of {record.visual_tokens}", overview_cell)
 
 
-def overview_cell(row: MethodRow | None) -> str:
+def overview_cell(row: MethodRow) -> str:
     """Returns a method's accuracy, marked if it is told apart, and its time to the first token, in percent."""
-    if row is None:
-        return ""
     percents = [f"{100 * speed.first_token_fraction:.0f}" for speed in row.speeds if speed.engine == OVERVIEW_ENGINE]
     return ", ".join([f"{100 * row.accuracy:.1f}{sign_of(row)}", *percents])
 

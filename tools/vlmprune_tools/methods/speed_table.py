@@ -1,12 +1,21 @@
-"""The rows of a table of the methods' speeds, which pages and the report share."""
+"""The rates and engines of a record of methods and the rows of its speeds, which pages and the report share."""
 
 from collections.abc import Sequence
 
 from vlmprune_runtime.byte_size import format_bytes
+from vlmprune_runtime.errors import BadRequest
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
 
 SPEED_HEADS = ("first token, of unpruned", "selection", "vision", "head", "tail", "GFLOP", "memory")
 STAGES = ("vision", "head", "tail")
+
+
+def rates_of(record: MethodsRecord, requested: Sequence[int] = ()) -> list[int]:
+    """Returns the requested rates, or all that the record has. Raises `BadRequest` for a rate that it does not have."""
+    known = sorted({row.keep for row in record.rows}, reverse=True)
+    if missing := sorted(set(requested) - set(known)):
+        raise BadRequest(f"the record has no rate {missing[0]}; allowed: {', '.join(map(str, known))}")
+    return list(requested) or known
 
 
 def engines_of(record: MethodsRecord) -> list[str]:

@@ -4,9 +4,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from math import ceil, floor
 
-from vlmprune_tools.methods.markdown import rates_of
 from vlmprune_tools.methods.schema import MethodRow, MethodsRecord, Speed
-from vlmprune_tools.methods.speed_table import engines_of, timed_on
+from vlmprune_tools.methods.speed_table import engines_of, rates_of, timed_on
 from vlmprune_tools.report.formatting import ms, percent
 from vlmprune_tools.report.line_charts import Scale, Tick
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from vlmprune_runtime.benchmark.record import BenchmarkRecord, Result
 from vlmprune_runtime.benchmark.run_metadata import Device, Settings
-from vlmprune_tools.methods.markdown import rates_of
 from vlmprune_tools.methods.schema import MethodsRecord
-from vlmprune_tools.methods.speed_table import engines_of, speed_cells, timed_on
+from vlmprune_tools.methods.speed_table import engines_of, rates_of, speed_cells, timed_on
 from vlmprune_tools.report.accuracy import UNPRUNED, AccuracyRecord, AccuracyRow
 from vlmprune_tools.report.bars import (
     Bar,
